@@ -1,0 +1,1 @@
+"""Settings and the few things every package shares: schema, loader, errors, console, files."""

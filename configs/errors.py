@@ -1,0 +1,44 @@
+"""The errors a person can meet, and the exit statuses that go with them.
+
+    RcnnError                 anything we can explain in one line
+    ├── ConfigError           a setting is unknown, missing or contradicts another
+    ├── DatasetError          the COCO file or a picture is not what it should be
+    ├── TrainingError         a worker died, a loss is not finite, a checkpoint does not fit
+    ├── ModelError            a model folder or weight file is not what it should be
+    └── ServiceError          a service (Kubeflow, a registry) did not do what was asked
+
+A message says what is wrong, where (file, image id, config key) and what to do, in one line.
+"""
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_REFUSED = 3
+
+
+class RcnnError(Exception):
+    """Something that a person can mend; shown as one line, without a traceback."""
+
+    exit_status = EXIT_FAILED
+
+
+class ConfigError(RcnnError, ValueError):
+    """A setting is unknown, missing, of the wrong type, or contradicts another."""
+
+    exit_status = EXIT_USAGE
+
+
+class DatasetError(RcnnError, ValueError):
+    """The annotation file or a picture is not what it should be."""
+
+
+class TrainingError(RcnnError, RuntimeError):
+    """Training cannot go on."""
+
+
+class ModelError(RcnnError, ValueError):
+    """A model folder or a weight file is not what it should be."""
+
+
+class ServiceError(RcnnError, RuntimeError):
+    """A service answered with an error, or not at all."""

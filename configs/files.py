@@ -1,0 +1,63 @@
+"""Files that appear whole or not at all, and digests of files."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+@contextlib.contextmanager
+def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yields a temporary path beside `target` that is renamed to it when the block ends well.
+
+    Works for a file and for a folder (the caller creates it); an existing target is replaced.
+    After an error nothing is left behind and the old target stays.
+    """
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.partial"
+    try:
+        yield partial
+        if partial.is_dir() and target.is_dir():
+            old = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.old"
+            os.replace(target, old)
+            os.replace(partial, target)
+            shutil.rmtree(old)
+        else:
+            os.replace(partial, target)
+    finally:
+        if partial.is_dir():
+            shutil.rmtree(partial, ignore_errors=True)
+        else:
+            partial.unlink(missing_ok=True)
+
+
+def write_json(target: str | os.PathLike[str], value: Any) -> None:
+    """Writes `value` as indented JSON, atomically; NaN and infinity are refused.
+
+    Raises:
+        ValueError: a float is not finite (JSON has no word for it).
+    """
+    text = json.dumps(value, indent=2, allow_nan=False) + "\n"
+    with atomic_path(target) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def file_digest(path: str | os.PathLike[str]) -> str:
+    """Returns the SHA-256 of a file's bytes as 64 hex digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def json_digest(value: Any) -> str:
+    """Returns the SHA-256 of a JSON value in its canonical form (sorted keys, no spaces)."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,133 @@
+"""Reads a YAML config with its `base:`, applies `key=value` overrides, says what is wrong.
+
+Example:
+    >>> load_config("configs/tiny.yaml", ["train.batch=1x2"]).train.batch  # doctest: +SKIP
+    '1x2'
+"""
+
+import difflib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from configs.errors import ConfigError
+from configs.schema import Config
+
+
+def load_config(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Config:
+    """Returns the checked config of a YAML file.
+
+    Args:
+        path: YAML file; its `base:` names another one, relative to it, whose settings it changes.
+        overrides: `key.sub=value` settings that win; the value is read as YAML.
+
+    Raises:
+        ConfigError: a file is missing or not YAML, a key is unknown (the nearest is named), or a
+            value is wrong; one line with file, key, what was expected and what was given.
+    """
+    settings = _read_with_base(Path(path), seen=())
+    for override in overrides:
+        _apply_override(settings, override)
+    return check_config(settings, str(path))
+
+
+def check_config(settings: dict[str, Any], source: str) -> Config:
+    """Returns `settings` as a `Config`.
+
+    Raises:
+        ConfigError: as in `load_config`; `source` is named as the place.
+    """
+    try:
+        return Config.model_validate(settings)
+    except ValidationError as error:
+        raise ConfigError(f"{source}: {_explain(error)}") from None
+
+
+def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    path = path.resolve()
+    if path in seen:
+        raise ConfigError(f"{path}: `base:` comes back to itself")
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such config file") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path}: is a folder, not a config file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(settings, dict):
+        raise ConfigError(f"{path}: expected `key: value` lines, got a {type(settings).__name__}")
+    base = settings.pop("base", None)
+    if base is None:
+        return settings
+    return _merged(_read_with_base(path.parent / str(base), (*seen, path)), settings)
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Returns `base` with `changes` on top, section by section."""
+    result = dict(base)
+    for key, value in changes.items():
+        if isinstance(value, dict) and isinstance(result.get(key), dict):
+            result[key] = _merged(result[key], value)
+        else:
+            result[key] = value
+    return result
+
+
+def _apply_override(settings: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set {override}: expected key=value, such as train.batch=2x4")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {override}: the value is not YAML") from None
+    *sections, last = key.split(".")
+    place = settings
+    for section in sections:
+        if not isinstance(place.get(section), dict):
+            place[section] = {}
+        place = place[section]
+    place[last] = value
+
+
+def _explain(error: ValidationError) -> str:
+    """Returns the first problem of a validation in one line, and how many more there are."""
+    problems = error.errors()
+    first = problems[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        text = f"unknown key {key!r}{_nearest(first['loc'])}"
+    elif first["type"] == "missing":
+        text = f"{key} is missing"
+    else:
+        message = first["msg"].removeprefix("Value error, ")
+        text = f"{key}: {message}, got {first['input']!r}" if key else message
+    return text + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else "")
+
+
+def _nearest(location: tuple[int | str, ...]) -> str:
+    """Returns ": did you mean ...?" for an unknown key, from the fields of its section."""
+    section: type[BaseModel] = Config
+    for part in location[:-1]:
+        field = section.model_fields.get(str(part))
+        if field is None:
+            return ""
+        section = _section_of(field.annotation)
+        if section is None:
+            return ""
+    matches = difflib.get_close_matches(str(location[-1]), list(section.model_fields), 1, 0.5)
+    return f": did you mean {matches[0]!r}?" if matches else ""
+
+
+def _section_of(annotation: Any) -> Any:
+    """Returns the config section behind an annotation such as `MaskHeadConfig | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) is not None:
+        return next((s for s in map(_section_of, get_args(annotation)) if s is not None), None)
+    return None

@@ -1,0 +1,378 @@
+"""Every setting of a run: one frozen pydantic model, with units in the descriptions.
+
+Lengths are pixels of the model-input frame unless a field says otherwise; times are steps or
+epochs. Each component gets only the sections it depends on (`component_settings`), so that a
+changed threshold does not retrain a model.
+"""
+
+import json
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Policy = Literal["accept", "mend", "drop", "refuse"]
+Level = Literal["p2", "p3", "p4", "p5", "p6"]
+
+
+class Section(BaseModel):
+    """A part of the config: frozen, and unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class DataConfig(Section):
+    """Where the COCO-format data lies (below --data-dir) and how it is read."""
+
+    train_annotations: str = Field(
+        "annotations/instances_train2017.json", description="COCO JSON of the training pictures."
+    )
+    train_pictures: str = Field("train2017", description="Folder of the training pictures.")
+    eval_annotations: str = Field(
+        "annotations/instances_val2017.json", description="COCO JSON of the evaluation pictures."
+    )
+    eval_pictures: str = Field("val2017", description="Folder of the evaluation pictures.")
+    train_shards: int = Field(8, ge=1, description="TFRecord files of the training split.")
+    eval_shards: int = Field(2, ge=1, description="TFRecord files of the evaluation split.")
+    seed: int = Field(0, ge=0, description="Seeds the spread of pictures over shards.")
+    max_rejected_fraction: Fraction = Field(
+        0.01, description="Share of a split's pictures that may be refused before the run fails."
+    )
+    max_picture_pixels: int = Field(
+        100_000_000, ge=1, description="Largest width x height that is decoded."
+    )
+    policies: dict[str, Policy] = Field(
+        {}, description="What to do with a flawed record, by reason code (docs/data.md)."
+    )
+
+
+class TransformConfig(Section):
+    """How CocoTransform prepares training records."""
+
+    mask_frame: Literal["box", "picture"] = Field(
+        "box", description="A bitmap covers its object's box (compact) or the whole picture."
+    )
+    mask_size: int = Field(
+        112, ge=8, description="Largest side of a box bitmap, in bitmap pixels."
+    )
+    jpeg_quality: int = Field(95, ge=1, le=100, description="Of pictures that are re-encoded.")
+    max_buckets: int = Field(3, ge=1, le=8, description="Padded input shapes of the plan.")
+
+
+class InputConfig(Section):
+    """Size and augmentation of the pictures that enter the model."""
+
+    short_side_px: int = Field(800, ge=32, description="Shorter side after resizing.")
+    long_side_px: int = Field(1333, ge=32, description="Upper limit of the longer side.")
+    size_multiple_px: int = Field(32, ge=32, description="Padded sides are multiples of this.")
+    max_objects: int = Field(
+        100, ge=1, description="Ground-truth rows a picture; what exceeds it is counted."
+    )
+    flip_probability: Fraction = Field(0.5, description="Chance of a horizontal flip.")
+    scale_jitter: tuple[float, float] = Field(
+        (1.0, 1.0), description="Range of the random factor on the resized size (training)."
+    )
+
+    @model_validator(mode="after")
+    def _sides_fit(self) -> "InputConfig":
+        if self.short_side_px > self.long_side_px:
+            raise ValueError(
+                f"input.short_side_px {self.short_side_px} exceeds "
+                f"input.long_side_px {self.long_side_px}"
+            )
+        if not 0 < self.scale_jitter[0] <= self.scale_jitter[1]:
+            raise ValueError("input.scale_jitter must be [low, high] with 0 < low <= high")
+        return self
+
+
+class BackboneConfig(Section):
+    """The network that gives C2-C5."""
+
+    name: str = Field("resnet50", description="A name known to model/layers/backbones.py.")
+    width: int = Field(
+        64, ge=8, description="Channels of the first stage (own ResNets); 64 is the paper's."
+    )
+    norm: Literal["frozen_batch_norm", "batch_norm", "sync_batch_norm", "group_norm"] = Field(
+        "frozen_batch_norm", description="Normalisation in the backbone (own ResNets)."
+    )
+    norm_epsilon: float = Field(1e-5, gt=0, description="Added to the variance.")
+    stride_in_1x1: bool = Field(
+        False, description="Stride in the 1x1 (MSRA) instead of the 3x3 convolution (torchvision)."
+    )
+    frozen_stages: int = Field(
+        2, ge=0, le=5, description="Stages without training: 1 the stem, 2 also C2, ..."
+    )
+
+
+class FpnConfig(Section):
+    """Feature pyramid (1612.03144)."""
+
+    channels: int = Field(256, ge=8, description="Channels of P2-P6.")
+    norm: Literal["none", "group_norm"] = Field("none", description="After each convolution.")
+
+
+class AnchorConfig(Section):
+    """Anchors of P2-P6."""
+
+    sizes_px: tuple[float, float, float, float, float] = Field(
+        (32, 64, 128, 256, 512), description="Square root of the anchor area on P2 ... P6."
+    )
+    aspect_ratios: tuple[float, ...] = Field((0.5, 1.0, 2.0), description="Height / width.")
+    offset: Fraction = Field(
+        0.0, description="Anchor centre in a cell, in strides: 0 (torchvision, Detectron2) to 0.5."
+    )
+    rounded: bool = Field(False, description="Round the base anchors' corners (torchvision).")
+
+
+class RpnConfig(Section):
+    """Region proposal network (1506.01497)."""
+
+    positive_iou: Fraction = Field(0.7, description="An anchor at or above is positive.")
+    negative_iou: Fraction = Field(0.3, description="An anchor below is negative.")
+    samples_per_picture: int = Field(256, ge=1, description="Anchors in the loss.")
+    positive_fraction: Fraction = Field(0.5, description="Upper share of positives.")
+    pre_nms_top_k: int = Field(2000, ge=1, description="Proposals a level before NMS, training.")
+    post_nms_top_k: int = Field(1000, ge=1, description="Proposals a picture, training.")
+    test_pre_nms_top_k: int = Field(1000, ge=1, description="Likewise at inference.")
+    test_post_nms_top_k: int = Field(1000, ge=1, description="Likewise at inference.")
+    nms_iou: Fraction = Field(0.7, description="Suppress above this overlap.")
+    min_box_size_px: float = Field(0.0, ge=0, description="Drop smaller proposals.")
+    smooth_l1_beta: float = Field(0.0, ge=0, description="0 is L1; torchvision uses 1/9.")
+
+
+class RoiConfig(Section):
+    """Sampling of RoIs and RoIAlign (1703.06870)."""
+
+    positive_iou: Fraction = Field(0.5, description="A RoI at or above is positive.")
+    samples_per_picture: int = Field(512, ge=1, description="RoIs in the loss.")
+    positive_fraction: Fraction = Field(0.25, description="Upper share of positives.")
+    crowd_overlap: Fraction = Field(
+        0.5, description="Anchors and RoIs covered more than this by a crowd are ignored."
+    )
+    sampling_ratio: int = Field(2, ge=1, description="RoIAlign samples a bin and axis.")
+    aligned: bool = Field(True, description="RoIAlign's half-pixel shift (Detectron2).")
+    box_resolution: int = Field(7, ge=1, description="Bins of the box head's RoIAlign.")
+
+
+class BoxHeadConfig(Section):
+    """Box head: two fully connected layers (1612.03144)."""
+
+    hidden_units: int = Field(1024, ge=1, description="Units of each hidden layer.")
+    delta_weights: tuple[float, float, float, float] = Field(
+        (10.0, 10.0, 5.0, 5.0), description="Factors on (dy, dx, dh, dw)."
+    )
+    smooth_l1_beta: float = Field(0.0, ge=0, description="0 is L1; torchvision uses 1/9.")
+    class_agnostic: bool = Field(False, description="One box for all classes.")
+
+
+class MaskHeadConfig(Section):
+    """Mask head (1703.06870); it is there if and only if this section is."""
+
+    resolution: int = Field(14, ge=2, description="Bins of its RoIAlign; masks are twice that.")
+    convolutions: int = Field(4, ge=1, description="3x3 convolutions.")
+    channels: int = Field(256, ge=1, description="Of each convolution.")
+
+
+class DetectionConfig(Section):
+    """From class scores and boxes to detections."""
+
+    score_threshold: Fraction = Field(0.05, description="Detections must score above this.")
+    nms_iou: Fraction = Field(0.5, description="Suppress within a class above this overlap.")
+    max_detections: int = Field(100, ge=1, description="A picture.")
+    min_box_size_px: float = Field(0.0, ge=0, description="Drop smaller detections.")
+
+
+class ModelConfig(Section):
+    """The detector."""
+
+    weights: str | None = Field(
+        None, description="Weights to start from: a .safetensors or .npz file; null is random."
+    )
+    backbone: BackboneConfig = BackboneConfig()
+    fpn: FpnConfig = FpnConfig()
+    anchors: AnchorConfig = AnchorConfig()
+    rpn: RpnConfig = RpnConfig()
+    roi: RoiConfig = RoiConfig()
+    box_head: BoxHeadConfig = BoxHeadConfig()
+    mask_head: MaskHeadConfig | None = None
+    detections: DetectionConfig = DetectionConfig()
+
+
+class OptimizerConfig(Section):
+    """The optimiser and its learning-rate schedule."""
+
+    name: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: float = Field(0.02, gt=0, description="For a global batch of 16 pictures.")
+    scale_with_batch: bool = Field(
+        True, description="Multiply the rate by global batch / 16 (1706.02677)."
+    )
+    momentum: Fraction = Field(0.9, description="SGD momentum; AdamW's beta 1.")
+    weight_decay: float = Field(1e-4, ge=0)
+    decay_norms_and_biases: bool = Field(True, description="Also decay norms and biases.")
+    clip_norm: float = Field(0.0, ge=0, description="Global gradient norm limit; 0 is none.")
+    warmup_steps: int = Field(500, ge=0, description="Linear warm-up of the rate.")
+    warmup_factor: Fraction = Field(0.001, description="Share of the rate at step 0.")
+    schedule: Literal["step", "cosine", "constant"] = "step"
+    drop_epochs: tuple[float, ...] = Field(
+        (8.0, 11.0), description="Epochs at which the rate is divided by ten (step)."
+    )
+
+
+class TrainConfig(Section):
+    """The training run."""
+
+    batch: str = Field("1x2", description="NxM: workers x pictures per worker in a step.")
+    epochs: float = Field(12.0, gt=0)
+    max_steps: int | None = Field(None, ge=1, description="Stop earlier, after these steps.")
+    seed: int = Field(0, ge=0)
+    optimizer: OptimizerConfig = OptimizerConfig()
+    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
+    jit: Literal["auto", "on", "off"] = "auto"
+    checkpoint_every_steps: int = Field(500, ge=1)
+    keep_checkpoints: int = Field(3, ge=1, description="The last K are kept.")
+    log_every_steps: int = Field(20, ge=1, description="TensorBoard and progress lines.")
+    input_threads: int = Field(0, ge=0, description="Per worker; 0 is tf.data's own choice.")
+    heartbeat_seconds: float = Field(
+        600.0, gt=0, description="A worker that ends no step for this long is taken for lost."
+    )
+
+    @field_validator("batch")
+    @classmethod
+    def _batch_is_n_by_m(cls, batch: str) -> str:
+        if not re.fullmatch(r"[1-9]\d*x[1-9]\d*", batch):
+            raise ValueError(f"expected NxM such as 8x4, got {batch!r}")
+        return batch
+
+    @property
+    def workers(self) -> int:
+        """Number of worker processes, one per GPU."""
+        return int(self.batch.split("x")[0])
+
+    @property
+    def pictures_per_worker(self) -> int:
+        """Pictures of one worker in one step."""
+        return int(self.batch.split("x")[1])
+
+    @property
+    def global_batch(self) -> int:
+        """Pictures of all workers in one step."""
+        return self.workers * self.pictures_per_worker
+
+
+class Threshold(Section):
+    """One condition of the gate on one metric."""
+
+    metric: str = Field(description='"box/AP", "box/AP50", "mask/APs", ...')
+    min: float | None = Field(None, description="The candidate must reach it.")
+    max_drop: float | None = Field(
+        None, ge=0, description="The candidate may be this much below the pushed model."
+    )
+
+    @model_validator(mode="after")
+    def _something_is_asked(self) -> "Threshold":
+        if self.min is None and self.max_drop is None:
+            raise ValueError(f"threshold on {self.metric}: give min, max_drop or both")
+        return self
+
+    @field_validator("metric")
+    @classmethod
+    def _metric_is_known(cls, metric: str) -> str:
+        names = "AP AP50 AP75 APs APm APl AR1 AR10 AR100 ARs ARm ARl".split()
+        kind, _, name = metric.partition("/")
+        if kind not in ("box", "mask") or name not in names:
+            raise ValueError(f"unknown metric {metric!r}: box/ or mask/ and one of {names}")
+        return metric
+
+
+class EvaluateConfig(Section):
+    """Evaluation and the gate. No thresholds: never blessed."""
+
+    thresholds: tuple[Threshold, ...] = ()
+    batch_size: int = Field(4, ge=1, description="Pictures per inference call.")
+    worst_pictures: int = Field(12, ge=0, description="Shown in the report.")
+
+
+class PushConfig(Section):
+    """Where blessed models go."""
+
+    folder: str | None = Field(
+        None, description="Base of serving/<name>/<version>; null is <root>/serving."
+    )
+
+
+class KubeflowConfig(Section):
+    """What the Kubeflow graph asks the cluster for."""
+
+    trainer_gpus: int = Field(8, ge=0)
+    trainer_gpu_type: str = Field("nvidia.com/gpu", description="Kubernetes resource name.")
+    trainer_memory: str = Field("240Gi")
+    trainer_cpus: str = Field("48")
+    component_memory: str = Field("16Gi", description="Of every other component.")
+    component_cpus: str = Field("8")
+
+
+class PipelineConfig(Section):
+    """Orchestration."""
+
+    beam_args: tuple[str, ...] = Field(
+        ("--direct_running_mode=in_memory",), description="Beam's options: runner, workers, ..."
+    )
+    kubeflow: KubeflowConfig = KubeflowConfig()
+
+
+class Config(Section):
+    """One run: its data, model, training, gate and where it goes."""
+
+    name: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="Of the pipeline and the pushed model."
+    )
+    data: DataConfig = DataConfig()
+    transform: TransformConfig = TransformConfig()
+    input: InputConfig = InputConfig()
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    push: PushConfig = PushConfig()
+    pipeline: PipelineConfig = PipelineConfig()
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> "Config":
+        for threshold in self.evaluate.thresholds:
+            if threshold.metric.startswith("mask/") and self.model.mask_head is None:
+                raise ValueError(
+                    f"evaluate.thresholds asks for {threshold.metric}, "
+                    "but the config has no model.mask_head"
+                )
+        return self
+
+    def to_json(self) -> str:
+        """Returns the whole config as JSON; `Config.model_validate_json` reads it back equal."""
+        return self.model_dump_json()
+
+
+# What each component reads: a section name, or fields of a section.
+_COMPONENT_SETTINGS: dict[str, dict[str, Any]] = {
+    "coco_example_gen": {"name": True, "data": True},
+    "coco_transform": {
+        "name": True,
+        "transform": True,
+        "input": {"short_side_px", "long_side_px", "size_multiple_px"},
+        "model": {"anchors"},
+    },
+    "detection_trainer": {"name": True, "input": True, "model": True, "train": True},
+    "coco_evaluator": {"name": True, "evaluate": True},
+}
+
+
+def component_settings(config: Config, component: str) -> str:
+    """Returns the JSON of just the settings that `component` depends on.
+
+    `Config.model_validate_json` reads it, the rest at its defaults. It is the component's
+    execution property, so a change elsewhere in the config leaves its cached result valid.
+
+    Raises:
+        KeyError: `component` is none of the four that have settings.
+    """
+    settings = config.model_dump(mode="json", include=_COMPONENT_SETTINGS[component])
+    return json.dumps(settings, sort_keys=True, separators=(",", ":"))

@@ -1,0 +1,1 @@
+"""The detector as a plain library: input, model, training, export. Knows neither TFX nor Beam."""
