@@ -104,9 +104,10 @@ def _explain(error: ValidationError) -> str:
         text = f"unknown key {key!r}{_nearest(first['loc'])}"
     elif first["type"] == "missing":
         text = f"{key} is missing"
+    elif first["type"] == "value_error":  # our own validators say what they got
+        text = f"{key}: {first['ctx']['error']}" if key else str(first["ctx"]["error"])
     else:
-        message = first["msg"].removeprefix("Value error, ")
-        text = f"{key}: {message}, got {first['input']!r}" if key else message
+        text = f"{key}: {first['msg']}, got {first['input']!r}"
     return text + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else "")
 
 

@@ -26,24 +26,28 @@ class DataConfig(Section):
     """Where the COCO-format data lies (below --data-dir) and how it is read."""
 
     train_annotations: str = Field(
-        "annotations/instances_train2017.json", description="COCO JSON of the training pictures."
+        "annotations/instances_train2017.json",
+        description="COCO JSON of the training pictures.",
     )
     train_pictures: str = Field("train2017", description="Folder of the training pictures.")
     eval_annotations: str = Field(
-        "annotations/instances_val2017.json", description="COCO JSON of the evaluation pictures."
+        "annotations/instances_val2017.json",
+        description="COCO JSON of the evaluation pictures.",
     )
     eval_pictures: str = Field("val2017", description="Folder of the evaluation pictures.")
     train_shards: int = Field(8, ge=1, description="TFRecord files of the training split.")
     eval_shards: int = Field(2, ge=1, description="TFRecord files of the evaluation split.")
     seed: int = Field(0, ge=0, description="Seeds the spread of pictures over shards.")
     max_rejected_fraction: Fraction = Field(
-        0.01, description="Share of a split's pictures that may be refused before the run fails."
+        0.01,
+        description="Share of a split's pictures that may be refused before the run fails.",
     )
     max_picture_pixels: int = Field(
         100_000_000, ge=1, description="Largest width x height that is decoded."
     )
     policies: dict[str, Policy] = Field(
-        {}, description="What to do with a flawed record, by reason code (docs/data.md)."
+        {},
+        description="What to do with a flawed record, by reason code (docs/data.md).",
     )
 
 
@@ -51,11 +55,10 @@ class TransformConfig(Section):
     """How CocoTransform prepares training records."""
 
     mask_frame: Literal["box", "picture"] = Field(
-        "box", description="A bitmap covers its object's box (compact) or the whole picture."
+        "box",
+        description="A bitmap covers its object's box (compact) or the whole picture.",
     )
-    mask_size: int = Field(
-        112, ge=8, description="Largest side of a box bitmap, in bitmap pixels."
-    )
+    mask_size: int = Field(112, ge=8, description="Largest side of a box bitmap, in bitmap pixels.")
     jpeg_quality: int = Field(95, ge=1, le=100, description="Of pictures that are re-encoded.")
     max_buckets: int = Field(3, ge=1, le=8, description="Padded input shapes of the plan.")
 
@@ -67,11 +70,14 @@ class InputConfig(Section):
     long_side_px: int = Field(1333, ge=32, description="Upper limit of the longer side.")
     size_multiple_px: int = Field(32, ge=32, description="Padded sides are multiples of this.")
     max_objects: int = Field(
-        100, ge=1, description="Ground-truth rows a picture; what exceeds it is counted."
+        100,
+        ge=1,
+        description="Ground-truth rows a picture; what exceeds it is counted.",
     )
     flip_probability: Fraction = Field(0.5, description="Chance of a horizontal flip.")
     scale_jitter: tuple[float, float] = Field(
-        (1.0, 1.0), description="Range of the random factor on the resized size (training)."
+        (1.0, 1.0),
+        description="Range of the random factor on the resized size (training).",
     )
 
     @model_validator(mode="after")
@@ -91,14 +97,17 @@ class BackboneConfig(Section):
 
     name: str = Field("resnet50", description="A name known to model/layers/backbones.py.")
     width: int = Field(
-        64, ge=8, description="Channels of the first stage (own ResNets); 64 is the paper's."
+        64,
+        ge=8,
+        description="Channels of the first stage (own ResNets); 64 is the paper's.",
     )
     norm: Literal["frozen_batch_norm", "batch_norm", "sync_batch_norm", "group_norm"] = Field(
         "frozen_batch_norm", description="Normalisation in the backbone (own ResNets)."
     )
     norm_epsilon: float = Field(1e-5, gt=0, description="Added to the variance.")
     stride_in_1x1: bool = Field(
-        False, description="Stride in the 1x1 (MSRA) instead of the 3x3 convolution (torchvision)."
+        False,
+        description="Stride in the 1x1 (MSRA) instead of the 3x3 convolution (torchvision).",
     )
     frozen_stages: int = Field(
         2, ge=0, le=5, description="Stages without training: 1 the stem, 2 also C2, ..."
@@ -116,11 +125,13 @@ class AnchorConfig(Section):
     """Anchors of P2-P6."""
 
     sizes_px: tuple[float, float, float, float, float] = Field(
-        (32, 64, 128, 256, 512), description="Square root of the anchor area on P2 ... P6."
+        (32, 64, 128, 256, 512),
+        description="Square root of the anchor area on P2 ... P6.",
     )
     aspect_ratios: tuple[float, ...] = Field((0.5, 1.0, 2.0), description="Height / width.")
     offset: Fraction = Field(
-        0.0, description="Anchor centre in a cell, in strides: 0 (torchvision, Detectron2) to 0.5."
+        0.0,
+        description="Anchor centre in a cell, in strides: 0 (torchvision, Detectron2) to 0.5.",
     )
     rounded: bool = Field(False, description="Round the base anchors' corners (torchvision).")
 
@@ -148,7 +159,8 @@ class RoiConfig(Section):
     samples_per_picture: int = Field(512, ge=1, description="RoIs in the loss.")
     positive_fraction: Fraction = Field(0.25, description="Upper share of positives.")
     crowd_overlap: Fraction = Field(
-        0.5, description="Anchors and RoIs covered more than this by a crowd are ignored."
+        0.5,
+        description="Anchors and RoIs covered more than this by a crowd are ignored.",
     )
     sampling_ratio: int = Field(2, ge=1, description="RoIAlign samples a bin and axis.")
     aligned: bool = Field(True, description="RoIAlign's half-pixel shift (Detectron2).")
@@ -187,7 +199,8 @@ class ModelConfig(Section):
     """The detector."""
 
     weights: str | None = Field(
-        None, description="Weights to start from: a .safetensors or .npz file; null is random."
+        None,
+        description="Weights to start from: a .safetensors or .npz file; null is random.",
     )
     backbone: BackboneConfig = BackboneConfig()
     fpn: FpnConfig = FpnConfig()
@@ -234,7 +247,9 @@ class TrainConfig(Section):
     log_every_steps: int = Field(20, ge=1, description="TensorBoard and progress lines.")
     input_threads: int = Field(0, ge=0, description="Per worker; 0 is tf.data's own choice.")
     heartbeat_seconds: float = Field(
-        600.0, gt=0, description="A worker that ends no step for this long is taken for lost."
+        600.0,
+        gt=0,
+        description="A worker that ends no step for this long is taken for lost.",
     )
 
     @field_validator("batch")
@@ -278,7 +293,7 @@ class Threshold(Section):
     @field_validator("metric")
     @classmethod
     def _metric_is_known(cls, metric: str) -> str:
-        names = "AP AP50 AP75 APs APm APl AR1 AR10 AR100 ARs ARm ARl".split()
+        names = ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]
         kind, _, name = metric.partition("/")
         if kind not in ("box", "mask") or name not in names:
             raise ValueError(f"unknown metric {metric!r}: box/ or mask/ and one of {names}")
@@ -316,7 +331,8 @@ class PipelineConfig(Section):
     """Orchestration."""
 
     beam_args: tuple[str, ...] = Field(
-        ("--direct_running_mode=in_memory",), description="Beam's options: runner, workers, ..."
+        ("--direct_running_mode=in_memory",),
+        description="Beam's options: runner, workers, ...",
     )
     kubeflow: KubeflowConfig = KubeflowConfig()
 
@@ -325,7 +341,8 @@ class Config(Section):
     """One run: its data, model, training, gate and where it goes."""
 
     name: str = Field(
-        pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="Of the pipeline and the pushed model."
+        pattern=r"^[a-z0-9][a-z0-9-]{0,62}$",
+        description="Of the pipeline and the pushed model.",
     )
     data: DataConfig = DataConfig()
     transform: TransformConfig = TransformConfig()

@@ -1,0 +1,91 @@
+"""Writes docs/configs.md, the reference of every setting, from the schema.
+
+Example:
+    python -m configs.reference > docs/configs.md
+"""
+
+from collections.abc import Iterator
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from configs.schema import Config
+
+_HEAD = """# Settings
+
+Written from `configs/schema.py` by `make docs`; change the schema, not this page.
+
+A config is a YAML file. `base: other.yaml` starts from another file, `--set key.sub=value` wins
+over both, and an unknown key is refused with the nearest known one. Lengths are pixels of the
+model-input frame unless said otherwise; times are steps or epochs.
+"""
+
+
+def reference() -> str:
+    """Returns the Markdown of the whole reference: one table a section."""
+    return _HEAD + "".join(_section("", Config))
+
+
+def _section(path: str, section: type[BaseModel]) -> Iterator[str]:
+    title = f"`{path}`" if path else "top level"
+    yield f"\n## {title}\n\n{(section.__doc__ or '').splitlines()[0]}\n\n"
+    yield "| key | type | default | meaning |\n|---|---|---|---|\n"
+    below: list[tuple[str, type[BaseModel]]] = []
+    for name, field in section.model_fields.items():
+        key = f"{path}.{name}" if path else name
+        inner = _inner_section(field.annotation)
+        if inner is not None:
+            below.append((key, inner))
+        yield f"| `{name}` | {_type(field)} | {_default(field)} | {field.description or ''} |\n"
+    for key, inner in below:
+        yield from _section(key, inner)
+
+
+def _inner_section(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in get_args(annotation):
+        inner = _inner_section(argument)
+        if inner is not None:
+            return inner
+    return None
+
+
+def _type(field: FieldInfo) -> str:
+    return _type_name(field.annotation).replace("|", "\\|")
+
+
+def _type_name(annotation: Any) -> str:
+    if annotation is type(None):
+        return "null"
+    if isinstance(annotation, type) and get_origin(annotation) is None:
+        return "section" if issubclass(annotation, BaseModel) else annotation.__name__
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _type_name(arguments[0])
+    if origin is Literal:
+        return " | ".join(f"`{value}`" for value in arguments)
+    if origin in (Union, UnionType):
+        return " | ".join(_type_name(argument) for argument in arguments)
+    if origin is tuple and Ellipsis not in arguments:
+        return f"{len(arguments)} {_type_name(arguments[0])}s"
+    return f"{getattr(origin, '__name__', origin)} of {_type_name(arguments[0])}"
+
+
+def _default(field: FieldInfo) -> str:
+    if field.default is PydanticUndefined:
+        return "required"
+    if isinstance(field.default, BaseModel):
+        return "see below"
+    if field.default is None:
+        return "null"
+    if isinstance(field.default, tuple):
+        return f"`{list(field.default)}`"
+    return f"`{field.default}`"
+
+
+if __name__ == "__main__":
+    print(reference(), end="")

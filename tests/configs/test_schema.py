@@ -1,0 +1,69 @@
+"""The schema: JSON both ways, and which settings reach which component."""
+
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from configs.schema import Config, MaskHeadConfig, ModelConfig, component_settings
+
+
+def config(**sections) -> Config:
+    return Config.model_validate({"name": "a", **sections})
+
+
+def test_json_round_trip_gives_an_equal_config():
+    original = config(
+        model={"mask_head": {"channels": 8}, "anchors": {"offset": 0.5}},
+        evaluate={"thresholds": [{"metric": "mask/AP50", "min": 0.5}]},
+    )
+    assert Config.model_validate_json(original.to_json()) == original
+
+
+def test_config_is_frozen():
+    with pytest.raises(ValidationError):
+        config().train.epochs = 3
+
+
+def test_mask_head_is_there_only_with_its_section():
+    assert ModelConfig().mask_head is None
+    assert config(model={"mask_head": {}}).model.mask_head == MaskHeadConfig()
+
+
+def test_batch_is_workers_times_pictures():
+    train = config(train={"batch": "8x4"}).train
+    assert (train.workers, train.pictures_per_worker, train.global_batch) == (8, 4, 32)
+
+
+def test_a_threshold_reaches_only_the_evaluator():
+    changed = config(evaluate={"thresholds": [{"metric": "box/AP", "min": 0.3}]})
+    moved = {
+        component
+        for component in ("coco_example_gen", "coco_transform", "detection_trainer")
+        if component_settings(changed, component) != component_settings(config(), component)
+    }
+    assert moved == set()
+    evaluator = json.loads(component_settings(changed, "coco_evaluator"))
+    assert evaluator["evaluate"]["thresholds"][0]["min"] == 0.3
+
+
+def test_a_rate_reaches_only_the_trainer():
+    changed = config(train={"optimizer": {"learning_rate": 0.1}})
+    moved = {
+        component
+        for component in (
+            "coco_example_gen",
+            "coco_transform",
+            "detection_trainer",
+            "coco_evaluator",
+        )
+        if component_settings(changed, component) != component_settings(config(), component)
+    }
+    assert moved == {"detection_trainer"}
+
+
+def test_component_settings_read_back_as_a_config():
+    original = config(train={"batch": "2x3"}, push={"folder": "x"})
+    read = Config.model_validate_json(component_settings(original, "detection_trainer"))
+    assert read.train == original.train
+    assert read.push.folder is None

@@ -1,0 +1,45 @@
+"""The documentation is true: settings, files and commands that it names exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from configs.reference import reference
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_settings_page_is_what_the_schema_says():
+    assert (ROOT / "docs" / "configs.md").read_text() == reference(), "run `make docs`"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page):
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text())
+    missing = [link for link in links if not (page.parent / link).exists()]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_named_in_code_exist(page):
+    named = re.findall(
+        r"`((?:configs|model|components|pipeline|scripts|benchmarks|docs|tests)/"
+        r"[\w./-]+\.(?:py|yaml|md|sh|pbtxt))`",
+        page.read_text(),
+    )
+    missing = sorted({name for name in named if not (ROOT / name).exists()})
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_modules_named_in_commands_exist(page):
+    modules = set(re.findall(r"python -m ([a-z_.]+)", page.read_text())) - {"pytest"}
+    missing = [
+        module
+        for module in modules
+        if not (ROOT / module.replace(".", "/")).is_dir()
+        and not (ROOT / f"{module.replace('.', '/')}.py").exists()
+    ]
+    assert missing == []
