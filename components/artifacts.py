@@ -1,0 +1,34 @@
+"""The artifact types of our own, for what TFX has no word.
+
+Each is a folder; the component that writes it says what lies in it. The type names are stored in
+MLMD and in compiled pipelines: never change one.
+"""
+
+from tfx.types.artifact import Artifact
+
+
+class Rejects(Artifact):
+    """Records that CocoExampleGen refused, whole, each with its reason."""
+
+    TYPE_NAME = "RcnnRejects"
+
+
+class DataReport(Artifact):
+    """What CocoTransform found and did: counts, histograms, anchor coverage (JSON and HTML)."""
+
+    TYPE_NAME = "RcnnDataReport"
+
+
+class TrainingRun(Artifact):
+    """Logs of a training: TensorBoard scalars, worker logs, throughput, where checkpoints are."""
+
+    TYPE_NAME = "RcnnTrainingRun"
+
+
+class Evaluation(Artifact):
+    """What CocoEvaluator measured and decided.
+
+    `metrics.json`, `detections.json`, `decision.json` and `report.html`.
+    """
+
+    TYPE_NAME = "RcnnEvaluation"

@@ -1,0 +1,1 @@
+"""The graph of components, its runners, and the commands."""
