@@ -42,44 +42,37 @@ PY
 
 # Prints the path of a uv that runs; brings one into .uv/ where there is none.
 find_uv() {
-  local uv new=$ROOT/.uv.$$ log=$ROOT/.uv.$$.log
+  local uv new=$ROOT/.uv.new log=$ROOT/.uv.log
   for uv in "$(command -v uv || true)" "$ROOT/.uv/bin/uv"; do
     if [[ -n $uv ]] && "$uv" --version >/dev/null 2>&1; then echo "$uv"; return; fi
   done
-  say "fetching uv $UV_VERSION into .uv"
-  rm -rf "$ROOT"/.uv "$ROOT"/.uv.*
-  python3 -m pip install --quiet --target "$new" "uv==$UV_VERSION" >"$log" 2>&1 ||
-    { rm -rf "$new"; fetch_uv_wheel "$new" >>"$log" 2>&1; } ||
-    { tail -n 3 "$log" >&2; rm -rf "$new" "$log"; die "cannot fetch uv: install it and run this again"; }
+  say "bringing uv $UV_VERSION into .uv"
+  rm -rf "$ROOT/.uv" "$new"
+  if ! fetch_uv "$new" >"$log" 2>&1; then
+    tail -n 3 "$log" >&2
+    die "cannot fetch uv: install it, or pip for python3, and run this again"
+  fi
   rm -f "$log"
   mv "$new" "$ROOT/.uv"
   echo "$ROOT/.uv/bin/uv"
 }
 
-# Downloads uv's wheel and unpacks its binary, with Python's standard library alone: Debian's
-# python3 has neither pip nor ensurepip.
-fetch_uv_wheel() {
-  python3 - "$UV_VERSION" "$1" <<'PY'
-import hashlib, io, os, platform, re, sys, urllib.parse, urllib.request, zipfile
-
-version, folder = sys.argv[1:]
-index = os.environ.get("UV_DEFAULT_INDEX") or os.environ.get("PIP_INDEX_URL")
-page = (index or "https://pypi.org/simple").rstrip("/") + "/uv/"
-html = urllib.request.urlopen(page, timeout=60).read().decode()
-name = r"uv-%s-py3-none-[^\"#]*manylinux[^\"#]*_%s\.whl" % (re.escape(version), platform.machine())
-link = re.search(r'href="([^"#]*%s)#sha256=([0-9a-f]{64})"' % name, html)
-if link is None:
-    sys.exit("no uv %s wheel for %s at the package index" % (version, platform.machine()))
-url = urllib.parse.urljoin(page, link.group(1))
-wheel = urllib.request.urlopen(url, timeout=60).read()
-if hashlib.sha256(wheel).hexdigest() != link.group(2):
-    sys.exit("the uv wheel does not match its checksum")
-os.makedirs(os.path.join(folder, "bin"))
-target = os.path.join(folder, "bin", "uv")
-with zipfile.ZipFile(io.BytesIO(wheel)) as archive, open(target, "wb") as binary:
-    binary.write(archive.read("uv-%s.data/scripts/uv" % version))
-os.chmod(target, 0o755)
-PY
+# Installs uv into a folder with the first pip that works: that of a Python here, else Debian's
+# pip wheel, which needs no installing (Debian's python3 comes without pip and ensurepip).
+fetch_uv() {
+  local python wheel
+  local -a pythons apt=(-q -o "Dir::State::Lists=$1.apt/lists" -o "Dir::Cache=$1.apt")
+  mapfile -t pythons < <(find_python; type -aP python3)
+  for python in "${pythons[@]}"; do
+    "$python" -m pip install --quiet --target "$1" "uv==$UV_VERSION" && return
+  done
+  mkdir -p "$1.apt/lists/partial" "$1.apt/archives/partial"
+  (cd "$1.apt" && apt-get "${apt[@]}" update && apt-get "${apt[@]}" download python3-pip-whl &&
+    dpkg-deb -x python3-pip-whl_*.deb .)
+  for wheel in "$1.apt"/usr/share/python-wheels/pip-*.whl; do
+    python3 "$wheel/pip" install --quiet --target "$1" "uv==$UV_VERSION" || return
+  done
+  rm -rf "$1.apt"
 }
 
 has_gpu() {
@@ -104,9 +97,14 @@ build() {
   if [[ -f $STAMP ]] && "$VENV/bin/python" -I -S -c '' 2>/dev/null; then
     rm "$STAMP"
   else
-    python=$(find_python) || say "no working Python 3.10 found here, asking uv for one"
     rm -rf "$VENV"
-    "$uv" venv --quiet --no-project --python "${python:-3.10}" "$VENV" || die "$NO_PYTHON"
+    if python=$(find_python); then
+      "$uv" venv --quiet --no-project --python "$python" "$VENV"
+    else
+      say "no working Python 3.10 found here, asking uv for one"
+      "$uv" venv --quiet --no-project --python 3.10 "$VENV" 2>"$ROOT/.uv.log" || die "$NO_PYTHON"
+      rm -f "$ROOT/.uv.log"
+    fi
     say "made .venv from $("$VENV/bin/python" -c 'import sys; print(sys.base_prefix)') (${SECONDS}s)"
   fi
   say "installing ${locks[*]##*/} (3 GB and more: minutes where nothing is cached)"
