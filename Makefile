@@ -1,0 +1,43 @@
+PYTHON := .venv/bin/python
+UNIT := not slow and not e2e and not gpu
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-fast e2e lint types format compile clean
+
+help:  ## List these targets.
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup:  ## Make .venv with Python 3.10 and everything in constraints.txt; nothing where it is right.
+	@scripts/setup.sh
+
+demo: setup  ## Draw shapes into data/shapes, run the whole pipeline on them into runs/demo.
+	$(PYTHON) -m pipeline demo
+
+test: lint types  ## Lint, format check, types, unit and end-to-end tests: what CI runs.
+	$(PYTHON) -m pytest -m "not slow and not gpu"
+
+test-fast: setup  ## Unit tests only.
+	$(PYTHON) -m pytest -m "$(UNIT)"
+
+e2e: setup  ## End-to-end tests only.
+	$(PYTHON) -m pytest -m e2e
+
+lint: setup  ## Lint and check the format; changes nothing.
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+
+types: setup  ## Check the types of what pyproject.toml lists.
+	$(PYTHON) -m mypy
+
+format: setup  ## Format, and mend what lint can mend.
+	$(PYTHON) -m ruff check --fix-only --quiet .
+	$(PYTHON) -m ruff format .
+
+compile: setup  ## Compile the demo pipeline for Kubeflow into build/demo.yaml.
+	@mkdir -p build
+	$(PYTHON) -m pipeline compile --config configs/demo.yaml --image tfx-rcnn:latest \
+	  --pipeline-root minio://pipelines/tfx-rcnn -o build/demo.yaml
+
+clean:  ## Remove what tools left behind; keeps data, runs and .venv.
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -not -path './.uv/*' -prune -exec rm -rf {} +
