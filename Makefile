@@ -2,7 +2,7 @@ PYTHON := .venv/bin/python
 UNIT := not slow and not e2e and not gpu
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast e2e lint types format compile clean
+.PHONY: help setup demo test test-fast e2e lint types format docs compile clean
 
 help:  ## List these targets.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ types: setup  ## Check the types of what pyproject.toml lists.
 format: setup  ## Format, and mend what lint can mend.
 	$(PYTHON) -m ruff check --fix-only --quiet .
 	$(PYTHON) -m ruff format .
+
+docs: setup  ## Write docs/configs.md anew from the schema.
+	$(PYTHON) -m configs.reference > docs/configs.md
 
 compile: setup  ## Compile the demo pipeline for Kubeflow into build/demo.yaml.
 	@mkdir -p build

@@ -293,7 +293,20 @@ class Threshold(Section):
     @field_validator("metric")
     @classmethod
     def _metric_is_known(cls, metric: str) -> str:
-        names = ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]
+        names = [
+            "AP",
+            "AP50",
+            "AP75",
+            "APs",
+            "APm",
+            "APl",
+            "AR1",
+            "AR10",
+            "AR100",
+            "ARs",
+            "ARm",
+            "ARl",
+        ]
         kind, _, name = metric.partition("/")
         if kind not in ("box", "mask") or name not in names:
             raise ValueError(f"unknown metric {metric!r}: box/ or mask/ and one of {names}")
