@@ -1,0 +1,98 @@
+import json
+
+import pytest
+
+from components.coco_evaluator.gate import decide
+from configs.schema import Threshold
+
+
+def metrics(ap, *, mask=None, pictures=10, objects=50):
+    return {
+        "box": {"AP": ap},
+        "mask": mask,
+        "counts": {"pictures": pictures, "objects": objects},
+    }
+
+
+AT_LEAST_HALF = Threshold(metric="box/AP", min=0.5)
+SMALL_DROP = Threshold(metric="box/AP", max_drop=0.1)
+BOTH = Threshold(metric="box/AP", min=0.5, max_drop=0.1)
+
+
+@pytest.mark.parametrize(
+    ("ap", "baseline", "threshold", "blessed", "reason"),
+    [
+        (0.6, None, AT_LEAST_HALF, True, "1 condition holds"),
+        (0.5, None, AT_LEAST_HALF, True, "1 condition holds"),
+        (0.4999, None, AT_LEAST_HALF, False, "box/AP 0.4999 is below the minimum 0.5000"),
+        (0.0, None, AT_LEAST_HALF, False, "box/AP 0.0000 is below the minimum 0.5000"),
+        (-1.0, None, Threshold(metric="box/AP", min=-2.0), False, "box/AP is undefined (-1)"),
+        (float("nan"), None, AT_LEAST_HALF, False, "box/AP is not a number"),
+        (float("inf"), None, AT_LEAST_HALF, False, "box/AP is not a number"),
+        (0.6, None, Threshold(metric="box/AP50", min=0.1), False, "box/AP50 is missing"),
+        (0.6, None, Threshold(metric="mask/AP", min=0.1), False, "mask/AP is missing"),
+        (0.9, None, SMALL_DROP, False, "there is no baseline yet"),
+        (0.9, None, BOTH, True, "2 conditions hold"),
+        (0.75, 0.8, SMALL_DROP, True, "1 condition holds"),
+        (0.7, 0.8, SMALL_DROP, True, "1 condition holds"),  # 0.8 - 0.1 > 0.7 in floating point
+        (0.9, 0.8, SMALL_DROP, True, "1 condition holds"),
+        (0.69, 0.8, SMALL_DROP, False, "box/AP 0.6900 is 0.1100 below the pushed model's 0.8000"),
+        (0.45, 0.5, BOTH, False, "box/AP 0.4500 is below the minimum 0.5000"),
+        (0.75, -1.0, SMALL_DROP, False, "box/AP of the baseline is undefined (-1)"),
+        (0.75, float("nan"), SMALL_DROP, False, "box/AP of the baseline is not a number"),
+        (float("nan"), 0.8, SMALL_DROP, False, "box/AP is not a number"),
+    ],
+)
+def test_verdicts(ap, baseline, threshold, blessed, reason):
+    old = None if baseline is None else metrics(baseline)
+
+    decision = decide(metrics(ap), old, [threshold])
+
+    assert decision.blessed is blessed
+    assert decision.reason.startswith(reason)
+    asked = (threshold.min is not None) + (threshold.max_drop is not None)
+    assert len(decision.comparisons) == asked
+    json.dumps(decision.to_dict(), allow_nan=False)
+
+
+def test_no_thresholds_never_bless():
+    decision = decide(metrics(1.0), metrics(0.1), [])
+
+    assert not decision.blessed
+    assert decision.reason == "no thresholds are set (evaluate.thresholds)"
+
+
+@pytest.mark.parametrize("empty", [{"pictures": 0}, {"objects": 0}])
+def test_an_empty_evaluation_set_never_blesses(empty):
+    decision = decide(metrics(1.0, **empty), None, [AT_LEAST_HALF])
+
+    assert not decision.blessed
+    assert "no pictures or no objects" in decision.reason
+
+
+def test_metrics_without_counts_never_bless():
+    assert not decide({"box": {"AP": 1.0}}, None, [AT_LEAST_HALF]).blessed
+
+
+def test_all_comparisons_are_kept_also_after_one_failed():
+    decision = decide(
+        metrics(0.6, mask={"AP": 0.2}),
+        metrics(0.55),
+        [AT_LEAST_HALF, Threshold(metric="mask/AP", min=0.3), SMALL_DROP],
+    )
+
+    assert [(c.metric, c.rule, c.passed) for c in decision.comparisons] == [
+        ("box/AP", "min", True),
+        ("mask/AP", "min", False),
+        ("box/AP", "max_drop", True),
+    ]
+    assert decision.reason == "mask/AP 0.2000 is below the minimum 0.3000"
+
+
+def test_a_baseline_without_masks_does_not_block_a_model_with_masks():
+    thresholds = [AT_LEAST_HALF, Threshold(metric="mask/AP", max_drop=0.01)]
+
+    decision = decide(metrics(0.6, mask={"AP": 0.2}), metrics(0.6), thresholds)
+
+    assert decision.blessed
+    assert decision.comparisons[1].note == "mask/AP has no baseline to be compared with"

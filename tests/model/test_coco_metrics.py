@@ -1,0 +1,213 @@
+import json
+
+import pytest
+
+from configs.errors import DatasetError
+from model.coco_metrics import (
+    METRIC_NAMES,
+    GroundTruth,
+    evaluate,
+    ground_truth_from_json,
+    measure,
+    read_detections,
+)
+
+# The names in the shared expected.json, in the order of METRIC_NAMES.
+EXPECTED_NAMES = (
+    "AP", "AP50", "AP75", "APsmall", "APmedium", "APlarge",
+    "AR1", "AR10", "AR100", "ARsmall", "ARmedium", "ARlarge",
+)  # fmt: skip
+SETS = {
+    "val2014_100": (
+        "evaluator/instances_val2014_100.json",
+        "evaluator/instances_val2014_fake{}100_results.json",
+    ),
+    "awkward": (
+        "coco_tiny/annotations/instances_val2017.json",
+        "evaluator/awkward_{}_results.json",
+    ),
+}
+CASES = ("all", "first_half_of_sorted_image_ids", "category_1_only", "ignoring_categories")
+
+
+def ground_truth(*boxes, **changes):
+    """One 100 x 100 picture (id 7) with objects of category 3 at the given COCO boxes."""
+    annotations = [
+        {"id": n, "image_id": 7, "category_id": 3, "bbox": box, "area": box[2] * box[3]}
+        | {"iscrowd": 0}
+        | changes
+        for n, box in enumerate(boxes, 1)
+    ]
+    return GroundTruth(
+        [{"id": 7, "width": 100, "height": 100, "file_name": "seven.jpg"}],
+        annotations,
+        [{"id": 3, "name": "three"}, {"id": 5, "name": "five"}],
+    )
+
+
+def detection(box, score=0.9, **changes):
+    return {"image_id": 7, "category_id": 3, "bbox": box, "score": score} | changes
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(("kind", "coco_kind"), [("box", "bbox"), ("mask", "segm")])
+@pytest.mark.parametrize("name", SETS)
+def test_numbers_equal_those_of_pycocotools(shared_data, name, kind, coco_kind, case):
+    truth_path, detections_path = SETS[name]
+    truth = ground_truth_from_json(shared_data / truth_path)
+    detections = read_detections(shared_data / detections_path.format(coco_kind))
+    ids = sorted(image["id"] for image in truth.images)
+    narrowed = {
+        "all": {},
+        "first_half_of_sorted_image_ids": {"image_ids": ids[: len(ids) // 2]},
+        "category_1_only": {"category_ids": [1]},
+        "ignoring_categories": {"class_agnostic": True},
+    }[case]
+    expected = json.loads((shared_data / "evaluator/expected.json").read_text())
+    expected = expected[name][coco_kind][case]
+
+    metrics = evaluate(truth, detections, [kind], **narrowed)
+
+    stats = dict(zip(METRIC_NAMES, map(expected["stats"].get, EXPECTED_NAMES), strict=True))
+    assert metrics[kind] == pytest.approx(stats, abs=1e-9)
+    assert metrics["per_iou"][kind] == pytest.approx(expected["AP_by_iou"], abs=1e-9)
+    per_category = metrics["per_category"].get(kind, {})
+    by_category = {c: numbers["AP"] for c, numbers in per_category.items()}
+    assert by_category == pytest.approx(expected.get("AP_by_category_id", {}), abs=1e-9)
+
+
+def test_perfect_detections_score_one_and_absent_sizes_are_undefined():
+    metrics = evaluate(ground_truth([10, 10, 20, 20]), [detection([10, 10, 20, 20])])
+
+    assert metrics["box"]["AP"] == pytest.approx(1.0)
+    assert metrics["box"]["APs"] == pytest.approx(1.0)  # 20 x 20 is below 32 x 32
+    assert metrics["box"]["APm"] == -1
+    assert metrics["per_category"]["box"]["5"]["AP"] == -1
+    assert metrics["mask"] is None
+    assert metrics["counts"] == {"pictures": 1, "objects": 1, "crowds": 0, "detections": 1}
+
+
+def test_a_picture_without_detections_counts():
+    truth = ground_truth([10, 10, 20, 20])
+    truth.images.append({"id": 8, "width": 100, "height": 100, "file_name": "eight.jpg"})
+    truth.annotations.append({**truth.annotations[0], "id": 2, "image_id": 8})
+
+    metrics = evaluate(truth, [detection([10, 10, 20, 20])])
+
+    assert metrics["box"]["AR100"] == pytest.approx(0.5)
+
+
+def test_no_detections_at_all_score_zero():
+    metrics = evaluate(ground_truth([10, 10, 20, 20]), [])
+
+    assert metrics["box"]["AP"] == 0
+    assert metrics["box"]["APl"] == -1
+
+
+def test_no_pictures_are_undefined():
+    metrics = evaluate(GroundTruth([], [], [{"id": 1, "name": "one"}]), [])
+
+    assert set(metrics["box"].values()) == {-1.0}
+    assert metrics["counts"]["pictures"] == 0
+
+
+def test_matches_say_what_was_found():
+    truth = ground_truth([10, 10, 20, 20], [60, 60, 20, 20])
+
+    _, matches = measure(truth, [detection([11, 10, 20, 20]), detection([80, 0, 9, 9], 0.8)])
+
+    assert [a["bbox"] for a in matches[7].found] == [[10, 10, 20, 20]]
+    assert [a["bbox"] for a in matches[7].missed] == [[60, 60, 20, 20]]
+    assert [d["bbox"] for d in matches[7].correct] == [[11, 10, 20, 20]]
+    assert [d["bbox"] for d in matches[7].wrong] == [[80, 0, 9, 9]]
+
+
+def test_a_crowd_is_neither_missed_nor_are_detections_in_it_wrong():
+    metrics, matches = measure(ground_truth([0, 0, 90, 90], iscrowd=1), [detection([5, 5, 20, 20])])
+
+    assert metrics["counts"]["crowds"] == 1
+    assert matches[7].missed == matches[7].wrong == []
+
+
+def test_an_object_without_mask_is_ignored_by_the_mask_numbers():
+    truth = ground_truth([10, 10, 20, 20], [60, 60, 20, 20])
+    truth.annotations[0]["segmentation"] = [[10, 10, 30, 10, 30, 30, 10, 30]]
+    square = [[60, 60, 80, 60, 80, 80, 60, 80]]
+
+    found = [
+        detection([10, 10, 20, 20], segmentation=truth.annotations[0]["segmentation"]),
+        detection([60, 60, 20, 20], 0.95, segmentation=square),
+    ]
+    metrics = evaluate(truth, found, ["box", "mask"])
+
+    assert metrics["mask"]["AP"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"image_id": 99}, r"detection 0: image id 99 is not .* 1 ids lie in 7\.\.7"),
+        ({"category_id": 91}, r"detection 0: category id 91 is not .* 2 ids lie in 3\.\.5"),
+        ({"score": float("nan")}, "score is nan"),
+        ({"bbox": [1, 2, 3]}, r"bbox is \[1, 2, 3\]"),
+        ({"segmentation": {"size": [50, 100], "counts": "0"}}, r"\[50, 100\].*\[100, 100\]"),
+    ],
+)
+def test_a_detection_that_does_not_fit_is_refused(changes, message):
+    with pytest.raises(DatasetError, match=message):
+        evaluate(ground_truth([1, 1, 9, 9]), [detection([1, 1, 9, 9], **changes)])
+
+
+def test_narrowing_to_an_unknown_id_is_refused():
+    with pytest.raises(DatasetError, match=r"image id 12 .*7\.\.7"):
+        evaluate(ground_truth([1, 1, 9, 9]), [], image_ids=[7, 12])
+
+
+def test_reading_numbers_annotations_from_one(tmp_path):
+    # COCOeval takes a match with annotation id 0 for none, so AP would be 0 here.
+    path = tmp_path / "instances.json"
+    content = {
+        "images": [{"id": 7, "width": 100, "height": 100, "file_name": "seven.jpg"}],
+        "annotations": [{"id": 0, "image_id": 7, "category_id": 3, "bbox": [1, 1, 9, 9]}],
+        "categories": [{"id": 3, "name": "three"}],
+    }
+    path.write_text(json.dumps(content))
+
+    truth = ground_truth_from_json(path)
+
+    assert evaluate(truth, [detection([1, 1, 9, 9])])["box"]["AP"] == pytest.approx(1.0)
+    assert truth.annotations[0]["area"] == 81
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[]", "expected an object"),
+        ('{"images": []}', "no list 'annotations'"),
+        ("{", "not JSON"),
+        (
+            '{"images": [{"id": 1, "width": 2}], "annotations": [], "categories": []}',
+            "lacks the key 'height'",
+        ),
+    ],
+)
+def test_a_file_that_is_no_instances_file_is_refused(tmp_path, text, message):
+    path = tmp_path / "instances.json"
+    path.write_text(text)
+    with pytest.raises(DatasetError, match=message):
+        ground_truth_from_json(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{}", "expected a list"),
+        ('[{"image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1]}]', "0 has no 'score'"),
+        ('[{"image_id": 1, "category_id": 1, "score": 0.5}]', "0 has no 'bbox'"),
+    ],
+)
+def test_a_file_that_is_no_results_file_is_refused(tmp_path, text, message):
+    path = tmp_path / "results.json"
+    path.write_text(text)
+    with pytest.raises(DatasetError, match=message):
+        read_detections(path)
