@@ -1,0 +1,92 @@
+"""What the runner looks at in a COCO-format folder before anything heavy is loaded."""
+
+import os
+from pathlib import Path
+
+from configs.errors import DatasetError
+from configs.files import file_digest, json_digest
+from configs.schema import DataConfig
+
+_EDGE_BYTES = 4096
+
+
+def check_data_folder(data: DataConfig, data_dir: Path) -> None:
+    """Checks that annotation files and picture folders are there, and that no file is cut off.
+
+    What the files say is checked by CocoExampleGen; this takes milliseconds.
+
+    Raises:
+        DatasetError: one is missing, empty, or ends before its JSON does.
+    """
+    if not data_dir.is_dir():
+        raise DatasetError(f"--data-dir {data_dir}: no such folder")
+    for split in ("train", "eval"):
+        key = f"data.{split}_annotations"
+        path = data_dir / getattr(data, f"{split}_annotations")
+        if not path.is_file():
+            raise DatasetError(
+                f"{path}: no such annotation file{_candidates(data_dir, path)}; "
+                f"name yours with --set {key}=..."
+            )
+        _check_whole(path)
+        folder = data_dir / getattr(data, f"{split}_pictures")
+        if not folder.is_dir():
+            raise DatasetError(
+                f"{folder}: no such picture folder; name yours with --set data.{split}_pictures=..."
+            )
+
+
+def pictures_digest(data: DataConfig, data_dir: Path) -> str:
+    """Returns a digest of the annotation files' bytes and the picture files' stats.
+
+    Pictures count by name, size and modification time: reading COCO's 19 GB would take longer
+    than it saves. It is what makes CocoExampleGen run anew where a picture changed.
+    """
+    splits = {}
+    for split in ("train", "eval"):
+        annotations = data_dir / getattr(data, f"{split}_annotations")
+        pictures = data_dir / getattr(data, f"{split}_pictures")
+        splits[split] = [file_digest(annotations), _folder_listing(pictures, pictures)]
+    return json_digest(splits)
+
+
+def _folder_listing(folder: Path, top: Path) -> list[list[str | int]]:
+    """Returns [relative name, size in bytes, modification time in ns] of all files, sorted."""
+    found: list[list[str | int]] = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                found.extend(_folder_listing(Path(entry.path), top))
+            elif entry.is_file():
+                status = entry.stat()
+                name = os.path.relpath(entry.path, top)
+                found.append([name, status.st_size, status.st_mtime_ns])
+    return sorted(found)
+
+
+def _check_whole(path: Path) -> None:
+    """Checks the two ends of a JSON file.
+
+    Raises:
+        DatasetError: it is empty, does not start with `{`, or does not end with `}`.
+    """
+    size = path.stat().st_size
+    with open(path, "rb") as stream:
+        head = stream.read(_EDGE_BYTES).removeprefix(b"\xef\xbb\xbf").strip()
+        stream.seek(max(0, size - _EDGE_BYTES))
+        tail = stream.read().strip()
+    if not head:
+        raise DatasetError(f"{path}: is empty; expected a COCO JSON file")
+    if not head.startswith(b"{"):
+        raise DatasetError(f"{path}: is no COCO JSON file (it starts with {head[:20]!r})")
+    if not tail.endswith(b"}"):
+        raise DatasetError(
+            f"{path}: is cut off after {size} bytes (the JSON does not end): copy it anew"
+        )
+
+
+def _candidates(data_dir: Path, missing: Path) -> str:
+    """Returns a hint that names the JSON files that are there instead."""
+    folder = missing.parent if missing.parent.is_dir() else data_dir
+    names = sorted(str(p.relative_to(data_dir)) for p in folder.glob("*.json"))[:4]
+    return f" (there: {', '.join(names)})" if names else ""

@@ -1,0 +1,97 @@
+"""The quick look at a data folder, and the digest that makes a changed picture seen."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from configs.errors import DatasetError
+from configs.schema import DataConfig
+from pipeline.data_folder import check_data_folder, pictures_digest
+
+DATA = DataConfig(
+    train_annotations="annotations/train.json",
+    train_pictures="train",
+    eval_annotations="annotations/val.json",
+    eval_pictures="val",
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("annotations", "train", "val/inner"):
+        (tmp_path / name).mkdir(parents=True)
+    for split in ("train", "val"):
+        (tmp_path / f"annotations/{split}.json").write_text('{"images": []}\n')
+    (tmp_path / "train/1.jpg").write_bytes(b"one")
+    (tmp_path / "val/inner/2.jpg").write_bytes(b"two")
+    return tmp_path
+
+
+def test_whole_folder_passes(folder: Path) -> None:
+    check_data_folder(DATA, folder)
+
+
+def test_missing_folder_is_named(folder: Path) -> None:
+    with pytest.raises(DatasetError, match=r"--data-dir .*nowhere: no such folder"):
+        check_data_folder(DATA, folder / "nowhere")
+
+
+def test_missing_annotations_name_what_is_there_and_the_setting(folder: Path) -> None:
+    (folder / "annotations/val.json").rename(folder / "annotations/validation.json")
+    said = r"val\.json: no such annotation file \(there: annotations/train\.json, "
+    with pytest.raises(DatasetError, match=said + r".*--set data\.eval_annotations="):
+        check_data_folder(DATA, folder)
+
+
+def test_missing_pictures_name_the_setting(folder: Path) -> None:
+    (folder / "train").rename(folder / "training")
+    with pytest.raises(DatasetError, match=r"no such picture folder.*--set data\.train_pictures="):
+        check_data_folder(DATA, folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{"images": [{"id": 1', "cut off after 20 bytes"),
+        ("", "is empty"),
+        ("<html></html>", "is no COCO JSON file"),
+        ('{"images": [],' + " " * 9000, "cut off"),
+    ],
+)
+def test_broken_annotations_are_seen(folder: Path, content: str, said: str) -> None:
+    (folder / "annotations/train.json").write_text(content)
+    with pytest.raises(DatasetError, match=said):
+        check_data_folder(DATA, folder)
+
+
+def test_annotations_with_a_byte_order_mark_pass(folder: Path) -> None:
+    (folder / "annotations/train.json").write_bytes(b'\xef\xbb\xbf{"images": []}')
+    check_data_folder(DATA, folder)
+
+
+def _touched(path: Path) -> None:
+    os.utime(path, ns=(1, path.stat().st_mtime_ns + 1))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda folder: (folder / "train/1.jpg").write_bytes(b"other size"),
+        lambda folder: _touched(folder / "val/inner/2.jpg"),
+        lambda folder: (folder / "train/3.jpg").write_bytes(b"new"),
+        lambda folder: (folder / "train/1.jpg").unlink(),
+        lambda folder: (folder / "annotations/val.json").write_text('{"images": [] }'),
+    ],
+)
+def test_digest_sees_every_change(folder: Path, change) -> None:
+    before = pictures_digest(DATA, folder)
+    change(folder)
+    assert pictures_digest(DATA, folder) != before
+
+
+def test_digest_is_the_same_for_the_same_folder_elsewhere(folder: Path) -> None:
+    before = pictures_digest(DATA, folder)
+    moved = folder.rename(folder.with_name("moved"))
+    _touched(moved / "annotations/val.json")
+    assert pictures_digest(DATA, moved) == before
