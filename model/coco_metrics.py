@@ -30,6 +30,7 @@ UNDEFINED = -1.0
 _IOU_TYPES = {"box": "bbox", "mask": "segm"}
 _AREAS = ("all", "small", "medium", "large")  # COCOeval's order of area ranges
 _CURVES = {"0.50": 0, "0.75": 5}  # position among the ten IoU thresholds 0.50 ... 0.95
+_BOX_DECIMALS = 4  # of results, in pixels
 _MATCH_IOU = 0  # pictures are judged at IoU 0.50
 
 
@@ -192,6 +193,48 @@ def read_detections(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
         if missing:
             raise DatasetError(f"{path}: detection {position} has no {sorted(missing)[0]!r}")
     return detections
+
+
+def results_of_picture(
+    image: dict[str, Any],
+    boxes_norm: np.ndarray,
+    scores: np.ndarray,
+    category_ids: np.ndarray,
+    masks: np.ndarray | None = None,
+) -> list[dict[str, Any]]:
+    """Returns the detections in one picture in COCO's results form.
+
+    Args:
+        image: COCO's `id`, `height`, `width` in pixels.
+        boxes_norm: [n, 4] float32 yxyx, shares of the picture's sides.
+        scores: [n] float32.
+        category_ids: [n] COCO ids.
+        masks: [n, 28, 28] float32 probabilities within the box, or None.
+    """
+    height, width = image["height"], image["width"]
+    boxes_orig = boxes_norm.astype(np.float64) * [height, width, height, width]
+    results = []
+    for n, (ymin, xmin, ymax, xmax) in enumerate(boxes_orig):
+        box = [xmin, ymin, xmax - xmin, ymax - ymin]
+        result = {
+            "image_id": image["id"],
+            "category_id": int(category_ids[n]),
+            "bbox": [round(float(value), _BOX_DECIMALS) for value in box],
+            # The shortest number that is the same float32: 0.9, not 0.8999999761581421.
+            "score": float(str(np.float32(scores[n]))),
+        }
+        if masks is not None:
+            result["segmentation"] = _pasted(masks[n], boxes_orig[n], height, width)
+        results.append(result)
+    return results
+
+
+def _pasted(mask: np.ndarray, box_orig: np.ndarray, height: int, width: int) -> dict[str, Any]:
+    """Returns the run-length code of a mask [28, 28] in its box, in the whole picture."""
+    from model.ops.mask_paste import encode_window, paste_mask
+
+    y0, x0, window = paste_mask(mask, box_orig, height, width)
+    return encode_window(window, y0, x0, height, width)
 
 
 def evaluate(

@@ -1,0 +1,79 @@
+"""Picture files as the exported model takes them: upright, JPEG or PNG."""
+
+import io
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from configs.errors import DatasetError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+_ORIENTATION_TAG = 0x0112
+_UPRIGHT = 1
+_PLAIN_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture file that the exported model can take.
+
+    Attributes:
+        encoded: a JPEG or PNG file's bytes.
+        height: in pixels, of the upright picture.
+        width: likewise.
+    """
+
+    encoded: bytes
+    height: int
+    width: int
+
+    def open(self) -> Image.Image:
+        """Returns the decoded RGB picture."""
+        return Image.open(io.BytesIO(self.encoded)).convert("RGB")
+
+
+def read_picture(path: str | os.PathLike[str]) -> Picture:
+    """Returns a picture file ready for the model.
+
+    Raises:
+        DatasetError: the file is missing, or cannot be decoded to its end.
+    """
+    try:
+        encoded = Path(path).read_bytes()
+    except OSError as error:
+        raise DatasetError(f"{path}: {error.strerror}") from None
+    return servable(encoded, str(path))
+
+
+def servable(encoded: bytes, name: str) -> Picture:
+    """Returns a picture file's bytes, or where the model could misread them, an upright PNG.
+
+    An upright JPEG or PNG goes as it is. One with an EXIF turn, another format or a mode such as
+    CMYK or 16-bit grey is decoded here and written losslessly.
+
+    Raises:
+        DatasetError: the bytes are no picture that can be decoded to its end; `name` is named.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of odd metadata; pixels are what counts
+            picture = Image.open(io.BytesIO(encoded))
+            picture.load()
+            if (
+                picture.format in ("JPEG", "PNG")
+                and picture.mode in _PLAIN_MODES
+                and picture.getexif().get(_ORIENTATION_TAG, _UPRIGHT) == _UPRIGHT
+            ):
+                return Picture(encoded, picture.height, picture.width)
+            upright = ImageOps.exif_transpose(picture).convert("RGB")
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        reason = "not a picture" if isinstance(error, UnidentifiedImageError) else error
+        raise DatasetError(f"{name}: cannot be decoded ({reason})") from None
+    except Image.DecompressionBombError as error:
+        raise DatasetError(f"{name}: {error}") from None
+    stream = io.BytesIO()
+    upright.save(stream, "PNG", compress_level=1)
+    return Picture(stream.getvalue(), upright.height, upright.width)

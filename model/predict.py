@@ -1,0 +1,289 @@
+"""Pictures in, detections out, with an exported model.
+
+    python -m model.predict --model DIR PICTURE... --out P
+
+writes `P/<picture>.jpg` with the detections drawn, `P/detections.json` in COCO's results form with
+`file_name`, and `P/summary.json`.
+"""
+
+import os
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from configs.console import finish, one_line_errors, read_json
+from configs.errors import EXIT_FAILED, DatasetError, ModelError
+from configs.files import atomic_path, write_json
+from model.coco_metrics import results_of_picture
+from model.drawing import Mark, class_colour, draw
+from model.model_folder import CONFIG_FILE, find_saved_model, read_categories, read_model_id
+from model.pictures import SUFFIXES, Picture, read_picture
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What was found in one picture, best first.
+
+    Attributes:
+        boxes_norm: [n, 4] float32 yxyx, shares of the picture's sides.
+        scores: [n] float32.
+        category_ids: [n] int64, COCO's.
+        masks: [n, 28, 28] float32 probabilities within the box; None without a mask head.
+    """
+
+    boxes_norm: np.ndarray
+    scores: np.ndarray
+    category_ids: np.ndarray
+    masks: np.ndarray | None
+
+
+class LoadedModel:
+    """An exported model, ready to detect.
+
+    Args:
+        folder: the SavedModel, or a folder that `find_saved_model` finds one in.
+
+    Raises:
+        ModelError: there is none, or it cannot be loaded.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        import tensorflow as tf
+
+        self.folder = find_saved_model(folder)
+        self.model_id = read_model_id(self.folder)
+        self.categories = read_categories(self.folder)
+        self._input = read_json(self.folder / CONFIG_FILE, ModelError)["input"]
+        try:
+            self._model = tf.saved_model.load(str(self.folder))
+        except (OSError, ValueError, tf.errors.OpError) as error:
+            raise ModelError(f"{self.folder}: cannot be loaded ({error})") from None
+        self._detect = self._model.signatures["serving_default"]
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether the model has a mask head."""
+        return "detection_masks" in self._detect.structured_outputs
+
+    def detect_bytes(self, encoded: Sequence[bytes]) -> list[Detections]:
+        """Returns the detections in JPEG or PNG files of any size, from one call of the model.
+
+        Raises:
+            DatasetError: a file cannot be decoded.
+        """
+        import tensorflow as tf
+
+        try:
+            outputs = self._detect(image_bytes=tf.constant(list(encoded), tf.string))
+        except tf.errors.InvalidArgumentError as error:
+            raise DatasetError(f"a picture cannot be decoded: {_reason(error.message)}") from None
+        found = {name: value.numpy() for name, value in outputs.items()}
+        return [_of_picture(found, n) for n in range(len(encoded))]
+
+    def detect_all(
+        self, pictures: Iterable[tuple[Any, Picture]], batch_size: int
+    ) -> Iterator[tuple[Any, Picture, Detections]]:
+        """Yields (key, picture, detections), not in order.
+
+        Only pictures that the model pads to the same size share a call, so that what is found in
+        a picture does not depend on its company, and nothing is spent on padding.
+
+        Args:
+            pictures: (key, picture); read as needed.
+            batch_size: pictures a call at most.
+        """
+        waiting: dict[tuple[int, int], list[tuple[Any, Picture]]] = defaultdict(list)
+        for item in pictures:
+            batch = waiting[self._padded_size(item[1])]
+            batch.append(item)
+            if len(batch) == batch_size:
+                yield from self._detect_batch(batch)
+                batch.clear()
+        for batch in waiting.values():
+            if batch:
+                yield from self._detect_batch(batch)
+
+    def _detect_batch(
+        self, batch: list[tuple[Any, Picture]]
+    ) -> Iterator[tuple[Any, Picture, Detections]]:
+        found = self.detect_bytes([picture.encoded for _, picture in batch])
+        for (key, picture), detections in zip(batch, found, strict=True):
+            yield key, picture, detections
+
+    def _padded_size(self, picture: Picture) -> tuple[int, int]:
+        from model.input.resize import resized_size
+
+        height, width = resized_size(
+            picture.height,
+            picture.width,
+            self._input["short_side_px"],
+            self._input["long_side_px"],
+        )
+        multiple = self._input["size_multiple_px"]
+        return -(-int(height) // multiple) * multiple, -(-int(width) // multiple) * multiple
+
+
+def _reason(message: str) -> str:
+    """Returns the line of a TensorFlow error that says what happened, without the graph's nodes."""
+    noise = ("[[", "Graph execution", "Detected at", "<stack", "(")
+    lines = [line.strip() for line in message.splitlines()]
+    return next((x for x in reversed(lines) if x and not x.startswith(noise)), message)
+
+
+def _of_picture(found: dict[str, np.ndarray], n: int) -> Detections:
+    """Returns row `n` of the model's outputs without the padding."""
+    used = slice(int(found["num_detections"][n]))
+    masks = found.get("detection_masks")
+    return Detections(
+        found["detection_boxes"][n, used],
+        found["detection_scores"][n, used],
+        found["detection_classes"][n, used].astype(np.int64),
+        None if masks is None else masks[n, used],
+    )
+
+
+def predict(
+    model: LoadedModel,
+    paths: Sequence[Path],
+    out: Path,
+    score_threshold: float = 0.5,
+    batch_size: int = 4,
+    on_failure: Any = None,
+) -> dict[str, Any]:
+    """Draws and writes what the model finds in picture files; returns the summary.
+
+    Args:
+        model: the exported model.
+        paths: picture files; one that cannot be decoded is reported, the others go on.
+        out: folder of the drawn pictures and `detections.json`, which holds every detection.
+        score_threshold: only detections that score at least this are drawn.
+        batch_size: pictures a call of the model.
+        on_failure: called with one line for each file that cannot be decoded.
+    """
+    started = time.monotonic()
+    out.mkdir(parents=True, exist_ok=True)
+    failed: list[str] = []
+    names = _output_names(paths)
+    labels = {c["id"]: c for c in model.categories}
+    by_position: dict[int, list[dict[str, Any]]] = {}
+
+    def readable() -> Iterator[tuple[int, Picture]]:
+        for position, path in enumerate(paths):
+            try:
+                yield position, read_picture(path)
+            except DatasetError as error:
+                failed.append(str(error))
+                if on_failure:
+                    on_failure(str(error))
+
+    for position, picture, found in model.detect_all(readable(), batch_size):
+        image = {"id": position + 1, "height": picture.height, "width": picture.width}
+        results = results_of_picture(
+            image, found.boxes_norm, found.scores, found.category_ids, found.masks
+        )
+        by_position[position] = [{**r, "file_name": str(paths[position])} for r in results]
+        shown = [r for r in results if r["score"] >= score_threshold]
+        marks = [_mark(r, labels[r["category_id"]]) for r in reversed(shown)]
+        with atomic_path(out / names[position]) as partial:
+            draw(picture.open(), marks).save(partial, "JPEG", quality=92)
+    results = [result for position in sorted(by_position) for result in by_position[position]]
+    write_json(out / "detections.json", results)
+    return {
+        "model": str(model.folder),
+        "model_id": model.model_id,
+        "pictures": {"read": len(by_position), "failed": len(failed)},
+        "detections": len(results),
+        "drawn": [names[position] for position in sorted(by_position)],
+        "failures": failed,
+        "seconds": round(time.monotonic() - started, 3),
+    }
+
+
+def _mark(result: dict[str, Any], category: dict[str, Any]) -> Mark:
+    return Mark(
+        result["bbox"],
+        class_colour(category["label"]),
+        f"{category['name']} {result['score']:.2f}",
+        result.get("segmentation"),
+    )
+
+
+def _output_names(paths: Sequence[Path]) -> list[str]:
+    """Returns a `.jpg` name for each path; equal stems from different folders get a number."""
+    taken: set[str] = set()
+    names = []
+    for path in paths:
+        name, count = path.stem, 1
+        while name in taken:
+            count += 1
+            name = f"{path.stem}-{count}"
+        taken.add(name)
+        names.append(f"{name}.jpg")
+    return names
+
+
+def picture_paths(arguments: Iterable[str]) -> list[Path]:
+    """Returns the files named, and of a folder its pictures by name.
+
+    Raises:
+        DatasetError: a folder holds no pictures.
+    """
+    paths: list[Path] = []
+    for argument in map(Path, arguments):
+        if not argument.is_dir():
+            paths.append(argument)
+            continue
+        inside = sorted(p for p in argument.iterdir() if p.suffix.lower() in SUFFIXES)
+        if not inside:
+            raise DatasetError(f"{argument}: a folder without pictures ({', '.join(SUFFIXES)})")
+        paths += inside
+    return paths
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--model", "model_folder", required=True, help="Folder of the exported model.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Output folder.")
+@click.option(
+    "--score-threshold",
+    default=0.5,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="Draw detections from this score on; detections.json holds all.",
+)
+@click.option(
+    "--batch-size", default=4, show_default=True, type=click.IntRange(1), help="Pictures a call."
+)
+@click.argument("pictures", nargs=-1, required=True)
+@one_line_errors
+def main(
+    model_folder: str, out: Path, score_threshold: float, batch_size: int, pictures: tuple[str, ...]
+) -> None:
+    """Finds and draws objects in PICTURES (files, or folders of them)."""
+    paths = picture_paths(pictures)
+    model = LoadedModel(model_folder)
+    summary = predict(
+        model,
+        paths,
+        out,
+        score_threshold,
+        batch_size,
+        on_failure=lambda line: click.echo(f"error: {line}", err=True),
+    )
+    read, failed = summary["pictures"]["read"], summary["pictures"]["failed"]
+    lines = [f"{summary['detections']} detections in {read} pictures, drawn into {out}"]
+    if failed:
+        lines.append(f"{failed} of {read + failed} pictures could not be read")
+    finish(summary, out, lines)
+    if failed:
+        sys.exit(EXIT_FAILED)
+
+
+if __name__ == "__main__":
+    main()
