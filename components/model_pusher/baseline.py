@@ -1,0 +1,93 @@
+"""Which pushed model a candidate is compared with, such that a rerun asks the same question."""
+
+from pathlib import Path
+
+import ml_metadata as mlmd
+from ml_metadata.proto import metadata_store_pb2
+from tfx import types
+from tfx.dsl.components.common.resolver import ResolverStrategy
+
+from components.model_pusher import properties
+from components.model_pusher.registry import model_id_or_none
+from model.model_folder import find_saved_model, read_model_id
+
+CANDIDATE_KEY = "model"
+PUSHED_KEY = "pushed_model"
+
+
+class NewestPushedModelStrategy(ResolverStrategy):
+    """Finds the newest pushed model that is older than the candidate and still in service.
+
+    A strategy such as TFX's "latest blessed" gives another answer on the second run, when the
+    candidate itself has been blessed, and so everything after it runs again. This one looks only
+    at models made before the candidate (MLMD's order of Model artifacts), leaves out the
+    candidate's own model (by model id), and names a model that was pushed more than once by its
+    first push. A pushed model whose folder is gone or holds another model counts as withdrawn.
+
+    Usage:
+        >>> resolver = Resolver(                                      # doctest: +SKIP
+        ...     strategy_class=NewestPushedModelStrategy,
+        ...     model=trainer.outputs["model"],
+        ...     pushed_model=Channel(type=PushedModel),
+        ... ).with_id("Resolver")
+        >>> CocoEvaluator(                                            # doctest: +SKIP
+        ...     baseline_model=resolver.outputs["pushed_model"], ...
+        ... )
+    """
+
+    def resolve_artifacts(
+        self, store: mlmd.MetadataStore, input_dict: dict[str, list[types.Artifact]]
+    ) -> dict[str, list[types.Artifact]]:
+        """Returns the baseline, if there is one.
+
+        Args:
+            store: MLMD.
+            input_dict: `model`: the candidate; `pushed_model`: all PushedModel artifacts.
+
+        Returns:
+            `model`: the candidate as it came; `pushed_model`: the baseline, or an empty list.
+        """
+        candidates = input_dict[CANDIDATE_KEY]
+        if not candidates:
+            return {CANDIDATE_KEY: [], PUSHED_KEY: []}
+        candidate = max(candidates, key=lambda artifact: artifact.id)
+        candidate_id = read_model_id(find_saved_model(candidate.uri))
+        older = [
+            pushed
+            for pushed in input_dict[PUSHED_KEY]
+            if _model_id(pushed) != candidate_id
+            and _is_in_service(pushed)
+            and _model_order(store, pushed) < candidate.id
+        ]
+        if not older:
+            return {CANDIDATE_KEY: [candidate], PUSHED_KEY: []}
+        newest = max(older, key=lambda pushed: pushed.id)
+        same_model = [pushed for pushed in older if _model_id(pushed) == _model_id(newest)]
+        return {
+            CANDIDATE_KEY: [candidate],
+            PUSHED_KEY: [min(same_model, key=lambda pushed: pushed.id)],
+        }
+
+
+def _model_id(pushed: types.Artifact) -> str:
+    return pushed.get_string_custom_property(properties.MODEL_ID)
+
+
+def _is_in_service(pushed: types.Artifact) -> bool:
+    """Returns whether a push was made and its folder still holds the model."""
+    if pushed.get_int_custom_property(properties.PUSHED) != 1:
+        return False
+    destination = pushed.get_string_custom_property(properties.DESTINATION)
+    return model_id_or_none(Path(destination)) == _model_id(pushed)
+
+
+def _model_order(store: mlmd.MetadataStore, pushed: types.Artifact) -> int:
+    """Returns the MLMD id of the Model that was pushed: ids rise in the order of making."""
+    events = store.get_events_by_artifact_ids([pushed.id])
+    executions = [e.execution_id for e in events if e.type == metadata_store_pb2.Event.OUTPUT]
+    inputs = [
+        event.artifact_id
+        for event in store.get_events_by_execution_ids(executions)
+        if event.type == metadata_store_pb2.Event.INPUT and event.path.steps[0].key == CANDIDATE_KEY
+    ]
+    return min(inputs, default=pushed.id)

@@ -1,0 +1,114 @@
+"""The pushed versions of a model, read from the folders that serve them.
+
+    <folder>/<name>/<version>/                      a SavedModel, as TensorFlow Serving wants it
+    <folder>/<name>/<version>/assets.extra/push.json
+    <folder>/<name>/withdrawn-<version>/            taken out of service, its number stays used
+
+Versions are 1, 2, 3, ...; a version appears whole, under a lock, and its number is never used
+again. There is no other book-keeping: what lies there is what is served.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from configs.errors import ModelError
+from configs.files import atomic_path, write_json
+from model.model_folder import find_saved_model, read_model_id
+
+PUSH_FILE = "assets.extra/push.json"
+_WITHDRAWN = "withdrawn-"
+_LOCK_FILE = ".lock"
+
+
+@dataclass(frozen=True)
+class PushedVersion:
+    """One version in service.
+
+    Attributes:
+        version: its number.
+        path: its folder.
+        model_id: of the model in it; None for a model of another origin.
+    """
+
+    version: int
+    path: Path
+    model_id: str | None
+
+
+def pushed_versions(folder: str | os.PathLike[str], name: str) -> list[PushedVersion]:
+    """Returns the versions of `name` in service, oldest first."""
+    found = []
+    for path in _entries(Path(folder) / name):
+        if path.name.isdecimal() and path.is_dir():
+            found.append(PushedVersion(int(path.name), path, model_id_or_none(path)))
+    return sorted(found, key=lambda pushed: pushed.version)
+
+
+def newest_pushed_model(folder: str | os.PathLike[str], name: str) -> PushedVersion | None:
+    """Returns the version of `name` that TensorFlow Serving would serve, None without any."""
+    versions = pushed_versions(folder, name)
+    return versions[-1] if versions else None
+
+
+def push(
+    model: str | os.PathLike[str], folder: str | os.PathLike[str], name: str
+) -> tuple[PushedVersion, bool]:
+    """Copies a model into service as the next version, unless it is the newest already.
+
+    Args:
+        model: an exported model's folder.
+        folder: base of all served models.
+        name: of the model.
+
+    Returns:
+        The version that holds the model, and whether it is new.
+
+    Raises:
+        ModelError: `model` is no exported model.
+    """
+    source = find_saved_model(model)
+    model_id = read_model_id(source)
+    base = Path(folder) / name
+    base.mkdir(parents=True, exist_ok=True)
+    with _locked(base):
+        newest = newest_pushed_model(folder, name)
+        if newest is not None and newest.model_id == model_id:
+            return newest, False
+        version = _next_version(base)
+        with atomic_path(base / str(version)) as partial:
+            shutil.copytree(source, partial)
+            moment = datetime.now(timezone.utc).isoformat(timespec="seconds")
+            push_note = {"version": version, "model_id": model_id, "pushed": moment}
+            write_json(partial / PUSH_FILE, push_note)
+    return PushedVersion(version, base / str(version), model_id), True
+
+
+def model_id_or_none(saved_model: Path) -> str | None:
+    """Returns the model id in a folder, None where there is none (another origin, or gone)."""
+    try:
+        return read_model_id(saved_model)
+    except ModelError:
+        return None
+
+
+def _entries(base: Path) -> list[Path]:
+    return list(base.iterdir()) if base.is_dir() else []
+
+
+def _next_version(base: Path) -> int:
+    names = [path.name.removeprefix(_WITHDRAWN) for path in _entries(base)]
+    return max((int(name) for name in names if name.isdecimal()), default=0) + 1
+
+
+@contextlib.contextmanager
+def _locked(base: Path) -> Iterator[None]:
+    """Keeps two pushes of one model apart; the lock ends with the process."""
+    with open(base / _LOCK_FILE, "w", encoding="utf-8") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
