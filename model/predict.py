@@ -23,6 +23,7 @@ from configs.errors import EXIT_FAILED, DatasetError, ModelError
 from configs.files import atomic_path, write_json
 from model.coco_metrics import results_of_picture
 from model.drawing import Mark, class_colour, draw
+from model.input.sizes import padded_sides, resized_sides
 from model.model_folder import CONFIG_FILE, find_saved_model, read_categories, read_model_id
 from model.pictures import SUFFIXES, Picture, read_picture
 
@@ -118,16 +119,14 @@ class LoadedModel:
             yield key, picture, detections
 
     def _padded_size(self, picture: Picture) -> tuple[int, int]:
-        from model.input.resize import resized_size
-
-        height, width = resized_size(
+        height, width = resized_sides(
             picture.height,
             picture.width,
             self._input["short_side_px"],
             self._input["long_side_px"],
         )
-        multiple = self._input["size_multiple_px"]
-        return -(-int(height) // multiple) * multiple, -(-int(width) // multiple) * multiple
+        height, width = padded_sides([height, width], self._input["size_multiple_px"])
+        return int(height), int(width)
 
 
 def _reason(message: str) -> str:

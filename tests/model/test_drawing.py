@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from model.drawing import Mark, class_colour, draw
+
+RED = (255, 0, 0)
+
+
+@pytest.fixture
+def grey():
+    return Image.new("RGB", (200, 100), (128, 128, 128))
+
+
+def changed(picture, before):
+    return (np.asarray(picture) != np.asarray(before)).any(axis=-1)
+
+
+def test_a_box_is_drawn_on_its_edges_only(grey):
+    drawn = np.asarray(draw(grey, [Mark([20, 30, 50, 40], RED)]))
+
+    assert (drawn[30, 20:71] == RED).all()
+    assert (drawn[70, 20:71] == RED).all()
+    assert (drawn[30:71, 70] == RED).all()
+    assert (drawn[40:60, 30:60] == 128).all()
+
+
+def test_a_dashed_box_has_gaps(grey):
+    top = np.asarray(draw(grey, [Mark([20, 30, 100, 40], RED, is_dashed=True)]))[30, 20:121]
+
+    share = (top == RED).all(axis=-1).mean()
+    assert 0.4 < share < 0.9
+
+
+def test_a_mask_is_blended_where_it_is(grey):
+    inside = np.zeros((100, 200), np.uint8, order="F")
+    inside[40:50, 60:80] = 1
+    drawn = draw(grey, [Mark([0, 0, 0, 0], RED, mask=coco_mask.encode(inside))])
+
+    # 128 * 0.55 + 255 * 0.45 = 185.15 and 128 * 0.55 = 70.4
+    assert np.asarray(drawn)[45, 70].tolist() == [185, 70, 70]
+    assert np.asarray(drawn)[45, 90].tolist() == [128, 128, 128]
+
+
+@pytest.mark.parametrize(
+    "box", [[0, 0, 30, 30], [190, 90, 10, 10], [-5, -5, 20, 20], [150, 2, 40, 9]]
+)
+def test_a_label_stays_on_the_picture(grey, box):
+    with_label = draw(grey, [Mark(box, RED, "toothbrush 0.93")])
+    label = changed(with_label, draw(grey, [Mark(box, RED)]))
+
+    # All of a label's area is on the picture: as much as that of a label in the middle.
+    middle = [80, 50, 30, 30]
+    expected = changed(
+        draw(grey, [Mark(middle, RED, "toothbrush 0.93")]), draw(grey, [Mark(middle, RED)])
+    )
+    assert label.sum() > 0.9 * expected.sum()
+
+
+def test_the_picture_itself_is_left_alone(grey):
+    before = grey.copy()
+    draw(grey, [Mark([20, 30, 50, 40], RED, "x")])
+    assert not changed(grey, before).any()
+
+
+def test_colours_of_classes_differ():
+    colours = {class_colour(label) for label in range(1, 81)}
+    assert len(colours) == 80

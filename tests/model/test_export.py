@@ -1,0 +1,166 @@
+import io
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from configs.schema import Config
+from model import export
+from model.export import ServingModule, export_saved_model, model_digest
+from tests.model.fake_detector import FakeDetector
+
+CATEGORIES = [{"id": 18, "name": "dog", "label": 1}, {"id": 90, "name": "toothbrush", "label": 2}]
+CONFIG = Config(
+    name="fake", input={"short_side_px": 64, "long_side_px": 128, "size_multiple_px": 32}
+)
+
+
+def encoded(height, width, value=255, form="PNG", mode="RGB"):
+    stream = io.BytesIO()
+    pixels = np.full((height, width, 3), value, np.uint8)
+    Image.fromarray(pixels).convert(mode).save(stream, form)
+    return stream.getvalue()
+
+
+@pytest.fixture
+def module():
+    return ServingModule(FakeDetector(), CONFIG.input, CATEGORIES)
+
+
+def test_boxes_are_shares_of_the_picture_whatever_the_padding(module):
+    # 40 x 100 becomes 51 x 128 and 90 x 50 becomes 115 x 64, padded to 128 x 128 together.
+    found = module.detect_files(tf.constant([encoded(40, 100), encoded(90, 50)]))
+
+    assert found["detection_boxes"].shape == (2, 4, 4)
+    for boxes in found["detection_boxes"].numpy():
+        np.testing.assert_allclose(boxes[:2], [[0, 0, 1, 1], [0, 0, 1, 0.5]], atol=1e-6)
+
+
+def test_classes_are_coco_ids_and_rows_beyond_the_count_are_zero(module):
+    found = module.detect_files(tf.constant([encoded(40, 100)]))
+
+    assert found["detection_classes"].numpy().tolist() == [[90, 18, 0, 0]]
+    assert found["num_detections"].numpy().tolist() == [2]
+    assert found["detection_scores"].numpy()[0, 2:].tolist() == [0, 0]
+    assert not found["detection_boxes"].numpy()[0, 2:].any()
+    assert found["detection_masks"].numpy()[0].any(axis=(1, 2)).tolist() == [1, 1, 0, 0]
+    assert all(value.dtype == tf.float32 for value in found.values())
+
+
+@pytest.mark.parametrize(
+    ("form", "mode"), [("JPEG", "RGB"), ("JPEG", "L"), ("PNG", "RGBA"), ("PNG", "P"), ("PNG", "L")]
+)
+def test_each_form_of_picture_is_read_as_rgb(module, form, mode):
+    found = module.detect_files(tf.constant([encoded(64, 64, 102, form, mode)]))
+
+    # The second score is the brightness; padding must not count: 102 / 255 = 0.4.
+    assert found["detection_scores"].numpy()[0, 1] == pytest.approx(0.4, abs=0.005)
+
+
+def test_decoded_pictures_give_what_their_files_give(module):
+    generator = np.random.default_rng(0)
+    pixels = generator.integers(0, 256, (2, 50, 70, 3), np.uint8)
+    files = []
+    for picture in pixels:
+        stream = io.BytesIO()
+        Image.fromarray(picture).save(stream, "PNG")
+        files.append(stream.getvalue())
+
+    of_files = module.detect_files(tf.constant(files))
+    of_pixels = module.detect_decoded(tf.constant(pixels))
+
+    for name, values in of_files.items():
+        np.testing.assert_array_equal(values, of_pixels[name], name)
+
+
+def test_what_is_no_picture_is_an_error_of_the_call(module):
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        module.detect_files(tf.constant([b"no picture"]))
+    assert module.detect_files(tf.constant([encoded(8, 8)]))["num_detections"].shape == (1,)
+
+
+def test_a_model_without_a_mask_head_returns_no_masks():
+    module = ServingModule(FakeDetector(with_masks=False), CONFIG.input, CATEGORIES)
+
+    assert "detection_masks" not in module.detect_files(tf.constant([encoded(8, 8)]))
+
+
+@pytest.fixture
+def exported(tmp_path, monkeypatch):
+    built = []
+
+    def build(settings, num_classes, precision):
+        built.append((settings.weights, num_classes, precision))
+        return FakeDetector(weight=0.0)
+
+    monkeypatch.setattr(export, "build_detector", build)
+    config = CONFIG.model_copy(
+        update={"model": CONFIG.model.model_copy(update={"weights": "start.safetensors"})}
+    )
+    model_id = export_saved_model(
+        FakeDetector(weight=0.625), config, CATEGORIES, tmp_path / "model", {"steps": 7}
+    )
+    assert built == [(None, 2, "float32")]
+    return tmp_path / "model", model_id
+
+
+def test_the_saved_model_has_both_signatures_and_the_trained_weights(exported):
+    folder, _ = exported
+    model = tf.saved_model.load(str(folder))
+
+    of_files = model.signatures["serving_default"](image_bytes=tf.constant([encoded(30, 40)]))
+    of_pixels = model.signatures["decoded"](
+        images=tf.fill([1, 30, 40, 3], tf.constant(255, tf.uint8))
+    )
+
+    assert of_files["detection_scores"].numpy()[0].tolist() == pytest.approx([0.625, 1, 0, 0])
+    assert of_pixels["detection_scores"].numpy()[0].tolist() == pytest.approx([0.625, 1, 0, 0])
+
+
+def test_the_folder_says_what_the_model_is(exported):
+    folder, model_id = exported
+
+    assert json.loads((folder / "assets/categories.json").read_text()) == CATEGORIES
+    config = Config.model_validate_json((folder / "assets/config.json").read_text())
+    assert config.input == CONFIG.input
+    identity = json.loads((folder / "assets.extra/model_id.json").read_text())
+    assert identity["model_id"] == model_id
+    assert identity["training"] == {"steps": 7}
+
+
+def test_a_failed_export_leaves_the_old_model(exported, monkeypatch):
+    folder, _ = exported
+
+    def no_space(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tf.saved_model, "save", no_space)
+    with pytest.raises(OSError, match="No space"):
+        export_saved_model(FakeDetector(), CONFIG, CATEGORIES, folder)
+
+    assert (folder / "saved_model.pb").exists()
+    assert [path.name for path in folder.parent.iterdir()] == ["model"]
+
+
+def test_the_model_id_changes_with_weights_settings_and_categories_only():
+    weights = {"a": np.float32([1, 2]), "b": np.float32([[3]])}
+    model_id = model_digest(weights, CONFIG, CATEGORIES)
+
+    assert len(model_id) == 64
+    assert model_digest(dict(reversed(weights.items())), CONFIG, CATEGORIES) == model_id
+    other_run = CONFIG.model_copy(update={"name": "other", "train": CONFIG.train})
+    assert model_digest(weights, other_run, CATEGORIES) == model_id
+    start = CONFIG.model.model_copy(update={"weights": "elsewhere.npz"})
+    assert model_digest(weights, CONFIG.model_copy(update={"model": start}), CATEGORIES) == model_id
+
+    changed = {**weights, "a": np.float32([1, 2.0000002])}
+    assert model_digest(changed, CONFIG, CATEGORIES) != model_id
+    reshaped = {**weights, "a": np.float32([[1, 2]])}
+    assert model_digest(reshaped, CONFIG, CATEGORIES) != model_id
+    assert model_digest(weights, CONFIG, CATEGORIES[:1]) != model_id
+    larger = CONFIG.model_copy(
+        update={"input": CONFIG.input.model_copy(update={"short_side_px": 65})}
+    )
+    assert model_digest(weights, larger, CATEGORIES) != model_id
