@@ -1,0 +1,50 @@
+"""The one way in which pictures are resized, in training and in the exported model."""
+
+from typing import Any
+
+import tensorflow as tf
+
+
+def resized_size(
+    height: Any, width: Any, short_side_px: float, long_side_px: float
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the int32 height and width of a picture after resizing.
+
+    The same numbers as `model.input.sizes.resized_sides`.
+
+    Args:
+        height: int scalar, at least 1.
+        width: int scalar, at least 1.
+        short_side_px: what the shorter side becomes, unless ...
+        long_side_px: ... the longer one would exceed this.
+
+    Reference: torchvision, `models.detection.transform._resize_image_and_masks`.
+    """
+    sides = tf.cast(tf.stack([height, width]), tf.float64)
+    scale = tf.minimum(short_side_px / tf.reduce_min(sides), long_side_px / tf.reduce_max(sides))
+    resized = tf.floor(sides * scale)
+    new_height, new_width = tf.unstack(tf.maximum(tf.cast(resized, tf.int32), 1))
+    return new_height, new_width
+
+
+def resize_picture(picture: tf.Tensor, height: Any, width: Any) -> tf.Tensor:
+    """Returns uint8 [..., height, width, 3]: bilinear, half-pixel centres, no antialiasing.
+
+    Halves are rounded up.
+
+    Args:
+        picture: uint8 [H, W, 3] or [N, H, W, 3].
+        height: of the result, at least 1.
+        width: likewise.
+    """
+    return round_to_uint8(resize_values(picture, height, width))
+
+
+def resize_values(picture: tf.Tensor, height: Any, width: Any) -> tf.Tensor:
+    """Returns float32 [..., height, width, C]: what `resize_picture` rounds."""
+    return tf.image.resize(picture, tf.stack([height, width]), tf.image.ResizeMethod.BILINEAR)
+
+
+def round_to_uint8(values: tf.Tensor) -> tf.Tensor:
+    """Returns float32 values within 0-255, rounded to the nearest uint8, halves up."""
+    return tf.cast(values + 0.5, tf.uint8)
