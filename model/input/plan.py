@@ -1,0 +1,224 @@
+"""The plan: which records make which step's batch on which worker, and at what size.
+
+A pure function of its arguments, in NumPy. Every record is in exactly one batch of an epoch. All
+workers use the same bucket in a step, so that their shapes agree; the last batch of a bucket is
+filled up with -1. The pictures of a step depend on the global batch alone: 1x4, 2x2 and 4x1 see
+the same ones. Nothing is remembered, so a run that is taken up again at step s goes on exactly
+where it was.
+"""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from configs.errors import DatasetError
+from model.input.buckets import assign_buckets
+from model.input.hashing import hashes, uniforms
+from model.input.sizes import resized_sides
+
+FILLER = -1  # record index of a place that no picture is left for
+
+# What a random number is for; two purposes never share one.
+_RECORD_ORDER, _STEP_ORDER, _SCALE, _FLIP = range(4)
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What is random about a picture, and the size that it is resized to.
+
+    Attributes:
+        short_side_px: of the resized picture, before jitter.
+        long_side_px: likewise.
+        scale_jitter: range of the factor on both, log-uniform.
+        flip_probability: of a horizontal flip.
+    """
+
+    short_side_px: int
+    long_side_px: int
+    scale_jitter: tuple[float, float] = (1.0, 1.0)
+    flip_probability: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Epoch:
+    """One epoch: everything per step or per record."""
+
+    records: Ints  # [steps, global batch], FILLER where none is left
+    buckets: Ints  # [steps]
+    heights: Ints  # [records], resized
+    widths: Ints  # [records]
+    flips: npt.NDArray[np.bool_]  # [records]
+
+
+class Plan:
+    """The order, batches, sizes and flips of every epoch.
+
+    Args:
+        heights: int [R], of the pictures as stored.
+        widths: int [R].
+        buckets: `(height, width)` shapes; each picture goes to the smallest that holds it.
+        batch_per_worker: pictures of a worker in a step.
+        workers: number of workers.
+        seed: of all that is random.
+        augmentation: sizes, jitter and flip.
+        image_ids: int [R], what a picture's random numbers hang on; its index where not given.
+
+    Raises:
+        DatasetError: there is no picture, or one that fits no bucket.
+    """
+
+    def __init__(
+        self,
+        heights: npt.ArrayLike,
+        widths: npt.ArrayLike,
+        buckets: Sequence[tuple[int, int]],
+        batch_per_worker: int,
+        workers: int,
+        seed: int,
+        *,
+        augmentation: Augmentation,
+        image_ids: npt.ArrayLike | None = None,
+    ) -> None:
+        self._heights = np.asarray(heights, np.int64)
+        self._widths = np.asarray(widths, np.int64)
+        self._augmentation = augmentation
+        self._image_ids = (
+            np.arange(len(self._heights)) if image_ids is None else np.asarray(image_ids, np.int64)
+        )
+        self._seed = seed
+        self._workers = workers
+        self.batch_per_worker = batch_per_worker
+        self._global_batch = workers * batch_per_worker
+        self.buckets = [(int(height), int(width)) for height, width in buckets]
+        if len(self._heights) == 0:
+            raise DatasetError("no pictures to train on: the split is empty")
+        self._check_that_all_fit()
+        self.steps_per_epoch = self._count_steps()
+        self._epoch = functools.lru_cache(maxsize=2)(self._plan_epoch)
+
+    def batch(self, epoch: int, step_in_epoch: int, worker: int) -> tuple[int, Ints]:
+        """Returns the bucket and the record indices int64 [B] of one worker's batch.
+
+        Args:
+            epoch: from 0.
+            step_in_epoch: 0 ... `steps_per_epoch` - 1.
+            worker: 0 ... workers - 1.
+
+        Raises:
+            IndexError: the step or the worker is out of range.
+        """
+        if not (0 <= step_in_epoch < self.steps_per_epoch and 0 <= worker < self._workers):
+            raise IndexError(
+                f"step {step_in_epoch} of {self.steps_per_epoch}, worker {worker} of "
+                f"{self._workers}"
+            )
+        plan = self._epoch(epoch)
+        return int(plan.buckets[step_in_epoch]), plan.records[
+            step_in_epoch, worker :: self._workers
+        ]
+
+    def bucket(self, epoch: int, step_in_epoch: int) -> int:
+        """Returns the bucket index of a step, the same on every worker."""
+        return int(self._epoch(epoch).buckets[step_in_epoch])
+
+    def global_valid(self, epoch: int, step_in_epoch: int) -> int:
+        """Returns the number of pictures, not fillers, that all workers together have in a step."""
+        return int(np.count_nonzero(self._epoch(epoch).records[step_in_epoch] != FILLER))
+
+    def sizes(self, epoch: int, records: npt.ArrayLike) -> tuple[Ints, Ints]:
+        """Returns the int64 heights and widths that records are resized to in an epoch."""
+        plan, records = self._epoch(epoch), np.asarray(records)
+        return plan.heights[records], plan.widths[records]
+
+    def flips(self, epoch: int, records: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """Returns whether each record is flipped from left to right in an epoch."""
+        return self._epoch(epoch).flips[np.asarray(records)]
+
+    def padding_share(self, epoch: int) -> float:
+        """Returns the share of an epoch's input pixels that belong to no picture, fillers too."""
+        plan = self._epoch(epoch)
+        content = int((plan.heights * plan.widths).sum())
+        areas = np.asarray([height * width for height, width in self.buckets])
+        return 1 - content / float(areas[plan.buckets].sum() * self._global_batch)
+
+    def _check_that_all_fit(self) -> None:
+        rows, columns = self._resized(self._augmentation.scale_jitter[1])
+        misfits = np.flatnonzero(assign_buckets(rows, columns, self.buckets) < 0)
+        if len(misfits):
+            first = misfits[0]
+            raise DatasetError(
+                f"{len(misfits)} pictures fit none of the buckets {self.buckets}, the first is "
+                f"image {self._image_ids[first]}, {rows[first]} x {columns[first]} px resized: run "
+                "CocoTransform again with the config that you train with"
+            )
+
+    def _resized(self, factors: float | npt.NDArray[np.float64]) -> tuple[Ints, Ints]:
+        short = np.multiply(self._augmentation.short_side_px, factors)
+        long = np.multiply(self._augmentation.long_side_px, factors)
+        return resized_sides(self._heights, self._widths, short, long)
+
+    def _count_steps(self) -> int:
+        """Returns the steps of every epoch.
+
+        With jitter the last, partial batches differ from epoch to epoch. The count is then the
+        largest possible: k buckets of n pictures need at most (n + k (G - 1)) // G batches of G.
+        """
+        low, high = self._augmentation.scale_jitter
+        if low < high:
+            n, k, size = len(self._heights), len(self.buckets), self._global_batch
+            return min(n, (n + k * (size - 1)) // size)
+        assigned = assign_buckets(*self._resized(low), self.buckets)
+        counts = np.bincount(assigned, minlength=len(self.buckets))
+        return int((-(-counts // self._global_batch)).sum())
+
+    def _plan_epoch(self, epoch: int) -> _Epoch:
+        low, high = self._augmentation.scale_jitter
+        chance = uniforms(self._seed, epoch, _SCALE, self._image_ids)
+        heights, widths = self._resized(low * (high / low) ** chance)
+        flips = (
+            uniforms(self._seed, epoch, _FLIP, self._image_ids)
+            < self._augmentation.flip_probability
+        )
+        assigned = assign_buckets(heights, widths, self.buckets)
+        order = np.argsort(hashes(self._seed, epoch, _RECORD_ORDER, self._image_ids), kind="stable")
+        batches, buckets = [], []
+        for bucket in range(len(self.buckets)):
+            made = _batches(order[assigned[order] == bucket], self._global_batch)
+            batches.append(made)
+            buckets.append(np.full(len(made), bucket, np.int64))
+        records, step_buckets = _split_to(
+            np.concatenate(batches), np.concatenate(buckets), self.steps_per_epoch
+        )
+        steps = np.arange(self.steps_per_epoch)
+        step_order = np.argsort(hashes(self._seed, epoch, _STEP_ORDER, steps), kind="stable")
+        return _Epoch(records[step_order], step_buckets[step_order], heights, widths, flips)
+
+
+def _batches(records: Ints, size: int) -> Ints:
+    """Returns int64 [b, size]: `records` in order, the last batch filled up."""
+    filled = np.full(-(-len(records) // size) * size, FILLER, np.int64)
+    filled[: len(records)] = records
+    return filled.reshape(-1, size)
+
+
+def _split_to(records: Ints, buckets: Ints, steps: int) -> tuple[Ints, Ints]:
+    """Returns exactly `steps` batches: the fullest ones are split in two until there are enough."""
+    batches, batch_buckets = list(records), list(buckets)
+    while len(batches) < steps:
+        fullest = int(np.argmax([np.count_nonzero(batch != FILLER) for batch in batches]))
+        whole = batches[fullest]
+        half = np.count_nonzero(whole != FILLER) // 2
+        rest = whole.copy()
+        rest[:half] = FILLER
+        first = whole.copy()
+        first[half:] = FILLER
+        # The pictures of a batch come first, so that workers share them evenly.
+        batches[fullest] = np.roll(rest, -half)
+        batches.append(first)
+        batch_buckets.append(batch_buckets[fullest])
+    return np.asarray(batches), np.asarray(batch_buckets)
