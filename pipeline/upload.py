@@ -1,0 +1,220 @@
+"""Uploads a compiled pipeline file to Kubeflow Pipelines, with its own client."""
+
+import contextlib
+import dataclasses
+import io
+import json
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+from configs.errors import ConfigError, ServiceError
+
+TOKEN_VARIABLE = "KF_PIPELINES_TOKEN"
+# kfp passes none: a server that takes the connection and never answers would hold us for ever.
+CONNECT_SECONDS, READ_SECONDS = 10.0, 120.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Uploaded:
+    """What the service stored: ids, and where a person finds it."""
+
+    pipeline_id: str
+    version_id: str | None
+    address: str
+
+
+def upload(
+    pipeline_file: Path,
+    host: str,
+    name: str,
+    version: str | None = None,
+    namespace: str | None = None,
+    token: str | None = None,
+    read_seconds: float = READ_SECONDS,
+) -> Uploaded:
+    """Stores a compiled pipeline under `name`, or as the new version `version` of it.
+
+    Args:
+        pipeline_file: what `python -m pipeline compile` wrote.
+        host: address of Kubeflow Pipelines, `https://kubeflow.example.com/pipeline`.
+        name: of the pipeline in Kubeflow.
+        version: None creates the pipeline; otherwise it must exist.
+        namespace: of a multi-user Kubeflow.
+        token: bearer token; None for an open service. It never shows in an error.
+        read_seconds: limit for one answer.
+
+    Raises:
+        ConfigError: the file is none that `compile` wrote, or `host` is no address.
+        ServiceError: the service refused, failed or could not be reached.
+    """
+    check_pipeline_file(pipeline_file)
+    if urlsplit(host).scheme not in ("http", "https") or not urlsplit(host).netloc:
+        raise ConfigError(f"--host {host}: expected an address such as https://kubeflow.my.org")
+    host = host.rstrip("/")
+    with _service_errors(host, name, version, token):
+        client = _connect(host, token, read_seconds)
+        if version is None:
+            pipeline = client.upload_pipeline(
+                str(pipeline_file), pipeline_name=name, namespace=namespace
+            )
+            address = f"{host}/#/pipelines/details/{pipeline.pipeline_id}"
+            return Uploaded(pipeline.pipeline_id, None, address)
+        pipeline_id = _pipeline_id(client, host, name, namespace)
+        stored = client.upload_pipeline_version(
+            str(pipeline_file), pipeline_version_name=version, pipeline_id=pipeline_id
+        )
+        version_id = stored.pipeline_version_id
+        address = f"{host}/#/pipelines/details/{pipeline_id}/version/{version_id}"
+        return Uploaded(pipeline_id, version_id, address)
+
+
+def read_token(token_file: Path | None) -> str | None:
+    """Returns the token of a file, else of the environment variable, else None.
+
+    Raises:
+        ConfigError: the file is missing or empty.
+    """
+    if token_file is None:
+        return os.environ.get(TOKEN_VARIABLE) or None
+    try:
+        token = token_file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigError(f"--token-file {token_file}: {error.strerror}") from None
+    if not token:
+        raise ConfigError(f"--token-file {token_file}: is empty")
+    return token
+
+
+def check_pipeline_file(path: Path) -> None:
+    """Checks that a file is a compiled pipeline; the service itself does not.
+
+    Raises:
+        ConfigError: it is missing, not YAML, or not a KFP v2 pipeline.
+    """
+    hint = "expected the YAML file that `python -m pipeline compile -o F.yaml` wrote"
+    try:
+        specification = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; {hint}") from None
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise ConfigError(f"{path}: not YAML; {hint}") from None
+    wanted = ("pipelineInfo", "root", "components", "deploymentSpec", "schemaVersion")
+    missing = [k for k in wanted if not isinstance(specification, dict) or k not in specification]
+    if missing:
+        raise ConfigError(f"{path}: no KFP v2 pipeline ({', '.join(missing)} missing); {hint}")
+
+
+def _connect(host: str, token: str | None, read_seconds: float) -> Any:
+    """Returns a kfp client that asks once for the service's health and waits a limited time."""
+    import kfp
+    import urllib3
+
+    class Client(kfp.Client):  # type: ignore[misc]
+        """Without kfp's five tries of five seconds, each with a traceback in the log."""
+
+        is_limited = False
+
+        def get_kfp_healthz(self, sleep_duration: int = 5) -> Any:
+            self.limit_time()
+            return self._healthz_api.get_healthz()
+
+        def limit_time(self) -> None:
+            """Sets the time limits for which kfp's methods have no argument."""
+            if self.is_limited:
+                return
+            pools = self._healthz_api.api_client.rest_client.pool_manager
+            request = pools.request
+            limit = urllib3.Timeout(connect=CONNECT_SECONDS, read=read_seconds)
+            pools.request = lambda *args, **kwargs: request(*args, **{**kwargs, "timeout": limit})
+            self.is_limited = True
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # "This client only works with v2": known, and wanted.
+        client = Client(host=host, existing_token=token)
+    client.limit_time()
+    return client
+
+
+def _pipeline_id(client: Any, host: str, name: str, namespace: str | None) -> str:
+    """Returns the id of the pipeline called `name`.
+
+    Raises:
+        ServiceError: there is none.
+    """
+    predicate = {"operation": "EQUALS", "key": "display_name", "stringValue": name}
+    answer = client.list_pipelines(
+        namespace=namespace, filter=json.dumps({"predicates": [predicate]})
+    )
+    for pipeline in answer.pipelines or []:
+        if pipeline.display_name == name:
+            return str(pipeline.pipeline_id)
+    raise ServiceError(f"{host}: no pipeline {name!r} yet: leave out --version to create it")
+
+
+@contextlib.contextmanager
+def _service_errors(host: str, name: str, version: str | None, token: str | None) -> Iterator[None]:
+    """Turns what kfp and its HTTP library raise into one line; keeps kfp's prints off the screen.
+
+    Raises:
+        ServiceError: see above.
+    """
+    import kfp_server_api
+    import urllib3
+
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    except kfp_server_api.ApiException as error:
+        said = _hide(_message(error), token)
+        raise ServiceError(f"{host}: {_advice(error.status, said, name, version)}") from None
+    except urllib3.exceptions.HTTPError as error:
+        reason = getattr(error, "reason", None) or error
+        said = _hide(" ".join(str(reason).split()), token)
+        raise ServiceError(
+            f"{host}: no answer ({type(reason).__name__}: {said}): check the address and the "
+            "network; what was sent may or may not have been stored, so look before repeating it"
+        ) from None
+    except ValueError as error:  # kfp's own checks, such as a version in a pipeline's name
+        raise ServiceError(f"{host}: {_hide(' '.join(str(error).split()), token)}") from None
+
+
+def _message(error: Any) -> str:
+    """Returns what the service said: its JSON message where there is one, else the reason."""
+    try:
+        body = json.loads(error.body)
+        said = body.get("error_message") or body.get("message") or body.get("error") or ""
+    except (TypeError, ValueError, AttributeError):
+        said = ""
+    return " ".join((said or str(error.reason or "")).split())[:300]
+
+
+def _advice(status: int, said: str, name: str, version: str | None) -> str:
+    """Returns what went wrong and what to do about it."""
+    if status in (401, 403):
+        return (
+            f"{status}, not allowed ({said}): put a valid token in ${TOKEN_VARIABLE} or a file "
+            "named by --token-file"
+        )
+    # Before KFP 2.1 the upload answers 500 for a name that exists.
+    if status == 409 or "already exist" in said.lower():
+        if version is None:
+            return (
+                f"a pipeline {name!r} exists already: add a version to it with --version, "
+                "or choose another --name"
+            )
+        return f"pipeline {name!r} has a version {version!r} already: choose another --version"
+    if status == 404:
+        return f"404 ({said}): is this the address of Kubeflow Pipelines?"
+    if status >= 500:
+        return f"the service failed with {status} ({said}): its log says more; try again later"
+    return f"the service refused with {status} ({said})"
+
+
+def _hide(text: str, token: str | None) -> str:
+    return text.replace(token, "***") if token else text
