@@ -1,0 +1,259 @@
+"""Runs the graph here with TFX's LocalDagRunner, and says in a few lines what came out."""
+
+import contextlib
+import dataclasses
+import re
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from configs.console import explain, finish
+from configs.errors import RcnnError
+from configs.files import atomic_path, file_digest
+from configs.schema import Config
+from pipeline.data_folder import pictures_digest
+from pipeline.quiet import quiet_libraries
+from pipeline.run_folder import RunFolder
+
+_SCHEMA_FILE = Path(__file__).with_name("schema.pbtxt")
+
+
+class ComponentError(RcnnError, RuntimeError):
+    """A component failed; the message is its own."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NodeRun:
+    """What happened to one node; `outcome` is "ran", "cached" or "resolved"."""
+
+    node: str
+    seconds: float
+    outcome: str
+
+
+def run_pipeline(
+    config: Config,
+    data_dir: Path,
+    root: Path,
+    from_node: str | None = None,
+    to_node: str | None = None,
+    use_cache: bool = True,
+    dry_run: bool = False,
+) -> dict[str, Any]:
+    """Runs the pipeline, prints its summary and writes it as `<root>/summary.json`.
+
+    Args:
+        config: all settings.
+        data_dir: COCO-format folder, checked by `check_data_folder`.
+        root: folder of everything that the run writes.
+        from_node: first node to run; what it needs comes from the last run.
+        to_node: last node to run.
+        use_cache: reuse what an earlier run made of the same inputs, settings and code.
+        dry_run: print the graph and run nothing.
+
+    Returns:
+        The summary (docs/running.md); empty after a dry run.
+
+    Raises:
+        FolderInUseError: another run is at work in `root`.
+        ComponentError: a component failed.
+        RcnnError: `from_node` was given and there is no earlier run.
+    """
+    folder = RunFolder(root.resolve())
+    with folder.locked(), quiet_libraries(folder.log):
+        pipeline = _graph(config, data_dir.resolve(), folder, use_cache)
+        if dry_run:
+            for line in describe_graph(pipeline):
+                click.echo(line)
+            return {}
+        runs, run_id = _run_graph(pipeline, folder, _partial_run(from_node, to_node))
+        from pipeline.run_summary import summarise, summary_lines
+
+        summary = summarise(folder, run_id)
+        summary["seconds"] = {run.node: round(run.seconds, 2) for run in runs}
+        finish(summary, folder.root, summary_lines(summary))
+    return summary
+
+
+def describe_graph(pipeline: Any) -> list[str]:
+    """Returns one line a node, in order: name, inputs with their producers, outputs."""
+    lines = []
+    for node in pipeline.components:
+        inputs = [
+            f"{key} <- {getattr(channel, 'producer_component_id', None) or 'earlier runs'}"
+            for key, channel in node.inputs.items()
+        ]
+        outputs = ", ".join(node.outputs)
+        lines.append(f"{node.id:18} {', '.join(inputs) or '-'}  ->  {outputs}")
+    return lines
+
+
+def _graph(config: Config, data_dir: Path, folder: RunFolder, use_cache: bool) -> Any:
+    from pipeline.pipeline import Places, create_pipeline
+
+    places = Places(
+        data_dir=str(data_dir),
+        pictures_digest=pictures_digest(config.data, data_dir),
+        pipeline_root=str(folder.artifacts),
+        checkpoints=str(folder.checkpoints),
+        detections=str(folder.detections),
+        push_folder=str(Path(config.push.folder or folder.serving).resolve()),
+        schema_file=str(_schema_copy(folder)),
+        metadata=str(folder.metadata),
+    )
+    return create_pipeline(config, places, enable_cache=use_cache)
+
+
+def _schema_copy(folder: RunFolder) -> Path:
+    """Returns a copy of the schema named by its digest: TFX's cache knows the path alone."""
+    copy = folder.schemas / f"{file_digest(_SCHEMA_FILE)[:12]}.pbtxt"
+    if not copy.exists():
+        with atomic_path(copy) as partial:
+            shutil.copyfile(_SCHEMA_FILE, partial)
+    return copy
+
+
+def _partial_run(from_node: str | None, to_node: str | None) -> Any:
+    """Returns TFX's options for a part of the graph, None for all of it.
+
+    The Resolver always runs with the evaluator: left out, TFX would take the baseline that the
+    last run found, which may not be the newest any more.
+    """
+    from tfx.orchestration.pipeline import RunOptions
+
+    if from_node is None and to_node is None:
+        return None
+    from_nodes = [from_node] if from_node else None
+    if from_nodes and from_node not in ("Resolver", "ModelPusher"):
+        from_nodes.append("Resolver")
+    return RunOptions(from_nodes=from_nodes, to_nodes=[to_node] if to_node else None)
+
+
+def _run_graph(pipeline: Any, folder: RunFolder, run_options: Any) -> tuple[list[NodeRun], str]:
+    """Runs the graph; returns what happened to each node, and the run's id in MLMD."""
+    from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+
+    with _watched_nodes(folder.log) as watched:
+        try:
+            LocalDagRunner().run(pipeline, run_options=run_options)
+        except LookupError as error:
+            if run_options is None:
+                raise
+            raise RcnnError(
+                f"{folder.root}: no earlier run here to take the other nodes' results from: "
+                "run once without --from"
+            ) from error
+    return watched.runs, watched.run_id
+
+
+@dataclasses.dataclass
+class _Watched:
+    runs: list[NodeRun] = dataclasses.field(default_factory=list)
+    run_id: str = ""
+
+
+@contextlib.contextmanager
+def _watched_nodes(log: Path) -> Iterator[_Watched]:
+    """Times each node's launch, prints its line, and names it in what it raises.
+
+    LocalDagRunner has no hook for this, so its launcher's `launch` is wrapped meanwhile.
+
+    Raises:
+        ComponentError: a component failed.
+    """
+    from tfx.orchestration.portable.launcher import Launcher
+
+    watched = _Watched()
+    launch = Launcher.launch
+
+    def timed_launch(launcher: Any) -> Any:
+        node = launcher._pipeline_node.node_info.id
+        watched.run_id = launcher._pipeline_runtime_spec.pipeline_run_id.field_value.string_value
+        _show_running(node)
+        start = time.monotonic()
+        try:
+            information = launch(launcher)
+            outcome = _outcome(launcher, information)
+        except Exception as error:
+            _show_done(f"{node:18} failed after {time.monotonic() - start:.1f} s")
+            raise component_error(node, error, log) from error
+        run = NodeRun(node, time.monotonic() - start, outcome)
+        watched.runs.append(run)
+        _show_done(f"{run.node:18} {run.seconds:7.1f} s  {run.outcome}")
+        return information
+
+    Launcher.launch = timed_launch
+    try:
+        yield watched
+    finally:
+        Launcher.launch = launch
+
+
+def _outcome(launcher: Any, information: Any) -> str:
+    """Returns "ran", "cached" or "resolved", from the state that MLMD has for the execution.
+
+    Raises:
+        RcnnError: the launcher gave up without raising (an input could not be found).
+    """
+    from ml_metadata.proto.metadata_store_pb2 import Execution
+
+    if launcher._system_node_handler is not None:
+        return "resolved"
+    if information is None or information.execution_id is None:
+        raise RcnnError("its inputs are not there")
+    with launcher._mlmd_connection as metadata:
+        [execution] = metadata.store.get_executions_by_id([information.execution_id])
+    if execution.last_known_state == Execution.CACHED:
+        return "cached"
+    if execution.last_known_state == Execution.COMPLETE:
+        return "ran"
+    raise RcnnError("its inputs are not there")
+
+
+_RAISED = re.compile(r"^(?:[A-Za-z_]\w*\.)*([A-Z]\w*(?:Error|Exception|Exit)): (.+)$", re.MULTILINE)
+_BEAM_STEP = re.compile(r" \[while running '.*?'\]")
+
+
+def component_error(node: str, error: BaseException, log: Path) -> ComponentError:
+    """Returns the one line for what a component raised, dug out of Beam's and TFX's wrapping."""
+    text = str(error)
+    if "No space left on device" in text or "disk is full" in text:
+        return ComponentError(
+            f"{node}: no space left on the disk: free some space, then run the same again; "
+            "what is done stays done"
+        )
+    if not isinstance(error, RcnnError):
+        # Beam hands on a worker's error as the text of its traceback; the last line is it.
+        raised = _RAISED.findall(text)
+        if raised:
+            name, message = raised[-1]
+            own = name in _own_error_names()
+            text = message if own else f"{name}: {message}"
+        else:
+            text = explain(error)
+    text = " ".join(_BEAM_STEP.sub("", text).split())
+    return ComponentError(f"{node}: {text} (log: {log})")
+
+
+def _own_error_names() -> set[str]:
+    from configs import errors
+
+    return {
+        name
+        for name, value in vars(errors).items()
+        if isinstance(value, type) and issubclass(value, RcnnError)
+    }
+
+
+def _show_running(node: str) -> None:
+    if sys.stdout.isatty():
+        click.echo(f"{node:18} ...", nl=False)
+
+
+def _show_done(line: str) -> None:
+    click.echo(f"\r\x1b[K{line}" if sys.stdout.isatty() else line)

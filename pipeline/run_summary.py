@@ -1,0 +1,82 @@
+"""What a run came to: read from its artifacts, written as summary.json, shown in a few lines."""
+
+from pathlib import Path
+from typing import Any
+
+from configs.console import read_json
+from configs.errors import ModelError
+from pipeline.lineage import Lineage, Output
+from pipeline.run_folder import RunFolder
+
+METRICS = (
+    "AP",
+    "AP50",
+    "AP75",
+    "APs",
+    "APm",
+    "APl",
+    "AR1",
+    "AR10",
+    "AR100",
+    "ARs",
+    "ARm",
+    "ARl",
+)
+_SHOWN = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100")
+
+
+def summarise(folder: RunFolder, run_id: str) -> dict[str, Any]:
+    """Returns the summary of a run; null for what its part of the graph did not reach.
+
+    Returns:
+        `metrics` by kind, `blessed`, `reasons` of the verdict, `pushed_model` and `report` as
+        paths, `records` and `anomalies` by split.
+    """
+    outputs = Lineage(str(folder.metadata), run_id).outputs()
+
+    def output(node: str, key: str) -> Output | None:
+        return outputs.get(node, {}).get(key)
+
+    evaluation = output("CocoEvaluator", "evaluation")
+    metrics, decision, report = {}, {}, None
+    if evaluation is not None:
+        place = Path(evaluation.uri)
+        metrics = read_json(place / "metrics.json", ModelError)
+        decision = read_json(place / "decision.json", ModelError)
+        report = str(place / "report.html")
+    pushed = output("ModelPusher", "pushed_model")
+    return {
+        "metrics": {
+            kind: {name: metrics[kind][name] for name in METRICS} if metrics.get(kind) else None
+            for kind in ("box", "mask")
+        },
+        "blessed": bool(decision.get("blessed", False)),
+        "reason": decision.get("reason"),
+        "pushed_model": _pushed_path(pushed),
+        "report": report,
+        "records": None,
+        "anomalies": None,
+    }
+
+
+def _pushed_path(pushed: Output | None) -> str | None:
+    """Returns where the model is served from, None where nothing is pushed."""
+    if pushed is None or not pushed.properties.get("pushed"):
+        return None
+    return str(pushed.properties["pushed_destination"])
+
+
+def summary_lines(summary: dict[str, Any]) -> list[str]:
+    """Returns the summary for the screen: the COCO numbers, the verdict, the places."""
+    lines = [""]
+    tables = {kind: values for kind, values in summary["metrics"].items() if values}
+    if tables:
+        lines.append("      " + "".join(f"{name:>8}" for name in _SHOWN))
+        for kind, values in tables.items():
+            lines.append(f"{kind:6}" + "".join(f"{values[name]:8.3f}" for name in _SHOWN))
+        lines.append("")
+        verdict = "blessed" if summary["blessed"] else "not blessed"
+        lines.append(f"{verdict}: {summary['reason']}")
+        lines.append(f"pushed  {summary['pushed_model'] or 'nothing'}")
+        lines.append(f"report  {summary['report']}")
+    return lines

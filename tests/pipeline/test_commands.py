@@ -1,0 +1,66 @@
+"""The commands answer at once where nothing has to be done: help, wrong arguments, wrong files."""
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.source_digest import SOURCE_ROOT
+
+BLOOD_CELLS = str(SOURCE_ROOT / "configs" / "blood_cells.yaml")
+RUN = ("run", "--config", BLOOD_CELLS, "--data-dir")
+COMPILE = ("compile", "--config", BLOOD_CELLS, "--image", "i", "--pipeline-root", "r")
+# Measured 0.1-0.4 s alone on two cores; the room is for a machine that does other things too.
+ANSWER_SECONDS = 5.0
+
+
+def _command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    start = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "pipeline", *arguments],
+        cwd=SOURCE_ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert time.monotonic() - start < ANSWER_SECONDS
+    imported = re.findall(r"^import time:.*\| +([\w.]+)$", done.stderr, re.MULTILINE)
+    assert not {"tensorflow", "tfx", "apache_beam", "kfp", "keras"} & set(imported)
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout, "\n".join(lines))
+
+
+@pytest.mark.parametrize("command", ["run", "demo", "shapes", "compile", "upload"])
+def test_help_has_an_example(command: str) -> None:
+    done = _command(command, "--help")
+    assert done.returncode == 0
+    assert f"Example: python -m pipeline {command}" in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        ((), 2, "Usage: python -m pipeline"),
+        (("run",), 2, "Missing option '--config'"),
+        (
+            ("run", "--config", BLOOD_CELLS, "--data-dir", "d", "--from", "Trainer"),
+            2,
+            "CocoTransform",
+        ),
+        (("run", "--config", "absent.yaml", "--data-dir", "d"), 2, "no such config file"),
+        ((*RUN, "absent"), 1, "absent: no such folder"),
+        ((*RUN, "d", "--set", "train.epoch=1"), 2, "did you mean 'epochs'?"),
+        ((*COMPILE, "-o", "pipeline.json"), 2, "ends in .yaml"),
+        (("upload", "--host", "https://h", "--name", "n", "absent.yaml"), 2, "No such file"),
+    ],
+)
+def test_wrong_arguments_end_in_a_line(
+    arguments: tuple[str, ...], status: int, said: str, tmp_path: Path
+) -> None:
+    done = _command(*arguments)
+    assert done.returncode == status
+    assert said in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,60 @@
+"""What a failed component said is found in the wrapping of Beam and TFX."""
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from configs.errors import DatasetError, TrainingError
+from pipeline.local_runner import component_error
+
+LOG = Path("runs/a/logs/pipeline.log")
+
+# As the in-memory runner of Beam 2.60 raised it for a DatasetError in a DoFn (shortened).
+BEAM = RuntimeError(
+    "Traceback (most recent call last):\n"
+    '  File "apache_beam/runners/common.py", line 1501, in process\n'
+    '  File "components/coco_example_gen/shards.py", line 60, in encode\n'
+    "configs.errors.DatasetError: 7.jpg: is broken; mend it\n\n"
+    "During handling of the above exception, another exception occurred:\n\n"
+    "Traceback (most recent call last):\n"
+    '  File "apache_beam/transforms/core.py", line 2084, in <lambda>\n'
+    "configs.errors.DatasetError: 7.jpg: is broken; mend it [while running 'train/Encode']\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (DatasetError("a.json: no\ncategory"), "Gen: a.json: no category (log: {log})"),
+        (TrainingError("worker 1 died"), "Gen: worker 1 died (log: {log})"),
+        (BEAM, "Gen: 7.jpg: is broken; mend it (log: {log})"),
+        (
+            RuntimeError("Traceback ...\nValueError: too few [while running 'x']\n"),
+            "Gen: ValueError: too few (log: {log})",
+        ),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/serving"),
+            "Gen: /serving: Permission denied (log: {log})",
+        ),
+        (
+            KeyError("x"),
+            "Gen: KeyError: 'x' (run again with --debug for the traceback) (log: {log})",
+        ),
+    ],
+)
+def test_component_error_is_one_line(error: Exception, line: str) -> None:
+    assert str(component_error("Gen", error, LOG)) == line.format(log=LOG)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "/runs/a"),
+        RuntimeError("Traceback ...\nOSError: [Errno 28] No space left on device: '/runs/a'"),
+        RuntimeError("INTERNAL: database or disk is full"),
+    ],
+)
+def test_full_disk_is_recognised(error: Exception) -> None:
+    said = str(component_error("Gen", error, LOG))
+    assert said.startswith("Gen: no space left on the disk: free some space")
