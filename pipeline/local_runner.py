@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import re
 import shutil
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from configs.schema import Config
 from pipeline.data_folder import pictures_digest
 from pipeline.quiet import quiet_libraries
 from pipeline.run_folder import RunFolder
+from pipeline.screen import own_lines_shown, show, show_meanwhile
 
 _SCHEMA_FILE = Path(__file__).with_name("schema.pbtxt")
 
@@ -85,12 +85,17 @@ def describe_graph(pipeline: Any) -> list[str]:
     lines = []
     for node in pipeline.components:
         inputs = [
-            f"{key} <- {getattr(channel, 'producer_component_id', None) or 'earlier runs'}"
-            for key, channel in node.inputs.items()
+            f"{key} <- {', '.join(sorted(_producers(channel))) or 'earlier runs'}"
+            for key, channel in getattr(node, "raw_inputs", node.inputs).items()
         ]
         outputs = ", ".join(node.outputs)
         lines.append(f"{node.id:18} {', '.join(inputs) or '-'}  ->  {outputs}")
     return lines
+
+
+def _producers(channel: Any) -> set[str]:
+    """Returns the names of the nodes that a channel comes from."""
+    return {name for name in channel.get_data_dependent_node_ids() if name}
 
 
 def _graph(config: Config, data_dir: Path, folder: RunFolder, use_cache: bool) -> Any:
@@ -138,7 +143,7 @@ def _run_graph(pipeline: Any, folder: RunFolder, run_options: Any) -> tuple[list
     """Runs the graph; returns what happened to each node, and the run's id in MLMD."""
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
-    with _watched_nodes(folder.log) as watched:
+    with _watched_nodes(folder.log) as watched, own_lines_shown():
         try:
             LocalDagRunner().run(pipeline, run_options=run_options)
         except LookupError as error:
@@ -174,17 +179,17 @@ def _watched_nodes(log: Path) -> Iterator[_Watched]:
     def timed_launch(launcher: Any) -> Any:
         node = launcher._pipeline_node.node_info.id
         watched.run_id = launcher._pipeline_runtime_spec.pipeline_run_id.field_value.string_value
-        _show_running(node)
+        show_meanwhile(f"{node:18} ...")
         start = time.monotonic()
         try:
             information = launch(launcher)
             outcome = _outcome(launcher, information)
         except Exception as error:
-            _show_done(f"{node:18} failed after {time.monotonic() - start:.1f} s")
+            show(f"{node:18} failed after {time.monotonic() - start:.1f} s")
             raise component_error(node, error, log) from error
         run = NodeRun(node, time.monotonic() - start, outcome)
         watched.runs.append(run)
-        _show_done(f"{run.node:18} {run.seconds:7.1f} s  {run.outcome}")
+        show(f"{run.node:18} {run.seconds:7.1f} s  {run.outcome}")
         return information
 
     Launcher.launch = timed_launch
@@ -248,12 +253,3 @@ def _own_error_names() -> set[str]:
         for name, value in vars(errors).items()
         if isinstance(value, type) and issubclass(value, RcnnError)
     }
-
-
-def _show_running(node: str) -> None:
-    if sys.stdout.isatty():
-        click.echo(f"{node:18} ...", nl=False)
-
-
-def _show_done(line: str) -> None:
-    click.echo(f"\r\x1b[K{line}" if sys.stdout.isatty() else line)

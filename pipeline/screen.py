@@ -1,0 +1,57 @@
+"""The screen of a local run: one line a node, and meanwhile what our own code has to tell."""
+
+import contextlib
+import logging
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from pipeline.source_digest import OWN_PACKAGES, SOURCE_ROOT
+
+_CLEAR = "\r\x1b[K"
+
+
+def show(line: str) -> None:
+    """Prints a line that stays."""
+    click.echo(_CLEAR + line if sys.stdout.isatty() else line)
+
+
+def show_meanwhile(line: str) -> None:
+    """Prints a line that the next one replaces; nothing where there is no terminal."""
+    if sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns - 1
+        click.echo(_CLEAR + line[:width], nl=False)
+        sys.stdout.flush()
+
+
+class _OwnLines(logging.Handler):
+    """Shows what files of our packages log: the training's progress, warnings."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        path = Path(record.pathname)
+        if not any(path.is_relative_to(SOURCE_ROOT / package) for package in OWN_PACKAGES):
+            return
+        line = "  " + " ".join(record.getMessage().split())
+        if record.levelno >= logging.WARNING or not sys.stdout.isatty():
+            show(line)
+        else:
+            show_meanwhile(line)
+
+
+@contextlib.contextmanager
+def own_lines_shown() -> Iterator[None]:
+    """Shows what our own code logs through absl, while the log file gets what everyone says."""
+    import absl.logging
+
+    handler = _OwnLines()
+    logger, verbosity = absl.logging.get_absl_logger(), absl.logging.get_verbosity()
+    absl.logging.set_verbosity(absl.logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        absl.logging.set_verbosity(verbosity)
