@@ -215,18 +215,19 @@ class ModelConfig(Section):
 class OptimizerConfig(Section):
     """The optimiser and its learning-rate schedule."""
 
-    name: Literal["sgd", "adamw"] = "sgd"
+    name: Literal["sgd", "adamw", "lars"] = "sgd"
     learning_rate: float = Field(0.02, gt=0, description="For a global batch of 16 pictures.")
     scale_with_batch: bool = Field(
         True, description="Multiply the rate by global batch / 16 (1706.02677)."
     )
     momentum: Fraction = Field(0.9, description="SGD momentum; AdamW's beta 1.")
+    nesterov: bool = Field(False, description="Nesterov momentum (sgd).")
     weight_decay: float = Field(1e-4, ge=0)
     decay_norms_and_biases: bool = Field(True, description="Also decay norms and biases.")
     clip_norm: float = Field(0.0, ge=0, description="Global gradient norm limit; 0 is none.")
     warmup_steps: int = Field(500, ge=0, description="Linear warm-up of the rate.")
     warmup_factor: Fraction = Field(0.001, description="Share of the rate at step 0.")
-    schedule: Literal["step", "cosine", "constant"] = "step"
+    schedule: Literal["step", "cosine", "polynomial", "constant"] = "step"
     drop_epochs: tuple[float, ...] = Field(
         (8.0, 11.0), description="Epochs at which the rate is divided by ten (step)."
     )
@@ -249,7 +250,13 @@ class TrainConfig(Section):
     heartbeat_seconds: float = Field(
         600.0,
         gt=0,
-        description="A worker that ends no step for this long is taken for lost.",
+        description="A worker that ends no step for this long is taken for lost; must exceed "
+        "the longest compilation of a step.",
+    )
+    max_restarts: int = Field(
+        0,
+        ge=0,
+        description="After a lost or stalled worker go on from the last checkpoint, so many times.",
     )
 
     @field_validator("batch")

@@ -1,0 +1,58 @@
+"""DetectionTrainer: training examples become a detector."""
+
+from tfx import types
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.types import component_spec, standard_artifacts
+
+from components.artifacts import TrainingRun
+from components.detection_trainer.executor import Executor
+
+
+class DetectionTrainerSpec(component_spec.ComponentSpec):
+    """Inputs, outputs and properties of DetectionTrainer."""
+
+    PARAMETERS = {
+        "settings": component_spec.ExecutionParameter(type=str),
+        "source_digest": component_spec.ExecutionParameter(type=str),
+        "checkpoints_dir": component_spec.ExecutionParameter(type=str),
+    }
+    INPUTS = {"examples": component_spec.ChannelParameter(type=standard_artifacts.Examples)}
+    OUTPUTS = {
+        "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
+        "run": component_spec.ChannelParameter(type=TrainingRun),
+    }
+
+
+class DetectionTrainer(base_component.BaseComponent):
+    """Trains a detector with one worker process a GPU (or CPU share) and exports it.
+
+    Args:
+        examples: channel of CocoTransform's Examples, with a split named train.
+        settings: JSON from `component_settings(config, "detection_trainer")`.
+        checkpoints_dir: stable folder; a run that was cut off goes on from its checkpoints there.
+        source_digest: of the executor's and the workers' source files.
+
+    Outputs:
+        `model`: Model, the SavedModel below `Format-Serving`.
+        `run`: TrainingRun.
+    """
+
+    SPEC_CLASS = DetectionTrainerSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+
+    def __init__(
+        self,
+        examples: types.BaseChannel,
+        settings: str,
+        checkpoints_dir: str,
+        source_digest: str = "",
+    ) -> None:
+        spec = DetectionTrainerSpec(
+            examples=examples,
+            settings=settings,
+            source_digest=source_digest,
+            checkpoints_dir=checkpoints_dir,
+            model=types.Channel(type=standard_artifacts.Model),
+            run=types.Channel(type=TrainingRun),
+        )
+        super().__init__(spec=spec)

@@ -1,0 +1,64 @@
+"""Runs the launcher of model/training and files what comes out as artifacts."""
+
+import os
+from typing import Any
+
+from absl import logging
+from tfx import types
+from tfx.dsl.components.base import base_executor
+from tfx.types import artifact_utils
+from tfx.utils import path_utils
+
+from configs.files import write_json
+from configs.schema import Config
+from model.train import summary
+from model.training.launcher import train
+from model.training.progress import Event, progress_line, start_line
+
+
+class Executor(base_executor.BaseExecutor):
+    """The executor of DetectionTrainer."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Trains and exports; a rerun after a failure goes on from the last checkpoint.
+
+        Args:
+            input_dict: `examples`: Examples of CocoTransform with a split named train.
+            output_dict: `model`: Model, the SavedModel in its serving folder; `run`: TrainingRun
+                with TensorBoard scalars, logs, throughput.json and summary.json.
+            exec_properties: `settings`: JSON of `component_settings`; `checkpoints_dir`: a stable
+                folder that outlives this execution; `source_digest`: of the code, which when
+                changed starts anew.
+
+        Raises:
+            TrainingStopped: the process was asked to stop; run again to go on.
+            TrainingError: a worker was lost or a loss is not finite.
+        """
+        model = artifact_utils.get_single_instance(output_dict["model"])
+        run = artifact_utils.get_single_instance(output_dict["run"])
+        result = train(
+            Config.model_validate_json(exec_properties["settings"]),
+            artifact_utils.get_single_uri(input_dict["examples"]),
+            out_dir=run.uri,
+            checkpoints_dir=exec_properties["checkpoints_dir"],
+            on_progress=_log,
+            model_dir=path_utils.serving_model_dir(model.uri),
+            run_dir=run.uri,
+            source_digest=exec_properties.get("source_digest") or "",
+        )
+        write_json(os.path.join(run.uri, "summary.json"), summary(result))
+        model.set_string_custom_property("model_id", result.model_id)
+
+
+def _log(event: Event) -> None:
+    if event["event"] == "start":
+        logging.info("%s", start_line(event))
+    elif event["event"] == "progress":
+        logging.log_every_n_seconds(logging.INFO, "%s", 10, progress_line(event))
+    elif event["event"] == "restart":
+        logging.warning("%s", event["text"])

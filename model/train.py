@@ -1,0 +1,63 @@
+"""Trains a detector from plain folders: `python -m model.train --examples T --config C --out M`."""
+
+import dataclasses
+import os
+from typing import Any
+
+import click
+
+from configs.console import finish, one_line_errors
+from configs.files import write_json
+from configs.loader import load_config
+from model.training.launcher import TrainingStopped, TrainResult, train
+from model.training.progress import ProgressPrinter
+
+
+@click.command()
+@click.option("--examples", required=True, type=click.Path(), help="CocoTransform's examples.")
+@click.option("--config", "config_path", required=True, type=click.Path(), help="YAML config.")
+@click.option("--out", required=True, type=click.Path(), help="Gets model/, run/, summary.json.")
+@click.option(
+    "--checkpoints",
+    type=click.Path(),
+    help="Keep checkpoints here, one folder a run; default: OUT/run/checkpoints.",
+)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting.")
+@one_line_errors
+def main(
+    examples: str, config_path: str, out: str, checkpoints: str | None, overrides: tuple[str, ...]
+) -> None:
+    """Train a detector and export it as a SavedModel.
+
+    The same command again goes on where the last one was cut off. SIGTERM or Ctrl-C writes a
+    checkpoint and ends with status 0.
+    """
+    config = load_config(config_path, overrides)
+    os.makedirs(out, exist_ok=True)
+    try:
+        with ProgressPrinter() as printer:
+            result = train(config, examples, out, checkpoints, on_progress=printer)
+    except TrainingStopped as stopped:
+        write_json(os.path.join(out, "summary.json"), {"resumable": True, "step": stopped.step})
+        click.echo(str(stopped))
+        return
+    finish(summary(result), out, _lines(result))
+
+
+def summary(result: TrainResult) -> dict[str, Any]:
+    """Returns what summary.json says about a run."""
+    return {"resumable": False, **dataclasses.asdict(result)}
+
+
+def _lines(result: TrainResult) -> list[str]:
+    first, last = sum(result.first_losses.values()), sum(result.last_losses.values())
+    return [
+        f"trained   {result.steps} steps in {result.seconds:.1f} s, "
+        f"{result.images_per_second:.2f} images/s, loss {first:.3f} -> {last:.3f}",
+        f"model     {result.model_dir} ({result.model_id[:12]})",
+        f"run       {result.run_dir}",
+    ]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""Checkpoints: one safetensors file a step, in a folder that belongs to one run.
+
+A run is what determines its weights: the settings that enter the mathematics, the examples, and
+(where the caller gives it) the source code. Its key names the folder and stands in every file, so
+that a changed config starts anew and is never mixed with an old one.
+
+    <checkpoints_dir>/<first 16 digits of the key>/step-00000120.safetensors
+
+The file's metadata is one JSON value under the name `run`: key, step, and what the history needs.
+"""
+
+import json
+import os
+import re
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from configs.errors import TrainingError
+from configs.files import atomic_path, file_digest, json_digest
+from configs.schema import Config
+
+# Settings that change how a run is watched, fed or kept, but no bit of its weights.
+_WITHOUT_EFFECT = {
+    "checkpoint_every_steps",
+    "keep_checkpoints",
+    "log_every_steps",
+    "input_threads",
+    "heartbeat_seconds",
+    "max_restarts",
+}
+_FILE_NAME = re.compile(r"step-(\d{8})\.safetensors")
+
+
+def checkpoint_key(config: Config, examples_digest: str, source_digest: str = "") -> str:
+    """Returns the key of a run, 64 hex digits.
+
+    Args:
+        config: its sections `input`, `model` and `train` count, less what has no effect on weights.
+        examples_digest: `digest` of the examples' manifest.json.
+        source_digest: of the code, where a change of it should start anew.
+    """
+    weights = config.model.weights
+    return json_digest(
+        {
+            "input": config.input.model_dump(mode="json"),
+            "model": config.model.model_dump(mode="json"),
+            "train": config.train.model_dump(mode="json", exclude=_WITHOUT_EFFECT),
+            "weights": file_digest(weights) if weights and os.path.isfile(weights) else None,
+            "examples": examples_digest,
+            "source": source_digest,
+        }
+    )
+
+
+class CheckpointStore:
+    """The checkpoints of one run.
+
+    Args:
+        checkpoints_dir: the folder above; holds one folder a run.
+        key: from `checkpoint_key`.
+        keep: how many of the newest stay.
+    """
+
+    def __init__(self, checkpoints_dir: str | os.PathLike[str], key: str, keep: int) -> None:
+        self._key = key
+        self._keep = keep
+        self.folder = run_folder(checkpoints_dir, key)
+
+    def steps(self) -> list[int]:
+        """Returns the steps with a checkpoint, ascending; [] where there is no folder."""
+        if not self.folder.is_dir():
+            return []
+        matches = (_FILE_NAME.fullmatch(path.name) for path in self.folder.iterdir())
+        return sorted(int(match[1]) for match in matches if match)
+
+    def path(self, step: int) -> Path:
+        """Returns the file of `step`."""
+        return self.folder / f"step-{step:08d}.safetensors"
+
+    def save(self, step: int, arrays: dict[str, np.ndarray], history: dict[str, Any]) -> Path:
+        """Writes a checkpoint, whole or not at all, and removes the oldest beyond `keep`.
+
+        Args:
+            step: updates done so far, which is also the step that comes next.
+            arrays: everything the run needs to go on, by name.
+            history: JSON values that come back from `load` as they are.
+        """
+        run = {"key": self._key, "step": step, "history": history}
+        with atomic_path(self.path(step)) as partial:
+            save_file(arrays, partial, metadata={"run": json.dumps(run)})
+            with open(partial, "rb+") as stream:  # on the disk before it gets its name
+                os.fsync(stream.fileno())
+        for old in self.steps()[: -self._keep]:
+            self.path(old).unlink(missing_ok=True)
+        return self.path(step)
+
+    def load(self, step: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Returns the arrays and the history of a checkpoint.
+
+        Raises:
+            TrainingError: the file is broken or belongs to another run.
+        """
+        path = self.path(step)
+        try:
+            run = json.loads(read_metadata(path)["run"])
+            arrays = load_file(path)
+        except (SafetensorError, OSError, ValueError, KeyError, struct.error) as error:
+            raise TrainingError(
+                f"{path}: not a whole checkpoint ({error}); remove it to go on from the one before"
+            ) from None
+        if run["key"] != self._key:
+            raise TrainingError(
+                f"{path}: belongs to another run (settings or examples differ: key "
+                f"{run['key'][:16]}, this run has {self._key[:16]}); give another --checkpoints"
+            )
+        return arrays, run["history"]
+
+    def remove_partial_files(self) -> None:
+        """Removes what a killed writer left behind."""
+        if self.folder.is_dir():
+            for path in self.folder.glob(".step-*.partial"):
+                path.unlink(missing_ok=True)
+
+
+def run_folder(checkpoints_dir: str | os.PathLike[str], key: str) -> Path:
+    """Returns the folder of the run with `key`."""
+    return Path(checkpoints_dir) / key[:16]
+
+
+def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Returns the metadata of a safetensors file; its arrays are not read."""
+    with open(path, "rb") as stream:
+        [length] = struct.unpack("<Q", stream.read(8))
+        metadata: dict[str, str] = json.loads(stream.read(length))["__metadata__"]
+    return metadata

@@ -1,0 +1,58 @@
+"""The device of one worker: what it is, how it is set up, and what `auto` means on it."""
+
+import os
+
+import tensorflow as tf
+
+
+def set_up_device(threads: int) -> None:
+    """Prepares TensorFlow for one worker: grows GPU memory as needed, limits CPU threads.
+
+    Must be called before TensorFlow has touched a device.
+
+    Args:
+        threads: CPU threads of one operation, and of operations side by side; 0 is all cores.
+    """
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)
+    if threads:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        # At least two: a collective waiting for its peers must not stop the rest of the graph.
+        tf.config.threading.set_inter_op_parallelism_threads(max(2, threads))
+
+
+def device_name() -> str:
+    """Returns the GPU's name, or the number of CPU threads an operation may use."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        details = tf.config.experimental.get_device_details(gpus[0])
+        return str(details.get("device_name", "GPU"))
+    threads = tf.config.threading.get_intra_op_parallelism_threads()
+    return f"CPU ({threads or os.cpu_count()} threads)"
+
+
+def resolve_precision(setting: str) -> str:
+    """Returns the Keras dtype policy: `auto` is float32 on CPUs, 16 bits on GPUs.
+
+    On a GPU bfloat16 from compute capability 8.0 (Ampere) on, else float16 with loss scaling. On
+    CPUs bfloat16 was measured 12 times slower than float32.
+    """
+    if setting != "auto":
+        return setting
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return "float32"
+    capability = tf.config.experimental.get_device_details(gpus[0]).get(
+        "compute_capability", (0, 0)
+    )
+    return "mixed_bfloat16" if capability >= (8, 0) else "mixed_float16"
+
+
+def resolve_jit(setting: str) -> bool:
+    """Returns whether to compile with XLA: `auto` does on GPUs.
+
+    On two CPU cores XLA was measured 3.5 times slower for a ResNet-50.
+    """
+    if setting == "auto":
+        return bool(tf.config.list_physical_devices("GPU"))
+    return setting == "on"

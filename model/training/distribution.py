@@ -1,0 +1,100 @@
+"""Adds tensors up over worker processes: one process a GPU, or a CPU share.
+
+Weights are plain variables of each process, made equal once by a broadcast. They stay equal because
+every worker applies the same reduced gradients; so nothing depends on how a strategy mirrors
+variables, and `MultiWorkerMirroredStrategy` only carries the all-reduce (NCCL between GPUs, a ring
+over gRPC between CPUs).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from model.training.job import cluster_from_environment
+
+# Gradients travel in packs of about this size: the first packs are sent while the backward pass
+# still computes the rest, and small tensors do not pay one latency each.
+BYTES_PER_PACK = 25 << 20
+
+
+class Distribution:
+    """The workers of a run, seen from one of them.
+
+    Attributes:
+        workers: number of worker processes.
+        index: this one's number; the chief is 0.
+    """
+
+    def __init__(self) -> None:
+        """Joins the workers named by TF_CONFIG in the environment; without it this is the only one.
+
+        Must be called before TensorFlow has touched a device.
+        """
+        addresses, self.index = cluster_from_environment()
+        self.workers = len(addresses)
+        self._strategy = None
+        if self.workers > 1:
+            gpus = tf.config.list_physical_devices("GPU")
+            implementation = tf.distribute.experimental.CommunicationImplementation
+            self._strategy = tf.distribute.MultiWorkerMirroredStrategy(
+                communication_options=tf.distribute.experimental.CommunicationOptions(
+                    bytes_per_pack=BYTES_PER_PACK,
+                    implementation=implementation.NCCL if gpus else implementation.RING,
+                )
+            )
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this worker writes checkpoints and the model."""
+        return self.index == 0
+
+    def run(self, function: Callable[..., Any], args: Sequence[Any]) -> Any:
+        """Returns `function(*args)`, called where `all_sum` may be used; args are this worker's."""
+        if self._strategy is None:
+            return function(*args)
+        return self._strategy.run(function, args=tuple(args))
+
+    def all_sum(self, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        """Returns each tensor's sum over the workers; the same bits on every worker.
+
+        Only inside a function that `run` calls within a `tf.function`; every worker must call it
+        with tensors of the same shapes in the same order.
+        """
+        if self._strategy is None:
+            return list(tensors)
+        # The strategy needs each tensor's device, which a function's own arguments do not have.
+        placed = [tf.identity(tensor) for tensor in tensors]
+        context = tf.distribute.get_replica_context()
+        return list(context.all_reduce(tf.distribute.ReduceOp.SUM, placed))
+
+    def broadcast(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Returns the chief's `arrays` on every worker, bit for bit.
+
+        The other workers pass arrays of the same names, shapes and dtypes (float32 or int64), whose
+        values are ignored.
+        """
+        if self._strategy is None:
+            return arrays
+        if not self.is_chief:
+            # -0.0 and not 0.0: adding it leaves even the sign of a zero as it is.
+            arrays = {
+                name: np.full(array.shape, -0.0, array.dtype) for name, array in arrays.items()
+            }
+
+        @tf.function(autograph=False)
+        def sums(values: list[tf.Tensor]) -> list[tf.Tensor]:
+            return self.run(lambda *local: self.all_sum(local), values)
+
+        result = {}
+        for dtype in (np.float32, np.int64):  # a pack holds one dtype
+            names = sorted(name for name, array in arrays.items() if array.dtype == dtype)
+            values = sums([tf.constant(arrays[name]) for name in names]) if names else []
+            for name, value in zip(names, values, strict=True):
+                result[name] = value.numpy().reshape(arrays[name].shape)
+        return result
+
+    def wait_for_all(self) -> None:
+        """Returns when every worker has called it."""
+        self.broadcast({"barrier": np.zeros([], np.float32)})

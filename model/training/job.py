@@ -1,0 +1,77 @@
+"""What the launcher tells its workers: one JSON file in the run's folder."""
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from configs.files import write_json
+from configs.schema import Config
+
+TRAINING_SPLIT = "train"
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """One run as its workers see it.
+
+    Attributes:
+        settings: the config as JSON.
+        examples_dir: CocoTransform's examples.
+        work_dir: where logs, status and TensorBoard scalars go while it runs.
+        checkpoints_dir: holds one folder a run.
+        key: of the run, from `checkpoint_key`.
+        model_dir: where the chief exports the model to.
+        threads: CPU threads of a worker; 0 is all cores.
+    """
+
+    settings: str
+    examples_dir: str
+    work_dir: str
+    checkpoints_dir: str
+    key: str
+    model_dir: str
+    threads: int
+
+    @property
+    def config(self) -> Config:
+        """The settings, checked."""
+        return Config.model_validate_json(self.settings)
+
+    @property
+    def status_dir(self) -> Path:
+        """Folder of the workers' beats and events."""
+        return Path(self.work_dir) / "status"
+
+    @property
+    def logs_dir(self) -> Path:
+        """Folder of the workers' logs and stacks."""
+        return Path(self.work_dir) / "logs"
+
+    def log_path(self, worker: int) -> Path:
+        """Returns the file that takes what a worker prints."""
+        return self.logs_dir / f"worker-{worker}.log"
+
+    def stacks_path(self, worker: int) -> Path:
+        """Returns the file that takes a worker's Python stacks on SIGUSR1."""
+        return self.logs_dir / f"worker-{worker}.stacks"
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Writes the job as JSON."""
+        write_json(path, dataclasses.asdict(self))
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> "TrainingJob":
+        """Returns the job in a file that `write` wrote."""
+        return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
+
+
+def cluster_from_environment() -> tuple[list[str], int]:
+    """Returns the workers' addresses and this process's index, from TF_CONFIG.
+
+    Without TF_CONFIG there is one worker, whose address is empty.
+    """
+    settings = json.loads(os.environ.get("TF_CONFIG") or "{}")
+    workers = settings.get("cluster", {}).get("worker", [""])
+    return list(workers), int(settings.get("task", {}).get("index", 0))

@@ -1,0 +1,417 @@
+"""Starts the workers of a run, follows them, ends all when one is lost, and says how it went.
+
+Needs no TensorFlow: it may run in an orchestrator's process. Every worker runs in a process group
+of its own, and the kernel kills it when the launcher's process ends, however that happens.
+"""
+
+import contextlib
+import json
+import math
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from absl import logging
+
+from configs.errors import ConfigError, DatasetError, ModelError, RcnnError, TrainingError
+from configs.schema import Config
+from model.examples import read_manifest
+from model.training.checkpoints import CheckpointStore, checkpoint_key, run_folder
+from model.training.job import TRAINING_SPLIT, TrainingJob, cluster_from_environment
+from model.training.progress import Event, EventFollower, OnProgress, events_path, read_beat
+from model.training.worker import PARENT_VARIABLE
+
+WORKER_MODULE = "model.training.worker"
+_POLL_SECONDS = 0.1
+_SECONDS_FOR_STACKS = 1.0
+_SECONDS_FOR_OTHER_DEATHS = 1.0
+_SECONDS_TO_STOP = 120.0
+_LOG_TAIL_LINES = 30
+# Errors of a worker that say in one line what is wrong; starting again would not mend them.
+_EXPLAINED_ERRORS: dict[str, type[RcnnError]] = {
+    "ConfigError": ConfigError,
+    "DatasetError": DatasetError,
+    "ModelError": ModelError,
+    "NotFiniteError": TrainingError,
+    "TrainingError": TrainingError,
+}
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A run that came to its end.
+
+    Attributes:
+        model_dir: the exported SavedModel.
+        run_dir: TensorBoard scalars, logs, throughput.json.
+        checkpoints_dir: the folder of this run's checkpoints.
+        model_id: of the exported model.
+        steps: of the whole run.
+        seconds: spent in steps, earlier starts of the same run included.
+        images_per_second: of all workers, steps that were traced left out.
+        first_losses: by name, of the first step.
+        last_losses: by name, of the last step.
+    """
+
+    model_dir: str
+    run_dir: str
+    checkpoints_dir: str
+    model_id: str
+    steps: int
+    seconds: float
+    images_per_second: float
+    first_losses: dict[str, float]
+    last_losses: dict[str, float]
+
+
+class TrainingStopped(TrainingError):
+    """The run was asked to stop, wrote a checkpoint, and can go on.
+
+    Attributes:
+        step: updates done.
+    """
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"stopped after {step} steps: resumable, run the same again")
+        self.step = step
+
+
+class WorkerLostError(TrainingError):
+    """A worker died or stalled: another start from the last checkpoint may help."""
+
+
+class WorkerLogError(Exception):
+    """The end of a lost worker's log; the cause that `--debug` shows."""
+
+
+def train(
+    config: Config,
+    examples_dir: str | os.PathLike[str],
+    out_dir: str | os.PathLike[str],
+    checkpoints_dir: str | os.PathLike[str] | None = None,
+    on_progress: OnProgress | None = None,
+    *,
+    model_dir: str | os.PathLike[str] | None = None,
+    run_dir: str | os.PathLike[str] | None = None,
+    source_digest: str = "",
+    worker_module: str = WORKER_MODULE,
+) -> TrainResult:
+    """Trains a detector and exports it; goes on where the same run was cut off before.
+
+    Args:
+        config: settings; `input`, `model` and `train` count.
+        examples_dir: CocoTransform's examples, with a split named `train`.
+        out_dir: gets `model/` and `run/`.
+        checkpoints_dir: stable place that outlives a failed run; with it everything that grows
+            during the run lies there, in one folder a run, and is copied to the run folder at
+            the end. Without it: `checkpoints/` in the run folder.
+        on_progress: is called with every event of the chief.
+        model_dir: where the model goes, in place of `out_dir/model`.
+        run_dir: where the rest goes, in place of `out_dir/run`.
+        source_digest: of the code, where changed code should start anew.
+        worker_module: the module that is run for each worker.
+
+    Returns:
+        What came out.
+
+    Raises:
+        ConfigError: more workers than GPUs, or than TF_CONFIG names.
+        DatasetError: the examples are not usable.
+        TrainingStopped: SIGTERM or SIGINT came; a checkpoint was written.
+        TrainingError: a worker was lost or a loss is not finite.
+    """
+    manifest = read_manifest(examples_dir)
+    if TRAINING_SPLIT not in manifest["splits"]:
+        raise DatasetError(
+            f"{examples_dir}: no split named {TRAINING_SPLIT!r}, only {sorted(manifest['splits'])}"
+        )
+    run_dir = Path(run_dir or Path(out_dir) / "run").resolve()
+    key = checkpoint_key(config, manifest["digest"], source_digest)
+    stable_dir = Path(checkpoints_dir).resolve() if checkpoints_dir else run_dir / "checkpoints"
+    work_dir = run_folder(stable_dir, key) if checkpoints_dir else run_dir
+    job = TrainingJob(
+        settings=config.to_json(),
+        examples_dir=str(Path(examples_dir).resolve()),
+        work_dir=str(work_dir),
+        checkpoints_dir=str(stable_dir),
+        key=key,
+        model_dir=str(Path(model_dir or Path(out_dir) / "model").resolve()),
+        threads=_threads_per_worker(config.train.workers),
+    )
+    for folder in (job.logs_dir, job.status_dir, run_dir):
+        folder.mkdir(parents=True, exist_ok=True)
+    done = _run_with_restarts(job, on_progress or (lambda event: None), worker_module)
+    if work_dir != run_dir:
+        _copy_run(work_dir, run_dir)
+    return TrainResult(
+        model_dir=job.model_dir,
+        run_dir=str(run_dir),
+        checkpoints_dir=str(run_folder(stable_dir, key)),
+        model_id=done.get("model_id", ""),
+        steps=done["steps"],
+        seconds=done["seconds"],
+        images_per_second=done["images_per_second"],
+        first_losses=done["first_losses"],
+        last_losses=done["last_losses"],
+    )
+
+
+def _copy_run(work_dir: Path, run_dir: Path) -> None:
+    """Copies what a person wants to keep of a run; the checkpoints stay where they are."""
+    for name in ("tensorboard", "logs"):
+        shutil.copytree(work_dir / name, run_dir / name, dirs_exist_ok=True)
+    shutil.copy2(work_dir / "throughput.json", run_dir / "throughput.json")
+
+
+def _run_with_restarts(job: TrainingJob, on_progress: OnProgress, worker_module: str) -> Event:
+    restarts_left = job.config.train.max_restarts
+    while True:
+        try:
+            return _run(job, on_progress, worker_module)
+        except WorkerLostError as error:
+            if not restarts_left:
+                raise
+            restarts_left -= 1
+            text = f"{error}; goes on from the last checkpoint ({restarts_left} restarts left)"
+            logging.warning("%s", text)
+            on_progress({"event": "restart", "text": text})
+
+
+def _run(job: TrainingJob, on_progress: OnProgress, worker_module: str) -> Event:
+    """Runs all workers once; returns the last event of the chief, or of the only local worker."""
+    job_path = job.logs_dir.parent / "job.json"
+    job.write(job_path)
+    group = _WorkerGroup(job)
+    try:
+        with _forwarded_signals(group.ask_to_stop):
+            group.start([sys.executable, "-m", worker_module, str(job_path)])
+            last = group.follow(on_progress)
+    finally:
+        group.kill()
+    if last["event"] == "stopped":
+        raise TrainingStopped(last["step"])
+    return last
+
+
+class _WorkerGroup:
+    """The worker processes of this host."""
+
+    def __init__(self, job: TrainingJob) -> None:
+        self._job = job
+        self._heartbeat_seconds = job.config.train.heartbeat_seconds
+        self._environments = worker_environments(job.config.train.workers)
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._stop_before: float | None = None
+        self._started = 0.0
+
+    def start(self, command: list[str]) -> None:
+        """Starts every worker with an empty status and log."""
+        self._started = time.time()
+        for worker in self._environments:
+            events_path(self._job.status_dir, worker).unlink(missing_ok=True)
+        for worker, environment in self._environments.items():
+            with open(self._job.log_path(worker), "wb") as log:
+                self._processes[worker] = subprocess.Popen(
+                    command,
+                    env={**os.environ, **environment, PARENT_VARIABLE: str(os.getpid())},
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+        if self._stop_before is not None:  # the signal came before the last one was there
+            self._signal(signal.SIGTERM)
+
+    def ask_to_stop(self) -> None:
+        """Has every worker write a checkpoint and end; a second call ends them at once."""
+        is_second = self._stop_before is not None
+        self._stop_before = time.monotonic() + _SECONDS_TO_STOP
+        self._signal(signal.SIGKILL if is_second else signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Ends what still runs, at once, with all that the workers started, and waits for it."""
+        self._signal(signal.SIGKILL)
+        for process in self._processes.values():
+            process.wait()
+
+    def follow(self, on_progress: OnProgress) -> Event:
+        """Passes events on until all workers have ended; returns the last one of the first worker.
+
+        Raises:
+            TrainingError: a worker failed; WorkerLostError if it may be worth another start.
+        """
+        reporter = min(self._processes)
+        follower = EventFollower(self._job.status_dir, reporter)
+        last: Event = {"event": "none"}
+        while True:
+            running = [w for w, process in self._processes.items() if process.poll() is None]
+            for event in follower.new_events():
+                on_progress(event)
+                last = event
+            if any(process.poll() for process in self._processes.values()):
+                raise self._death()
+            if not running:
+                break
+            self._check_beats(running)
+            if self._stop_before is not None and time.monotonic() > self._stop_before:
+                raise TrainingError(
+                    f"asked to stop, but no checkpoint after {_SECONDS_TO_STOP:g} s: ended"
+                )
+            time.sleep(_POLL_SECONDS)
+        if last["event"] not in ("done", "stopped"):
+            raise self._lost(reporter, "ended without a result")
+        return last
+
+    def _signal(self, number: int) -> None:
+        for process in self._processes.values():
+            if process.poll() is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, number)
+
+    def _check_beats(self, running: list[int]) -> None:
+        beats = {worker: read_beat(self._job.status_dir, worker) for worker in running}
+        oldest = min((max(self._started, beat[0]) for beat in beats.values()), default=math.inf)
+        if time.time() - oldest < self._heartbeat_seconds:
+            return
+        self._signal(signal.SIGUSR1)
+        time.sleep(_SECONDS_FOR_STACKS)
+        # All wait for the one that is not in its step, or has come less far.
+        worker = min(running, key=lambda w: (beats[w][2] == "step", beats[w][1]))
+        _, step, phase = beats[worker]
+        raise self._lost(
+            worker,
+            f"showed no progress for {self._heartbeat_seconds:g} s (train.heartbeat_seconds) in "
+            f"phase {phase!r} of step {step}; stacks in {self._job.logs_dir}/worker-*.stacks",
+        )
+
+    def _death(self) -> RcnnError:
+        """Returns the error of the worker that failed first, as far as that can be told."""
+        if self._stop_before is not None:
+            store = CheckpointStore(self._job.checkpoints_dir, self._job.key, keep=1)
+            return TrainingStopped(max(store.steps(), default=0))
+        deadline = time.monotonic() + _SECONDS_FOR_OTHER_DEATHS
+        while time.monotonic() < deadline and any(
+            process.poll() is None for process in self._processes.values()
+        ):
+            time.sleep(_POLL_SECONDS)
+        failed = [worker for worker, process in self._processes.items() if process.poll()]
+        told = {worker: event for worker in failed if (event := self._error_event(worker))}
+        explained = [worker for worker in told if told[worker]["kind"] in _EXPLAINED_ERRORS]
+        if explained:
+            worker = min(explained, key=lambda w: not told[w]["is_culprit"])
+            error = _EXPLAINED_ERRORS[told[worker]["kind"]](told[worker]["message"])
+            error.__cause__ = self._log_tail(worker)
+            return error
+        by_signal = [w for w in failed if (self._processes[w].returncode or 0) < 0]
+        worker = (by_signal or failed)[0]
+        code = self._processes[worker].returncode
+        if by_signal:
+            name = signal.Signals(-code).name
+            hint = " (out of memory?)" if name == "SIGKILL" else ""
+            return self._lost(worker, f"was killed by {name}{hint}")
+        if worker in told:
+            return self._lost(worker, f"{told[worker]['kind']}: {told[worker]['message']}")
+        return self._lost(worker, f"ended with status {code}")
+
+    def _error_event(self, worker: int) -> Event | None:
+        events = EventFollower(self._job.status_dir, worker).new_events()
+        return next((event for event in events if event["event"] == "error"), None)
+
+    def _lost(self, worker: int, what: str) -> WorkerLostError:
+        step = read_beat(self._job.status_dir, worker)[1]
+        tail = self._log_tail(worker)
+        last_line = str(tail).strip().splitlines()[-1:] or ["its log is empty"]
+        error = WorkerLostError(
+            f"worker {worker} {what[:400]} (step {step}, log {self._job.log_path(worker)}: "
+            f"{last_line[0].strip()[:200]})"
+        )
+        error.__cause__ = tail
+        return error
+
+    def _log_tail(self, worker: int) -> WorkerLogError:
+        text = self._job.log_path(worker).read_text(encoding="utf-8", errors="replace")
+        return WorkerLogError("\n".join(["", *text.splitlines()[-_LOG_TAIL_LINES:]]))
+
+
+def worker_environments(workers: int) -> dict[int, dict[str, str]]:
+    """Returns, for each worker that this host runs, the variables that make it that worker.
+
+    With TF_CONFIG given this host runs one worker of a launch made elsewhere.
+
+    Raises:
+        ConfigError: there are fewer GPUs than workers, or TF_CONFIG names another number of them.
+    """
+    gpus = visible_gpus(os.environ)
+    if os.environ.get("TF_CONFIG"):
+        addresses, index = cluster_from_environment()
+        if len(addresses) != workers:
+            raise ConfigError(
+                f"train.batch asks for {workers} workers, but TF_CONFIG names {len(addresses)}"
+            )
+        return {index: {}}
+    if gpus and workers > len(gpus):
+        raise ConfigError(
+            f"train.batch asks for {workers} workers, but there are {len(gpus)} GPUs; lower the "
+            "first number of train.batch, or set CUDA_VISIBLE_DEVICES= to train on CPUs"
+        )
+    environments: dict[int, dict[str, str]] = {worker: {} for worker in range(workers)}
+    if workers > 1:
+        addresses = [f"127.0.0.1:{port}" for port in free_ports(workers)]
+        for worker in environments:
+            task = {"type": "worker", "index": worker}
+            environments[worker]["TF_CONFIG"] = json.dumps(
+                {"cluster": {"worker": addresses}, "task": task}
+            )
+    if gpus:
+        for worker in environments:
+            environments[worker]["CUDA_VISIBLE_DEVICES"] = gpus[worker]
+    return environments
+
+
+def visible_gpus(environment: Mapping[str, str]) -> list[str]:
+    """Returns what CUDA_VISIBLE_DEVICES names, or the number of every NVIDIA GPU; no TensorFlow."""
+    named = environment.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [name.strip() for name in named.split(",") if name.strip() not in ("", "-1")]
+    folder = Path("/proc/driver/nvidia/gpus")
+    return [str(number) for number, _ in enumerate(folder.iterdir())] if folder.is_dir() else []
+
+
+def free_ports(count: int) -> list[int]:
+    """Returns ports of the loopback address that nobody listens on at this moment."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+def _threads_per_worker(workers: int) -> int:
+    """Returns a worker's share of this process's cores; 0 where it has them all."""
+    if workers == 1 or os.environ.get("TF_CONFIG"):
+        return 0
+    return max(1, len(os.sched_getaffinity(0)) // workers)
+
+
+@contextlib.contextmanager
+def _forwarded_signals(ask_to_stop: Callable[[], None]) -> Iterator[None]:
+    """Turns SIGTERM and SIGINT into `ask_to_stop()` within the block, in a main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before: dict[int, Any] = {n: signal.signal(n, lambda *_: ask_to_stop()) for n in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,289 @@
+"""The loop of one worker: restore, step after step, checkpoints, what a person wants to see."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from configs.errors import TrainingError
+from configs.files import write_json
+from configs.schema import TrainConfig
+from model.training.checkpoints import CheckpointStore
+from model.training.devices import device_name
+from model.training.distribution import Distribution
+from model.training.optimizers import build_optimizer
+from model.training.progress import WorkerStatus
+from model.training.schedules import learning_rate, total_steps
+from model.training.step import INITIAL_LOSS_SCALE, StepReport, TrainState, TrainStep
+from model.training.throughput import Throughput
+
+_SECONDS_BETWEEN_PROGRESS_EVENTS = 0.5
+
+
+class NotFiniteError(TrainingError):
+    """A loss or a gradient is not finite.
+
+    Attributes:
+        is_culprit: whether this worker's own losses are the ones that are not.
+    """
+
+    def __init__(self, message: str, is_culprit: bool) -> None:
+        super().__init__(message)
+        self.is_culprit = is_culprit
+
+
+@dataclass(frozen=True)
+class _StartedStep:
+    """A step whose numbers have not been read yet."""
+
+    step: int
+    batch: dict[str, tf.Tensor]
+    raw: dict[str, tf.Tensor]
+    learning_rate: float
+    input_seconds: float
+    traced: bool
+
+
+class TrainLoop:
+    """Trains a detector on one worker.
+
+    Args:
+        train: settings of the run.
+        detector: as in model/detector.py.
+        training_input: as `TrainingInput` of model/input/input_pipeline.py.
+        distribution: the workers.
+        checkpoints: read and written by the chief alone.
+        status: where this worker says what it does.
+        work_dir: for TensorBoard scalars, throughput.json and batches that broke a step.
+        precision: Keras dtype policy that the detector was built with.
+        jit: compile with XLA.
+        stop_asked: says whether this worker was asked to stop at the next step.
+    """
+
+    def __init__(
+        self,
+        train: TrainConfig,
+        detector: Any,
+        training_input: Any,
+        distribution: Distribution,
+        checkpoints: CheckpointStore,
+        status: WorkerStatus,
+        work_dir: str,
+        *,
+        precision: str,
+        jit: bool,
+        stop_asked: Callable[[], bool],
+    ) -> None:
+        self._train = train
+        self._input = training_input
+        self._distribution = distribution
+        self._checkpoints = checkpoints
+        self._status = status
+        self._work_dir = Path(work_dir)
+        self._precision = precision
+        self._jit = jit
+        self._stop_asked = stop_asked
+        self._parameters = sum(int(np.prod(v.shape)) for v in detector.trainable_variables)
+        self._steps = total_steps(train.epochs, training_input.steps_per_epoch, train.max_steps)
+        scales_loss = precision == "mixed_float16"
+        optimizer = build_optimizer(train.optimizer)
+        self.state = TrainState(detector, optimizer, INITIAL_LOSS_SCALE if scales_loss else 1.0)
+        self._step = TrainStep(
+            detector,
+            self.state,
+            optimizer,
+            distribution,
+            seed=train.seed,
+            jit=jit,
+            clip_norm=train.optimizer.clip_norm,
+            decay_norms_and_biases=train.optimizer.decay_norms_and_biases,
+            scales_loss=scales_loss,
+        )
+        self._throughput = Throughput(distribution.workers)
+        self._traced_shapes: set[tuple[int, ...]] = set()
+        self._history: dict[str, Any] = {"seconds": 0.0, "first_losses": {}, "last_losses": {}}
+        self._scalars: Any = None
+        self._last_event = self._last_finish = -math.inf
+
+    def run(self) -> dict[str, Any]:
+        """Trains to the last step, or until any worker is asked to stop.
+
+        Returns:
+            `step` (updates done), `steps` (of the whole run) and the history: `seconds`,
+            `images_per_second`, `first_losses`, `last_losses`.
+
+        Raises:
+            NotFiniteError: a loss or a gradient is not finite.
+        """
+        first_step = self._restore()
+        self._announce(first_step)
+        done = self._run_from(first_step) if first_step < self._steps else first_step
+        if self._scalars:
+            self._scalars.close()
+        return {"step": done, "steps": self._steps, **self._history}
+
+    def _restore(self) -> int:
+        """Makes all workers equal to the newest checkpoint, or to the chief's first weights."""
+        step, arrays = 0, self.state.to_arrays()
+        if self._distribution.is_chief:
+            self._checkpoints.remove_partial_files()
+            steps = self._checkpoints.steps()
+            if steps:
+                step = steps[-1]
+                arrays, self._history = self._checkpoints.load(step)
+        arrays |= {"step": np.asarray(step, np.int64)}
+        arrays = self._distribution.broadcast(arrays)
+        step = int(arrays.pop("step"))
+        self.state.from_arrays(arrays)
+        return step
+
+    def _announce(self, first_step: int) -> None:
+        facts = {
+            "workers": self._distribution.workers,
+            "pictures_per_worker": self._train.pictures_per_worker,
+            "device": device_name(),
+            "precision": self._precision,
+            "jit": self._jit,
+            "learning_rate": self._learning_rate(self._train.optimizer.warmup_steps),
+            "buckets": [list(bucket) for bucket in self._input.buckets],
+            "parameters": self._parameters,
+            "pictures": self._input.num_pictures,
+            "steps": self._steps,
+            "steps_per_epoch": self._input.steps_per_epoch,
+            "first_step": first_step,
+        }
+        logging.info("starts: %s", facts)
+        if self._distribution.is_chief:
+            self._status.event("start", **facts)
+            self._scalars = tf.summary.create_file_writer(str(self._work_dir / "tensorboard"))
+
+    def _run_from(self, first_step: int) -> int:
+        """Does the steps; returns how many updates are done in all.
+
+        The numbers of a step are read after the next one has been started, so that a GPU never
+        waits for the host. All workers read the same numbers at the same step, so all stop alike.
+        """
+        self._status.beat("input", first_step)
+        batches = iter(self._input.dataset(self._distribution.index, first_step))
+        self._last_finish = time.monotonic()
+        unread: _StartedStep | None = None
+        for step in range(first_step, self._steps):
+            started = self._start(step, batches)
+            stops = self._finish(unread).stop_asked if unread else False
+            unread = started
+            done = step + 1
+            if stops or done == self._steps or done % self._train.checkpoint_every_steps == 0:
+                stops = self._finish(unread).stop_asked or stops
+                unread = None
+                self._save(done)
+                if stops:
+                    return done
+        return self._steps
+
+    def _start(self, step: int, batches: Any) -> _StartedStep:
+        self._status.beat("input", step)
+        before = time.monotonic()
+        batch = next(batches)
+        input_seconds = time.monotonic() - before
+        self._status.beat("step", step)
+        shape = tuple(batch["images"].shape)
+        traced = shape not in self._traced_shapes
+        self._traced_shapes.add(shape)
+        rate = self._learning_rate(step)
+        raw = self._step(batch, step, rate, self._stop_asked())
+        return _StartedStep(step, batch, raw, rate, input_seconds, traced)
+
+    def _finish(self, started: _StartedStep) -> StepReport:
+        """Reads a step's numbers, checks and shows them."""
+        report = self._step.report(started.raw)
+        now = time.monotonic()
+        seconds, self._last_finish = now - self._last_finish, now
+        self._throughput.record(seconds, report.pictures, started.input_seconds, started.traced)
+        self._history["seconds"] += seconds
+        if report.is_overflow:
+            logging.info(
+                "step %d: overflow at loss scale %g, skipped", started.step, report.loss_scale
+            )
+        elif not report.applied:
+            raise self._not_finite(started, report)
+        self._history["first_losses"] = self._history["first_losses"] or report.losses
+        self._history["last_losses"] = report.losses
+        if self._distribution.is_chief:
+            self._show(started, report)
+        return report
+
+    def _show(self, started: _StartedStep, report: StepReport) -> None:
+        done = started.step + 1
+        is_last = done == self._steps
+        if is_last or time.monotonic() - self._last_event >= _SECONDS_BETWEEN_PROGRESS_EVENTS:
+            self._last_event = time.monotonic()
+            self._status.event(
+                "progress",
+                step=done,
+                steps=self._steps,
+                loss=report.loss,
+                losses=report.losses,
+                learning_rate=started.learning_rate,
+                images_per_second=self._throughput.recent_images_per_second(),
+                eta_seconds=(self._steps - done) * self._throughput.recent_step_seconds(),
+            )
+        if is_last or done % self._train.log_every_steps == 0:
+            self._write_scalars(started, report)
+
+    def _write_scalars(self, started: _StartedStep, report: StepReport) -> None:
+        scalars = {f"loss/{name}": value for name, value in report.losses.items()}
+        scalars |= {f"denominator/{name}": value for name, value in report.denominators.items()}
+        scalars |= {
+            "loss/total": report.loss,
+            "learning_rate": started.learning_rate,
+            "gradient_norm": report.gradient_norm,
+            "loss_scale": report.loss_scale,
+            "images_per_second": self._throughput.recent_images_per_second(),
+            "input_wait_seconds": started.input_seconds,
+        }
+        logging.info("step %d: %s", started.step + 1, scalars)
+        with self._scalars.as_default():
+            for name, value in scalars.items():
+                tf.summary.scalar(name, value, step=started.step + 1)
+
+    def _save(self, done: int) -> None:
+        self._status.beat("checkpoint", done)
+        if not self._distribution.is_chief:
+            return
+        throughput = self._throughput.summary()
+        self._history["images_per_second"] = throughput["images_per_second"]
+        write_json(self._work_dir / "throughput.json", throughput)
+        path = self._checkpoints.save(done, self.state.to_arrays(), self._history)
+        self._scalars.flush()
+        self._status.event("checkpoint", step=done, path=str(path))
+
+    def _learning_rate(self, step: int) -> float:
+        return learning_rate(
+            self._train.optimizer,
+            step,
+            self._steps,
+            self._input.steps_per_epoch,
+            self._train.global_batch,
+        )
+
+    def _not_finite(self, started: _StartedStep, report: StepReport) -> NotFiniteError:
+        """Keeps the batch for inspection and returns the error that names it."""
+        worker = self._distribution.index
+        path = self._work_dir / f"not-finite-step-{started.step}-worker-{worker}.npz"
+        np.savez(path, **{name: tensor.numpy() for name, tensor in started.batch.items()})
+        ids = started.batch["image_ids"].numpy()[started.batch["valid"].numpy()]
+        what = "gradients" if np.isfinite(report.loss) else "losses"
+        losses = ", ".join(f"{name} {value:g}" for name, value in report.losses.items())
+        return NotFiniteError(
+            f"step {started.step}: {what} not finite ({losses}, gradient norm "
+            f"{report.gradient_norm:g}) on pictures {', '.join(map(str, ids))} of worker {worker}; "
+            f"batch kept in {path}; lower train.optimizer.learning_rate, set clip_norm, or look at "
+            f"these pictures",
+            is_culprit=not np.isfinite(list(report.local_sums.values())).all(),
+        )

@@ -1,0 +1,150 @@
+"""One worker process of a run, started by the launcher: `python -m model.training.worker JOB`.
+
+TF_CONFIG in the environment says which of how many workers it is. It ends with status 0 when
+training is done or was stopped on SIGTERM after a checkpoint, else with 1.
+"""
+
+import ctypes
+import faulthandler
+import os
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from model.training.job import TrainingJob
+    from model.training.progress import WorkerStatus
+
+PARENT_VARIABLE = "TFX_RCNN_LAUNCHER"  # process id of the launcher that this worker belongs to
+_PR_SET_PDEATHSIG = 1
+
+
+def end_with_launcher() -> None:
+    """Has the kernel kill this process when the launcher is gone, however it went."""
+    launcher = int(os.environ.get(PARENT_VARIABLE, 0))
+    if launcher and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != launcher:  # it was gone before the kernel knew
+            os._exit(1)
+
+
+class StopRequest:
+    """Remembers a SIGTERM or SIGINT; says so when called."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._remember)
+
+    def _remember(self, number: int, frame: FrameType | None) -> None:
+        self._asked = True
+
+    def __call__(self) -> bool:
+        """Returns whether this process was asked to stop."""
+        return self._asked
+
+
+def main(job_path: str, build: Callable[..., Any] | None = None) -> None:
+    """Runs one worker of the job in `job_path` to its end.
+
+    Args:
+        job_path: JSON file of a `TrainingJob`.
+        build: (job, precision) -> (detector, training input, export to a model id); None: ours.
+    """
+    end_with_launcher()
+    stop_asked = StopRequest()
+    from absl import logging
+
+    from model.training.job import TrainingJob, cluster_from_environment
+    from model.training.progress import WorkerStatus
+
+    logging.set_verbosity(logging.INFO)
+    job = TrainingJob.read(job_path)
+    _, index = cluster_from_environment()
+    status = WorkerStatus(job.status_dir, index)
+    status.beat("joining")
+    stacks = open(job.stacks_path(index), "w", encoding="utf-8")
+    faulthandler.register(signal.SIGUSR1, file=stacks, all_threads=True)
+    try:
+        _train(job, status, stop_asked, build or _build)
+    except Exception as error:
+        logging.exception("worker %d ends", index)
+        status.event(
+            "error",
+            kind=type(error).__name__,
+            message=" ".join(str(error).split()),
+            is_culprit=getattr(error, "is_culprit", False),
+        )
+        sys.stderr.flush()
+        os._exit(1)  # threads of the collectives may still wait for workers that are gone
+
+
+def _train(
+    job: "TrainingJob", status: "WorkerStatus", stop_asked: StopRequest, build: Callable[..., Any]
+) -> None:
+    """Joins the others, trains, and has the chief export the model."""
+    from model.training.checkpoints import CheckpointStore
+    from model.training.devices import resolve_jit, resolve_precision, set_up_device
+    from model.training.distribution import Distribution
+    from model.training.train_loop import TrainLoop
+
+    set_up_device(job.threads)
+    distribution = Distribution()
+    train = job.config.train
+    precision = resolve_precision(train.precision)
+    status.beat("building")
+    detector, training_input, export = build(job, precision)
+    loop = TrainLoop(
+        train,
+        detector,
+        training_input,
+        distribution,
+        CheckpointStore(job.checkpoints_dir, job.key, train.keep_checkpoints),
+        status,
+        job.work_dir,
+        precision=precision,
+        jit=resolve_jit(train.jit),
+        stop_asked=stop_asked,
+    )
+    outcome = loop.run()
+    is_done = outcome["step"] == outcome["steps"]
+    if is_done and distribution.is_chief:
+        status.beat("export", outcome["step"])
+        outcome["model_id"] = export({name: outcome[name] for name in ("step", "last_losses")})
+    status.event("done" if is_done else "stopped", **outcome)
+    distribution.wait_for_all()
+
+
+def _build(job: "TrainingJob", precision: str) -> Any:
+    """Returns the detector, its input, and a function that exports the detector."""
+    from model.detector import build_detector
+    from model.export import export_saved_model
+    from model.input.input_pipeline import TrainingInput
+    from model.training.job import TRAINING_SPLIT
+
+    config = job.config
+    training_input = TrainingInput(
+        job.examples_dir,
+        TRAINING_SPLIT,
+        config.input,
+        with_masks=config.model.mask_head is not None,
+        workers=config.train.workers,
+        batch_per_worker=config.train.pictures_per_worker,
+        seed=config.train.seed,
+    )
+    detector = build_detector(
+        config.model, training_input.num_classes, seed=config.train.seed, precision=precision
+    )
+
+    def export(training: dict[str, Any]) -> str:
+        return export_saved_model(
+            detector, config, training_input.categories, job.model_dir, training
+        )
+
+    return detector, training_input, export
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

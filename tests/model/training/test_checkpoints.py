@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+
+from configs.errors import TrainingError
+from configs.schema import Config
+from model.training.checkpoints import CheckpointStore, checkpoint_key, read_metadata
+
+ARRAYS = {
+    "weights/conv/kernel": np.asarray([[1.5, -0.0], [np.pi, 1e-38]], np.float32),
+    "state/updates": np.asarray(12, np.int64),
+}
+
+
+def config(**train) -> Config:
+    return Config.model_validate({"name": "a", "train": train})
+
+
+def test_what_is_saved_comes_back_bit_for_bit(tmp_path):
+    store = CheckpointStore(tmp_path, "k" * 64, keep=3)
+    path = store.save(12, ARRAYS, {"seconds": 1.25})
+    arrays, history = store.load(12)
+    assert history == {"seconds": 1.25}
+    assert path.name == "step-00000012.safetensors"
+    assert {name: (a.dtype, a.shape, a.tobytes()) for name, a in arrays.items()} == {
+        name: (a.dtype, a.shape, a.tobytes()) for name, a in ARRAYS.items()
+    }
+
+
+def test_only_the_newest_stay(tmp_path):
+    store = CheckpointStore(tmp_path, "k" * 64, keep=2)
+    for step in (5, 10, 15):
+        store.save(step, ARRAYS, {})
+    assert store.steps() == [10, 15]
+
+
+def test_another_run_has_another_folder(tmp_path):
+    CheckpointStore(tmp_path, "a" * 64, keep=2).save(5, ARRAYS, {})
+    assert CheckpointStore(tmp_path, "b" * 64, keep=2).steps() == []
+
+
+def test_a_file_of_another_run_is_refused(tmp_path):
+    store = CheckpointStore(tmp_path, "a" * 64, keep=2)
+    path = CheckpointStore(tmp_path, "b" * 64, keep=2).save(5, ARRAYS, {})
+    store.folder.mkdir()
+    path.rename(store.path(5))
+    with pytest.raises(TrainingError, match="belongs to another run"):
+        store.load(5)
+
+
+@pytest.mark.parametrize("bytes_left", [0, 5, 100, -1])
+def test_a_cut_file_is_refused_by_name(tmp_path, bytes_left):
+    store = CheckpointStore(tmp_path, "k" * 64, keep=2)
+    path = store.save(5, ARRAYS, {})
+    path.write_bytes(path.read_bytes()[:bytes_left])
+    with pytest.raises(TrainingError, match=r"step-00000005\.safetensors: not a whole checkpoint"):
+        store.load(5)
+
+
+def test_partial_files_of_a_killed_writer_are_removed(tmp_path):
+    store = CheckpointStore(tmp_path, "k" * 64, keep=2)
+    store.save(5, ARRAYS, {})
+    (store.folder / ".step-00000010.safetensors.0123abcd.partial").write_bytes(b"half")
+    store.remove_partial_files()
+    assert [path.name for path in store.folder.iterdir()] == ["step-00000005.safetensors"]
+
+
+def test_metadata_is_read_without_the_arrays(tmp_path):
+    path = CheckpointStore(tmp_path, "k" * 64, keep=2).save(5, ARRAYS, {})
+    assert '"step": 5' in read_metadata(path)["run"]
+
+
+@pytest.mark.parametrize(
+    "change", [{"batch": "2x2"}, {"seed": 1}, {"epochs": 3}, {"optimizer": {"learning_rate": 0.1}}]
+)
+def test_key_changes_with_what_changes_the_weights(change):
+    assert checkpoint_key(config(), "e") != checkpoint_key(config(**change), "e")
+
+
+def test_key_changes_with_examples_and_source():
+    keys = {checkpoint_key(config(), e, s) for e in ("e", "f") for s in ("", "s")}
+    assert len(keys) == 4
+
+
+def test_key_stays_where_only_the_watching_changes():
+    changed = config(log_every_steps=1, checkpoint_every_steps=7, heartbeat_seconds=5)
+    assert checkpoint_key(config(), "e") == checkpoint_key(changed, "e")
+
+
+def test_key_knows_the_content_of_the_initial_weights(tmp_path):
+    weights = tmp_path / "w.npz"
+    keys = set()
+    for content in (b"one", b"two"):
+        weights.write_bytes(content)
+        settings = {"name": "a", "model": {"weights": str(weights)}}
+        keys.add(checkpoint_key(Config.model_validate(settings), "e"))
+    assert len(keys) == 2

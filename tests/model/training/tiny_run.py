@@ -1,0 +1,176 @@
+"""Test doubles: a detector of two layers and an input of made-up pictures, for real workers.
+
+`python -m tests.model.training.tiny_run JOB` is a worker of the launcher, with these in place of
+the real ones. What the launcher cannot pass (stalls, deaths) comes in through the environment:
+
+    TINY_DIE=worker:step:signal    the worker sends itself a signal before that step
+    TINY_STALL=worker:step         the worker sleeps before that step
+    TINY_SLOW=seconds              every step takes that much longer
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from configs.files import json_digest
+from configs.schema import Config
+
+BUCKETS = [(8, 12), (12, 8)]
+PICTURES = 23
+
+
+class Term(NamedTuple):
+    """As LossTerm of model/detector.py."""
+
+    sum: object
+    denominator: object
+
+
+class TinyDetector:
+    """A convolution and a mean; its losses depend on a random sample of the pictures, as real ones.
+
+    Args:
+        seed: of the weights.
+        policy: Keras dtype policy.
+    """
+
+    def __init__(self, seed: int = 0, policy: str = "float32") -> None:
+        import keras
+
+        initializer = keras.initializers.RandomNormal(stddev=0.1, seed=seed)
+        self._conv = keras.layers.Conv2D(
+            4, 3, kernel_initializer=initializer, dtype=policy, name="conv"
+        )
+        self._dense = keras.layers.Dense(
+            2, kernel_initializer=initializer, dtype=policy, name="head"
+        )
+        self._conv.build([None, None, None, 3])
+        self._dense.build([None, 4])
+        self.trainable_variables = self._conv.trainable_variables + self._dense.trainable_variables
+        self.non_trainable_variables = []
+        self.variables = self.trainable_variables
+
+    def loss_terms(self, batch, seed, step, training=True):
+        import tensorflow as tf
+
+        images = tf.cast(batch["images"], tf.float32) / 255.0
+        features = tf.reduce_mean(tf.nn.relu(self._conv(images)), axis=[1, 2])
+        outputs = tf.cast(self._dense(features), tf.float32)
+        errors = tf.square(outputs - batch["gt_boxes"][:, 0, :2])
+        valid = tf.cast(batch["valid"], tf.float32)
+        mixed = batch["image_ids"] * 7919 + step * 104729 + seed
+        sampled = valid * tf.cast(mixed % 5 < 3, tf.float32)
+        return {
+            "rpn_box": Term(tf.reduce_sum(valid * errors[:, 0]), tf.reduce_sum(valid)),
+            "roi_class": Term(tf.reduce_sum(sampled * errors[:, 1]), tf.reduce_sum(sampled)),
+        }
+
+    def export_weights(self):
+        return {variable.path: variable.numpy() for variable in self.variables}
+
+    def import_weights(self, weights):
+        for variable in self.variables:
+            variable.assign(weights[variable.path])
+
+
+class TinyInput:
+    """Pictures drawn from their ids, in the real plan's order."""
+
+    num_pictures = PICTURES
+    num_classes = 1
+    buckets = BUCKETS
+
+    def __init__(self, workers: int, batch_per_worker: int, seed: int) -> None:
+        from model.input.plan import Augmentation, Plan
+
+        heights = [8 if index % 3 else 12 for index in range(PICTURES)]
+        widths = [20 - height for height in heights]
+        self._plan = Plan(
+            heights, widths, BUCKETS, batch_per_worker, workers, seed,
+            augmentation=Augmentation(8, 12),
+        )  # fmt: skip
+        self.steps_per_epoch = self._plan.steps_per_epoch
+
+    def dataset(self, worker: int, first_step: int) -> Iterator[dict]:
+        import tensorflow as tf
+
+        step = first_step
+        while True:
+            _misbehave(worker, step)
+            batch = self.arrays(worker, step)
+            yield {name: tf.constant(value) for name, value in batch.items()}
+            step += 1
+
+    def arrays(self, worker: int, step: int) -> dict[str, np.ndarray]:
+        """Returns one worker's batch of a step."""
+        bucket, records = self._plan.batch(*divmod(step, self.steps_per_epoch), worker)
+        height, width = BUCKETS[bucket]
+        count = len(records)
+        images = np.zeros([count, height, width, 3], np.uint8)
+        boxes = np.zeros([count, 1, 4], np.float32)
+        for place, record in enumerate(records):
+            if record >= 0:
+                generator = np.random.default_rng(int(record))
+                images[place] = generator.integers(0, 255, [height, width, 3])
+                boxes[place] = generator.random([1, 4])
+        valid = records >= 0
+        return {"images": images, "image_ids": records, "valid": valid, "gt_boxes": boxes}
+
+
+def _misbehave(worker: int, step: int) -> None:
+    if os.environ.get("TINY_SLOW"):
+        time.sleep(float(os.environ["TINY_SLOW"]))
+    if os.environ.get("TINY_STALL") == f"{worker}:{step}":
+        time.sleep(600)
+    dies = os.environ.get("TINY_DIE", "")
+    if dies.rpartition(":")[0] == f"{worker}:{step}":
+        os.kill(os.getpid(), signal.Signals[dies.rpartition(":")[2]])
+
+
+def write_examples(folder: Path) -> Path:
+    """Writes the least that the launcher reads of an examples folder; returns it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    splits = {"train": {"records": PICTURES, "objects": PICTURES, "shards": []}}
+    manifest = {"splits": splits, "digest": json_digest(splits)}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def tiny_config(batch: str = "1x4", steps: int = 12, **train: object) -> Config:
+    """Returns a config for a run of the test doubles."""
+    settings = {
+        "batch": batch,
+        "epochs": 100,
+        "max_steps": steps,
+        "checkpoint_every_steps": 4,
+        "log_every_steps": 2,
+        "optimizer": {"warmup_steps": 3, "learning_rate": 0.1, "scale_with_batch": False},
+        **train,
+    }
+    return Config.model_validate({"name": "tiny", "train": settings})
+
+
+def _build(job, precision):
+    train = job.config.train
+    detector = TinyDetector(train.seed, precision)
+    training_input = TinyInput(train.workers, train.pictures_per_worker, train.seed)
+
+    def export(training):
+        Path(job.model_dir).mkdir(parents=True, exist_ok=True)
+        np.savez(Path(job.model_dir) / "weights.npz", **detector.export_weights())
+        return "tiny"
+
+    return detector, training_input, export
+
+
+if __name__ == "__main__":
+    from model.training.worker import main
+
+    main(sys.argv[1], _build)
