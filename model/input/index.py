@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -69,13 +70,13 @@ def read_index(path: str | os.PathLike[str]) -> ShardIndex:
         DatasetError: the file is missing, damaged or lacks an array.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             return ShardIndex(**{name: arrays[name] for name in _DTYPES})
     except FileNotFoundError:
         raise DatasetError(
             f"{path}: no such index; training reads the folder that CocoTransform wrote"
         ) from None
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise DatasetError(f"{path}: not a shard index ({error})") from None
 
 

@@ -1,0 +1,380 @@
+"""From the records of CocoTransform to training batches of static shapes.
+
+A batch is a dict (B pictures, M = input.max_objects, S the side of a bitmap, [H, W] the bucket):
+
+    images          uint8   [B, H, W, 3]   RGB, resized, zero to the right of and below the content
+    image_sizes     float32 [B, 2]         height and width of the content, pixels
+    image_ids       int64   [B]            -1 for a filler
+    valid           bool    [B]            False for a filler: a black picture without objects
+    gt_boxes        float32 [B, M, 4]      yxyx, input-frame pixels
+    gt_classes      int32   [B, M]         1..K, 0 in padding
+    gt_valid        bool    [B, M]         the row is in use, by an object or a crowd region
+    gt_is_crowd     bool    [B, M]
+    and, with masks:
+    gt_masks        uint8   [B, M, S, S]   0 and 1
+    gt_mask_boxes   float32 [B, M, 4]      what a bitmap covers, input-frame pixels
+    gt_has_mask     bool    [B, M]
+
+A bitmap smaller than S x S is padded with zeros to the right and below, and its box grows with it,
+so it is never resampled here and the box may reach beyond the object and the picture.
+
+Of a picture with more than M objects the M largest boxes are kept, objects before crowd regions.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from configs.errors import DatasetError
+from configs.schema import InputConfig
+from model import records
+from model.examples import masked_crc32c, read_categories, read_manifest, shard_paths
+from model.input.augment import flip_boxes, flip_columns
+from model.input.buckets import read_buckets
+from model.input.index import index_path, joined, read_index
+from model.input.plan import FILLER, Augmentation, Plan
+from model.input.resize import resize_picture
+
+_CHECKSUM_BYTES = 4  # of a TFRecord, behind its payload
+
+Batch = dict[str, tf.Tensor]
+
+_BOX_KEYS = (records.BOX_YMIN, records.BOX_XMIN, records.BOX_YMAX, records.BOX_XMAX)
+_MASK_BOX_KEYS = (records.MASK_YMIN, records.MASK_XMIN, records.MASK_YMAX, records.MASK_XMAX)
+
+
+class TrainingInput:
+    """The training batches of one split.
+
+    Args:
+        examples_dir: a folder that CocoTransform wrote.
+        split: name of the split.
+        config: sizes and augmentation.
+        with_masks: also return bitmaps.
+        workers: number of workers.
+        batch_per_worker: pictures of a worker in a step.
+        seed: of order and augmentation.
+
+    Attributes:
+        categories: `{"id", "name", "label"}`, labels 1..K.
+        num_classes: K.
+        num_pictures: of the split.
+        steps_per_epoch: the same in every epoch.
+        buckets: `(height, width)` shapes.
+        digest: of the examples folder.
+        overflow: objects of the split that exceed `max_objects`.
+
+    Raises:
+        DatasetError: the folder is not CocoTransform's, or holds no picture of the split.
+    """
+
+    def __init__(
+        self,
+        examples_dir: str | os.PathLike[str],
+        split: str,
+        config: InputConfig,
+        with_masks: bool,
+        workers: int,
+        batch_per_worker: int,
+        seed: int,
+    ) -> None:
+        self._config = config
+        self._with_masks = with_masks
+        self._paths = [str(path) for path in shard_paths(examples_dir, split)]
+        indexes = [
+            read_index(index_path(examples_dir, split, shard, len(self._paths)))
+            for shard in range(len(self._paths))
+        ]
+        self._index = joined(indexes)
+        self._shards = np.repeat(np.arange(len(indexes)), [len(index) for index in indexes])
+        self.categories = read_categories(examples_dir)
+        self.num_classes = len(self.categories)
+        self.num_pictures = len(self._index)
+        self.digest: str = read_manifest(examples_dir)["digest"]
+        self.buckets = read_buckets(examples_dir)
+        self.plan = Plan(
+            self._index.height,
+            self._index.width,
+            self.buckets,
+            batch_per_worker,
+            workers,
+            seed,
+            augmentation=Augmentation(
+                config.short_side_px,
+                config.long_side_px,
+                config.scale_jitter,
+                config.flip_probability,
+            ),
+            image_ids=self._index.image_id,
+        )
+        self.steps_per_epoch = self.plan.steps_per_epoch
+        self._mask_side = max(1, int(self._index.mask_side.max(initial=0)))
+        excess = np.maximum(self._index.num_objects - config.max_objects, 0)
+        self.overflow = int(excess.sum())
+        self._log(split, int(np.count_nonzero(excess)))
+
+    def bucket_of_step(self, step: int) -> int:
+        """Returns the index of the bucket that all workers use in a global step."""
+        return self.plan.bucket(*divmod(step, self.steps_per_epoch))
+
+    def dataset(self, worker: int, first_step: int = 0, threads: int = 0) -> tf.data.Dataset:
+        """Returns one worker's batches from a global step on, without end.
+
+        What a step's batch holds is a function of the step, so the dataset from step k equals the
+        rest of the dataset from step 0.
+
+        Args:
+            worker: 0 ... workers - 1.
+            first_step: global step of the first batch.
+            threads: that decode; 0 leaves it to tf.data.
+        """
+        files = _ShardFiles(self._paths)
+
+        def read(step: np.int64) -> tuple[np.ndarray, ...]:
+            return self._read_step(int(step), worker, files)
+
+        def read_step(step: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            columns = tf.numpy_function(
+                read, [step], [tf.string, tf.int32, tf.int32, tf.bool, tf.int32, tf.int64]
+            )
+            for column, shape in zip(columns, ([], [], [], [], [2], []), strict=True):
+                column.set_shape([None, *shape])
+            return tuple(columns)
+
+        options = tf.data.Options()
+        options.deterministic = True
+        options.threading.private_threadpool_size = threads
+        return (
+            tf.data.Dataset.range(first_step, tf.int64.max)
+            .map(read_step, num_parallel_calls=2)
+            .unbatch()
+            .map(self._prepare, num_parallel_calls=threads or tf.data.AUTOTUNE)
+            .batch(self.plan.batch_per_worker, drop_remainder=True)
+            .prefetch(2)
+            .with_options(options)
+        )
+
+    def _read_step(self, step: int, worker: int, files: "_ShardFiles") -> tuple[np.ndarray, ...]:
+        """Returns the records of one batch, and the size, flip, bucket and image id of each."""
+        epoch, step_in_epoch = divmod(step, self.steps_per_epoch)
+        bucket, chosen = self.plan.batch(epoch, step_in_epoch, worker)
+        used = chosen != FILLER
+        heights, widths = self.plan.sizes(epoch, chosen)
+        shape = np.asarray(self.buckets[bucket], np.int32)
+        payloads = [
+            files.read(self._shards[i], self._index.offset[i], self._index.length[i])
+            if i != FILLER
+            else b""
+            for i in chosen
+        ]
+        return (
+            np.asarray(payloads, object),
+            np.where(used, heights, shape[0]).astype(np.int32),
+            np.where(used, widths, shape[1]).astype(np.int32),
+            self.plan.flips(epoch, chosen) & used,
+            np.tile(shape, (len(chosen), 1)),
+            np.where(used, self._index.image_id[chosen], -1),
+        )
+
+    def _prepare(
+        self,
+        payload: tf.Tensor,
+        height: tf.Tensor,
+        width: tf.Tensor,
+        flip: tf.Tensor,
+        bucket: tf.Tensor,
+        image_id: tf.Tensor,
+    ) -> Batch:
+        """Returns one picture's part of a batch."""
+        is_used = tf.strings.length(payload) > 0
+        size = tf.cast(tf.stack([height, width]), tf.float32)
+        image, objects = tf.cond(
+            is_used,
+            lambda: self._picture_and_objects(payload, height, width, flip, bucket),
+            lambda: self._filler(bucket),
+        )
+        image.set_shape([None, None, 3])
+        return {
+            "images": image,
+            "image_sizes": size,
+            "image_ids": image_id,
+            "valid": is_used,
+            **objects,
+        }
+
+    def _picture_and_objects(
+        self,
+        payload: tf.Tensor,
+        height: tf.Tensor,
+        width: tf.Tensor,
+        flip: tf.Tensor,
+        bucket: tf.Tensor,
+    ) -> tuple[tf.Tensor, Batch]:
+        record = tf.io.parse_single_example(payload, _parse_spec(self._with_masks))
+        picture = tf.io.decode_jpeg(record[records.ENCODED], channels=3)
+        picture = resize_picture(picture, height, width)
+        picture = tf.cond(flip, lambda: flip_columns(picture, 1), lambda: picture)
+        image = tf.pad(picture, [[0, bucket[0] - height], [0, bucket[1] - width], [0, 0]])
+        sides = tf.cast(tf.stack([height, width, height, width]), tf.float32)
+        objects = _objects(record, sides, flip, self._config.max_objects)
+        if self._with_masks:
+            objects |= _masks(record, sides, flip, self._config.max_objects, self._mask_side)
+        return image, objects
+
+    def _filler(self, bucket: tf.Tensor) -> tuple[tf.Tensor, Batch]:
+        rows, side = self._config.max_objects, self._mask_side
+        objects = {
+            "gt_boxes": tf.zeros([rows, 4]),
+            "gt_classes": tf.zeros([rows], tf.int32),
+            "gt_valid": tf.zeros([rows], tf.bool),
+            "gt_is_crowd": tf.zeros([rows], tf.bool),
+        }
+        if self._with_masks:
+            objects |= {
+                "gt_masks": tf.zeros([rows, side, side], tf.uint8),
+                "gt_mask_boxes": tf.zeros([rows, 4]),
+                "gt_has_mask": tf.zeros([rows], tf.bool),
+            }
+        return tf.zeros([bucket[0], bucket[1], 3], tf.uint8), objects
+
+    def _log(self, split: str, crowded_pictures: int) -> None:
+        logging.info(
+            "input: split %s, %d pictures, %d classes, %d steps an epoch, buckets %s, "
+            "%.1f %% padding",
+            split,
+            self.num_pictures,
+            self.num_classes,
+            self.steps_per_epoch,
+            self.buckets,
+            100 * self.plan.padding_share(0),
+        )
+        if self.overflow:
+            logging.warning(
+                "input: %d objects in %d pictures exceed input.max_objects %d; the largest of "
+                "each picture are kept",
+                self.overflow,
+                crowded_pictures,
+                self._config.max_objects,
+            )
+
+
+class _ShardFiles:
+    """Reads records by offset; a shard is opened when it is first needed."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self._paths = paths
+        self._descriptors: dict[int, int] = {}
+
+    def read(self, shard: int, offset: int, length: int) -> bytes:
+        """Returns the payload of one record.
+
+        Raises:
+            DatasetError: the shard ends before the record does, or the record is damaged.
+        """
+        if shard not in self._descriptors:
+            self._descriptors[shard] = os.open(self._paths[shard], os.O_RDONLY)
+        block = os.pread(self._descriptors[shard], length + _CHECKSUM_BYTES, offset)
+        payload, checksum = block[:length], block[length:]
+        if len(checksum) != _CHECKSUM_BYTES:
+            raise DatasetError(
+                f"{self._paths[shard]}: ends at byte {offset + len(block)}, within the record at "
+                f"byte {offset}"
+            )
+        if masked_crc32c(payload) != int.from_bytes(checksum, "little"):
+            raise DatasetError(f"{self._paths[shard]}: damaged data of the record at byte {offset}")
+        return payload
+
+    def __del__(self) -> None:
+        for descriptor in self._descriptors.values():
+            os.close(descriptor)
+
+
+def _parse_spec(with_masks: bool) -> dict[str, Any]:
+    def rows(dtype: tf.DType) -> tf.io.FixedLenSequenceFeature:
+        return tf.io.FixedLenSequenceFeature([], dtype, allow_missing=True)
+
+    spec: dict[str, Any] = {
+        records.ENCODED: tf.io.FixedLenFeature([], tf.string),
+        records.CLASS_LABEL: rows(tf.int64),
+        records.IS_CROWD: rows(tf.int64),
+        **{key: rows(tf.float32) for key in _BOX_KEYS},
+    }
+    if with_masks:
+        spec[records.MASK_BITMAP] = rows(tf.string)
+        spec |= {key: rows(tf.float32) for key in _MASK_BOX_KEYS}
+    return spec
+
+
+def _boxes(record: Batch, keys: Sequence[str], sides: tf.Tensor) -> tf.Tensor:
+    """Returns [n, 4] float32, yxyx, pixels, from four normalised lists."""
+    return tf.stack([record[key] for key in keys], axis=-1) * sides
+
+
+def _kept_rows(record: Batch, max_objects: int) -> tf.Tensor:
+    """Returns int32 [n], n <= max_objects: the rows that stay, in the record's order."""
+    ymin, xmin, ymax, xmax = (record[key] for key in _BOX_KEYS)
+    areas = (ymax - ymin) * (xmax - xmin)  # in 0-1
+    order = tf.argsort(tf.cast(record[records.IS_CROWD], tf.float32) * 2 - areas, stable=True)
+    return tf.sort(order[:max_objects])
+
+
+def _objects(record: Batch, sides: tf.Tensor, flip: tf.Tensor, max_objects: int) -> Batch:
+    """Returns the ground truth of one picture, padded to `max_objects` rows."""
+    kept = _kept_rows(record, max_objects)
+    boxes = tf.clip_by_value(tf.gather(_boxes(record, _BOX_KEYS, sides), kept), 0.0, sides)
+    boxes = tf.where(flip, flip_boxes(boxes, sides[1]), boxes)
+    labels = tf.cast(tf.gather(record[records.CLASS_LABEL], kept), tf.int32)
+    is_crowd = tf.gather(record[records.IS_CROWD], kept) > 0
+    return {
+        "gt_boxes": _padded(boxes, max_objects),
+        "gt_classes": _padded(labels, max_objects),
+        "gt_valid": tf.range(max_objects) < tf.size(kept),
+        "gt_is_crowd": _padded(is_crowd, max_objects),
+    }
+
+
+def _masks(record: Batch, sides: tf.Tensor, flip: tf.Tensor, max_objects: int, side: int) -> Batch:
+    """Returns the bitmaps of one picture, padded to `max_objects` rows of [side, side]."""
+    kept = _kept_rows(record, max_objects)
+    encoded = tf.gather(record[records.MASK_BITMAP], kept)
+    has_mask = tf.strings.length(encoded) > 0
+    rows = tf.cast(tf.where(has_mask)[:, 0], tf.int32)  # [m]
+
+    def decode(png: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        bitmap = tf.io.decode_png(png, channels=1)[..., 0]
+        shape = tf.shape(bitmap)
+        padded = tf.pad(bitmap, [[0, side - shape[0]], [0, side - shape[1]]])
+        padded.set_shape([side, side])
+        return tf.cast(padded > 0, tf.uint8), tf.cast(side / shape, tf.float32)
+
+    bitmaps, growth = tf.map_fn(
+        decode,
+        tf.gather(encoded, rows),
+        fn_output_signature=(
+            tf.TensorSpec([side, side], tf.uint8),
+            tf.TensorSpec([2], tf.float32),
+        ),
+    )
+    boxes = tf.gather(tf.gather(_boxes(record, _MASK_BOX_KEYS, sides), kept), rows)  # [m, 4]
+    corner, extent = boxes[:, :2], boxes[:, 2:] - boxes[:, :2]
+    boxes = tf.concat([corner, corner + extent * growth], axis=1)
+    bitmaps = tf.cond(flip, lambda: flip_columns(bitmaps, 2), lambda: bitmaps)
+    boxes = tf.where(flip, flip_boxes(boxes, sides[1]), boxes)
+    places = rows[:, tf.newaxis]
+    return {
+        "gt_masks": tf.scatter_nd(places, bitmaps, [max_objects, side, side]),
+        "gt_mask_boxes": tf.scatter_nd(places, boxes, [max_objects, 4]),
+        "gt_has_mask": _padded(has_mask, max_objects),
+    }
+
+
+def _padded(values: tf.Tensor, rows: int) -> tf.Tensor:
+    """Returns `values` [n, ...] with zeros (False) below, `rows` in all."""
+    below = [[0, rows - tf.shape(values)[0]]] + [[0, 0]] * (values.shape.rank - 1)
+    padded = tf.pad(values, below)
+    padded.set_shape([rows, *values.shape[1:]])
+    return padded

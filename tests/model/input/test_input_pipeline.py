@@ -1,0 +1,263 @@
+import itertools
+import os
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from absl import logging
+
+from configs.errors import DatasetError
+from configs.schema import InputConfig
+from model.input.input_pipeline import TrainingInput
+from model.input.resize import resize_picture
+from tests.model.input.handmade import example, jpeg, write_folder
+
+CONFIG = InputConfig(short_side_px=32, long_side_px=64, max_objects=4, flip_probability=0.0)
+
+
+def picture(height, width, seed=0):
+    """Returns a smooth picture, so that JPEG and resizing change little."""
+    rows, columns = np.mgrid[:height, :width]
+    waves = [128 + 100 * np.sin((rows + (k + 1) * columns + seed) / 9) for k in range(3)]
+    return np.stack(waves, axis=-1).astype(np.uint8)
+
+
+def open_input(folder, config=CONFIG, workers=1, batch=2, seed=0, with_masks=False):
+    return TrainingInput(folder, "train", config, with_masks, workers, batch, seed)
+
+
+def batches(training_input, count, worker=0, first_step=0):
+    dataset = training_input.dataset(worker, first_step, threads=2).take(count)
+    return [{key: value.numpy() for key, value in batch.items()} for batch in dataset]
+
+
+@pytest.fixture(scope="module")
+def mixed_folder(tmp_path_factory):
+    """Lying, upright, square and tiny pictures; one without objects, one with a crowd."""
+    square = np.ones((5, 7), bool)
+    examples = [
+        example(
+            picture(40, 60, 1), [[4, 6, 20, 30]], [1], bitmaps=[square], mask_boxes=[[4, 6, 9, 13]]
+        ),
+        example(picture(60, 40, 2), [[0, 0, 60, 40], [10, 10, 50, 30]], [2, 3], crowds=[1, 0]),
+        example(picture(48, 48, 3)),
+        example(picture(9, 5, 4), [[1, 1, 8, 4]], [3]),
+        example(picture(40, 60, 5), [[i, i, i + 9, i + 9] for i in range(3)], [1, 1, 2]),
+    ]
+    return write_folder(tmp_path_factory.mktemp("mixed"), examples, CONFIG, shards=2)
+
+
+def test_batches_have_the_static_shapes_of_their_bucket(mixed_folder):
+    training_input = open_input(mixed_folder, with_masks=True)
+    assert training_input.num_pictures == 5
+    assert training_input.num_classes == 3
+    for step, batch in enumerate(batches(training_input, training_input.steps_per_epoch)):
+        height, width = training_input.buckets[training_input.bucket_of_step(step)]
+        shapes = {key: (value.dtype.name, value.shape) for key, value in batch.items()}
+        assert shapes == {
+            "images": ("uint8", (2, height, width, 3)),
+            "image_sizes": ("float32", (2, 2)),
+            "image_ids": ("int64", (2,)),
+            "valid": ("bool", (2,)),
+            "gt_boxes": ("float32", (2, 4, 4)),
+            "gt_classes": ("int32", (2, 4)),
+            "gt_valid": ("bool", (2, 4)),
+            "gt_is_crowd": ("bool", (2, 4)),
+            "gt_masks": ("uint8", (2, 4, 7, 7)),
+            "gt_mask_boxes": ("float32", (2, 4, 4)),
+            "gt_has_mask": ("bool", (2, 4)),
+        }
+
+
+def test_padding_and_fillers_are_zero(mixed_folder):
+    training_input = open_input(mixed_folder, batch=4)
+    fillers = 0
+    for batch in batches(training_input, training_input.steps_per_epoch):
+        for i in range(4):
+            height, width = batch["image_sizes"][i].astype(int)
+            assert not batch["images"][i, height:].any()
+            assert not batch["images"][i, :, width:].any()
+            assert batch["images"][i].any() == batch["valid"][i]
+            if not batch["valid"][i]:
+                fillers += 1
+                assert batch["image_ids"][i] == -1
+                assert not batch["gt_valid"][i].any()
+                assert (height, width) == batch["images"].shape[1:3]
+            unused = ~batch["gt_valid"][i]
+            assert not batch["gt_boxes"][i][unused].any()
+            assert not batch["gt_classes"][i][unused].any()
+    assert fillers == 4 * training_input.steps_per_epoch - 5
+
+
+def test_picture_is_decoded_and_resized_as_the_exported_model_does(tmp_path):
+    pixels = picture(40, 60)
+    folder = write_folder(tmp_path, [example(pixels)], CONFIG)
+    (batch,) = batches(open_input(folder, batch=1), 1)
+    decoded = tf.io.decode_image(jpeg(pixels), channels=3, expand_animations=False)
+    assert (batch["images"][0, :32, :48] == resize_picture(decoded, 32, 48).numpy()).all()
+
+
+def test_boxes_scale_with_the_picture(tmp_path):
+    folder = write_folder(tmp_path, [example(picture(40, 60), [[4, 6, 20, 30]], [2])], CONFIG)
+    (batch,) = batches(open_input(folder, batch=1), 1)
+    # 40 x 60 -> 32 x 48, a factor of 0.8
+    np.testing.assert_allclose(batch["gt_boxes"][0, 0], [3.2, 4.8, 16, 24], rtol=1e-6)
+    assert batch["gt_classes"][0].tolist() == [2, 0, 0, 0]
+    assert batch["image_sizes"][0].tolist() == [32, 48]
+
+
+def test_crowds_are_rows_with_their_mark(mixed_folder):
+    training_input = open_input(mixed_folder, batch=1)
+    by_id = {
+        int(batch["image_ids"][0]): batch
+        for batch in batches(training_input, training_input.steps_per_epoch)
+    }
+    assert sorted(by_id) == [1, 2, 3, 4, 5]
+    assert by_id[2]["gt_is_crowd"][0].tolist() == [True, False, False, False]
+    assert by_id[2]["gt_valid"][0].tolist() == [True, True, False, False]
+    assert not by_id[3]["gt_valid"].any()
+    assert by_id[3]["valid"].all()
+
+
+def test_flip_turns_picture_and_boxes(tmp_path):
+    folder = write_folder(tmp_path, [example(picture(40, 60), [[4, 6, 20, 30]], [1])], CONFIG)
+    flipping = CONFIG.model_copy(update={"flip_probability": 1.0})
+    (plain,) = batches(open_input(folder, batch=1), 1)
+    (flipped,) = batches(open_input(folder, flipping, batch=1), 1)
+    content = np.s_[0, :32, :48]
+    assert (flipped["images"][content] == plain["images"][content][:, ::-1]).all()
+    np.testing.assert_allclose(flipped["gt_boxes"][0, 0], [3.2, 24, 16, 43.2], rtol=1e-5)
+
+
+def scene_with_mask(height, width, random):
+    """Returns a record whose second object is exactly the white pixels, and a bitmap of 20 x 20."""
+    top, left = random.integers(0, height - 9), random.integers(0, width - 13)
+    tall, wide = random.integers(4, 9), random.integers(4, 13)
+    bitmap = np.ones((tall, wide), bool)
+    bitmap[: random.integers(1, tall), : random.integers(1, wide)] = False  # not symmetric
+    pixels = np.zeros((height, width, 3), np.uint8)
+    pixels[top : top + tall, left : left + wide] = 255 * bitmap[..., None]
+    box = [top, left, top + tall, left + wide]
+    unmasked = [0, 0, 2, 2]
+    crowd = [0, 0, 9, 9]
+    return example(
+        pixels,
+        [unmasked, box, crowd],
+        [1, 2, 3],
+        crowds=[0, 0, 1],
+        bitmaps=[None, bitmap, np.ones((20, 20), bool)],
+        mask_boxes=[[0, 0, 0, 0], box, crowd],
+    )
+
+
+@pytest.mark.parametrize("flip", [0.0, 1.0])
+def test_masks_stay_on_their_objects_through_resize_and_flip(tmp_path, flip):
+    random = np.random.default_rng(int(flip))
+    # 32 x 48 stays as it is, 16 x 24 is doubled: its edges stay where the bitmap's are.
+    shapes = [(32, 48), (48, 32), (16, 24), (24, 16)] * 5
+    config = CONFIG.model_copy(update={"flip_probability": flip})
+    folder = write_folder(tmp_path, [scene_with_mask(*s, random) for s in shapes], config)
+    training_input = open_input(folder, config, batch=1, with_masks=True)
+    for batch in batches(training_input, training_input.steps_per_epoch):
+        assert batch["gt_has_mask"][0].tolist() == [False, True, True, False]
+        assert batch["gt_masks"].shape == (1, 4, 20, 20)
+        assert not batch["gt_masks"][0, [0, 3]].any()
+        assert batch["gt_masks"][0, 2].all()
+        # Look the bitmap up at every pixel centre of the input frame.
+        rows, columns = batch["image_sizes"][0].astype(int)
+        ymin, xmin, ymax, xmax = batch["gt_mask_boxes"][0, 1]
+        y = np.floor((np.arange(rows) + 0.5 - ymin) / (ymax - ymin) * 20).astype(int)
+        x = np.floor((np.arange(columns) + 0.5 - xmin) / (xmax - xmin) * 20).astype(int)
+        inside = ((y >= 0) & (y < 20))[:, None] & ((x >= 0) & (x < 20))
+        drawn = batch["gt_masks"][0, 1][np.clip(y, 0, 19)[:, None], np.clip(x, 0, 19)] & inside
+        shown = batch["images"][0, :rows, :columns, 0] > 127
+        assert (drawn == shown).all()
+        top, left, bottom, right = batch["gt_boxes"][0, 1].round().astype(int)
+        assert drawn[top:bottom, left:right].sum() == drawn.sum()
+
+
+def test_largest_objects_are_kept_and_crowds_go_first(tmp_path):
+    boxes = [[0, 0, 8, side] for side in (5, 30, 10, 20, 40, 15)]
+    record = example(picture(32, 48), boxes, [1] * 6, crowds=[0, 0, 0, 0, 1, 0])
+    training_input = open_input(write_folder(tmp_path, [record], CONFIG), batch=1)
+    (batch,) = batches(training_input, 1)
+    # Widths of the four largest that are no crowd, in the record's order.
+    assert batch["gt_boxes"][0, :, 3].tolist() == [30, 10, 20, 15]
+    assert training_input.overflow == 2
+
+
+def test_overflow_is_logged_once(tmp_path, caplog):
+    record = example(picture(32, 48), [[0, 0, 8, 8]] * 6, [1] * 6)
+    folder = write_folder(tmp_path, [record], CONFIG)
+    with caplog.at_level("WARNING", logger="absl"):
+        logging.get_absl_logger().propagate = True
+        training_input = open_input(folder, batch=1)
+        batches(training_input, 3)
+    found = [line.getMessage() for line in caplog.records if "max_objects" in line.getMessage()]
+    assert found == [
+        "input: 2 objects in 1 pictures exceed input.max_objects 4; the largest of each picture "
+        "are kept"
+    ]
+
+
+JITTER = CONFIG.model_copy(update={"flip_probability": 0.5, "scale_jitter": (0.7, 1.0)})
+
+
+def equal(batch, other):
+    return all((batch[key] == other[key]).all() for key in batch)
+
+
+def test_resumed_run_goes_on_bit_by_bit(mixed_folder):
+    training_input = open_input(mixed_folder, JITTER, with_masks=True)
+    whole = batches(training_input, 9)
+    for first_step in (1, 4, 8):
+        rest = batches(
+            open_input(mixed_folder, JITTER, with_masks=True), 9 - first_step, 0, first_step
+        )
+        assert all(equal(a, b) for a, b in zip(whole[first_step:], rest, strict=True))
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_workers_together_see_what_one_sees(mixed_folder, workers):
+    alone = open_input(mixed_folder, JITTER, batch=workers)
+    together = open_input(mixed_folder, JITTER, workers=workers, batch=1)
+    assert together.steps_per_epoch == alone.steps_per_epoch
+    steps = alone.steps_per_epoch
+    parts = [batches(together, steps, worker) for worker in range(workers)]
+    for step, whole in enumerate(batches(alone, steps)):
+        assert len({part[step]["images"].shape for part in parts}) == 1
+        for key, value in whole.items():
+            joined = np.concatenate([part[step][key] for part in parts])
+            assert (joined == value).all(), key
+
+
+def test_epochs_follow_each_other(mixed_folder):
+    training_input = open_input(mixed_folder, batch=2)
+    for epoch in itertools.islice(itertools.count(), 2):
+        found = batches(
+            training_input,
+            training_input.steps_per_epoch,
+            0,
+            epoch * training_input.steps_per_epoch,
+        )
+        ids = np.concatenate([batch["image_ids"][batch["valid"]] for batch in found])
+        assert sorted(ids) == [1, 2, 3, 4, 5]
+
+
+def test_missing_index_is_told(mixed_folder, tmp_path):
+    folder = write_folder(tmp_path, [example(picture(32, 48))], CONFIG)
+    os.remove(folder / "index" / "train-00000-of-00001.npz")
+    with pytest.raises(DatasetError, match="no such index; training reads the folder that"):
+        open_input(folder)
+
+
+def test_truncated_and_damaged_shards_are_told(tmp_path):
+    folder = write_folder(tmp_path, [example(picture(32, 48))], CONFIG)
+    (shard,) = (folder / "Split-train").iterdir()
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:100])
+    with pytest.raises(tf.errors.OpError, match="ends at byte 100, within the record at byte 12"):
+        batches(open_input(folder), 1)
+    shard.write_bytes(whole[:50] + bytes([whole[50] ^ 1]) + whole[51:])
+    with pytest.raises(tf.errors.OpError, match="damaged data of the record at byte 12"):
+        batches(open_input(folder), 1)
