@@ -1,0 +1,1 @@
+"""Geometry, matching, sampling, suppression and pooling: tensor functions without weights."""

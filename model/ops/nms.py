@@ -1,0 +1,184 @@
+"""Non-maximum suppression: exact greedy, with static shapes.
+
+Letters: B independent lists, N images, R boxes or RoIs, K classes, D detections.
+"""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from model.ops.boxes import iou_matrix, is_large_enough, paired_iou
+
+# Boxes that suppress at a time in `nms_keep`.
+_TILE = 256
+
+
+class Detections(NamedTuple):
+    """What was found, best first; rows that are left over are 0 and not valid.
+
+    Attributes:
+        boxes: [N, D, 4] float32, yxyx.
+        scores: [N, D] float32.
+        classes: [N, D] int32, 1 ... K.
+        valid: [N, D] bool.
+        roi_index: [N, D] int32, the RoI that a detection comes from.
+    """
+
+    boxes: tf.Tensor
+    scores: tf.Tensor
+    classes: tf.Tensor
+    valid: tf.Tensor
+    roi_index: tf.Tensor
+
+
+def nms_keep(boxes: tf.Tensor, valid: tf.Tensor, iou_threshold: float) -> tf.Tensor:
+    """Returns which boxes greedy suppression keeps.
+
+    A box falls if its overlap with a kept, valid box before it is above the threshold. The boxes
+    are taken a tile at a time: the tile's own boxes are solved by iterating "kept are those that
+    no kept box suppresses", whose only fixed point is the greedy answer, then suppress all later
+    ones. Memory peaks at about ten [B, 256, R] arrays.
+
+    Args:
+        boxes: [B, R, 4] float32, yxyx, best first.
+        valid: [B, R] bool; others are not kept and suppress nothing.
+        iou_threshold: overlap above which a box falls.
+
+    Returns:
+        [B, R] bool.
+    """
+    num = boxes.shape[1] if boxes.shape[1] is not None else tf.shape(boxes)[1]
+    tile = max(1, min(_TILE, num)) if isinstance(num, int) else _TILE
+    surplus = -num % tile
+    padded_boxes = tf.pad(tf.cast(boxes, tf.float32), [[0, 0], [0, surplus], [0, 0]])
+
+    def take_tile(start, keep):
+        return start + tile, _suppress_by_tile(padded_boxes, keep, start, tile, iou_threshold)
+
+    keep = tf.pad(valid, [[0, 0], [0, surplus]])
+    keep = tf.while_loop(lambda start, _: start < num, take_tile, [tf.constant(0), keep])[1]
+    return tf.ensure_shape(keep[:, :num], valid.shape)
+
+
+def _suppress_by_tile(
+    boxes: tf.Tensor, keep: tf.Tensor, start: tf.Tensor, tile: int, iou_threshold: float
+) -> tf.Tensor:
+    """Returns `keep` after the boxes from `start` on were solved and suppressed later ones."""
+    lists, num = tf.shape(keep)[0], tf.shape(keep)[1]
+    tile_boxes = tf.slice(boxes, [0, start, 0], [lists, tile, 4])
+    candidates = tf.slice(keep, [0, start], [lists, tile])
+    overlaps = iou_matrix(tile_boxes, boxes) > iou_threshold  # [B, tile, R]
+    within = tf.slice(overlaps, [0, 0, start], [lists, tile, tile])
+    is_earlier = tf.range(tile)[:, None] < tf.range(tile)[None, :]
+    kept = _fixed_point(within & is_earlier, candidates)
+    suppressed = tf.reduce_any(overlaps & kept[:, :, None], axis=1)
+    places = tf.range(num) - start
+    kept_in_place = tf.gather(kept, tf.clip_by_value(places, 0, tile - 1), axis=1)
+    after_tile = tf.where(places < tile, kept_in_place, keep & ~suppressed)
+    return tf.where(places < 0, keep, after_tile)
+
+
+def _fixed_point(suppresses: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
+    """Returns [B, T] bool, the candidates that no kept one suppresses.
+
+    Args:
+        suppresses: [B, T, T] bool, [b, i, j]: i suppresses j; only for i < j.
+        candidates: [B, T] bool.
+
+    After n turns the first n boxes are final, so at most T turns are needed; a few suffice.
+    """
+
+    def turn(keep, _):
+        return candidates & ~tf.reduce_any(suppresses & keep[:, :, None], axis=1), keep
+
+    return tf.while_loop(
+        lambda keep, before: tf.reduce_any(keep != before),
+        turn,
+        [candidates, tf.zeros_like(candidates)],
+    )[0]
+
+
+def multiclass_nms(
+    boxes: tf.Tensor,
+    scores: tf.Tensor,
+    score_threshold: float,
+    iou_threshold: float,
+    max_detections: int,
+    min_box_size_px: float,
+) -> Detections:
+    """Returns the best detections after greedy suppression within each class.
+
+    Each turn takes the best score left and suppresses within its class, so no more than D turns
+    are made, and fewer where less is found.
+
+    Args:
+        boxes: [N, R, K, 4] float32, yxyx, or [N, R, 1, 4] for all classes; clipped.
+        scores: [N, R, K] float32, class k in column k - 1 (no background).
+        score_threshold: detections score above it.
+        iou_threshold: overlap above which a box falls.
+        max_detections: D.
+        min_box_size_px: smaller boxes are dropped, and suppress nothing.
+
+    Returns:
+        The detections; equal scores go by class, then by RoI.
+    """
+    boxes = tf.cast(boxes, tf.float32)
+    usable = (scores > score_threshold) & is_large_enough(boxes, min_box_size_px)
+    num_images = tf.shape(scores)[0]
+    num_boxes = tf.shape(boxes)[2]
+    images = tf.range(num_images)
+    # One row for each class, so that a turn touches one row.
+    left = tf.transpose(tf.where(usable, tf.cast(scores, tf.float32), -1.0), [0, 2, 1])
+    boxes = tf.transpose(boxes, [0, 2, 1, 3])
+
+    def take_best(turn, left, best_of_class, *found):
+        found_boxes, found_scores, found_classes, found_rois = found
+        column = tf.argmax(best_of_class, axis=1, output_type=tf.int32)
+        score = tf.gather(best_of_class, column, batch_dims=1)
+        class_scores = tf.gather(left, column, batch_dims=1)  # [N, R]
+        roi = tf.argmax(class_scores, axis=1, output_type=tf.int32)
+        class_boxes = tf.gather(boxes, tf.minimum(column, num_boxes - 1), batch_dims=1)
+        box = tf.gather(class_boxes, roi, batch_dims=1)
+        falls = paired_iou(box[:, None, :], class_boxes) > iou_threshold
+        falls |= tf.range(tf.shape(class_scores)[1])[None, :] == roi[:, None]
+        class_scores = tf.where(falls, -1.0, class_scores)
+        place = tf.stack([images, column], axis=1)
+        left = tf.tensor_scatter_nd_update(left, place, class_scores)
+        best_of_class = tf.tensor_scatter_nd_update(
+            best_of_class, place, tf.reduce_max(class_scores, axis=1)
+        )
+        is_turn = tf.range(max_detections)[None, :] == turn
+        return (
+            turn + 1,
+            left,
+            best_of_class,
+            tf.where(is_turn[:, :, None], box[:, None, :], found_boxes),
+            tf.where(is_turn, score[:, None], found_scores),
+            tf.where(is_turn, column[:, None] + 1, found_classes),
+            tf.where(is_turn, roi[:, None], found_rois),
+        )
+
+    best_of_class = tf.reduce_max(left, axis=2)
+    num_rows = [num_images, max_detections]
+    state = tf.while_loop(
+        lambda turn, left, best, *_: (turn < max_detections) & tf.reduce_any(best >= 0.0),
+        take_best,
+        [
+            tf.constant(0),
+            left,
+            best_of_class,
+            tf.zeros([*num_rows, 4]),
+            tf.fill(num_rows, -1.0),
+            tf.zeros(num_rows, tf.int32),
+            tf.zeros(num_rows, tf.int32),
+        ],
+    )
+    _, _, _, found_boxes, found_scores, found_classes, found_rois = state
+    valid = found_scores >= 0.0
+    return Detections(
+        boxes=tf.where(valid[:, :, None], found_boxes, 0.0),
+        scores=tf.where(valid, found_scores, 0.0),
+        classes=tf.where(valid, found_classes, 0),
+        valid=valid,
+        roi_index=tf.where(valid, found_rois, 0),
+    )
