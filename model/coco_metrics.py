@@ -10,7 +10,7 @@ import io
 import json
 import math
 import os
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -59,16 +59,16 @@ class GroundTruth:
 class PictureMatches:
     """How the detections of one picture fit its objects (boxes, IoU 0.50, within a category).
 
+    Crowds, and detections that lie in one, are in none of the lists.
+
     Attributes:
-        found: annotations with a detection.
-        missed: annotations without one; crowds are in neither list.
-        correct: detections that found an object.
-        wrong: detections that found none; those in a crowd are in neither list.
+        pairs: an object (annotation) and the detection that found it.
+        missed: objects without a detection.
+        wrong: detections without an object.
     """
 
-    found: list[dict[str, Any]] = field(default_factory=list)
+    pairs: list[tuple[dict[str, Any], dict[str, Any]]] = field(default_factory=list)
     missed: list[dict[str, Any]] = field(default_factory=list)
-    correct: list[dict[str, Any]] = field(default_factory=list)
     wrong: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -137,15 +137,21 @@ def ground_truth_from_records(examples: str | os.PathLike[str], split: str) -> G
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for serialized in iterate_records(examples, split):
-        image, objects = objects_of_record(serialized)
+        image, objects, _ = content_of_record(serialized)
         images.append(image)
         for annotation in objects:
             annotations.append({"id": len(annotations) + 1, **annotation})
     return GroundTruth(images, annotations, categories)
 
 
-def objects_of_record(serialized: bytes) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Returns the COCO image and the annotations (without id) of a record of CocoExampleGen."""
+def content_of_record(
+    serialized: bytes,
+) -> tuple[dict[str, Any], list[dict[str, Any]], bytes]:
+    """Returns the COCO image, its annotations (without id) and its file's bytes.
+
+    Args:
+        serialized: a record of CocoExampleGen.
+    """
     from tensorflow.core.example.example_pb2 import Example
 
     features = Example.FromString(serialized).features.feature
@@ -174,7 +180,7 @@ def objects_of_record(serialized: bytes) -> tuple[dict[str, Any], list[dict[str,
         if mask:
             annotation["segmentation"] = json.loads(mask)
         annotations.append(annotation)
-    return image, annotations
+    return image, annotations, features[records.ENCODED].bytes_list.value[0]
 
 
 def read_detections(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
@@ -374,7 +380,7 @@ def _checked_detection(
         "iscrowd": 0,
     }
     if detection.get("segmentation"):
-        result["segmentation"] = _rle(detection["segmentation"], image)
+        result["segmentation"] = mask_to_rle(detection["segmentation"], image)
     box = detection.get("bbox") or _mask_box(result)
     if len(box) != 4 or not all(isinstance(v, int | float) and math.isfinite(v) for v in box):
         raise DatasetError(f"bbox is {box!r}, expected four finite numbers")
@@ -383,7 +389,7 @@ def _checked_detection(
     return result
 
 
-def _rle(segmentation: Any, image: dict[str, Any]) -> dict[str, Any]:
+def mask_to_rle(segmentation: Any, image: dict[str, Any]) -> dict[str, Any]:
     """Returns a mask in any of COCO's forms as a compressed run-length code of the picture."""
     from pycocotools import mask as coco_mask
 
@@ -527,25 +533,23 @@ def _counts(
 
 def _matches(run: Any, image_ids: list[int]) -> dict[int, PictureMatches]:
     """Returns what COCOeval matched in each picture, at IoU 0.50 and for objects of any size."""
-    matches: dict[int, PictureMatches] = defaultdict(PictureMatches)
-    for image_id in image_ids:
-        matches[image_id] = PictureMatches()
+    matches = {image_id: PictureMatches() for image_id in image_ids}
     for result in _all_sizes(run):
         picture = matches[result["image_id"]]
-        ids = zip(result["gtIds"], result["gtMatches"][_MATCH_IOU], result["gtIgnore"], strict=True)
-        for number, match, ignored in ids:
-            if not ignored:
-                (picture.found if match else picture.missed).append(run.cocoGt.anns[number])
-        ids = zip(
-            result["dtIds"],
-            result["dtMatches"][_MATCH_IOU],
-            result["dtIgnore"][_MATCH_IOU],
-            strict=True,
-        )
-        for number, match, ignored in ids:
-            if not ignored:
-                (picture.correct if match else picture.wrong).append(run.cocoDt.anns[number])
-    return dict(matches)
+        found_by = result["gtMatches"][_MATCH_IOU]
+        for number, match, ignored in zip(
+            result["gtIds"], found_by, result["gtIgnore"], strict=True
+        ):
+            annotation = run.cocoGt.anns[number]
+            if match and not ignored:
+                picture.pairs.append((annotation, run.cocoDt.anns[int(match)]))
+            elif not ignored:
+                picture.missed.append(annotation)
+        found, ignored_too = result["dtMatches"][_MATCH_IOU], result["dtIgnore"][_MATCH_IOU]
+        for number, match, ignored in zip(result["dtIds"], found, ignored_too, strict=True):
+            if not match and not ignored:
+                picture.wrong.append(run.cocoDt.anns[number])
+    return matches
 
 
 def _all_sizes(run: Any) -> Iterator[dict[str, Any]]:

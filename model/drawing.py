@@ -2,7 +2,7 @@
 
 import colorsys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,10 +43,24 @@ def class_colour(label: int) -> Colour:
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
-def draw(picture: Image.Image, marks: Iterable[Mark]) -> Image.Image:
-    """Returns a copy of an RGB picture with the marks on it, in their order."""
+def draw(
+    picture: Image.Image, marks: Iterable[Mark], long_side_px: int | None = None
+) -> Image.Image:
+    """Returns a copy of an RGB picture with the marks on it, in their order.
+
+    Args:
+        picture: as the marks' pixels mean it.
+        marks: what to draw.
+        long_side_px: longer side of the result, so that small pictures get legible labels and
+            large ones small files; None keeps the size.
+    """
     marks = list(marks)
     drawn = _with_masks(picture, marks)
+    scale = 1.0 if long_side_px is None else long_side_px / max(drawn.size)
+    if scale != 1.0:
+        width, height = (max(1, round(side * scale)) for side in drawn.size)
+        drawn = drawn.resize((width, height), Image.Resampling.BICUBIC)
+        marks = [replace(mark, box=[value * scale for value in mark.box]) for mark in marks]
     pen = ImageDraw.Draw(drawn)
     short_side = min(drawn.size)
     line = max(1, round(short_side / 250))

@@ -48,20 +48,26 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
     return servable(encoded, str(path))
 
 
-def servable(encoded: bytes, name: str) -> Picture:
+def servable(encoded: bytes, name: str, is_checked: bool = False) -> Picture:
     """Returns a picture file's bytes, or where the model could misread them, an upright PNG.
 
     An upright JPEG or PNG goes as it is. One with an EXIF turn, another format or a mode such as
     CMYK or 16-bit grey is decoded here and written losslessly.
 
+    Args:
+        encoded: the file's bytes.
+        name: of the picture, for errors.
+        is_checked: the file is known to decode to its end, so only its header is read.
+
     Raises:
-        DatasetError: the bytes are no picture that can be decoded to its end; `name` is named.
+        DatasetError: the bytes are no picture that can be decoded to its end.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of odd metadata; pixels are what counts
             picture = Image.open(io.BytesIO(encoded))
-            picture.load()
+            if not is_checked:
+                picture.load()
             if (
                 picture.format in ("JPEG", "PNG")
                 and picture.mode in _PLAIN_MODES

@@ -67,3 +67,11 @@ def test_the_picture_itself_is_left_alone(grey):
 def test_colours_of_classes_differ():
     colours = {class_colour(label) for label in range(1, 81)}
     assert len(colours) == 80
+
+
+def test_marks_follow_a_picture_that_is_scaled(grey):
+    drawn = np.asarray(draw(grey, [Mark([20, 30, 50, 40], RED)], long_side_px=400))
+
+    assert drawn.shape == (200, 400, 3)
+    assert (drawn[60, 40:141] == RED).all()
+    assert (drawn[80:130, 60:120] == 128).all()

@@ -1,0 +1,155 @@
+"""CocoEvaluator alone: plain folders and files in, plain files out.
+
+    python -m components.coco_evaluator --model M/model --examples O/examples --split eval --out E
+
+`--detections RESULTS.json` may stand in place of the model, `--annotations INSTANCES.json` in
+place of the examples. Writes `metrics.json`, `detections.json`, `decision.json`, `report.html` and
+`summary.json`. Without `--config` there are no thresholds, so nothing is blessed.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from components.coco_evaluator.evaluation import (
+    REPORT_FILE,
+    Detected,
+    Narrowing,
+    detect_with_model,
+    detected_of_file,
+    evaluate_to_folder,
+)
+from components.coco_evaluator.gate import Decision
+from components.coco_evaluator.sources import AnnotationsSource, ExamplesSource, Source
+from configs.console import finish, one_line_errors
+from configs.errors import EXIT_REFUSED, DatasetError
+from configs.loader import load_config
+from configs.schema import EvaluateConfig
+from model.coco_metrics import METRIC_NAMES, read_detections
+from model.model_folder import find_saved_model
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--model", "model_folder", type=click.Path(), help="Folder of the exported model.")
+@click.option(
+    "--detections", type=click.Path(), help="Detections in COCO's results form, for the model."
+)
+@click.option("--examples", type=click.Path(), help="Examples folder of CocoExampleGen.")
+@click.option("--split", default="eval", show_default=True, help="Of the examples.")
+@click.option("--annotations", type=click.Path(), help="COCO instances file, for the examples.")
+@click.option("--pictures", type=click.Path(), help="Folder of the pictures in --annotations.")
+@click.option("--config", "config_file", type=click.Path(), help="Config with the thresholds.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change the config.")
+@click.option("--baseline", type=click.Path(), help="Exported model to compare with.")
+@click.option("--image-ids", type=click.Path(), help="File of image ids: only these count.")
+@click.option("--category-ids", metavar="ID,ID,...", help="Only these categories count.")
+@click.option("--class-agnostic", is_flag=True, help="Any category of a detection is right.")
+@click.option(
+    "--detections-dir", type=click.Path(), help="Keep detections here, by model and examples."
+)
+@click.option("--require-blessed", is_flag=True, help="End with status 3 if not blessed.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Output folder.")
+@one_line_errors
+def main(
+    model_folder: str | None,
+    detections: str | None,
+    examples: str | None,
+    split: str,
+    annotations: str | None,
+    pictures: str | None,
+    config_file: str | None,
+    overrides: tuple[str, ...],
+    baseline: str | None,
+    image_ids: str | None,
+    category_ids: str | None,
+    class_agnostic: bool,
+    detections_dir: str | None,
+    require_blessed: bool,
+    out: Path,
+) -> None:
+    """Measures detections as COCO does, and decides whether the model is blessed."""
+    if (model_folder is None) == (detections is None):
+        raise click.UsageError("give either --model or --detections")
+    if (examples is None) == (annotations is None):
+        raise click.UsageError("give either --examples or --annotations")
+    if overrides and config_file is None:
+        raise click.UsageError("--set changes a --config, and none is given")
+    started = time.monotonic()
+    settings = load_config(config_file, overrides).evaluate if config_file else EvaluateConfig()
+    narrowing = Narrowing(
+        None if image_ids is None else _ids_in_file(image_ids),
+        None if category_ids is None else _ids(category_ids.split(","), "--category-ids"),
+        class_agnostic,
+    )
+    source: Source
+    if annotations is not None:
+        source = AnnotationsSource(annotations, pictures)
+    else:
+        source = ExamplesSource(str(examples), split)
+
+    def run_model(folder: str) -> Detected:
+        saved_model = find_saved_model(folder)
+        return detect_with_model(
+            saved_model, source, settings.batch_size, detections_dir, narrowing, click.echo
+        )
+
+    if detections is not None:
+        candidate = detected_of_file(detections, read_detections(detections))
+    else:
+        candidate = run_model(str(model_folder))
+    old = run_model(baseline) if baseline else None
+    metrics, decision = evaluate_to_folder(source, candidate, old, settings, out, narrowing)
+    summary = _summary(metrics, decision, out, time.monotonic() - started)
+    finish(summary, out, _lines(metrics, decision, out))
+    if require_blessed and not decision.blessed:
+        sys.exit(EXIT_REFUSED)
+
+
+def _ids_in_file(path: str) -> frozenset[int]:
+    """Returns the ids in a file: a JSON list, or numbers with spaces or line ends between."""
+    try:
+        text = Path(path).read_text(encoding="utf-8").strip()
+        words = json.loads(text) if text.startswith("[") else text.replace(",", " ").split()
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path}: cannot be read as image ids ({error})") from None
+    return _ids(words, path)
+
+
+def _ids(words: list[Any], where: str) -> frozenset[int]:
+    try:
+        return frozenset(int(word) for word in words)
+    except (TypeError, ValueError) as error:
+        raise DatasetError(f"{where}: expected whole numbers ({error})") from None
+
+
+def _summary(
+    metrics: dict[str, Any], decision: Decision, out: Path, seconds: float
+) -> dict[str, Any]:
+    return {
+        "metrics": {"box": metrics["box"], "mask": metrics["mask"]},
+        "counts": metrics["counts"],
+        "blessed": decision.blessed,
+        "reason": decision.reason,
+        "report": str(out / REPORT_FILE),
+        "seconds": round(seconds, 3),
+    }
+
+
+def _lines(metrics: dict[str, Any], decision: Decision, out: Path) -> list[str]:
+    lines = ["      " + "".join(f"{name:>7}" for name in METRIC_NAMES)]
+    for kind in ("box", "mask"):
+        if metrics[kind] is not None:
+            numbers = (metrics[kind][name] for name in METRIC_NAMES)
+            lines.append(
+                f"{kind:6}" + "".join("      -" if n < 0 else f"{n:7.3f}" for n in numbers)
+            )
+    verdict = "blessed" if decision.blessed else "not blessed"
+    return [*lines, f"{verdict}: {decision.reason}", f"report: {out / REPORT_FILE}"]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""CocoEvaluator: the exported model's COCO numbers, and whether it may be pushed."""
+
+from tfx import types
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.types import component_spec, standard_artifacts
+
+from components.artifacts import Evaluation
+from components.coco_evaluator.executor import Executor
+
+
+class CocoEvaluatorSpec(component_spec.ComponentSpec):
+    """Inputs, outputs and properties of CocoEvaluator."""
+
+    PARAMETERS = {
+        "settings": component_spec.ExecutionParameter(type=str),
+        "source_digest": component_spec.ExecutionParameter(type=str),
+        "detections_dir": component_spec.ExecutionParameter(type=str),
+    }
+    INPUTS = {
+        "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
+        "baseline_model": component_spec.ChannelParameter(
+            type=standard_artifacts.PushedModel, optional=True
+        ),
+    }
+    OUTPUTS = {
+        "evaluation": component_spec.ChannelParameter(type=Evaluation),
+        "blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
+    }
+
+
+class CocoEvaluator(base_component.BaseComponent):
+    """Measures the exported model with pycocotools, and gates it.
+
+    Args:
+        examples: channel of CocoExampleGen's Examples (split `eval`).
+        model: channel of the Model.
+        settings: of `configs.schema.component_settings(config, "coco_evaluator")`.
+        baseline_model: channel of the PushedModel to compare with
+            (`components.model_pusher.baseline`); None, or one without artifacts, compares with
+            nothing.
+        source_digest: of the executor's source files, so that the cache knows them.
+        detections_dir: a stable folder where detections are kept; "" keeps none.
+
+    Outputs:
+        `evaluation`: Evaluation with the numbers, the decision and the report.
+        `blessing`: ModelBlessing.
+    """
+
+    SPEC_CLASS = CocoEvaluatorSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+
+    def __init__(
+        self,
+        examples: types.BaseChannel,
+        model: types.BaseChannel,
+        settings: str,
+        baseline_model: types.BaseChannel | None = None,
+        source_digest: str = "",
+        detections_dir: str = "",
+    ) -> None:
+        spec = CocoEvaluatorSpec(
+            examples=examples,
+            model=model,
+            baseline_model=baseline_model,
+            settings=settings,
+            source_digest=source_digest,
+            detections_dir=detections_dir,
+            evaluation=types.Channel(type=Evaluation),
+            blessing=types.Channel(type=standard_artifacts.ModelBlessing),
+        )
+        super().__init__(spec=spec)

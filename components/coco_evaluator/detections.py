@@ -1,0 +1,126 @@
+"""What a model finds in the pictures of a source; kept, so that new thresholds only compare."""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from absl import logging
+
+from components.coco_evaluator.sources import Source
+from configs.errors import ModelError
+from configs.files import atomic_path
+from model.coco_metrics import results_of_picture
+from model.model_folder import read_categories, read_model_id
+
+# Part of the name of what is kept: raise it when the same model is to be run again.
+_FORM = 1
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+def model_detections(
+    saved_model: Path,
+    source: Source,
+    batch_size: int,
+    keep_in: str | os.PathLike[str] | None = None,
+    image_ids: set[int] | None = None,
+    on_progress: Callable[[str], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Returns the detections of an exported model in COCO's results form, in the source's order.
+
+    Args:
+        saved_model: the exported model.
+        source: pictures and ground truth.
+        batch_size: pictures a call of the model.
+        keep_in: folder where detections are kept by model id and the source's digest, so that the
+            next call only reads them; None keeps none.
+        image_ids: only these pictures; then nothing is kept.
+        on_progress: called with a line now and then.
+
+    Raises:
+        ModelError: the model cannot be loaded, or knows a category that the source does not.
+        DatasetError: a picture cannot be decoded.
+    """
+    _check_categories(saved_model, source)
+    kept = None
+    if keep_in is not None and source.digest is not None and image_ids is None:
+        kept = Path(keep_in) / read_model_id(saved_model) / f"{source.digest}-v{_FORM}.json"
+    if kept is not None and kept.exists():
+        logging.info("Detections of this model on these examples are kept: %s", kept)
+        found: list[dict[str, Any]] = json.loads(kept.read_text(encoding="utf-8"))
+        return found
+    found = _run_model(saved_model, source, batch_size, image_ids, on_progress)
+    if kept is not None:
+        write_detections(kept, found)
+    return found
+
+
+def write_detections(path: str | os.PathLike[str], detections: list[dict[str, Any]]) -> None:
+    """Writes detections in COCO's results form, one a line, atomically."""
+    lines = (json.dumps(d, separators=(",", ":"), allow_nan=False) for d in detections)
+    with atomic_path(path) as partial, partial.open("w", encoding="utf-8") as stream:
+        stream.write("[")
+        for number, line in enumerate(lines):
+            stream.write(("," if number else "") + "\n" + line)
+        stream.write("\n]\n")
+
+
+def _check_categories(saved_model: Path, source: Source) -> None:
+    known = {category["id"]: category["name"] for category in source.ground_truth.categories}
+    for category in read_categories(saved_model):
+        if category["id"] not in known:
+            raise ModelError(
+                f"{saved_model}: was trained on category {category['id']} ({category['name']}), "
+                f"which {source.name} does not have; it has {len(known)} others"
+            )
+
+
+def _run_model(
+    saved_model: Path,
+    source: Source,
+    batch_size: int,
+    image_ids: set[int] | None,
+    on_progress: Callable[[str], None] | None,
+) -> list[dict[str, Any]]:
+    from model.predict import LoadedModel
+
+    images = source.ground_truth.images
+    total = sum(image_ids is None or image["id"] in image_ids for image in images)
+    progress = _Progress(total, on_progress)
+    by_image: dict[int, list[dict[str, Any]]] = {}
+    if not total:
+        return []
+    model = LoadedModel(saved_model)
+    for image, _, found in model.detect_all(source.pictures(image_ids), batch_size):
+        by_image[image["id"]] = results_of_picture(
+            image, found.boxes_norm, found.scores, found.category_ids, found.masks
+        )
+        progress.advance()
+    return [result for image in images for result in by_image.get(image["id"], [])]
+
+
+class _Progress:
+    """Says now and then how far it is and how long it will take."""
+
+    def __init__(self, total: int, emit: Callable[[str], None] | None) -> None:
+        self._total = total
+        self._emit = emit
+        self._done = 0
+        self._started = self._last = time.monotonic()
+
+    def advance(self) -> None:
+        """Counts a picture."""
+        self._done += 1
+        now = time.monotonic()
+        is_due = now - self._last >= _SECONDS_BETWEEN_LINES or self._done == self._total
+        if self._emit is None or not is_due:
+            return
+        self._last = now
+        rate = self._done / max(now - self._started, 1e-9)
+        left = (self._total - self._done) / rate
+        self._emit(
+            f"evaluating: {self._done}/{self._total} pictures, {rate:.1f} pictures/s, "
+            f"{left / 60:.0f} min {left % 60:.0f} s left"
+        )

@@ -1,0 +1,182 @@
+"""Puts the numbers, the verdict and the pictures into one HTML page."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.coco_evaluator.gate import Decision
+from components.coco_evaluator.report import figures
+from components.coco_evaluator.worst_pictures import JudgedPicture, OperatingPoint
+from model.coco_metrics import KINDS, METRIC_NAMES, GroundTruth
+from model.pictures import Picture
+
+_TEMPLATE = Path(__file__).with_name("report.html.j2")
+_MEANINGS = {
+    "AP": "mean over IoU 0.50 to 0.95, the main number",
+    "AP50": "at IoU 0.50",
+    "AP75": "at IoU 0.75",
+    "APs": "small objects, below 32 × 32 pixels",
+    "APm": "medium objects",
+    "APl": "large objects, above 96 × 96 pixels",
+    "AR1": "recall with 1 detection a picture",
+    "AR10": "recall with 10",
+    "AR100": "recall with 100",
+    "ARs": "recall of small objects",
+    "ARm": "recall of medium objects",
+    "ARl": "recall of large objects",
+}
+_SEEN_CHANGE = 0.0005  # what shows in three decimals
+
+
+@dataclass(frozen=True)
+class ReportContent:
+    """What a report shows.
+
+    Attributes:
+        title: of the page: the model.
+        source: what it was evaluated on.
+        created: when.
+        metrics: the candidate's.
+        baseline: the pushed model's, or None.
+        decision: the verdict.
+        point: the score threshold that pictures are judged at.
+        worst: the worst pictures.
+        pictures: their files by image id; those without one are left out.
+        ground_truth: for names and sizes.
+        facts: (name, value) lines at the end.
+    """
+
+    title: str
+    source: str
+    created: str
+    metrics: Mapping[str, Any]
+    baseline: Mapping[str, Any] | None
+    decision: Decision
+    point: OperatingPoint
+    worst: Sequence[JudgedPicture]
+    pictures: Mapping[int, Picture]
+    ground_truth: GroundTruth
+    facts: Sequence[tuple[str, str]]
+
+
+def render(content: ReportContent) -> str:
+    """Returns the page: no file or address but itself is needed to see it."""
+    import jinja2
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters |= {"number": _number, "signed": _signed, "tone": _tone}
+    kinds = [kind for kind in KINDS if content.metrics.get(kind)]
+    plots = [
+        figures.precision_recall_plot(content.metrics, content.baseline, kind)
+        | {"title": f"Precision over recall, {kind}"}
+        for kind in kinds
+    ]
+    by_iou = figures.ap_by_iou_plot(content.metrics, content.baseline)
+    plots.append(by_iou | {"title": "AP over the IoU threshold"})
+    template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
+    return template.render(
+        title=content.title,
+        source=content.source,
+        created=content.created,
+        metrics=content.metrics,
+        baseline=content.baseline,
+        decision=content.decision,
+        headline=_headline(content, kinds),
+        kinds=kinds,
+        numbers=_number_rows(content, kinds),
+        plots=[plot | {"svg": Markup(plot["svg"])} for plot in plots],
+        categories=_category_rows(content),
+        point=content.point,
+        worst=list(_worst_rows(content)),
+        why_no_pictures=(
+            "No pictures were at hand." if content.worst else "No picture has an error."
+        ),
+        facts=content.facts,
+    )
+
+
+def _headline(content: ReportContent, kinds: Iterable[str]) -> str:
+    return ", ".join(
+        f"{kind} AP {content.metrics[kind]['AP']:.3f}"
+        for kind in kinds
+        if content.metrics[kind]["AP"] >= 0
+    )
+
+
+def _number_rows(content: ReportContent, kinds: Sequence[str]) -> list[dict[str, Any]]:
+    rows = []
+    for name in METRIC_NAMES:
+        cells = []
+        for kind in kinds:
+            value = content.metrics[kind][name]
+            old = ((content.baseline or {}).get(kind) or {}).get(name)
+            cells.append({"value": value, "baseline": old, "change": _change(value, old)})
+        rows.append({"name": name, "cells": cells, "meaning": _MEANINGS[name]})
+    return rows
+
+
+def _category_rows(content: ReportContent) -> list[dict[str, Any]]:
+    """Returns the classes that have objects or detections, most objects first."""
+    boxes = content.metrics["per_category"].get("box", {})
+    masks = content.metrics["per_category"].get("mask", {})
+    old = (content.baseline or {}).get("per_category", {}).get("box", {})
+    rows = [
+        numbers
+        | {
+            "mask_AP": masks.get(number, {}).get("AP"),
+            "change": _change(numbers["AP"], old.get(number, {}).get("AP")),
+        }
+        for number, numbers in boxes.items()
+        if numbers["objects"] or numbers["detections"]
+    ]
+    return sorted(rows, key=lambda row: -row["objects"])
+
+
+def _worst_rows(content: ReportContent) -> Iterable[dict[str, Any]]:
+    images = {image["id"]: image for image in content.ground_truth.images}
+    names = {c["id"]: c["name"] for c in content.ground_truth.categories}
+    for judged in content.worst:
+        if judged.image_id not in content.pictures:
+            continue
+        image = images[judged.image_id]
+        picture = content.pictures[judged.image_id].open()
+        objects_uri, detections_uri = figures.judged_panels(judged, picture, image, names)
+        yield {
+            "image_id": judged.image_id,
+            "file_name": image["file_name"],
+            "objects_uri": objects_uri,
+            "detections_uri": detections_uri,
+            "found": len(judged.found),
+            "missed": len(judged.missed),
+            "wrong": len(judged.wrong),
+        }
+
+
+def _change(value: float | None, old: float | None) -> float | None:
+    """Returns the difference of two defined numbers."""
+    if value is None or old is None or value < 0 or old < 0:
+        return None
+    return value - old
+
+
+def _number(value: float | None, decimals: int) -> str:
+    if value is None or not math.isfinite(value) or value < 0:
+        return "–"
+    return f"{value:.{decimals}f}"
+
+
+def _signed(change: float | None) -> str:
+    if change is None:
+        return ""
+    return f"{change:+.3f}".replace("-", "−")
+
+
+def _tone(change: float | None) -> str:
+    if change is None or abs(change) < _SEEN_CHANGE:
+        return "soft"
+    return "good" if change > 0 else "bad"

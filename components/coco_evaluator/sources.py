@@ -1,0 +1,110 @@
+"""Where ground truth and pictures come from: an examples folder, or a COCO file."""
+
+import os
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+from configs.errors import DatasetError
+from model import coco_metrics
+from model.coco_metrics import GroundTruth
+from model.pictures import Picture, read_picture, servable
+
+Item = tuple[dict[str, Any], Picture]  # a COCO image and its file
+
+
+class Source(Protocol):
+    """Ground truth and pictures to evaluate on."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+
+    @property
+    def digest(self) -> str | None:
+        """Of the content; None keeps nothing."""
+
+    @property
+    def ground_truth(self) -> GroundTruth:
+        """What is to be found."""
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether `pictures` can be read."""
+
+    def pictures(self, image_ids: set[int] | None = None) -> Iterator[Item]:
+        """Yields each picture, or those of `image_ids`."""
+
+
+class ExamplesSource:
+    """One split of CocoExampleGen's examples folder.
+
+    Args:
+        examples: the folder.
+        split: its name.
+    """
+
+    def __init__(self, examples: str | os.PathLike[str], split: str) -> None:
+        self.has_pictures = True
+        self._examples = Path(examples)
+        self._split = split
+        self.name = f"{examples}, split {split}"
+
+    @cached_property
+    def digest(self) -> str:
+        """The digest of the folder's shards, and the split's name."""
+        from model.examples import read_manifest
+
+        return f"{read_manifest(self._examples)['digest']}-{self._split}"
+
+    @cached_property
+    def ground_truth(self) -> GroundTruth:
+        """The objects of all records, from their float64 copies."""
+        return coco_metrics.ground_truth_from_records(self._examples, self._split)
+
+    def pictures(self, image_ids: set[int] | None = None) -> Iterator[Item]:
+        """Yields each picture of the split, or those of `image_ids`, in the shards' order."""
+        from model.examples import iterate_records
+
+        for serialized in iterate_records(self._examples, self._split):
+            image, _, encoded = coco_metrics.content_of_record(serialized)
+            if image_ids is None or image["id"] in image_ids:
+                # CocoExampleGen has decoded it.
+                yield image, servable(encoded, image["file_name"], is_checked=True)
+
+
+class AnnotationsSource:
+    """A COCO instances file and, where pictures are wanted, their folder.
+
+    Args:
+        annotations: the JSON file.
+        pictures: the folder of its pictures, or None.
+    """
+
+    digest = None
+
+    def __init__(
+        self, annotations: str | os.PathLike[str], pictures: str | os.PathLike[str] | None = None
+    ) -> None:
+        self._annotations = annotations
+        self._pictures = pictures
+        self.has_pictures = pictures is not None
+        self.name = str(annotations)
+
+    @cached_property
+    def ground_truth(self) -> GroundTruth:
+        """The objects in the file."""
+        return coco_metrics.ground_truth_from_json(self._annotations)
+
+    def pictures(self, image_ids: set[int] | None = None) -> Iterator[Item]:
+        """Yields each picture that the file lists, or those of `image_ids`.
+
+        Raises:
+            DatasetError: no folder was given, or a picture is missing or cannot be decoded.
+        """
+        if self._pictures is None:
+            raise DatasetError(f"{self._annotations}: to run a model, give --pictures FOLDER")
+        for image in self.ground_truth.images:
+            if image_ids is None or image["id"] in image_ids:
+                yield image, read_picture(Path(self._pictures) / image["file_name"])

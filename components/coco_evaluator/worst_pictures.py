@@ -1,0 +1,94 @@
+"""Where a model is wrong: the score to judge it at, and the pictures with most errors. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from model.coco_metrics import PictureMatches
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """The score threshold with the best F1, and what it gives (boxes, IoU 0.50).
+
+    Attributes:
+        score: detections that score at least this count; 1.0 where none is right.
+        precision: share of those that are right.
+        recall: share of the objects that are found.
+        f1: harmonic mean of both.
+    """
+
+    score: float
+    precision: float
+    recall: float
+    f1: float
+
+
+def operating_point(matches: Iterable[PictureMatches]) -> OperatingPoint:
+    """Returns the threshold with the best F1 over all pictures and categories together.
+
+    Detections are matched best score first, so a threshold takes away pairs and changes none.
+    """
+    scored, objects = [], 0
+    for picture in matches:
+        objects += len(picture.pairs) + len(picture.missed)
+        scored += [(detection["score"], True) for _, detection in picture.pairs]
+        scored += [(detection["score"], False) for detection in picture.wrong]
+    scored.sort(key=lambda item: item[0], reverse=True)
+    best, right = OperatingPoint(1.0, 0.0, 0.0, 0.0), 0
+    for count, (score, is_right) in enumerate(scored, 1):
+        right += is_right
+        is_last_of_score = count == len(scored) or scored[count][0] != score
+        f1 = 2 * right / (count + objects)
+        if is_last_of_score and f1 > best.f1:
+            best = OperatingPoint(score, right / count, right / objects, f1)
+    return best
+
+
+@dataclass(frozen=True)
+class JudgedPicture:
+    """The objects and detections of a picture at a score threshold.
+
+    Attributes:
+        image_id: COCO's.
+        found: objects with a detection.
+        missed: objects without one.
+        right: detections with an object.
+        wrong: detections without one.
+    """
+
+    image_id: int
+    found: list[dict[str, Any]]
+    missed: list[dict[str, Any]]
+    right: list[dict[str, Any]]
+    wrong: list[dict[str, Any]]
+
+    @property
+    def errors(self) -> int:
+        """Missed objects and wrong detections."""
+        return len(self.missed) + len(self.wrong)
+
+
+def worst_pictures(
+    matches: Mapping[int, PictureMatches], score: float, count: int
+) -> list[JudgedPicture]:
+    """Returns up to `count` pictures with errors at a score threshold, most errors first.
+
+    Among equals the one with the larger share of errors comes first, then the lower id.
+    """
+    judged = [_judged(image_id, picture, score) for image_id, picture in matches.items()]
+    wrong = [picture for picture in judged if picture.errors]
+    wrong.sort(key=lambda p: (-p.errors, len(p.found), p.image_id))
+    return wrong[:count]
+
+
+def _judged(image_id: int, picture: PictureMatches, score: float) -> JudgedPicture:
+    pairs = [pair for pair in picture.pairs if pair[1]["score"] >= score]
+    lost = [pair[0] for pair in picture.pairs if pair[1]["score"] < score]
+    return JudgedPicture(
+        image_id,
+        found=[annotation for annotation, _ in pairs],
+        missed=[*picture.missed, *lost],
+        right=[detection for _, detection in pairs],
+        wrong=[detection for detection in picture.wrong if detection["score"] >= score],
+    )
