@@ -58,7 +58,7 @@ setup(
     # packages that are added later.
     package_dir={"": "."},
     package_data={
-        "": ["py.typed", "*.yaml", "*.j2", "*.html", "*.css", "*.js", "*.svg"],
+        "": ["py.typed", "*.pbtxt", "*.yaml", "*.j2", "*.html", "*.css", "*.js", "*.svg"],
         "components.coco_evaluator": ["report/*"],
     },
     install_requires=INSTALL_REQUIRES,
