@@ -109,6 +109,10 @@ class BackboneConfig(Section):
         False,
         description="Stride in the 1x1 (MSRA) instead of the 3x3 convolution (torchvision).",
     )
+    symmetric_padding: bool = Field(
+        True,
+        description="Pad strided windows evenly (torchvision); else TensorFlow's SAME.",
+    )
     frozen_stages: int = Field(
         2, ge=0, le=5, description="Stages without training: 1 the stem, 2 also C2, ..."
     )
@@ -394,7 +398,7 @@ _COMPONENT_SETTINGS: dict[str, dict[str, Any]] = {
     "coco_transform": {
         "name": True,
         "transform": True,
-        "input": {"short_side_px", "long_side_px", "size_multiple_px"},
+        "input": {"short_side_px", "long_side_px", "size_multiple_px", "scale_jitter"},
         "model": {"anchors"},
     },
     "detection_trainer": {"name": True, "input": True, "model": True, "train": True},

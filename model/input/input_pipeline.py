@@ -16,7 +16,9 @@ A batch is a dict (B pictures, M = input.max_objects, S the side of a bitmap, [H
     gt_has_mask     bool    [B, M]
 
 A bitmap smaller than S x S is padded with zeros to the right and below, and its box grows with it,
-so it is never resampled here and the box may reach beyond the object and the picture.
+so it is never resampled here and the box may reach beyond the object and the picture. Where the
+bitmap ends at the picture's right or lower border, its last column or row is repeated once: who
+interpolates there finds the mask going on, as RoIAlign does in a mask of the whole picture.
 
 Of a picture with more than M objects the M largest boxes are kept, objects before crowd regions.
 """
@@ -112,7 +114,7 @@ class TrainingInput:
             image_ids=self._index.image_id,
         )
         self.steps_per_epoch = self.plan.steps_per_epoch
-        self._mask_side = max(1, int(self._index.mask_side.max(initial=0)))
+        self._mask_side = int(self._index.mask_side.max(initial=0)) + 1
         excess = np.maximum(self._index.num_objects - config.max_objects, 0)
         self.overflow = int(excess.sum())
         self._log(split, int(np.count_nonzero(excess)))
@@ -344,16 +346,21 @@ def _masks(record: Batch, sides: tf.Tensor, flip: tf.Tensor, max_objects: int, s
     has_mask = tf.strings.length(encoded) > 0
     rows = tf.cast(tf.where(has_mask)[:, 0], tf.int32)  # [m]
 
-    def decode(png: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    corners = tf.stack([record[key] for key in _MASK_BOX_KEYS[2:]], axis=-1)
+    at_border = tf.cast(tf.gather(tf.gather(corners, kept), rows) >= 1.0, tf.int32)  # [m, 2]
+
+    def decode(png_and_border: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        png, border = png_and_border
         bitmap = tf.io.decode_png(png, channels=1)[..., 0]
         shape = tf.shape(bitmap)
-        padded = tf.pad(bitmap, [[0, side - shape[0]], [0, side - shape[1]]])
-        padded.set_shape([side, side])
+        repeated = tf.pad(bitmap, [[0, border[0]], [0, border[1]]], "SYMMETRIC")
+        rest = side - shape - border
+        padded = tf.ensure_shape(tf.pad(repeated, [[0, rest[0]], [0, rest[1]]]), [side, side])
         return tf.cast(padded > 0, tf.uint8), tf.cast(side / shape, tf.float32)
 
     bitmaps, growth = tf.map_fn(
         decode,
-        tf.gather(encoded, rows),
+        (tf.gather(encoded, rows), at_border),
         fn_output_signature=(
             tf.TensorSpec([side, side], tf.uint8),
             tf.TensorSpec([2], tf.float32),

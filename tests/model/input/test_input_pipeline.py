@@ -63,7 +63,7 @@ def test_batches_have_the_static_shapes_of_their_bucket(mixed_folder):
             "gt_classes": ("int32", (2, 4)),
             "gt_valid": ("bool", (2, 4)),
             "gt_is_crowd": ("bool", (2, 4)),
-            "gt_masks": ("uint8", (2, 4, 7, 7)),
+            "gt_masks": ("uint8", (2, 4, 8, 8)),
             "gt_mask_boxes": ("float32", (2, 4, 4)),
             "gt_has_mask": ("bool", (2, 4)),
         }
@@ -160,16 +160,16 @@ def test_masks_stay_on_their_objects_through_resize_and_flip(tmp_path, flip):
     training_input = open_input(folder, config, batch=1, with_masks=True)
     for batch in batches(training_input, training_input.steps_per_epoch):
         assert batch["gt_has_mask"][0].tolist() == [False, True, True, False]
-        assert batch["gt_masks"].shape == (1, 4, 20, 20)
+        assert batch["gt_masks"].shape == (1, 4, 21, 21)
         assert not batch["gt_masks"][0, [0, 3]].any()
-        assert batch["gt_masks"][0, 2].all()
+        assert batch["gt_masks"][0, 2].sum() == 20 * 20
         # Look the bitmap up at every pixel centre of the input frame.
         rows, columns = batch["image_sizes"][0].astype(int)
         ymin, xmin, ymax, xmax = batch["gt_mask_boxes"][0, 1]
-        y = np.floor((np.arange(rows) + 0.5 - ymin) / (ymax - ymin) * 20).astype(int)
-        x = np.floor((np.arange(columns) + 0.5 - xmin) / (xmax - xmin) * 20).astype(int)
-        inside = ((y >= 0) & (y < 20))[:, None] & ((x >= 0) & (x < 20))
-        drawn = batch["gt_masks"][0, 1][np.clip(y, 0, 19)[:, None], np.clip(x, 0, 19)] & inside
+        y = np.floor((np.arange(rows) + 0.5 - ymin) / (ymax - ymin) * 21).astype(int)
+        x = np.floor((np.arange(columns) + 0.5 - xmin) / (xmax - xmin) * 21).astype(int)
+        inside = ((y >= 0) & (y < 21))[:, None] & ((x >= 0) & (x < 21))
+        drawn = batch["gt_masks"][0, 1][np.clip(y, 0, 20)[:, None], np.clip(x, 0, 20)] & inside
         shown = batch["images"][0, :rows, :columns, 0] > 127
         assert (drawn == shown).all()
         top, left, bottom, right = batch["gt_boxes"][0, 1].round().astype(int)

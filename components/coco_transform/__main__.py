@@ -1,0 +1,72 @@
+"""CocoTransform alone: plain folders in, plain folders out, no metadata store.
+
+Example:
+    python -m components.coco_transform --examples O/examples --config configs/tiny.yaml --out T
+"""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from configs.console import finish, one_line_errors
+from configs.loader import load_config
+
+
+@click.command(
+    epilog="Example: python -m components.coco_transform --examples O/examples "
+    "--config configs/coco_tiny.yaml --out T"
+)
+@click.option(
+    "--examples", required=True, type=click.Path(), help="The folder that CocoExampleGen wrote."
+)
+@click.option("--config", "config_path", required=True, type=click.Path(), help="YAML config.")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Gets examples/, report.html, report.json and summary.json.",
+)
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting; repeatable."
+)
+@one_line_errors
+def main(examples: str, config_path: str, out: Path, overrides: tuple[str, ...]) -> None:
+    """Writes records that training can read, and a report on the data.
+
+    Pictures become upright RGB JPEGs not larger than the config's input size; boxes are clipped;
+    masks become bitmaps.
+    """
+    config = load_config(config_path, overrides)
+    out.mkdir(parents=True, exist_ok=True)
+
+    # Beam takes seconds to import: only after the arguments are known to be good.
+    from apache_beam import Pipeline
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    from components.coco_transform.transform import transform_examples
+
+    def new_pipeline() -> Pipeline:
+        return Pipeline(options=PipelineOptions(list(config.pipeline.beam_args)))
+
+    report = transform_examples(examples, out / "examples", out, config, new_pipeline)
+    finish(report, out, _lines(report, out))
+
+
+def _lines(report: dict[str, Any], out: Path) -> list[str]:
+    lines = []
+    for name, split in report["splits"].items():
+        pictures, objects = split["pictures"], split["objects"]
+        lines.append(
+            f"{name}: {pictures.get('written', 0)} pictures ({pictures.get('kept', 0)} as they "
+            f"were), {objects.get('object_kept', 0)} objects, {objects.get('crowd_kept', 0)} "
+            f"crowd regions, {objects.get('mask_kept', 0)} masks"
+        )
+    shapes = ", ".join(f"{height}x{width}" for height, width in report["buckets"])
+    lines.append(f"input shapes: {shapes}")
+    lines.append(f"examples: {out / 'examples'}, report: {out / 'report.html'}")
+    return lines
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m components.coco_transform")

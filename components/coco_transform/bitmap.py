@@ -1,0 +1,95 @@
+"""From a COCO mask to the bitmap that training reads, and the pixels that it covers."""
+
+import io
+import json
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from components.coco_transform.turn import Turn
+
+Bits = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Bitmap:
+    """A mask.
+
+    Attributes:
+        png: a one-channel PNG, 1 bit a pixel.
+        box: [4] float64, yxyx, pixels of the upright picture: what the bitmap covers exactly.
+        side: the longer side of the bitmap, in its pixels.
+    """
+
+    png: bytes
+    box: npt.NDArray[np.float64]
+    side: int
+
+
+def object_bitmap(
+    segmentation: bytes, frame: Literal["box", "picture"], max_side: int, turn: Turn
+) -> Bitmap | None:
+    """Returns the bitmap of one object, None where its mask has no pixel.
+
+    Args:
+        segmentation: the JSON of COCO's compressed RLE, as in `records.SEGMENTATION`, not b"".
+        frame: "box": the rectangle of the mask's own pixels and one more on each side, where the
+            picture has one, at their resolution, or at `max_side` where a side is longer;
+            "picture": the whole picture, exact. (The zeros around let a reader interpolate at the
+            mask's edge as it would in the whole picture.)
+        max_side: of a bitmap in the "box" frame.
+        turn: from the RLE's frame to the upright picture.
+    """
+    rle = json.loads(segmentation)
+    x, y, width, height = (int(value) for value in coco_mask.toBbox(rle))
+    if width == 0 or height == 0:
+        return None
+    bits = coco_mask.decode(rle).astype(bool)
+    picture_height, picture_width = bits.shape
+    top, left, bottom, right = 0, 0, picture_height, picture_width
+    if frame == "box":
+        top, left = max(y - 1, 0), max(x - 1, 0)
+        bottom, right = min(y + height + 1, bottom), min(x + width + 1, right)
+    crop = turn.pixels(bits[top:bottom, left:right])
+    box = np.asarray([[top, left, bottom, right]], np.float64)
+    box = turn.boxes(box, picture_height, picture_width)[0]
+    if frame == "box":
+        crop = shrunk(crop, max_side)
+    return Bitmap(_png(crop), box, max(crop.shape))
+
+
+def shrunk(bits: Bits, max_side: int) -> Bits:
+    """Returns a bitmap no side of which exceeds `max_side`.
+
+    Each new pixel is set where at least half of the area that it covers is; exact, in integers.
+    """
+    height, width = bits.shape
+    rows, columns = min(height, max_side), min(width, max_side)
+    if (rows, columns) == (height, width):
+        return bits
+    # In units of 1 / (rows * columns) pixels, a new pixel has the area height * width.
+    areas = _summed(_summed(bits.astype(np.int64), rows).T, columns).T
+    return areas * 2 >= height * width
+
+
+def _summed(values: npt.NDArray[np.int64], parts: int) -> npt.NDArray[np.int64]:
+    """Returns [parts, m]: `values` [n, m] summed over `parts` equal parts, times `parts`.
+
+    A part may begin and end within a row of `values`, which then counts by its share.
+    """
+    n = len(values)
+    whole, share = np.divmod(np.arange(parts + 1) * n, parts)
+    below = np.concatenate([np.zeros((1, values.shape[1]), np.int64), np.cumsum(values, axis=0)])
+    begun = np.concatenate([values, np.zeros((1, values.shape[1]), np.int64)])
+    sums = below[whole] * parts + share[:, None] * begun[whole]
+    return np.diff(sums, axis=0)
+
+
+def _png(bits: Bits) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(bits)).save(stream, "PNG")
+    return stream.getvalue()

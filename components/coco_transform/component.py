@@ -1,0 +1,62 @@
+"""CocoTransform: examples for training and a report on the data."""
+
+from tfx import types
+from tfx.dsl.components.base import base_beam_component, executor_spec
+from tfx.types import component_spec, standard_artifacts
+
+from components.artifacts import DataReport
+from components.coco_transform.executor import Executor
+
+
+class CocoTransformSpec(component_spec.ComponentSpec):
+    """Inputs, outputs and properties of CocoTransform."""
+
+    PARAMETERS = {
+        "settings": component_spec.ExecutionParameter(type=str),
+        "source_digest": component_spec.ExecutionParameter(type=str),
+    }
+    INPUTS = {
+        "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        "anomalies": component_spec.ChannelParameter(
+            type=standard_artifacts.ExampleAnomalies, optional=True
+        ),
+    }
+    OUTPUTS = {
+        "transformed_examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        "report": component_spec.ChannelParameter(type=DataReport),
+    }
+
+
+class CocoTransform(base_beam_component.BaseBeamComponent):
+    """Upright RGB JPEGs not larger than training needs, clipped boxes, bitmaps, an index a shard.
+
+    Args:
+        examples: channel of CocoExampleGen's Examples.
+        settings: of `configs.schema.component_settings`.
+        anomalies: channel of ExampleAnomalies, so that validation comes first; not read.
+        source_digest: of the executor's source files, so that the cache knows them.
+
+    Outputs:
+        `transformed_examples`: Examples with the splits of `examples`.
+        `report`: DataReport.
+    """
+
+    SPEC_CLASS = CocoTransformSpec
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
+
+    def __init__(
+        self,
+        examples: types.BaseChannel,
+        settings: str,
+        anomalies: types.BaseChannel | None = None,
+        source_digest: str = "",
+    ) -> None:
+        spec = CocoTransformSpec(
+            examples=examples,
+            anomalies=anomalies,
+            settings=settings,
+            source_digest=source_digest,
+            transformed_examples=types.Channel(type=standard_artifacts.Examples),
+            report=types.Channel(type=DataReport),
+        )
+        super().__init__(spec=spec)

@@ -1,0 +1,88 @@
+"""Example pictures of the data report, drawn from the written records."""
+
+import base64
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from model import records
+from model.drawing import Mark, class_colour, draw
+from model.tf_example import decode_example
+
+_LONG_SIDE_PX = 480
+_JPEG_QUALITY = 80
+_MOST_LABELS = 20  # with more, labels hide the picture
+_GREY = (128, 128, 128)
+
+
+@dataclass(frozen=True)
+class ExamplePlace:
+    """Where a record lies.
+
+    Attributes:
+        shard: the file.
+        offset: of the payload, in bytes.
+        length: of the payload.
+    """
+
+    shard: Path
+    offset: int
+    length: int
+
+
+def drawn_example(place: ExamplePlace, names: dict[int, str]) -> dict[str, str]:
+    """Returns the caption and the data URI of a record's picture with its boxes and masks.
+
+    Crowd regions are grey and dashed.
+
+    Args:
+        place: of the record.
+        names: of the classes by label.
+    """
+    with open(place.shard, "rb") as stream:
+        stream.seek(place.offset)
+        record = decode_example(stream.read(place.length))
+    picture = Image.open(io.BytesIO(record[records.ENCODED][0])).convert("RGB")
+    boxes = _boxes(record, "bbox", picture)
+    mask_boxes = _boxes(record, "mask", picture)
+    labels = record[records.CLASS_LABEL]
+    marks = []
+    for row, (ymin, xmin, ymax, xmax) in enumerate(boxes):
+        is_crowd = bool(record[records.IS_CROWD][row])
+        bitmap = record[records.MASK_BITMAP][row]
+        colour = _GREY if is_crowd else class_colour(labels[row])
+        if bitmap:
+            picture = _with_bitmap(picture, bitmap, mask_boxes[row], colour)
+        label = names.get(labels[row], "") if len(boxes) <= _MOST_LABELS else ""
+        marks.append(Mark([xmin, ymin, xmax - xmin, ymax - ymin], colour, label, None, is_crowd))
+    drawn = draw(picture, marks, _LONG_SIDE_PX)
+    stream = io.BytesIO()
+    drawn.save(stream, "JPEG", quality=_JPEG_QUALITY)
+    name = record[records.FILENAME][0].decode(errors="replace")
+    return {
+        "caption": f"{name}: {len(boxes)} objects" if len(boxes) != 1 else f"{name}: 1 object",
+        "uri": "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode(),
+    }
+
+
+def _boxes(record: dict[str, list], kind: str, picture: Image.Image) -> npt.NDArray[np.float64]:
+    sides = [record[f"image/object/{kind}/{side}"] for side in ("ymin", "xmin", "ymax", "xmax")]
+    sizes = np.asarray([picture.height, picture.width, picture.height, picture.width])
+    return np.asarray(sides, np.float64).T.reshape(-1, 4) * sizes
+
+
+def _with_bitmap(
+    picture: Image.Image, png: bytes, box: npt.NDArray[np.float64], colour: tuple[int, int, int]
+) -> Image.Image:
+    """Returns the picture with a bitmap blended in at its box."""
+    ymin, xmin, ymax, xmax = (round(side) for side in box)
+    size = max(1, xmax - xmin), max(1, ymax - ymin)
+    bitmap = Image.open(io.BytesIO(png)).convert("L").resize(size, Image.Resampling.NEAREST)
+    opacity = bitmap.point(lambda value: value * 115 // 255)
+    blended = picture.copy()
+    blended.paste(colour, (xmin, ymin), opacity)
+    return blended

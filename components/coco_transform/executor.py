@@ -1,0 +1,45 @@
+"""Runs CocoTransform inside TFX."""
+
+from typing import Any
+
+from tfx import types
+from tfx.components.util import examples_utils
+from tfx.dsl.components.base import base_beam_executor
+from tfx.proto import example_gen_pb2
+from tfx.types import artifact_utils
+
+from components.coco_transform.transform import transform_examples
+from configs.schema import Config
+from model.examples import split_names
+
+
+class Executor(base_beam_executor.BaseBeamExecutor):
+    """Turns CocoExampleGen's records into those that training reads, and reports on the data."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Writes the examples and the report.
+
+        Args:
+            input_dict: `examples`: Examples of CocoExampleGen; `anomalies`: ExampleAnomalies, not
+                read, there so that validation comes first.
+            output_dict: `transformed_examples`: Examples, the same splits; `report`: DataReport,
+                with `report.html` and `report.json`.
+            exec_properties: `settings`: str, of `component_settings`; `source_digest`: str, for
+                the cache alone.
+        """
+        self._log_startup(input_dict, output_dict, exec_properties)
+        source = artifact_utils.get_single_instance(input_dict["examples"])
+        transformed = artifact_utils.get_single_instance(output_dict["transformed_examples"])
+        report = artifact_utils.get_single_instance(output_dict["report"])
+        config = Config.model_validate_json(exec_properties["settings"])
+        transform_examples(
+            source.uri, transformed.uri, report.uri, config, self._make_beam_pipeline
+        )
+        transformed.split_names = artifact_utils.encode_split_names(split_names(transformed.uri))
+        examples_utils.set_payload_format(transformed, example_gen_pb2.FORMAT_TF_EXAMPLE)
+        examples_utils.set_file_format(transformed, "tfrecords")

@@ -1,0 +1,54 @@
+"""The Beam graph: every shard is one element, so no picture ever travels between workers."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+
+from components.coco_transform.shard import ShardTask, transform_shard
+from configs.schema import Config
+
+NAMESPACE = "coco_transform"  # of the counters
+
+
+class TransformShards(beam.PTransform):
+    """Writes every shard and its index; ends in the names of the shards that are done.
+
+    Args:
+        tasks: one a shard.
+        config: its transform, input and anchor settings.
+    """
+
+    def __init__(self, tasks: Sequence[ShardTask], config: Config) -> None:
+        super().__init__()
+        self._tasks = list(tasks)
+        self._config_json = config.to_json()
+
+    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
+        """Returns a collection of shard names."""
+        return (
+            pipeline
+            | "Shards" >> beam.Create(self._tasks, reshuffle=False)
+            | "SpreadOverWorkers" >> beam.Reshuffle()
+            | "TransformShard" >> beam.ParDo(_TransformShard(self._config_json))
+        )
+
+
+class _TransformShard(beam.DoFn):
+    """Transforms a shard and counts what happened to its pictures, objects and masks."""
+
+    def __init__(self, config_json: str) -> None:
+        super().__init__()
+        self._config_json = config_json
+
+    def process(self, task: ShardTask) -> Iterator[str]:
+        """Yields the shard's name when it is done."""
+        statistics = transform_shard(task, Config.model_validate_json(self._config_json))
+        _count(statistics.pictures.items(), "pictures")
+        _count(statistics.objects.items(), "objects")
+        yield f"{task.split}-{task.shard}"
+
+
+def _count(counts: Iterable[tuple[str, int]], kind: str) -> None:
+    for reason, number in counts:
+        Metrics.counter(NAMESPACE, f"{kind}_{reason}").inc(number)

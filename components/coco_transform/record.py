@@ -1,0 +1,230 @@
+"""One record of CocoExampleGen to one record of CocoTransform."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from components.coco_transform.bitmap import Bitmap, object_bitmap
+from components.coco_transform.picture import (
+    TrainingPicture,
+    UnreadablePictureError,
+    training_picture,
+)
+from components.coco_transform.turn import UPRIGHT, Turn
+from configs.schema import Config
+from model import records
+from model.tf_example import decode_example, encode_example
+
+Floats = npt.NDArray[np.float64]
+
+# A box that reaches this little over the border was rounded, not drawn wrong.
+_CLIP_TOLERANCE_PX = 0.01
+
+
+# Why a picture is left out; CocoExampleGen's checks leave little to find.
+DROP_REASONS = ("picture_unreadable", "picture_size_differs")
+
+
+class DroppedPictureError(ValueError):
+    """A picture that cannot be used; the argument is one of `DROP_REASONS`."""
+
+
+@dataclass(frozen=True)
+class TransformSettings:
+    """What shapes a record.
+
+    Attributes:
+        short_side_px: largest size that training resizes to, as in `resized_sides`.
+        long_side_px: likewise.
+        jpeg_quality: of pictures that are written anew.
+        mask_frame: what a bitmap covers, as in `object_bitmap`.
+        mask_size: its largest side.
+    """
+
+    short_side_px: float
+    long_side_px: float
+    jpeg_quality: int
+    mask_frame: Literal["box", "picture"]
+    mask_size: int
+
+    @classmethod
+    def from_config(cls, config: Config) -> "TransformSettings":
+        """Returns the settings for a config, its scale jitter included."""
+        factor = config.input.scale_jitter[1]
+        return cls(
+            short_side_px=config.input.short_side_px * factor,
+            long_side_px=config.input.long_side_px * factor,
+            jpeg_quality=config.transform.jpeg_quality,
+            mask_frame=config.transform.mask_frame,
+            mask_size=config.transform.mask_size,
+        )
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """A record for training, and what the index and the report want to know of it.
+
+    Attributes:
+        payload: the serialized example.
+        image_id: of the picture.
+        height: of the stored picture.
+        width: likewise.
+        source_size: height and width of the source, upright.
+        changes: why the picture is not the source's own file; empty where it is.
+        boxes_norm: [n, 4] float64, yxyx, in 0-1.
+        labels: int64 [n].
+        is_crowd: bool [n].
+        mask_side: longest side of the bitmaps, 0 without any.
+        counts: of objects and masks by what happened to them.
+    """
+
+    payload: bytes
+    image_id: int
+    height: int
+    width: int
+    source_size: tuple[int, int]
+    changes: tuple[str, ...]
+    boxes_norm: Floats
+    labels: npt.NDArray[np.int64]
+    is_crowd: npt.NDArray[np.bool_]
+    mask_side: int
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+def transform_record(serialized: bytes, settings: TransformSettings) -> TrainingRecord:
+    """Returns the record that training reads.
+
+    Boxes are clipped to the picture; one of which nothing is left is dropped and counted. An
+    annotation lies in the frame of the size that the COCO file gives: where that is the size of
+    the picture as stored, boxes and masks are turned upright with it; where it is that of the
+    upright picture, they already are. Crowd regions keep their box and get no bitmap.
+
+    Raises:
+        DroppedPictureError: the picture cannot be decoded (`picture_unreadable`), or has another
+            size than the COCO file says (`picture_size_differs`).
+    """
+    source = decode_example(serialized)
+    try:
+        picture = training_picture(
+            source[records.ENCODED][0],
+            settings.short_side_px,
+            settings.long_side_px,
+            settings.jpeg_quality,
+        )
+    except UnreadablePictureError:
+        raise DroppedPictureError("picture_unreadable") from None
+    height, width = source[records.HEIGHT][0], source[records.WIDTH][0]
+    turn = _annotation_turn(picture, height, width)
+    counts: Counter[str] = Counter()
+    boxes_norm, kept = _boxes(source, turn, height, width, counts)
+    bitmaps = [_bitmap(source, row, turn, settings, counts) for row in kept]
+    upright_height, upright_width = turn.size(height, width)
+    sides = np.asarray([upright_height, upright_width, upright_height, upright_width], np.float64)
+    return TrainingRecord(
+        payload=_encoded(source, picture, boxes_norm, kept, bitmaps, sides),
+        image_id=int(source[records.SOURCE_ID][0]),
+        height=picture.height,
+        width=picture.width,
+        source_size=(upright_height, upright_width),
+        changes=picture.changes,
+        boxes_norm=boxes_norm,
+        labels=np.asarray([source[records.CLASS_LABEL][row] for row in kept], np.int64),
+        is_crowd=np.asarray([source[records.IS_CROWD][row] for row in kept], bool),
+        mask_side=max([0, *(bitmap.side for bitmap in bitmaps if bitmap)]),
+        counts=counts,
+    )
+
+
+def _annotation_turn(picture: TrainingPicture, height: int, width: int) -> Turn:
+    """Returns how annotations turn that lie in a frame of this size."""
+    if (height, width) == picture.stored_size:
+        return picture.turn
+    if (height, width) == picture.turn.size(*picture.stored_size):
+        return UPRIGHT
+    raise DroppedPictureError("picture_size_differs")
+
+
+def _boxes(
+    source: dict[str, list[Any]], turn: Turn, height: int, width: int, counts: Counter[str]
+) -> tuple[Floats, list[int]]:
+    """Returns [n, 4] normalised boxes and the rows of `source` that they come from."""
+    numbers = np.frombuffer(source[records.COCO_NUMBERS][0], "<f8").reshape(-1, 5)
+    x, y, box_width, box_height = numbers[:, :4].T
+    boxes = np.stack([y, x, y + box_height, x + box_width], axis=1)
+    limits = np.asarray([height, width, height, width], np.float64)
+    clipped = np.clip(boxes, 0.0, limits)
+    has_area = (box_height > 0) & (box_width > 0)
+    is_inside = (clipped[:, 2] > clipped[:, 0]) & (clipped[:, 3] > clipped[:, 1])
+    is_clipped = np.abs(clipped - boxes).max(axis=1, initial=0.0) > _CLIP_TOLERANCE_PX
+    kept = []
+    for row in range(len(boxes)):
+        kind = "crowd" if source[records.IS_CROWD][row] else "object"
+        if not has_area[row]:
+            counts[f"{kind}_dropped_without_area"] += 1
+        elif not is_inside[row]:
+            counts[f"{kind}_dropped_outside"] += 1
+        else:
+            counts[f"{kind}_kept"] += 1
+            counts[f"{kind}_clipped"] += int(is_clipped[row])
+            kept.append(row)
+    upright = turn.boxes(clipped[kept], height, width)
+    upright_height, upright_width = turn.size(height, width)
+    return upright / [upright_height, upright_width, upright_height, upright_width], kept
+
+
+def _bitmap(
+    source: dict[str, list[Any]],
+    row: int,
+    turn: Turn,
+    settings: TransformSettings,
+    counts: Counter[str],
+) -> Bitmap | None:
+    if source[records.IS_CROWD][row]:
+        return None
+    segmentation = source[records.SEGMENTATION][row]
+    bitmap = None
+    if segmentation:
+        bitmap = object_bitmap(segmentation, settings.mask_frame, settings.mask_size, turn)
+    counts["mask_kept" if bitmap else "mask_empty" if segmentation else "mask_absent"] += 1
+    return bitmap
+
+
+def _encoded(
+    source: dict[str, list[Any]],
+    picture: TrainingPicture,
+    boxes_norm: Floats,
+    kept: list[int],
+    bitmaps: list[Bitmap | None],
+    sides: Floats,
+) -> bytes:
+    nowhere = np.zeros(4)
+    mask_boxes = np.asarray([b.box / sides if b else nowhere for b in bitmaps]).reshape(-1, 4)
+    return encode_example(
+        bytes_lists={
+            records.ENCODED: [picture.jpeg],
+            records.FORMAT: [b"jpeg"],
+            records.SOURCE_ID: source[records.SOURCE_ID],
+            records.FILENAME: source[records.FILENAME],
+            records.MASK_BITMAP: [bitmap.png if bitmap else b"" for bitmap in bitmaps],
+        },
+        float_lists={
+            records.BOX_YMIN: boxes_norm[:, 0],
+            records.BOX_XMIN: boxes_norm[:, 1],
+            records.BOX_YMAX: boxes_norm[:, 2],
+            records.BOX_XMAX: boxes_norm[:, 3],
+            records.MASK_YMIN: mask_boxes[:, 0],
+            records.MASK_XMIN: mask_boxes[:, 1],
+            records.MASK_YMAX: mask_boxes[:, 2],
+            records.MASK_XMAX: mask_boxes[:, 3],
+        },
+        int64_lists={
+            records.HEIGHT: [picture.height],
+            records.WIDTH: [picture.width],
+            records.CLASS_LABEL: [source[records.CLASS_LABEL][row] for row in kept],
+            records.IS_CROWD: [source[records.IS_CROWD][row] for row in kept],
+            records.ANNOTATION_ID: [source[records.ANNOTATION_ID][row] for row in kept],
+        },
+    )

@@ -1,0 +1,100 @@
+"""One shard of CocoExampleGen to one shard of CocoTransform, with its index and its counts."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.coco_transform.record import (
+    DroppedPictureError,
+    TransformSettings,
+    transform_record,
+)
+from components.coco_transform.statistics import SplitStatistics
+from configs.files import atomic_path, write_json
+from configs.schema import Config
+from model.examples import DigestingStream, read_tfrecord, split_folder, write_tfrecord
+from model.input.index import index_path, write_index
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """One shard's work; all of it is text and numbers, so that it can travel.
+
+    Attributes:
+        examples_dir: CocoExampleGen's folder.
+        out_dir: CocoTransform's folder.
+        split: name of the split.
+        shard: number of the shard, from 0.
+        shards: of the split.
+        file: the shard's file name, of the source and of the result.
+        num_classes: K.
+    """
+
+    examples_dir: str
+    out_dir: str
+    split: str
+    shard: int
+    shards: int
+    file: str
+    num_classes: int
+
+    @property
+    def summary_path(self) -> Path:
+        """Where the shard's manifest line and counts wait to be merged."""
+        return Path(self.out_dir) / "parts" / f"{self.split}-{self.shard:05d}.json"
+
+
+def transform_shard(task: ShardTask, config: Config) -> SplitStatistics:
+    """Writes a shard, its index and its summary, and returns its counts.
+
+    Each file appears whole under its final name; the summary comes last. The bytes depend on the
+    source and the settings alone. Memory is one record and the index.
+
+    Raises:
+        DatasetError: the source is damaged.
+    """
+    settings = TransformSettings.from_config(config)
+    statistics = SplitStatistics(config, task.num_classes)
+    source = split_folder(task.examples_dir, task.split) / task.file
+    target = split_folder(task.out_dir, task.split) / task.file
+    rows: list[dict[str, int]] = []
+    # The temporary file must not lie in the split's folder: TFX reads everything there.
+    partial_target = Path(task.out_dir) / "parts" / f"{task.split}-{task.file}"
+    with atomic_path(partial_target) as partial:
+        with open(partial, "wb") as file:
+            stream = DigestingStream(file)
+            for _, serialized in read_tfrecord(source):
+                try:
+                    record = transform_record(serialized, settings)
+                except DroppedPictureError as reason:
+                    statistics.add_dropped(str(reason))
+                    continue
+                offset, length = write_tfrecord(stream, record.payload)
+                rows.append(
+                    {
+                        "offset": offset,
+                        "length": length,
+                        "height": record.height,
+                        "width": record.width,
+                        "image_id": record.image_id,
+                        "num_objects": len(record.labels),
+                        "mask_side": record.mask_side,
+                    }
+                )
+                statistics.add(record, task.shard, offset, length)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(partial_target, target)
+    write_index(index_path(task.out_dir, task.split, task.shard, task.shards), rows)
+    write_json(task.summary_path, _summary(task, rows, stream.sha256(), statistics))
+    return statistics
+
+
+def _summary(
+    task: ShardTask, rows: list[dict[str, int]], sha256: str, statistics: SplitStatistics
+) -> dict[str, Any]:
+    return {
+        "line": {"file": task.file, "records": len(rows), "sha256": sha256},
+        "objects": sum(row["num_objects"] for row in rows),
+        "statistics": statistics.to_json(),
+    }

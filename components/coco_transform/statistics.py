@@ -1,0 +1,155 @@
+"""What the data report counts: whole numbers that add up, whatever the order of the records.
+
+Memory is bounded by the number of classes and bins, and by the few pictures that are kept as
+examples, chosen by a hash of their id.
+"""
+
+import heapq
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from components.coco_transform.anchor_coverage import best_anchor_iou
+from components.coco_transform.record import TrainingRecord
+from configs.schema import Config
+from model.input.hashing import hashes
+from model.input.sizes import resized_sides
+
+# Pictures of a split that the report can show.
+EXAMPLE_PICTURES = 12
+# COCO's limits between small, medium and large, on the box's area in pixels.
+SIZE_NAMES = ("small", "medium", "large")
+SIZE_LIMITS_PX = (32.0, 96.0)
+
+OBJECTS_EDGES = (0, 1, 2, 3, 4, 6, 8, 11, 16, 24, 32, 64, 128, 256, 2**31)
+SIDE_EDGES = tuple(float(2**i) for i in range(-1, 13))  # square root of the area, pixels
+ASPECT_EDGES = tuple(2.0 ** (i / 2) for i in range(-8, 9))  # height / width
+IOU_EDGES = tuple(i / 20 for i in range(21))
+
+
+class SplitStatistics:
+    """Counts of one split, or of a part of it.
+
+    Args:
+        config: gives training size and anchors.
+        num_classes: K.
+
+    Attributes:
+        pictures: by what happened to them.
+        objects: by what happened to them and to their masks.
+        histograms: int64 arrays by name.
+        examples: (hash, shard, offset, length) of the pictures to show, the lowest hashes.
+    """
+
+    def __init__(self, config: Config, num_classes: int) -> None:
+        self._config = config
+        self.pictures: Counter[str] = Counter()
+        self.objects: Counter[str] = Counter()
+        self.histograms: dict[str, npt.NDArray[np.int64]] = {
+            "objects_by_class": np.zeros(num_classes, np.int64),
+            "pictures_by_class": np.zeros(num_classes, np.int64),
+            "objects_per_picture": np.zeros(len(OBJECTS_EDGES) - 1, np.int64),
+            "box_side": np.zeros(len(SIDE_EDGES) + 1, np.int64),
+            "box_side_resized": np.zeros(len(SIDE_EDGES) + 1, np.int64),
+            "box_aspect": np.zeros(len(ASPECT_EDGES) + 1, np.int64),
+            "picture_aspect": np.zeros(len(ASPECT_EDGES) + 1, np.int64),
+            "box_size": np.zeros(len(SIZE_NAMES), np.int64),
+            # [size, bin] of the best anchor's IoU
+            "anchor_iou": np.zeros((len(SIZE_NAMES), len(IOU_EDGES) - 1), np.int64),
+        }
+        self.examples: list[tuple[int, int, int, int]] = []
+
+    def add(self, record: TrainingRecord, shard: int, offset: int, length: int) -> None:
+        """Counts one written record.
+
+        Args:
+            record: what was written.
+            shard: number of its shard.
+            offset: of its payload in the shard's file, in bytes.
+            length: of its payload.
+        """
+        self.pictures["written"] += 1
+        self.pictures.update(record.changes or ("kept",))
+        self.objects.update(record.counts)
+        boxes, labels = record.boxes_norm[~record.is_crowd], record.labels[~record.is_crowd]
+        if len(boxes) == 0:
+            self.pictures["without_objects"] += 1
+        histograms = self.histograms
+        histograms["objects_by_class"] += _counts(labels - 1, len(histograms["objects_by_class"]))
+        histograms["pictures_by_class"][np.unique(labels) - 1] += 1
+        bin_of = np.searchsorted(OBJECTS_EDGES, len(boxes), side="right") - 1
+        histograms["objects_per_picture"][bin_of] += 1
+        height, width = record.source_size
+        _fill(histograms["picture_aspect"], ASPECT_EDGES, [height / width])
+        self._add_boxes(boxes, height, width)
+        number = int(hashes(self._config.data.seed, record.image_id)[0])
+        self._keep_examples([(number, shard, offset, length)])
+
+    def add_dropped(self, reason: str) -> None:
+        """Counts a picture that was not written."""
+        self.pictures[reason] += 1
+
+    def merge(self, other: "SplitStatistics") -> None:
+        """Adds the counts of another part."""
+        self.pictures.update(other.pictures)
+        self.objects.update(other.objects)
+        for name, values in other.histograms.items():
+            self.histograms[name] += values
+        self._keep_examples(other.examples)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns all counts as a JSON value; `from_json` reads it back."""
+        return {
+            "pictures": dict(sorted(self.pictures.items())),
+            "objects": dict(sorted(self.objects.items())),
+            "histograms": {name: values.tolist() for name, values in self.histograms.items()},
+            "examples": [list(example) for example in self.examples],
+        }
+
+    @classmethod
+    def from_json(
+        cls, value: dict[str, Any], config: Config, num_classes: int
+    ) -> "SplitStatistics":
+        """Returns the counts that `to_json` wrote."""
+        statistics = cls(config, num_classes)
+        statistics.pictures.update(value["pictures"])
+        statistics.objects.update(value["objects"])
+        for name, values in value["histograms"].items():
+            statistics.histograms[name] += np.asarray(values, np.int64)
+        statistics._keep_examples([tuple(example) for example in value["examples"]])
+        return statistics
+
+    def _add_boxes(self, boxes_norm: npt.NDArray[np.float64], height: int, width: int) -> None:
+        inputs = self._config.input
+        rows, columns = resized_sides(height, width, inputs.short_side_px, inputs.long_side_px)
+        extents = (boxes_norm[:, 2:] - boxes_norm[:, :2]) * [height, width]
+        side = np.sqrt(np.prod(extents, axis=1))
+        sizes = np.searchsorted(SIZE_LIMITS_PX, side, side="right")
+        histograms = self.histograms
+        histograms["box_size"] += _counts(sizes, len(SIZE_NAMES))
+        _fill(histograms["box_side"], SIDE_EDGES, side)
+        _fill(histograms["box_side_resized"], SIDE_EDGES, side * (int(rows) / height))
+        _fill(histograms["box_aspect"], ASPECT_EDGES, extents[:, 0] / extents[:, 1])
+        best = best_anchor_iou(
+            boxes_norm * [int(rows), int(columns), int(rows), int(columns)],
+            int(rows),
+            int(columns),
+            self._config.model.anchors,
+            inputs.size_multiple_px,
+        )
+        bins = np.clip(np.searchsorted(IOU_EDGES, best, side="right") - 1, 0, len(IOU_EDGES) - 2)
+        np.add.at(histograms["anchor_iou"], (sizes, bins), 1)
+
+    def _keep_examples(self, candidates: list[tuple[int, ...]]) -> None:
+        self.examples = heapq.nsmallest(EXAMPLE_PICTURES, [*self.examples, *candidates])
+
+
+def _counts(values: npt.NDArray[np.int64], length: int) -> npt.NDArray[np.int64]:
+    return np.bincount(values, minlength=length)
+
+
+def _fill(histogram: npt.NDArray[np.int64], edges: tuple[float, ...], values: Any) -> None:
+    """Adds `values` to bins that `edges` divide: the first is below, the last at or above all."""
+    histogram += _counts(np.searchsorted(edges, values, side="right"), len(edges) + 1)
