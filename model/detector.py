@@ -1,0 +1,271 @@
+"""Faster R-CNN and Mask R-CNN on a feature pyramid: composition only.
+
+Letters: N pictures, R RoIs, D detections, K classes. The batch of `loss_terms` is described in
+model/input/input_pipeline.py. Everything has static shapes if the pictures have, so that XLA can
+compile it; `detect` also takes pictures of any size that is a multiple of 32.
+"""
+
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from configs.errors import ModelError
+from configs.schema import ModelConfig
+from model.layers.backbones import build_backbone
+from model.layers.box_head import BoxHead, box_loss_terms, detect_boxes, sample_training_rois
+from model.layers.fpn import LEVELS, ROI_LEVELS, FeaturePyramid
+from model.layers.initializers import derive_seed
+from model.layers.losses import LossTerm
+from model.layers.mask_head import MaskHead, mask_loss_term
+from model.layers.rpn import RpnHead, propose, pyramid_anchors, rpn_loss_terms
+from model.ops.roi_align import Body, roi_align
+from model.weights.files import load_start_weights
+
+
+def build_detector(
+    config: ModelConfig,
+    num_classes: int,
+    seed: int = 0,
+    precision: str = "float32",
+    jit: bool = False,
+) -> "Detector":
+    """Returns a detector with its weights.
+
+    Args:
+        config: the `model` section. Its `weights` file, if any, gives the first weights.
+        num_classes: K, without the background.
+        seed: of the weights that no file gives; the same seed gives the same weights.
+        precision: Keras dtype policy: float32, mixed_bfloat16 or mixed_float16. The weights are
+            float32 under each.
+        jit: whether `loss_terms` or `detect` will be called under jit_compile; chooses RoIAlign's
+            body, whose faster form has no XLA kernel.
+
+    Raises:
+        ConfigError: no backbone has the config's name.
+        ModelError: the weights file does not fit.
+    """
+    detector = Detector(config, num_classes, seed, precision, jit)
+    if config.weights is not None:
+        load_start_weights(detector, config.weights)
+    return detector
+
+
+class Detector:
+    """Backbone, feature pyramid, RPN, box head and, if configured, mask head.
+
+    Attributes:
+        config: the `model` section.
+        num_classes: K.
+
+    Args:
+        config: the `model` section.
+        num_classes: K, at least 1.
+        seed: of the initial weights.
+        precision: Keras dtype policy.
+        jit: whether its methods will be called under jit_compile.
+    """
+
+    def __init__(
+        self, config: ModelConfig, num_classes: int, seed: int, precision: str, jit: bool
+    ) -> None:
+        if num_classes < 1:
+            raise ModelError(f"a detector needs at least one class, got {num_classes}")
+        self.config = config
+        self.num_classes = num_classes
+        self._roi_align_body: Body = "gather" if jit else "auto"
+        channels = config.fpn.channels
+        policy = {"dtype": precision}
+        self.backbone = build_backbone(config.backbone, derive_seed(seed, "backbone"), precision)
+        self.fpn = FeaturePyramid(
+            config.fpn, self.backbone.channels, derive_seed(seed, "fpn"), name="fpn", **policy
+        )
+        self.fpn.build()
+        num_anchors = len(config.anchors.aspect_ratios)
+        self.rpn = RpnHead(channels, num_anchors, derive_seed(seed, "rpn"), name="rpn", **policy)
+        self.rpn.build()
+        self.box_head = BoxHead(
+            config.box_head, num_classes, derive_seed(seed, "box_head"), name="box_head", **policy
+        )
+        bins = config.roi.box_resolution
+        self.box_head.build((None, None, bins, bins, channels))
+        self.mask_head = None
+        if config.mask_head is not None:
+            self.mask_head = MaskHead(
+                config.mask_head,
+                num_classes,
+                derive_seed(seed, "mask_head"),
+                name="mask_head",
+                **policy,
+            )
+            bins = config.mask_head.resolution
+            self.mask_head.build((None, None, bins, bins, channels))
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether there is a mask head."""
+        return self.mask_head is not None
+
+    @property
+    def trainable_variables(self) -> list[keras.Variable]:
+        """What training changes by gradients."""
+        return [v for part in self._parts() for v in part.trainable_variables]
+
+    @property
+    def non_trainable_variables(self) -> list[keras.Variable]:
+        """Frozen weights and moving statistics."""
+        return [v for part in self._parts() for v in part.non_trainable_variables]
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """All weights, in an order that depends on the config only."""
+        return [v for part in self._parts() for v in part.variables]
+
+    def loss_terms(
+        self, batch: Mapping[str, tf.Tensor], seed: int, step: tf.Tensor, training: bool = True
+    ) -> dict[str, LossTerm]:
+        """Returns rpn_objectness, rpn_box, roi_class, roi_box and, with a mask head, mask.
+
+        A term depends on each picture by itself (but for batch statistics), so the terms of parts
+        of a batch add up to those of the whole. Filler pictures count for nothing.
+
+        Args:
+            batch: pictures and ground truth of static shapes.
+            seed: of the sampling of anchors and RoIs.
+            step: int64 scalar; other samples are drawn in each step.
+            training: whether batch norm uses and updates statistics.
+        """
+        config = self.config
+        image_sizes = batch["image_sizes"]
+        pyramid = self.features(batch["images"], image_sizes, batch["valid"], training)
+        logits, deltas, anchors = self._rpn_outputs(pyramid)
+        terms = rpn_loss_terms(
+            tf.concat([anchors[level] for level in LEVELS], axis=0),
+            tf.concat([logits[level] for level in LEVELS], axis=1),
+            tf.concat([deltas[level] for level in LEVELS], axis=1),
+            batch,
+            seed,
+            step,
+            config.rpn,
+            config.roi,
+        )
+        proposals = propose(anchors, logits, deltas, image_sizes, config.rpn, training=True)
+        rois = sample_training_rois(proposals, batch, seed, step, config.roi)
+        class_logits, box_deltas = self.box_predictions(pyramid, rois.boxes)
+        terms |= box_loss_terms(class_logits, box_deltas, rois, config.box_head)
+        if self.mask_head is not None:
+            positives = slice(0, rois.max_positives)
+            mask_logits = self.mask_logits(
+                pyramid, rois.boxes[:, positives], rois.gt_classes[:, positives]
+            )
+            terms["mask"] = mask_loss_term(mask_logits, rois, batch)
+        return terms
+
+    def detect(self, images: tf.Tensor, image_sizes: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns what is found in each picture, best first.
+
+        boxes [N, D, 4] float32 yxyx input-frame pixels, scores [N, D], classes int32 [N, D] 1..K,
+        num int32 [N] rows in use; with a mask head masks [N, D, 2 S, 2 S], probabilities in the
+        box. Rows from num on are zero.
+
+        Args:
+            images: [N, H, W, 3] RGB 0-255, uint8 or float; H and W are multiples of 32.
+            image_sizes: float32 [N, 2], height and width of the content.
+        """
+        config = self.config
+        image_sizes = tf.cast(image_sizes, tf.float32)
+        pyramid = self.features(images, image_sizes)
+        logits, deltas, anchors = self._rpn_outputs(pyramid)
+        proposals = propose(anchors, logits, deltas, image_sizes, config.rpn, training=False)
+        class_logits, box_deltas = self.box_predictions(pyramid, proposals.boxes)
+        found = detect_boxes(
+            class_logits, box_deltas, proposals, image_sizes, config.box_head, config.detections
+        )
+        used = found.valid
+        outputs = {
+            "boxes": tf.where(used[..., tf.newaxis], found.boxes, 0.0),
+            "scores": tf.where(used, found.scores, 0.0),
+            "classes": tf.where(used, found.classes, 0),
+            "num": tf.reduce_sum(tf.cast(used, tf.int32), axis=1),
+        }
+        if self.mask_head is not None:
+            masks = tf.sigmoid(self.mask_logits(pyramid, outputs["boxes"], outputs["classes"]))
+            outputs["masks"] = tf.where(used[..., tf.newaxis, tf.newaxis], masks, 0.0)
+        return outputs
+
+    def features(
+        self,
+        images: tf.Tensor,
+        image_sizes: tf.Tensor,
+        valid: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> dict[str, tf.Tensor]:
+        """Returns P2-P6; the arguments are the backbone's."""
+        stages = self.backbone(images, image_sizes=image_sizes, valid=valid, training=training)
+        return self.fpn(stages)
+
+    def box_predictions(
+        self, pyramid: Mapping[str, tf.Tensor], rois: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns class logits [N, R, K + 1] and deltas [N, R, K or 1, 4] of RoIs [N, R, 4]."""
+        return self.box_head(self._roi_features(pyramid, rois, self.config.roi.box_resolution))
+
+    def mask_logits(
+        self, pyramid: Mapping[str, tf.Tensor], rois: tf.Tensor, classes: tf.Tensor
+    ) -> tf.Tensor:
+        """Returns mask logits [N, R, 2 S, 2 S] of RoIs [N, R, 4], each for its class [N, R]."""
+        resolution = self.config.mask_head.resolution
+        return self.mask_head(self._roi_features(pyramid, rois, resolution), classes=classes)
+
+    def export_weights(self) -> dict[str, np.ndarray]:
+        """Returns all weights by their paths."""
+        return {variable.path: variable.numpy() for variable in self.variables}
+
+    def import_weights(self, weights: Mapping[str, np.ndarray]) -> None:
+        """Sets all weights to what `export_weights` of such a detector returned.
+
+        Raises:
+            ModelError: a name is missing or unknown, or a shape differs; nothing is changed then.
+        """
+        variables = {variable.path: variable for variable in self.variables}
+        missing, unknown = sorted(variables.keys() - weights), sorted(weights - variables.keys())
+        if missing or unknown:
+            raise ModelError(
+                f"weights do not fit the model: {len(missing)} missing (first: {missing[:1]}), "
+                f"{len(unknown)} unknown (first: {unknown[:1]}); is the config another one?"
+            )
+        for path, variable in variables.items():
+            if tuple(variable.shape) != np.shape(weights[path]):
+                raise ModelError(
+                    f"weight {path} has shape {list(np.shape(weights[path]))}, "
+                    f"the model needs {list(variable.shape)}; is the config another one?"
+                )
+        for path, variable in variables.items():
+            variable.assign(weights[path])
+
+    def _parts(self) -> list[keras.layers.Layer]:
+        parts = [self.backbone, self.fpn, self.rpn, self.box_head, self.mask_head]
+        return [part for part in parts if part is not None]
+
+    def _rpn_outputs(
+        self, pyramid: Mapping[str, tf.Tensor]
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        """Returns logits, deltas and anchors by level."""
+        logits, deltas = {}, {}
+        for level in LEVELS:
+            logits[level], deltas[level] = self.rpn(pyramid[level])
+        return logits, deltas, pyramid_anchors(self.config.anchors, pyramid)
+
+    def _roi_features(
+        self, pyramid: Mapping[str, tf.Tensor], rois: tf.Tensor, resolution: int
+    ) -> tf.Tensor:
+        roi = self.config.roi
+        return roi_align(
+            {level: pyramid[level] for level in ROI_LEVELS},
+            rois,
+            resolution,
+            sampling_ratio=roi.sampling_ratio,
+            aligned=roi.aligned,
+            body=self._roi_align_body,
+        )

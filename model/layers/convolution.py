@@ -1,0 +1,106 @@
+"""A convolution with its normalisation, and with the references' padding.
+
+Letters: N pictures, H, W, C channels.
+"""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from model.layers.layer import Layer
+from model.layers.normalization import BatchNorm, FrozenBatchNorm, GroupNorm, make_norm
+
+
+class Convolution(Layer):
+    """Convolution, then an optional norm; a bias only where there is no norm.
+
+    A norm by stored statistics is multiplied into the kernel instead of into the feature map, which
+    saves two passes over the map; the product is float32 whatever the policy.
+
+    Args:
+        filters: channels that come out.
+        kernel_size: k of the k x k kernel.
+        stride: of both axes.
+        initializer: of the kernel; biases start at zero.
+        norm: as `make_norm`'s kind.
+        norm_epsilon: added to the norm's variance.
+        symmetric: pad (k - 1) / 2 on each side (torchvision); otherwise TensorFlow's "SAME", which
+            pads less at the top and left where a stride is 2.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int,
+        *,
+        initializer: keras.Initializer,
+        stride: int = 1,
+        norm: str = "none",
+        norm_epsilon: float = 1e-5,
+        symmetric: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.initializer = initializer
+        self.padding = padding_of(kernel_size, stride, symmetric)
+        self.norm = make_norm(norm, norm_epsilon, self.dtype_policy)
+
+    def build(self, input_shape: Any) -> None:
+        """Creates the weights for `input_shape` [N, H, W, C]."""
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(self.kernel_size, self.kernel_size, input_shape[-1], self.filters),
+            initializer=self.initializer,
+        )
+        if self.norm is None:
+            self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
+        else:
+            self.norm.build((None, None, None, self.filters))
+
+    def call(
+        self, features: tf.Tensor, valid: tf.Tensor | None = None, training: bool = False
+    ) -> tf.Tensor:
+        """Returns [N, H / stride, W / stride, filters] in the policy's compute dtype.
+
+        Args:
+            features: [N, H, W, C].
+            valid: bool [N], the pictures that enter batch statistics; needed in training.
+            training: whether batch norm uses the statistics of the batch.
+        """
+        kernel, shift = self.kernel.value, None
+        if self.norm is None:
+            shift = self.bias.value
+        elif _is_fixed(self.norm, training):
+            scale, shift = self.norm.scale_and_shift()
+            kernel = kernel * scale
+        features = tf.nn.conv2d(
+            tf.cast(features, self.compute_dtype),
+            tf.cast(kernel, self.compute_dtype),
+            self.stride,
+            self.padding,
+        )
+        if shift is not None:
+            return tf.nn.bias_add(features, tf.cast(shift, self.compute_dtype))
+        if isinstance(self.norm, BatchNorm):
+            return self.norm(features, valid=valid)
+        return self.norm(features)
+
+
+def padding_of(kernel_size: int, stride: int, symmetric: bool) -> str | list[list[int]]:
+    """Returns TensorFlow's `padding` argument of a k x k window.
+
+    Without a stride both conventions are the same for odd k.
+    """
+    if stride == 1 or kernel_size == 1 or not symmetric:
+        return "SAME"
+    side = (kernel_size - 1) // 2
+    return [[0, 0], [side, side], [side, side], [0, 0]]
+
+
+def _is_fixed(norm: FrozenBatchNorm | BatchNorm | GroupNorm, training: bool) -> bool:
+    """Whether the norm multiplies and adds what does not depend on the features."""
+    return isinstance(norm, FrozenBatchNorm) or (isinstance(norm, BatchNorm) and not training)

@@ -1,0 +1,80 @@
+"""Feature pyramid network (1612.03144): C2-C5 -> P2-P6.
+
+Letters: N pictures, H, W, C channels.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from configs.schema import FpnConfig
+from model.layers.convolution import Convolution
+from model.layers.initializers import derive_seed, kaiming_uniform
+from model.layers.layer import Layer
+
+LEVELS = ("p2", "p3", "p4", "p5", "p6")
+ROI_LEVELS = LEVELS[:-1]  # P6 serves the RPN only
+
+
+class FeaturePyramid(Layer):
+    """Lateral 1x1 convolutions, top-down sums (nearest upsampling), 3x3 convolutions.
+
+    P6 is every second pixel of P5, as in the paper (footnote 1) and both references.
+
+    Args:
+        config: channels and norm.
+        channels: of C2-C5, by stage.
+        seed: of the initial weights.
+    """
+
+    def __init__(
+        self, config: FpnConfig, channels: Mapping[str, int], seed: int, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.stage_channels = dict(channels)
+
+        def convolution(name: str, kernel_size: int) -> Convolution:
+            return Convolution(
+                config.channels,
+                kernel_size,
+                initializer=kaiming_uniform(derive_seed(seed, name)),
+                norm=config.norm,
+                dtype=self.dtype_policy,
+                name=name,
+            )
+
+        self.laterals = {stage: convolution(f"lateral_{stage}", 1) for stage in channels}
+        self.outputs = {level: convolution(f"output_{level}", 3) for level in ROI_LEVELS}
+
+    def build(self, input_shape: Any = None) -> None:
+        """Creates the weights; the channels were given before."""
+        for stage, lateral in self.laterals.items():
+            lateral.build((None, None, None, self.stage_channels[stage]))
+        for output in self.outputs.values():
+            output.build((None, None, None, output.filters))
+
+    def call(self, stages: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Returns {"p2": [N, H / 4, W / 4, C], ..., "p6": [N, H / 64, W / 64, C]}.
+
+        Args:
+            stages: C2-C5 of pictures whose sides are multiples of 32.
+        """
+        merged = None
+        pyramid = {}
+        for stage, level in zip(reversed(stages), reversed(ROI_LEVELS), strict=True):
+            lateral = self.laterals[stage](stages[stage])
+            merged = lateral if merged is None else add_upsampled(lateral, merged)
+            pyramid[level] = self.outputs[level](merged)
+        pyramid["p6"] = pyramid["p5"][:, ::2, ::2]
+        return {level: pyramid[level] for level in LEVELS}
+
+
+def add_upsampled(features: tf.Tensor, coarse: tf.Tensor) -> tf.Tensor:
+    """Returns `features` [N, 2 H, 2 W, C] plus `coarse` [N, H, W, C], each pixel used for 2x2.
+
+    Broadcasting adds without writing the upsampled map.
+    """
+    shape, channels = tf.shape(coarse), features.shape[-1]
+    halves = tf.reshape(features, [-1, shape[1], 2, shape[2], 2, channels])
+    return tf.reshape(halves + coarse[:, :, tf.newaxis, :, tf.newaxis], tf.shape(features))

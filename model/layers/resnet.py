@@ -1,0 +1,219 @@
+"""Residual networks (1512.03385) that give C2-C5, by torchvision's conventions.
+
+Letters: N pictures, H, W, C channels. Names follow the paper: stage c2 is conv2_x, its first block
+`block1`. Weights of torchvision files fit (model/weights/torchvision.py).
+"""
+
+from typing import Any
+
+import tensorflow as tf
+
+from configs.schema import BackboneConfig
+from model.layers.convolution import Convolution, padding_of
+from model.layers.initializers import derive_seed, kaiming_normal
+from model.layers.layer import Layer
+
+# Blocks of each stage, c2 to c5.
+BLOCKS = {
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+    50: (3, 4, 6, 3),
+    101: (3, 4, 23, 3),
+    152: (3, 8, 36, 3),
+}
+BOTTLENECK_EXPANSION = 4  # channels out of a bottleneck block / channels inside
+STAGES = ("c2", "c3", "c4", "c5")
+
+# torchvision's and Keras's ImageNet statistics of RGB values in 0-1.
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+
+
+class ResidualBlock(Layer):
+    """Adds to its input (projected where the shape changes) what two or three convolutions make.
+
+    Args:
+        width: channels inside the block.
+        stride: of the first block of a stage, 1 or 2.
+        is_bottleneck: 1x1, 3x3, 1x1 (50 layers and more) instead of 3x3, 3x3.
+        has_projection: whether the shortcut is a 1x1 convolution.
+        config: its norm, epsilon, padding and place of the stride.
+        seed: of the initial weights.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        stride: int,
+        is_bottleneck: bool,
+        has_projection: bool,
+        config: BackboneConfig,
+        seed: int,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+
+        def convolution(name: str, filters: int, kernel_size: int, stride: int) -> Convolution:
+            return Convolution(
+                filters,
+                kernel_size,
+                stride=stride,
+                initializer=kaiming_normal(derive_seed(seed, name)),
+                norm=config.norm,
+                norm_epsilon=config.norm_epsilon,
+                symmetric=config.symmetric_padding,
+                dtype=self.dtype_policy,
+                name=name,
+            )
+
+        if is_bottleneck:
+            self.filters = width * BOTTLENECK_EXPANSION
+            first_stride = stride if config.stride_in_1x1 else 1
+            self.convolutions = [
+                convolution("conv1", width, 1, first_stride),
+                convolution("conv2", width, 3, stride // first_stride),
+                convolution("conv3", self.filters, 1, 1),
+            ]
+        else:
+            self.filters = width
+            self.convolutions = [
+                convolution("conv1", width, 3, stride),
+                convolution("conv2", width, 3, 1),
+            ]
+        self.projection = (
+            convolution("projection", self.filters, 1, stride) if has_projection else None
+        )
+
+    def build(self, input_shape: Any) -> None:
+        """Creates the weights for `input_shape` [N, H, W, C]."""
+        channels = input_shape[-1]
+        for convolution in self.convolutions:
+            convolution.build((None, None, None, channels))
+            channels = convolution.filters
+        if self.projection is not None:
+            self.projection.build(input_shape)
+
+    def call(
+        self, features: tf.Tensor, valid: tf.Tensor | None = None, training: bool = False
+    ) -> tf.Tensor:
+        """Returns [N, H / stride, W / stride, filters]; the arguments are `Convolution`'s."""
+        shortcut = features
+        if self.projection is not None:
+            shortcut = self.projection(features, valid=valid, training=training)
+        for number, convolution in enumerate(self.convolutions):
+            if number:
+                features = tf.nn.relu(features)
+            features = convolution(features, valid=valid, training=training)
+        return tf.nn.relu(features + shortcut)
+
+
+class ResNet(Layer):
+    """A ResNet without its classifier.
+
+    Attributes:
+        channels: by stage, of what comes out.
+
+    Args:
+        depth: 18, 34, 50, 101 or 152.
+        config: width, norm, padding, place of the stride, frozen stages.
+        seed: of the initial weights.
+    """
+
+    def __init__(self, depth: int, config: BackboneConfig, seed: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        is_bottleneck = depth >= 50
+        frozen = _frozen_config(config)
+        stem_config = frozen if config.frozen_stages >= 1 else config
+        self.pool_padding = padding_of(3, 2, config.symmetric_padding)
+        self.frozen_stages = config.frozen_stages
+        self.stem = Convolution(
+            config.width,
+            7,
+            stride=2,
+            initializer=kaiming_normal(derive_seed(seed, "stem")),
+            norm=stem_config.norm,
+            norm_epsilon=config.norm_epsilon,
+            symmetric=config.symmetric_padding,
+            dtype=self.dtype_policy,
+            name="stem",
+        )
+        self.stages: dict[str, list[ResidualBlock]] = {}
+        for number, (stage, blocks) in enumerate(zip(STAGES, BLOCKS[depth], strict=True)):
+            self.stages[stage] = [
+                ResidualBlock(
+                    config.width * 2**number,
+                    2 if number and block == 1 else 1,
+                    is_bottleneck,
+                    block == 1 and (is_bottleneck or number > 0),
+                    frozen if number + 2 <= config.frozen_stages else config,
+                    derive_seed(seed, f"{stage}/block{block}"),
+                    dtype=self.dtype_policy,
+                    name=f"{stage}_block{block}",
+                )
+                for block in range(1, blocks + 1)
+            ]
+        self.channels = {stage: blocks[-1].filters for stage, blocks in self.stages.items()}
+
+    def build(self, input_shape: Any) -> None:
+        """Creates the weights; `input_shape` is [N, H, W, 3]."""
+        self.stem.build(input_shape)
+        self.stem.trainable = self.frozen_stages < 1
+        channels = self.stem.filters
+        for number, blocks in enumerate(self.stages.values()):
+            for block in blocks:
+                block.build((None, None, None, channels))
+                block.trainable = self.frozen_stages < number + 2
+                channels = block.filters
+
+    def call(
+        self,
+        images: tf.Tensor,
+        image_sizes: tf.Tensor,
+        valid: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> dict[str, tf.Tensor]:
+        """Returns {"c2": [N, H / 4, W / 4, C], ..., "c5": [N, H / 32, W / 32, C]}.
+
+        Args:
+            images: [N, H, W, 3] RGB, 0-255, of any dtype.
+            image_sizes: float32 [N, 2], height and width of the content; the rest is padding.
+            valid: bool [N], pictures that enter batch statistics; needed in training.
+            training: whether batch norm uses the statistics of the batch.
+        """
+        features = normalize_pixels(images, image_sizes, MEAN, STD)
+        features = tf.nn.relu(self.stem(features, valid=valid, training=training))
+        features = tf.nn.max_pool2d(features, 3, 2, self.pool_padding)
+        features = self._stop_if_frozen(features, 1)
+        outputs = {}
+        for number, (stage, blocks) in enumerate(self.stages.items()):
+            for block in blocks:
+                features = block(features, valid=valid, training=training)
+            features = self._stop_if_frozen(features, number + 2)
+            outputs[stage] = features
+        return outputs
+
+    def _stop_if_frozen(self, features: tf.Tensor, number: int) -> tf.Tensor:
+        return tf.stop_gradient(features) if number <= self.frozen_stages else features
+
+
+def normalize_pixels(
+    images: tf.Tensor,
+    image_sizes: tf.Tensor,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+) -> tf.Tensor:
+    """Returns float32 [N, H, W, 3]: (images / 255 - mean) / std, and zero in the padding."""
+    scale = tf.constant([1.0 / (255.0 * s) for s in std], tf.float32)
+    shift = tf.constant([-m / s for m, s in zip(mean, std, strict=True)], tf.float32)
+    height, width = tf.shape(images)[1], tf.shape(images)[2]
+    rows = tf.cast(tf.range(height), tf.float32) < image_sizes[:, :1]  # [N, H]
+    columns = tf.cast(tf.range(width), tf.float32) < image_sizes[:, 1:]  # [N, W]
+    content = rows[:, :, tf.newaxis, tf.newaxis] & columns[:, tf.newaxis, :, tf.newaxis]
+    return tf.where(content, tf.cast(images, tf.float32) * scale + shift, 0.0)
+
+
+def _frozen_config(config: BackboneConfig) -> BackboneConfig:
+    """Returns the config of frozen stages: batch statistics are frozen too, as in Detectron2."""
+    if config.norm in ("batch_norm", "sync_batch_norm"):
+        return config.model_copy(update={"norm": "frozen_batch_norm"})
+    return config

@@ -1,0 +1,238 @@
+"""Region proposal network (1506.01497; on a pyramid 1612.03144, section 4.1).
+
+Letters: N pictures, H, W, C of a level's map, a anchors a cell, A anchors of all levels,
+k candidates a level, L levels, P proposals, M ground-truth rows.
+
+Naming, after Detectron2's rpn.py:
+
+    pred_objectness_logits   before the sigmoid; pred_scores after
+    pred_anchor_deltas       what would turn an anchor into a box
+    gt_labels                POSITIVE, NEGATIVE or IGNORE of each anchor
+    gt_anchor_deltas         what turns an anchor into its ground-truth box
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from configs.schema import AnchorConfig, RoiConfig, RpnConfig
+from model.layers.convolution import Convolution
+from model.layers.fpn import LEVELS
+from model.layers.initializers import derive_seed, normal
+from model.layers.layer import Layer
+from model.layers.losses import LossTerm, binary_cross_entropy, count, smooth_l1, sum_where
+from model.ops.anchors import base_anchors, level_anchors
+from model.ops.boxes import clip_boxes, decode_deltas, encode_deltas, is_large_enough
+from model.ops.matcher import match_anchors
+from model.ops.nms import nms_keep
+from model.ops.sampler import random_priorities, sample_anchors
+
+DELTA_WEIGHTS = (1.0, 1.0, 1.0, 1.0)
+# Keeps the draws of the RPN apart from those of the RoI sampler.
+SAMPLING_SALT = 1
+
+
+class Proposals(NamedTuple):
+    """Boxes that may hold an object, best first, constant for the gradient.
+
+    Attributes:
+        boxes: [N, P, 4] float32, yxyx, input-frame pixels, within the picture.
+        logits: [N, P] float32 objectness before the sigmoid; -inf where not valid.
+        valid: [N, P] bool; False in the rows that pad to P.
+    """
+
+    boxes: tf.Tensor
+    logits: tf.Tensor
+    valid: tf.Tensor
+
+
+class RpnHead(Layer):
+    """A 3x3 convolution, then two 1x1 for objectness and deltas; shared by all levels.
+
+    Args:
+        channels: of the pyramid.
+        num_anchors: a, anchors a cell.
+        seed: of the initial weights (normal, deviation 0.01).
+    """
+
+    def __init__(self, channels: int, num_anchors: int, seed: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+
+        def convolution(name: str, filters: int, kernel_size: int) -> Convolution:
+            initializer = normal(0.01, derive_seed(seed, name))
+            return Convolution(
+                filters,
+                kernel_size,
+                initializer=initializer,
+                dtype=self.dtype_policy,
+                name=name,
+            )
+
+        self.conv = convolution("conv", channels, 3)
+        self.objectness = convolution("objectness", num_anchors, 1)
+        self.deltas = convolution("deltas", num_anchors * 4, 1)
+
+    def build(self, input_shape: Any = None) -> None:
+        """Creates the weights; the channels were given before."""
+        for convolution in (self.conv, self.objectness, self.deltas):
+            convolution.build((None, None, None, self.conv.filters))
+
+    def call(self, features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns float32 logits [N, H W a] and deltas [N, H W a, 4] of one level's map."""
+        features = tf.nn.relu(self.conv(features))
+        logits, deltas = self.objectness(features), self.deltas(features)
+        shape = tf.shape(logits)
+        num_anchors = _static_or_dynamic_product(logits)
+        return (
+            tf.cast(tf.reshape(logits, [shape[0], num_anchors]), tf.float32),
+            tf.cast(tf.reshape(deltas, [shape[0], num_anchors, 4]), tf.float32),
+        )
+
+
+def pyramid_anchors(config: AnchorConfig, pyramid: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Returns by level the anchors [H W a, 4]: order row, column, aspect ratio.
+
+    Args:
+        config: sizes, ratios and the conventions of offset and rounding.
+        pyramid: the maps P2-P6, which give H and W.
+    """
+    anchors = {}
+    for level, size_px in zip(LEVELS, config.sizes_px, strict=True):
+        static, dynamic = pyramid[level].shape, tf.shape(pyramid[level])
+        height, width = (static[i] if static[i] is not None else dynamic[i] for i in (1, 2))
+        base = base_anchors(size_px, config.aspect_ratios, config.rounded)
+        anchors[level] = level_anchors(height, width, 2 ** int(level[1]), base, config.offset)
+    return anchors
+
+
+def propose(
+    anchors: Mapping[str, tf.Tensor],
+    logits: Mapping[str, tf.Tensor],
+    deltas: Mapping[str, tf.Tensor],
+    image_sizes: tf.Tensor,
+    config: RpnConfig,
+    training: bool,
+) -> Proposals:
+    """Returns the best boxes of each picture after non-maximum suppression a level.
+
+    The order is the references': best k logits a level, decode, clip, drop small ones, suppress
+    within a level, best P of all levels. No gradient passes.
+
+    Args:
+        anchors: by level [H W a, 4].
+        logits: by level [N, H W a].
+        deltas: by level [N, H W a, 4].
+        image_sizes: float32 [N, 2], height and width to clip to.
+        config: numbers to keep, overlap, smallest side.
+        training: chooses between the numbers for training and for inference.
+    """
+    pre_nms_top_k = config.pre_nms_top_k if training else config.test_pre_nms_top_k
+    post_nms_top_k = config.post_nms_top_k if training else config.test_post_nms_top_k
+    candidates = _candidates_per_level(logits)
+    width = min(pre_nms_top_k, max(candidates)) if None not in candidates else pre_nms_top_k
+    levels = [
+        _best_of_level(
+            anchors[level],
+            tf.stop_gradient(logits[level]),
+            tf.stop_gradient(deltas[level]),
+            pre_nms_top_k,
+            width,
+        )
+        for level in LEVELS
+    ]
+    boxes = tf.stack([boxes for boxes, _ in levels], axis=1)  # [N, L, k, 4]
+    scores = tf.stack([scores for _, scores in levels], axis=1)  # [N, L, k], -inf: no candidate
+    num_levels = len(levels)
+    boxes = clip_boxes(tf.reshape(boxes, [-1, num_levels * width, 4]), image_sizes)
+    valid = is_large_enough(boxes, config.min_box_size_px)
+    valid &= tf.math.is_finite(tf.reshape(scores, [-1, num_levels * width]))
+    keep = nms_keep(
+        tf.reshape(boxes, [-1, width, 4]), tf.reshape(valid, [-1, width]), config.nms_iou
+    )
+    keep = tf.reshape(keep, [-1, num_levels * width])
+    scores = tf.where(keep, tf.reshape(scores, [-1, num_levels * width]), -float("inf"))
+    best, order = tf.math.top_k(scores, min(post_nms_top_k, num_levels * width))
+    return Proposals(tf.gather(boxes, order, batch_dims=1), best, tf.math.is_finite(best))
+
+
+def rpn_loss_terms(
+    anchors: tf.Tensor,
+    pred_objectness_logits: tf.Tensor,
+    pred_anchor_deltas: tf.Tensor,
+    batch: Mapping[str, tf.Tensor],
+    seed: int,
+    step: tf.Tensor,
+    config: RpnConfig,
+    roi_config: RoiConfig,
+) -> dict[str, LossTerm]:
+    """Returns the terms `rpn_objectness` and `rpn_box`.
+
+    Both are divided by the number of sampled anchors, positive and negative: torchvision's way.
+    (Detectron2 divides by samples_per_picture x pictures, which is the same number as long as every
+    picture has enough anchors.) A picture without objects gives negatives only.
+
+    Args:
+        anchors: [A, 4] of all levels.
+        pred_objectness_logits: [N, A].
+        pred_anchor_deltas: [N, A, 4].
+        batch: ground truth, as in model/input/input_pipeline.py.
+        seed: of the sampling.
+        step: of the training; other anchors are drawn in each.
+        config: overlaps, samples, beta.
+        roi_config: crowd_overlap.
+    """
+    matches = match_anchors(
+        anchors,
+        batch["gt_boxes"],
+        batch["gt_valid"],
+        batch["gt_is_crowd"],
+        positive_iou=config.positive_iou,
+        negative_iou=config.negative_iou,
+        allow_low_quality=True,
+        crowd_overlap=roi_config.crowd_overlap,
+    )
+    priorities = random_priorities(
+        seed, step, batch["image_ids"], matches.label.shape[1], SAMPLING_SALT
+    )
+    positive, negative = sample_anchors(
+        matches.label, priorities, config.samples_per_picture, config.positive_fraction
+    )
+    positive &= batch["valid"][:, tf.newaxis]
+    sampled = positive | (negative & batch["valid"][:, tf.newaxis])
+    gt_boxes = tf.gather(batch["gt_boxes"], matches.gt_index, batch_dims=1)  # [N, A, 4]
+    gt_anchor_deltas = encode_deltas(gt_boxes, anchors, DELTA_WEIGHTS)
+    differences = tf.where(positive[..., tf.newaxis], pred_anchor_deltas - gt_anchor_deltas, 0.0)
+    objectness = binary_cross_entropy(pred_objectness_logits, tf.cast(positive, tf.float32))
+    denominator = count(sampled)
+    box_losses = tf.reduce_sum(smooth_l1(differences, config.smooth_l1_beta), axis=-1)
+    return {
+        "rpn_objectness": LossTerm(sum_where(sampled, objectness), denominator),
+        "rpn_box": LossTerm(sum_where(positive, box_losses), denominator),
+    }
+
+
+def _best_of_level(
+    anchors: tf.Tensor, logits: tf.Tensor, deltas: tf.Tensor, top_k: int, width: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns boxes [N, width, 4] and logits [N, width] of the best `top_k`, padded with -inf."""
+    available = logits.shape[1] if logits.shape[1] is not None else tf.shape(logits)[1]
+    k = min(top_k, available) if isinstance(available, int) else tf.minimum(top_k, available)
+    best, index = tf.math.top_k(logits, k)  # [N, k]
+    boxes = decode_deltas(
+        tf.gather(deltas, index, batch_dims=1), tf.gather(anchors, index), DELTA_WEIGHTS
+    )
+    rest = [[0, 0], [0, width - k]]
+    boxes = tf.pad(boxes, [*rest, [0, 0]])
+    best = tf.pad(best, rest, constant_values=-float("inf"))
+    return tf.ensure_shape(boxes, [None, width, 4]), tf.ensure_shape(best, [None, width])
+
+
+def _candidates_per_level(logits: Mapping[str, tf.Tensor]) -> list[int | None]:
+    return [logits[level].shape[1] for level in LEVELS]
+
+
+def _static_or_dynamic_product(logits: tf.Tensor) -> int | tf.Tensor:
+    """Returns H W a of logits [N, H, W, a], as an int where the shape is static."""
+    static = logits.shape[1:].num_elements()
+    return static if static is not None else tf.reduce_prod(tf.shape(logits)[1:])

@@ -1,0 +1,217 @@
+"""Weights of torchvision's ResNets and R-CNN detectors (versions 1) <-> ours.
+
+A state dict is {name: array}, as `numpy.savez` of a PyTorch one. Names of old and new files are
+known (`rpn.head.conv.0.0.weight` was `rpn.head.conv.weight`), and a classifier's file, which begins
+with `conv1.weight`, is a backbone. Axis orders differ: convolutions are out, in, row, column there
+and row, column, in, out here; boxes are x-first there and y-first here; what enters fc6 is
+flattened channel, row, column there and row, column, channel here. Class 0 has box deltas and a
+mask there, which nothing reads: they are left out here, and zero in what is written back.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from configs.errors import ModelError
+
+State = dict[str, np.ndarray]
+
+_BODY = "backbone.body."
+_SWAP_X_AND_Y = [1, 0, 3, 2]  # of (dx, dy, dw, dh)
+_NORM_WEIGHTS = {
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
+# Prefix of our path -> their layer; {0}, {1} are the groups, less one where theirs count from 0.
+_LAYERS = [
+    (r"fpn/lateral_c(\d)", "backbone.fpn.inner_blocks.{0}.0", [2]),
+    (r"fpn/output_p(\d)", "backbone.fpn.layer_blocks.{0}.0", [2]),
+    (r"rpn/conv", "rpn.head.conv.0.0", []),
+    (r"rpn/objectness", "rpn.head.cls_logits", []),
+    (r"rpn/deltas", "rpn.head.bbox_pred", []),
+    (r"box_head/fc1", "roi_heads.box_head.fc6", []),
+    (r"box_head/fc2", "roi_heads.box_head.fc7", []),
+    (r"box_head/class_logits", "roi_heads.box_predictor.cls_score", []),
+    (r"box_head/deltas", "roi_heads.box_predictor.bbox_pred", []),
+    (r"mask_head/conv(\d)", "roi_heads.mask_head.{0}.0", [1]),
+    (r"mask_head/upsample", "roi_heads.mask_predictor.conv5_mask", []),
+    (r"mask_head/mask", "roi_heads.mask_predictor.mask_fcn_logits", []),
+]
+
+
+class _Axes(NamedTuple):
+    """Two functions on arrays, each the other's inverse."""
+
+    to_ours: Callable[[np.ndarray], np.ndarray]
+    to_theirs: Callable[[np.ndarray], np.ndarray]
+
+
+def from_torchvision(state: Mapping[str, np.ndarray], shapes: Mapping[str, Iterable[int]]) -> State:
+    """Returns what a state dict holds for a detector: {our path: array}.
+
+    Args:
+        state: of a detector or of a classifier.
+        shapes: of our variables, by path; those that the state dict lacks are left out.
+
+    Raises:
+        ModelError: an array has another shape than the variable.
+    """
+    state = {_current_name(name): np.asarray(array) for name, array in state.items()}
+    weights = {}
+    for path, shape in shapes.items():
+        name = torchvision_name(path)
+        if name not in state:
+            continue
+        try:
+            array = _axes(path, tuple(shape)).to_ours(state[name])
+        except (ValueError, IndexError):
+            array = state[name]
+        if array.shape != tuple(shape):
+            raise ModelError(
+                f"weights of torchvision: {name} has shape {list(state[name].shape)}, which does "
+                f"not fit {path} with shape {list(shape)}"
+            )
+        weights[path] = np.ascontiguousarray(array, np.float32)
+    return weights
+
+
+def to_torchvision(weights: Mapping[str, np.ndarray]) -> State:
+    """Returns a state dict with the names of current files: the inverse of `from_torchvision`.
+
+    Raises:
+        ModelError: a weight has no counterpart there (a group norm, another backbone).
+    """
+    state = {}
+    for path, array in weights.items():
+        name = torchvision_name(path)
+        if name is None:
+            raise ModelError(f"weight {path} has no counterpart in torchvision")
+        state[name] = np.ascontiguousarray(_axes(path, array.shape).to_theirs(array))
+    return state
+
+
+def torchvision_name(path: str) -> str | None:
+    """Returns the current torchvision name of one of our variables, None if there is none.
+
+    >>> torchvision_name("backbone/c3_block1/projection/norm/moving_mean")
+    'backbone.body.layer2.0.downsample.1.running_mean'
+    """
+    layer, _, weight = path.rpartition("/")
+    if layer.startswith("backbone/"):
+        return _body_name(layer.removeprefix("backbone/"), weight)
+    if layer == "mask_head":  # upsample_kernel, mask_bias, ...
+        part, _, weight = weight.partition("_")
+        layer = f"{layer}/{part}"
+    for pattern, template, offsets in _LAYERS:
+        match = re.fullmatch(pattern, layer)
+        if match:
+            numbers = [int(g) - offset for g, offset in zip(match.groups(), offsets, strict=True)]
+            return f"{template.format(*numbers)}.{'bias' if weight == 'bias' else 'weight'}"
+    return None
+
+
+def _body_name(layer: str, weight: str) -> str | None:
+    """Returns the name of a weight of the ResNet; `layer` as "c2_block1/conv1" or ".../norm"."""
+    layer, is_norm = layer.removesuffix("/norm"), layer.endswith("/norm")
+    if (is_norm and weight not in _NORM_WEIGHTS) or (not is_norm and weight != "kernel"):
+        return None
+    weight = _NORM_WEIGHTS[weight] if is_norm else "weight"
+    if layer == "stem":
+        return f"{_BODY}{'bn1' if is_norm else 'conv1'}.{weight}"
+    match = re.fullmatch(r"c(\d)_block(\d+)/(conv(\d)|projection)", layer)
+    if match is None:
+        return None
+    block = f"{_BODY}layer{int(match[1]) - 1}.{int(match[2]) - 1}"
+    if match[3] == "projection":
+        return f"{block}.downsample.{int(is_norm)}.{weight}"
+    return f"{block}.{'bn' if is_norm else 'conv'}{match[4]}.{weight}"
+
+
+def _current_name(name: str) -> str:
+    """Returns the name that today's torchvision gives to a tensor of an older file."""
+    if re.match(r"(conv1|bn1|layer[1-4])\.", name):
+        return _BODY + name
+    name = re.sub(r"^(rpn\.head\.conv)\.(weight|bias)$", r"\1.0.0.\2", name)
+    name = re.sub(r"^(backbone\.fpn\.\w+_blocks\.\d)\.(weight|bias)$", r"\1.0.\2", name)
+    return re.sub(
+        r"^roi_heads\.mask_head\.mask_fcn(\d)\.(weight|bias)$",
+        lambda match: f"roi_heads.mask_head.{int(match[1]) - 1}.0.{match[2]}",
+        name,
+    )
+
+
+def _axes(path: str, shape: tuple[int, ...]) -> _Axes:
+    """Returns how the axes of one of our variables, of this shape, are turned."""
+    if path == "box_head/fc1/kernel":
+        return _Axes(_fc6_to_ours, _fc6_to_theirs)
+    if path.startswith("box_head/deltas/"):
+        return _Axes(_box_deltas_to_ours, _box_deltas_to_theirs)
+    if path.startswith("rpn/deltas/"):
+        return _Axes(_rpn_deltas_to_ours, _rpn_deltas_to_theirs)
+    if path in ("mask_head/mask_kernel", "mask_head/mask_bias"):
+        return _Axes(_masks_to_ours, _masks_to_theirs)
+    if path == "mask_head/upsample_kernel":  # there in, out, row, column
+        return _Axes(lambda a: a.transpose(2, 3, 0, 1), lambda a: a.transpose(2, 3, 0, 1))
+    if len(shape) == 4:
+        return _Axes(_convolution_to_ours, _convolution_to_theirs)
+    return _Axes(np.transpose, np.transpose)  # dense kernels and vectors
+
+
+def _convolution_to_ours(array: np.ndarray) -> np.ndarray:
+    return array.transpose(2, 3, 1, 0)
+
+
+def _convolution_to_theirs(array: np.ndarray) -> np.ndarray:
+    return array.transpose(3, 2, 0, 1)
+
+
+def _rpn_deltas_to_ours(array: np.ndarray) -> np.ndarray:
+    swapped = array.reshape(-1, 4, *array.shape[1:])[:, _SWAP_X_AND_Y].reshape(array.shape)
+    return _convolution_to_ours(swapped) if array.ndim == 4 else swapped
+
+
+def _rpn_deltas_to_theirs(array: np.ndarray) -> np.ndarray:
+    array = _convolution_to_theirs(array) if array.ndim == 4 else array
+    return array.reshape(-1, 4, *array.shape[1:])[:, _SWAP_X_AND_Y].reshape(array.shape)
+
+
+def _box_deltas_to_ours(array: np.ndarray) -> np.ndarray:
+    classes = array.reshape(-1, 4, *array.shape[1:])[1:, _SWAP_X_AND_Y]
+    return classes.reshape(-1, *array.shape[1:]).transpose()
+
+
+def _box_deltas_to_theirs(array: np.ndarray) -> np.ndarray:
+    array = array.transpose()
+    classes = array.reshape(-1, 4, *array.shape[1:])[:, _SWAP_X_AND_Y]
+    background = np.zeros_like(classes[:1])
+    return np.concatenate([background, classes]).reshape(-1, *array.shape[1:])
+
+
+def _masks_to_ours(array: np.ndarray) -> np.ndarray:
+    return array.reshape(array.shape[:2])[1:]
+
+
+def _masks_to_theirs(array: np.ndarray) -> np.ndarray:
+    array = np.concatenate([np.zeros_like(array[:1]), array])
+    return array[..., np.newaxis, np.newaxis] if array.ndim == 2 else array
+
+
+def _fc6_to_ours(array: np.ndarray) -> np.ndarray:
+    channels, bins = _fc6_sizes(array.shape[1])
+    split = array.reshape(-1, channels, bins, bins)
+    return split.transpose(2, 3, 1, 0).reshape(-1, array.shape[0])
+
+
+def _fc6_to_theirs(array: np.ndarray) -> np.ndarray:
+    channels, bins = _fc6_sizes(array.shape[0])
+    split = array.reshape(bins, bins, channels, -1)
+    return split.transpose(3, 2, 0, 1).reshape(array.shape[1], -1)
+
+
+def _fc6_sizes(inputs: int) -> tuple[int, int]:
+    """Returns channels and bins a side; torchvision's box head always has 7 x 7 bins."""
+    return inputs // 49, 7

@@ -1,0 +1,238 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from configs.errors import ConfigError, ModelError
+from configs.schema import BackboneConfig
+from model.detector import build_detector
+from tests.model.small_detector import (
+    LOSSES,
+    NUM_CLASSES,
+    rows,
+    small_batch,
+    small_config,
+    sums_and_denominators,
+)
+
+STEP = tf.constant(5, tf.int64)
+
+
+def compiled(detector, jit=None):
+    """`loss_terms` as a graph: sums and denominators by name."""
+    function = tf.function(
+        lambda batch: detector.loss_terms(batch, 0, STEP), autograph=False, jit_compile=jit
+    )
+    return lambda batch: sums_and_denominators(function(batch))
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return build_detector(small_config(), NUM_CLASSES, seed=1)
+
+
+@pytest.fixture(scope="module")
+def losses(detector):
+    return compiled(detector)
+
+
+def test_losses_of_an_untrained_detector_are_those_of_guessing(losses):
+    terms = losses(small_batch())
+    assert list(terms) == LOSSES
+    means = {name: total / denominator for name, (total, denominator) in terms.items()}
+    # Layers that predict start near zero: the losses of an even guess.
+    assert means["rpn_objectness"] == pytest.approx(np.log(2), rel=0.05)
+    assert means["roi_class"] == pytest.approx(np.log(NUM_CLASSES + 1), rel=0.05)
+    assert means["mask"] == pytest.approx(np.log(2), rel=0.05)
+    assert terms["rpn_objectness"][1] == 4 * 16
+    assert terms["roi_class"][1] == 4 * 8
+
+
+def test_every_trainable_weight_gets_a_finite_gradient(detector):
+    batch = small_batch()
+    with tf.GradientTape() as tape:
+        terms = detector.loss_terms(batch, 0, STEP)
+        loss = tf.add_n([term.sum for term in terms.values()])
+    weights = detector.trainable_variables
+    gradients = tape.gradient(loss, [weight.value for weight in weights])
+    for weight, gradient in zip(weights, gradients, strict=True):
+        assert gradient is not None, weight.path
+        gradient = tf.convert_to_tensor(gradient).numpy()
+        assert np.isfinite(gradient).all(), weight.path
+        # With three classes one may not be drawn; its weights alone have no gradient.
+        assert np.abs(gradient).max() > 0, weight.path
+
+
+def test_losses_do_not_depend_on_how_the_batch_is_split(losses):
+    batch = small_batch(4, empty=[1], crowd=[2])
+    whole = losses(batch)
+    parts = [losses(rows(batch, [0, 1])), losses(rows(batch, [2, 3]))]
+    for name in LOSSES:
+        for i in (0, 1):
+            assert sum(part[name][i] for part in parts) == pytest.approx(whole[name][i], rel=1e-5)
+
+
+@pytest.mark.parametrize("norm", ["group_norm", "batch_norm", "sync_batch_norm"])
+def test_filler_pictures_change_nothing(norm):
+    backbone = BackboneConfig(name="resnet18", width=8, norm=norm, frozen_stages=0)
+    batch = small_batch(3, filler=[2])
+    results = []
+    for index in ([0, 1], [0, 1, 2]):
+        detector = build_detector(small_config(backbone=backbone), NUM_CLASSES, seed=1)
+        results.append(compiled(detector)(rows(batch, index)))
+        results.append(detector.export_weights())
+    terms, weights, terms_filled, weights_filled = results
+    for name in LOSSES:
+        assert terms_filled[name] == pytest.approx(terms[name], rel=1e-5)
+    for path, values in weights.items():  # moving statistics among them
+        np.testing.assert_allclose(weights_filled[path], values, rtol=1e-5, atol=1e-6)
+
+
+def test_batch_of_fillers_gives_zero_sums(losses):
+    for name, term in losses(small_batch(2, filler=[0, 1])).items():
+        assert term == (0.0, 0.0), name
+
+
+def test_pictures_without_objects_train(losses):
+    terms = losses(small_batch(2, empty=[0, 1]))
+    assert terms["rpn_objectness"][0] > 0
+    assert terms["rpn_objectness"][1] == 2 * 16
+    assert terms["rpn_box"] == (0.0, 2 * 16)
+    assert terms["roi_box"] == (0.0, terms["roi_class"][1])
+    assert terms["mask"] == (0.0, 0.0)
+    assert np.isfinite([total for total, _ in terms.values()]).all()
+
+
+def test_crowds_are_no_positives(losses):
+    everything_is_crowd = dict(small_batch(2))
+    everything_is_crowd["gt_is_crowd"] = everything_is_crowd["gt_valid"]
+    terms = losses(everything_is_crowd)
+    assert terms["rpn_box"][0] == 0.0
+    assert terms["roi_box"][0] == 0.0
+    assert terms["mask"] == (0.0, 0.0)
+
+
+def test_detect_returns_boxes_within_the_content():
+    detector = build_detector(small_config(), NUM_CLASSES, seed=1)
+    batch = small_batch(2)
+    found = detector.detect(batch["images"], batch["image_sizes"])
+    boxes, num = found["boxes"].numpy(), found["num"].numpy()
+    assert boxes.shape == (2, 6, 4)
+    assert found["masks"].shape == (2, 6, 8, 8)
+    assert (num > 0).all()
+    assert boxes.min() >= 0
+    assert boxes[..., 2].max() <= 64
+    assert boxes[..., 3].max() <= 56
+    used = np.arange(6) < num[:, None]
+    assert set(found["classes"].numpy()[used]) <= {1, 2, 3}
+    assert (found["scores"].numpy()[used] > 0.01).all()
+    assert (found["scores"].numpy()[~used] == 0).all()
+    masks = found["masks"].numpy()
+    assert masks[used].min() > 0.0
+    assert masks.max() < 1.0
+
+
+def test_detect_takes_any_size_in_a_graph(detector):
+    detect = tf.function(
+        detector.detect,
+        autograph=False,
+        input_signature=[
+            tf.TensorSpec([None, None, None, 3], tf.uint8),
+            tf.TensorSpec([None, 2], tf.float32),
+        ],
+    )
+    for side in (32, 96):
+        batch = small_batch(2, side_px=side)
+        found, eager = (f(batch["images"], batch["image_sizes"]) for f in (detect, detector.detect))
+        for name, tensor in eager.items():
+            np.testing.assert_allclose(found[name], tensor, rtol=1e-4, atol=1e-4)
+
+
+def test_what_lies_in_the_padding_of_a_picture_is_not_seen(detector):
+    batch = small_batch(1)
+    images = batch["images"].numpy()
+    images[:, :, 56:] = 255 - images[:, :, 56:]
+    found = detector.detect(batch["images"], batch["image_sizes"])
+    repainted = detector.detect(tf.constant(images), batch["image_sizes"])
+    np.testing.assert_array_equal(found["scores"], repainted["scores"])
+
+
+def test_same_seed_gives_same_weights_and_another_seed_others():
+    first, same, other = (
+        build_detector(small_config(), NUM_CLASSES, seed=seed).export_weights()
+        for seed in (3, 3, 4)
+    )
+    for path, values in first.items():
+        np.testing.assert_array_equal(values, same[path])
+    assert np.abs(first["fpn/output_p2/kernel"] - other["fpn/output_p2/kernel"]).max() > 0.01
+    kernels = [values for path, values in first.items() if path.endswith("conv2/kernel")]
+    assert len({values.tobytes() for values in kernels}) == len(kernels)
+
+
+def test_weights_go_out_and_in_again(detector):
+    weights = detector.export_weights()
+    other = build_detector(small_config(), NUM_CLASSES, seed=7)
+    other.import_weights(weights)
+    batch = small_batch(1)
+    found, same = (d.detect(batch["images"], batch["image_sizes"]) for d in (detector, other))
+    for name, tensor in found.items():
+        np.testing.assert_array_equal(tensor, same[name])
+
+
+def test_wrong_weights_are_refused_and_change_nothing():
+    detector = build_detector(small_config(), NUM_CLASSES)
+    weights = detector.export_weights()
+    with pytest.raises(ModelError, match=r"1 missing .*fpn/lateral_c2/bias"):
+        detector.import_weights({k: v for k, v in weights.items() if k != "fpn/lateral_c2/bias"})
+    with pytest.raises(ModelError, match=r"1 unknown .*extra"):
+        detector.import_weights(weights | {"extra": np.zeros(1)})
+    zeros = {path: np.zeros_like(values) for path, values in weights.items()}
+    with pytest.raises(ModelError, match=r"mask_head/mask_bias has shape \[4\].*\[3\]"):
+        detector.import_weights(zeros | {"mask_head/mask_bias": np.zeros(4)})
+    for path, values in detector.export_weights().items():
+        np.testing.assert_array_equal(values, weights[path])
+
+
+def test_paths_are_unique_and_frozen_stages_are_not_trained():
+    config = small_config(
+        backbone=BackboneConfig(name="resnet18", width=8, norm="group_norm", frozen_stages=2)
+    )
+    detector = build_detector(config, NUM_CLASSES)
+    paths = [variable.path for variable in detector.variables]
+    assert len(set(paths)) == len(paths)
+    frozen = {variable.path for variable in detector.non_trainable_variables}
+    trained = {variable.path for variable in detector.trainable_variables}
+    assert frozen | trained == set(paths)
+    assert not frozen & trained
+    is_frozen = [p.startswith(("backbone/stem", "backbone/c2")) for p in paths]
+    assert frozen == {p for p, f in zip(paths, is_frozen, strict=True) if f}
+
+
+def test_unknown_backbone_is_named_with_the_nearest_known():
+    with pytest.raises(ConfigError, match="resnet18"):
+        build_detector(small_config(backbone=BackboneConfig(name="resnet81")), NUM_CLASSES)
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_every_precision_gives_float32_losses_near_each_other(precision, losses):
+    detector = build_detector(small_config(), NUM_CLASSES, seed=1, precision=precision)
+    assert {variable.dtype for variable in detector.variables} == {"float32"}
+    batch = small_batch(2)
+    terms = detector.loss_terms(batch, 0, STEP)
+    assert all(term.sum.dtype == tf.float32 for term in terms.values())
+    exact = losses(batch)
+    for name in ("rpn_objectness", "roi_class"):
+        # bfloat16 has 8 bits of mantissa; the sums are those of guessing.
+        assert float(terms[name].sum) == pytest.approx(exact[name][0], rel=0.02)
+
+
+def test_class_agnostic_boxes():
+    config = small_config()
+    box_head = config.box_head.model_copy(update={"class_agnostic": True})
+    detector = build_detector(small_config(box_head=box_head, mask_head=None), NUM_CLASSES)
+    weights = detector.export_weights()
+    assert weights["box_head/deltas/kernel"].shape == (16, 4)
+    batch = small_batch(2)
+    assert list(detector.loss_terms(batch, 0, STEP)) == LOSSES[:-1]
+    found = detector.detect(batch["images"], batch["image_sizes"])
+    assert "masks" not in found
+    assert (found["num"].numpy() > 0).all()
