@@ -26,6 +26,7 @@ from model.drawing import Mark, class_colour, draw
 from model.input.sizes import padded_sides, resized_sides
 from model.model_folder import CONFIG_FILE, find_saved_model, read_categories, read_model_id
 from model.pictures import SUFFIXES, Picture, read_picture
+from model.quiet_tensorflow import quiet_tensorflow
 
 
 @dataclass(frozen=True)
@@ -266,15 +267,15 @@ def main(
 ) -> None:
     """Finds and draws objects in PICTURES (files, or folders of them)."""
     paths = picture_paths(pictures)
-    model = LoadedModel(model_folder)
-    summary = predict(
-        model,
-        paths,
-        out,
-        score_threshold,
-        batch_size,
-        on_failure=lambda line: click.echo(f"error: {line}", err=True),
-    )
+    with quiet_tensorflow():
+        summary = predict(
+            LoadedModel(model_folder),
+            paths,
+            out,
+            score_threshold,
+            batch_size,
+            on_failure=lambda line: click.echo(f"error: {line}", err=True),
+        )
     read, failed = summary["pictures"]["read"], summary["pictures"]["failed"]
     lines = [f"{summary['detections']} detections in {read} pictures, drawn into {out}"]
     if failed:

@@ -31,6 +31,7 @@ from configs.loader import load_config
 from configs.schema import EvaluateConfig
 from model.coco_metrics import METRIC_NAMES, read_detections
 from model.model_folder import find_saved_model
+from model.quiet_tensorflow import quiet_tensorflow
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -97,11 +98,12 @@ def main(
             saved_model, source, settings.batch_size, detections_dir, narrowing, click.echo
         )
 
-    if detections is not None:
-        candidate = detected_of_file(detections, read_detections(detections))
-    else:
-        candidate = run_model(str(model_folder))
-    old = run_model(baseline) if baseline else None
+    with quiet_tensorflow():
+        if detections is not None:
+            candidate = detected_of_file(detections, read_detections(detections))
+        else:
+            candidate = run_model(str(model_folder))
+        old = run_model(baseline) if baseline else None
     metrics, decision = evaluate_to_folder(source, candidate, old, settings, out, narrowing)
     summary = _summary(metrics, decision, out, time.monotonic() - started)
     finish(summary, out, _lines(metrics, decision, out))

@@ -20,6 +20,8 @@ _LONG_SIDE_PX = 640
 _JPEG_QUALITY = 82
 _MOST_LABELS = 25  # with more, labels hide the picture: then only errors have one
 
+_RECALL_TICKS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+_IOU_TICKS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 _PLOT_WIDTH, _PLOT_HEIGHT = 300, 220  # of the area within the axes, in SVG units
 _LEFT, _TOP, _RIGHT, _BOTTOM = 44, 10, 12, 40
 
@@ -39,9 +41,12 @@ class Series:
     points: Sequence[tuple[float, float]]
 
 
-def plot(series: Sequence[Series], x_label: str, y_label: str, x_range: tuple[float, float]) -> str:
-    """Returns an SVG of curves over a grid; its colours come from the page's style sheet."""
-    low, high = x_range
+def plot(series: Sequence[Series], x_label: str, y_label: str, x_ticks: Sequence[float]) -> str:
+    """Returns an SVG of curves over a grid; its colours come from the page's style sheet.
+
+    The x axis goes from the first tick to the last, the y axis from 0 to 1.
+    """
+    low, high = x_ticks[0], x_ticks[-1]
 
     def place(x: float, y: float) -> str:
         left = _LEFT + (x - low) / (high - low) * _PLOT_WIDTH
@@ -52,14 +57,17 @@ def plot(series: Sequence[Series], x_label: str, y_label: str, x_range: tuple[fl
     foot = _TOP + _PLOT_HEIGHT + 16
     parts = [f'<svg viewBox="0 0 {width} {height}" role="img" class="plot">']
     parts.append(f"<title>{y_label} over {x_label}</title>")
-    for step in range(6):
-        y, x = step / 5, low + (high - low) * step / 5
-        row, column = _TOP + (1 - y) * _PLOT_HEIGHT + 4, _LEFT + step / 5 * _PLOT_WIDTH
+    for y in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0):
+        row = _TOP + (1 - y) * _PLOT_HEIGHT + 4
         parts += [
             f'<path class="grid" d="M{place(low, y)} L{place(high, y)}"/>',
-            f'<path class="grid" d="M{place(x, 0)} L{place(x, 1)}"/>',
             f'<text x="{_LEFT - 6}" y="{row:.1f}" text-anchor="end">{y:.1f}</text>',
-            f'<text x="{column:.1f}" y="{foot}" text-anchor="middle">{x:.2g}</text>',
+        ]
+    for x in x_ticks:
+        column = _LEFT + (x - low) / (high - low) * _PLOT_WIDTH
+        parts += [
+            f'<path class="grid" d="M{place(x, 0)} L{place(x, 1)}"/>',
+            f'<text x="{column:.1f}" y="{foot}" text-anchor="middle">{x:.1f}</text>',
         ]
     parts += [
         f'<text x="{center}" y="{height - 6}" text-anchor="middle">{x_label}</text>',
@@ -80,7 +88,10 @@ def precision_recall_plot(metrics: Mapping[str, Any], baseline: Any, kind: str) 
         for n, (iou, precision) in enumerate(_section(numbers, "curves", kind).items()):
             points = [(recall / 100, p) for recall, p in enumerate(precision)]
             series.append(Series(f"{who}IoU {iou}", f"curve curve{n}{dashes}", points))
-    return {"svg": plot(series, "recall", "precision", (0.0, 1.0)), "series": series}
+    return {
+        "svg": plot(series, "recall", "precision", _RECALL_TICKS),
+        "series": series,
+    }
 
 
 def ap_by_iou_plot(metrics: Mapping[str, Any], baseline: Any) -> dict[str, Any]:
@@ -92,7 +103,10 @@ def ap_by_iou_plot(metrics: Mapping[str, Any], baseline: Any) -> dict[str, Any]:
             points = [(float(iou), ap) for iou, ap in by_iou.items() if ap >= 0]
             if points:
                 series.append(Series(f"{kind}{who}", f"curve curve{n}{dashes}", points))
-    return {"svg": plot(series, "IoU threshold", "AP", (0.5, 0.95)), "series": series}
+    return {
+        "svg": plot(series, "IoU threshold", "AP", _IOU_TICKS),
+        "series": series,
+    }
 
 
 def _section(metrics: Mapping[str, Any] | None, name: str, kind: str) -> dict[str, Any]:
