@@ -49,6 +49,11 @@ class TrainingJob:
         """Folder of the workers' logs and stacks."""
         return Path(self.work_dir) / "logs"
 
+    @property
+    def stop_path(self) -> Path:
+        """The file by which the launcher asks all workers to write a checkpoint and end."""
+        return self.status_dir / "stop"
+
     def log_path(self, worker: int) -> Path:
         """Returns the file that takes what a worker prints."""
         return self.logs_dir / f"worker-{worker}.log"

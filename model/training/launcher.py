@@ -190,6 +190,7 @@ def _run(job: TrainingJob, on_progress: OnProgress, worker_module: str) -> Event
     """Runs all workers once; returns the last event of the chief, or of the only local worker."""
     job_path = job.logs_dir.parent / "job.json"
     job.write(job_path)
+    job.stop_path.unlink(missing_ok=True)
     group = _WorkerGroup(job)
     try:
         with _forwarded_signals(group.ask_to_stop):
@@ -228,14 +229,13 @@ class _WorkerGroup:
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
                 )
-        if self._stop_before is not None:  # the signal came before the last one was there
-            self._signal(signal.SIGTERM)
 
     def ask_to_stop(self) -> None:
         """Has every worker write a checkpoint and end; a second call ends them at once."""
-        is_second = self._stop_before is not None
+        if self._stop_before is not None:
+            self._signal(signal.SIGKILL)
         self._stop_before = time.monotonic() + _SECONDS_TO_STOP
-        self._signal(signal.SIGKILL if is_second else signal.SIGTERM)
+        self._job.stop_path.touch()
 
     def kill(self) -> None:
         """Ends what still runs, at once, with all that the workers started, and waits for it."""

@@ -14,6 +14,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from model.training.job import TrainingJob
     from model.training.progress import WorkerStatus
 
@@ -31,19 +33,27 @@ def end_with_launcher() -> None:
 
 
 class StopRequest:
-    """Remembers a SIGTERM or SIGINT; says so when called."""
+    """Says whether this worker was asked to stop: by the launcher's file, SIGTERM or SIGINT."""
 
-    def __init__(self) -> None:
-        self._asked = False
+    def __init__(self, stop_path: "Path") -> None:
+        self._stop_path = stop_path
+        self._signalled = False
+        self.take_signals()
+
+    def take_signals(self) -> None:
+        """Installs the handlers; again after TensorFlow has joined a cluster.
+
+        Its coordination service (2.16) puts a SIGTERM handler of its own in their place.
+        """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._remember)
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
-        self._asked = True
+        self._signalled = True
 
     def __call__(self) -> bool:
         """Returns whether this process was asked to stop."""
-        return self._asked
+        return self._signalled or self._stop_path.exists()
 
 
 def main(job_path: str, build: Callable[..., Any] | None = None) -> None:
@@ -51,10 +61,9 @@ def main(job_path: str, build: Callable[..., Any] | None = None) -> None:
 
     Args:
         job_path: JSON file of a `TrainingJob`.
-        build: (job, precision) -> (detector, training input, export to a model id); None: ours.
+        build: (job, precision, jit) -> (detector, training input, export); ours if None.
     """
     end_with_launcher()
-    stop_asked = StopRequest()
     from absl import logging
 
     from model.training.job import TrainingJob, cluster_from_environment
@@ -62,6 +71,7 @@ def main(job_path: str, build: Callable[..., Any] | None = None) -> None:
 
     logging.set_verbosity(logging.INFO)
     job = TrainingJob.read(job_path)
+    stop_asked = StopRequest(job.stop_path)
     _, index = cluster_from_environment()
     status = WorkerStatus(job.status_dir, index)
     status.beat("joining")
@@ -92,10 +102,12 @@ def _train(
 
     set_up_device(job.threads)
     distribution = Distribution()
+    stop_asked.take_signals()
     train = job.config.train
     precision = resolve_precision(train.precision)
     status.beat("building")
-    detector, training_input, export = build(job, precision)
+    jit = resolve_jit(train.jit)
+    detector, training_input, export = build(job, precision, jit)
     loop = TrainLoop(
         train,
         detector,
@@ -105,7 +117,7 @@ def _train(
         status,
         job.work_dir,
         precision=precision,
-        jit=resolve_jit(train.jit),
+        jit=jit,
         stop_asked=stop_asked,
     )
     outcome = loop.run()
@@ -117,7 +129,7 @@ def _train(
     distribution.wait_for_all()
 
 
-def _build(job: "TrainingJob", precision: str) -> Any:
+def _build(job: "TrainingJob", precision: str, jit: bool) -> Any:
     """Returns the detector, its input, and a function that exports the detector."""
     from model.detector import build_detector
     from model.export import export_saved_model
@@ -135,7 +147,7 @@ def _build(job: "TrainingJob", precision: str) -> Any:
         seed=config.train.seed,
     )
     detector = build_detector(
-        config.model, training_input.num_classes, seed=config.train.seed, precision=precision
+        config.model, training_input.num_classes, config.train.seed, precision, jit
     )
 
     def export(training: dict[str, Any]) -> str:

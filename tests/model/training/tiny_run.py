@@ -1,10 +1,13 @@
 """Test doubles: a detector of two layers and an input of made-up pictures, for real workers.
 
 `python -m tests.model.training.tiny_run JOB` is a worker of the launcher, with these in place of
-the real ones. What the launcher cannot pass (stalls, deaths) comes in through the environment:
+the real ones; `... tiny_run launch OUT BATCH STEPS` is a whole run. What no setting can ask for
+comes in through the environment:
 
     TINY_DIE=worker:step:signal    the worker sends itself a signal before that step
     TINY_STALL=worker:step         the worker sleeps before that step
+    TINY_NAN=worker:step           the worker's ground truth of that step is not a number
+    TINY_ONCE=file                 the above only as long as there is this file; it is removed
     TINY_SLOW=seconds              every step takes that much longer
 """
 
@@ -21,9 +24,11 @@ import numpy as np
 
 from configs.files import json_digest
 from configs.schema import Config
+from model.training.launcher import TrainingStopped, TrainResult, train
 
 BUCKETS = [(8, 12), (12, 8)]
 PICTURES = 23
+MODULE = "tests.model.training.tiny_run"
 
 
 class Term(NamedTuple):
@@ -103,8 +108,8 @@ class TinyInput:
 
         step = first_step
         while True:
-            _misbehave(worker, step)
             batch = self.arrays(worker, step)
+            _misbehave(worker, step, batch)
             yield {name: tf.constant(value) for name, value in batch.items()}
             step += 1
 
@@ -124,14 +129,22 @@ class TinyInput:
         return {"images": images, "image_ids": records, "valid": valid, "gt_boxes": boxes}
 
 
-def _misbehave(worker: int, step: int) -> None:
-    if os.environ.get("TINY_SLOW"):
-        time.sleep(float(os.environ["TINY_SLOW"]))
-    if os.environ.get("TINY_STALL") == f"{worker}:{step}":
+def _misbehave(worker: int, step: int, batch: dict[str, np.ndarray]) -> None:
+    time.sleep(float(os.environ.get("TINY_SLOW", 0)))
+    here = f"{worker}:{step}"
+    dies_here, _, number = os.environ.get("TINY_DIE", "").rpartition(":")
+    if here not in (dies_here, os.environ.get("TINY_STALL"), os.environ.get("TINY_NAN")):
+        return
+    if once := os.environ.get("TINY_ONCE"):
+        if not os.path.exists(once):
+            return
+        os.unlink(once)
+    if here == os.environ.get("TINY_STALL"):
         time.sleep(600)
-    dies = os.environ.get("TINY_DIE", "")
-    if dies.rpartition(":")[0] == f"{worker}:{step}":
-        os.kill(os.getpid(), signal.Signals[dies.rpartition(":")[2]])
+    if here == os.environ.get("TINY_NAN"):
+        batch["gt_boxes"][:] = np.nan
+    if here == dies_here:
+        os.kill(os.getpid(), signal.Signals[number])
 
 
 def write_examples(folder: Path) -> Path:
@@ -157,7 +170,7 @@ def tiny_config(batch: str = "1x4", steps: int = 12, **train: object) -> Config:
     return Config.model_validate({"name": "tiny", "train": settings})
 
 
-def _build(job, precision):
+def _build(job, precision, jit):
     train = job.config.train
     detector = TinyDetector(train.seed, precision)
     training_input = TinyInput(train.workers, train.pictures_per_worker, train.seed)
@@ -170,7 +183,24 @@ def _build(job, precision):
     return detector, training_input, export
 
 
-if __name__ == "__main__":
-    from model.training.worker import main
+def launch(out: Path, config: Config, **places: object) -> TrainResult:
+    """Trains the test doubles with the launcher; writes to `out`."""
+    examples = write_examples(out / "examples")
+    return train(config, examples, out, worker_module=MODULE, **places)
 
-    main(sys.argv[1], _build)
+
+def _launch_command(out: str, batch: str, steps: str) -> None:
+    try:
+        config = tiny_config(batch, int(steps), checkpoint_every_steps=1)
+        launch(Path(out), config, on_progress=lambda event: print(json.dumps(event), flush=True))
+    except TrainingStopped as stopped:
+        print(stopped)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "launch":
+        _launch_command(*sys.argv[2:])
+    else:
+        from model.training.worker import main
+
+        main(sys.argv[1], _build)

@@ -1,0 +1,315 @@
+"""The launcher: what it gives its workers, and whole runs of real worker processes (e2e)."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from configs.errors import ConfigError, DatasetError, TrainingError
+from model.training.checkpoints import CheckpointStore
+from model.training.launcher import (
+    TrainingStopped,
+    free_ports,
+    train,
+    visible_gpus,
+    worker_environments,
+)
+from tests.model.training.tiny_run import MODULE, launch, tiny_config, write_examples
+
+ROOT = Path(__file__).parents[3]
+
+
+# What the workers are given.
+
+
+@pytest.fixture(autouse=True)
+def no_gpus(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+
+
+def test_each_worker_gets_its_place_in_one_cluster():
+    settings = [json.loads(e["TF_CONFIG"]) for e in worker_environments(3).values()]
+    assert [s["task"] for s in settings] == [{"type": "worker", "index": i} for i in range(3)]
+    assert len({json.dumps(s["cluster"]) for s in settings}) == 1
+    assert len(set(settings[0]["cluster"]["worker"])) == 3
+
+
+def test_one_worker_needs_no_cluster():
+    assert worker_environments(1) == {0: {}}
+
+
+def test_each_worker_gets_one_gpu(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    given = [e["CUDA_VISIBLE_DEVICES"] for e in worker_environments(2).values()]
+    assert given == ["4", "7"]
+
+
+def test_more_workers_than_gpus_are_refused(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    with pytest.raises(ConfigError, match="3 workers, but there are 2 GPUs"):
+        worker_environments(3)
+
+
+def test_a_given_cluster_runs_one_worker_here(monkeypatch):
+    cluster = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 1}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
+    assert worker_environments(2) == {1: {}}
+    with pytest.raises(ConfigError, match="TF_CONFIG names 2"):
+        worker_environments(3)
+
+
+@pytest.mark.parametrize(("value", "gpus"), [("", []), ("-1", []), ("0, 2", ["0", "2"])])
+def test_named_gpus_are_the_visible_ones(value, gpus):
+    assert visible_gpus({"CUDA_VISIBLE_DEVICES": value}) == gpus
+
+
+def test_free_ports_differ():
+    assert len(set(free_ports(5))) == 5
+
+
+def test_examples_without_a_training_split_are_refused(tmp_path):
+    examples = write_examples(tmp_path)
+    manifest = json.loads((examples / "manifest.json").read_text())
+    manifest["splits"] = {"val": manifest["splits"]["train"]}
+    (examples / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(DatasetError, match=r"no split named 'train', only \['val'\]"):
+        train(tiny_config(), examples, tmp_path)
+
+
+# Whole runs.
+
+
+def scalars(run_dir: str) -> dict[str, list[float]]:
+    """Returns TensorBoard's values by tag, one a step."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorflow import make_ndarray
+
+    accumulator = EventAccumulator(f"{run_dir}/tensorboard", size_guidance={"tensors": 0})
+    accumulator.Reload()
+    return {
+        tag: [float(make_ndarray(event.tensor_proto)) for event in accumulator.Tensors(tag)]
+        for tag in accumulator.Tags()["tensors"]
+    }
+
+
+def final_arrays(checkpoints: str | Path) -> dict[str, np.ndarray]:
+    """Returns the newest checkpoint in a run's folder."""
+    folder = Path(checkpoints)
+    key = json.loads((folder.parents[1] / "job.json").read_text())["key"]
+    store = CheckpointStore(folder.parent, key, keep=9)
+    return store.load(store.steps()[-1])[0]
+
+
+def workers_of(out: Path) -> list[psutil.Process]:
+    """Returns the worker processes that run now for a run in `out`."""
+    job = str(out / "run" / "job.json")
+    return [p for p in psutil.process_iter(["cmdline"]) if job in (p.info["cmdline"] or [])]
+
+
+@pytest.mark.e2e
+def test_any_split_of_a_batch_trains_the_same(tmp_path):
+    steps = 20
+    runs = {}
+    for batch in ("1x4", "2x2", "4x1"):
+        config = tiny_config(batch, steps, log_every_steps=1)
+        result = launch(tmp_path / batch, config)
+        runs[batch] = (scalars(result.run_dir), final_arrays(result.checkpoints_dir))
+        assert result.steps == steps
+    losses, weights = runs["1x4"]
+    assert len(losses["loss/total"]) == steps
+    assert losses["loss/total"][-1] < losses["loss/total"][0]
+    for other_losses, other_weights in (runs["2x2"], runs["4x1"]):
+        for tag in ("loss/total", "loss/roi_class", "denominator/roi_class", "gradient_norm"):
+            # Sums of a few float32 numbers in another order: some units in the last place, which
+            # 20 steps of momentum carry on.
+            np.testing.assert_allclose(other_losses[tag], losses[tag], rtol=1e-4, err_msg=tag)
+        assert other_weights.keys() == weights.keys()
+        for name, array in weights.items():
+            np.testing.assert_allclose(
+                other_weights[name], array, rtol=1e-4, atol=1e-6, err_msg=name
+            )
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory) -> dict[str, np.ndarray]:
+    """The last checkpoint of 2x2, 30 steps, in one go."""
+    out = tmp_path_factory.mktemp("uninterrupted")
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    result = launch(out, tiny_config("2x2", 30, checkpoint_every_steps=1))
+    return final_arrays(result.checkpoints_dir)
+
+
+def start_run(out: Path, **environment: str) -> subprocess.Popen:
+    """Starts 2x2, 30 steps, a checkpoint each; prints the chief's events."""
+    return subprocess.Popen(
+        [sys.executable, "-m", MODULE, "launch", str(out), "2x2", "30"],
+        cwd=ROOT,
+        env={**os.environ, "TINY_SLOW": "0.05", **environment},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_step(run: subprocess.Popen, step: int) -> None:
+    for line in run.stdout:
+        event = json.loads(line)
+        if event["event"] == "checkpoint" and event["step"] >= step:
+            return
+    raise AssertionError(f"the run ended before step {step}")
+
+
+def wait_until_gone(out: Path) -> None:
+    deadline = time.monotonic() + 20
+    while workers_of(out):
+        assert time.monotonic() < deadline, "workers outlive their launcher"
+        time.sleep(0.05)
+
+
+def assert_same_bits(arrays: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+    assert arrays.keys() == expected.keys()
+    different = [name for name in expected if arrays[name].tobytes() != expected[name].tobytes()]
+    assert different == []
+
+
+@pytest.mark.e2e
+def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, uninterrupted):
+    chance = random.Random(0)
+    for kill, step in enumerate((1, 9, 17, 25)):
+        run = start_run(tmp_path)
+        wait_for_step(run, step)
+        time.sleep(chance.uniform(0, 0.2))  # anywhere in a step or a checkpoint's writing
+        victim = run if kill % 2 else chance.choice(workers_of(tmp_path))
+        os.kill(victim.pid, signal.SIGKILL)
+        run.communicate(timeout=60)
+        assert run.returncode != 0
+        wait_until_gone(tmp_path)
+    run = start_run(tmp_path)
+    output, _ = run.communicate(timeout=120)
+    assert run.returncode == 0
+    events = [json.loads(line) for line in output.splitlines()]
+    assert events[0]["first_step"] >= 25
+    assert events[-1]["event"] == "done"
+    [folder] = (tmp_path / "run" / "checkpoints").iterdir()
+    assert_same_bits(final_arrays(folder), uninterrupted)
+    assert list(folder.glob(".*")) == []
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("asked_process", ["launcher", "worker"])
+def test_sigterm_writes_a_checkpoint_and_ends_well(tmp_path, uninterrupted, asked_process):
+    run = start_run(tmp_path)
+    wait_for_step(run, 3)
+    asked = run if asked_process == "launcher" else workers_of(tmp_path)[0]
+    asked.send_signal(signal.SIGTERM)
+    output, _ = run.communicate(timeout=60)
+    assert run.returncode == 0
+    assert "resumable, run the same again" in output.splitlines()[-1]
+    assert workers_of(tmp_path) == []
+    run = start_run(tmp_path)
+    run.communicate(timeout=120)
+    assert run.returncode == 0
+    [folder] = (tmp_path / "run" / "checkpoints").iterdir()
+    assert_same_bits(final_arrays(folder), uninterrupted)
+
+
+@pytest.mark.e2e
+def test_a_dead_worker_ends_the_run_with_its_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("TINY_DIE", "1:3:SIGKILL")
+    with pytest.raises(TrainingError, match=r"worker 1 was killed by SIGKILL .*step 3") as caught:
+        launch(tmp_path, tiny_config("2x2"))
+    assert "worker-1.log" in str(caught.value)
+    assert "INFO:absl:starts" in str(caught.value.__cause__)
+    assert workers_of(tmp_path) == []
+
+
+@pytest.mark.e2e
+def test_a_lost_worker_is_started_again_from_the_last_checkpoint(tmp_path, monkeypatch):
+    once = tmp_path / "once"
+    once.touch()
+    monkeypatch.setenv("TINY_DIE", "1:6:SIGKILL")
+    monkeypatch.setenv("TINY_ONCE", str(once))
+    events = []
+    result = launch(tmp_path, tiny_config("2x2", max_restarts=1), on_progress=events.append)
+    assert [e["first_step"] for e in events if e["event"] == "start"] == [0, 4]
+    assert [e["event"] for e in events].count("restart") == 1
+    assert result.steps == 12
+
+
+@pytest.mark.e2e
+def test_a_stalled_worker_is_found_by_its_heartbeat(tmp_path, monkeypatch):
+    monkeypatch.setenv("TINY_STALL", "1:3")
+    with pytest.raises(TrainingError, match=r"worker 1 showed no progress .* 'input' of step 3"):
+        launch(tmp_path, tiny_config("2x2", heartbeat_seconds=25.0))
+    stacks = [(tmp_path / f"run/logs/worker-{w}.stacks").read_text() for w in (0, 1)]
+    assert "_misbehave" in stacks[1]
+    assert "train_loop.py" in stacks[0]
+    assert "_misbehave" not in stacks[0]
+    assert workers_of(tmp_path) == []
+
+
+@pytest.mark.e2e
+def test_losses_that_are_not_finite_name_step_and_pictures(tmp_path, monkeypatch):
+    monkeypatch.setenv("TINY_NAN", "1:5")
+    with pytest.raises(TrainingError, match=r"step 5: losses not finite .* of worker 1;") as caught:
+        launch(tmp_path, tiny_config("2x2"))
+    with np.load(tmp_path / "run" / "not-finite-step-5-worker-1.npz") as batch:
+        ids = batch["image_ids"][batch["valid"]]
+        assert np.isnan(batch["gt_boxes"]).all()
+    assert f"pictures {', '.join(map(str, ids))} of" in str(caught.value)
+
+
+@pytest.mark.e2e
+def test_a_changed_config_starts_anew_and_a_finished_run_stays(tmp_path):
+    first = launch(tmp_path, tiny_config(steps=4))
+    again = launch(tmp_path, tiny_config(steps=4))
+    assert again == first
+    events = []
+    changed = launch(tmp_path, tiny_config(steps=4, seed=1), on_progress=events.append)
+    assert events[0]["first_step"] == 0
+    assert changed.checkpoints_dir != first.checkpoints_dir
+
+
+@pytest.mark.e2e
+def test_a_stable_place_takes_all_that_grows_and_the_run_a_copy(tmp_path, monkeypatch):
+    stable = tmp_path / "stable"
+    monkeypatch.setenv("TINY_DIE", "0:6:SIGKILL")
+    with pytest.raises(TrainingError, match=str(stable)):
+        launch(tmp_path / "a", tiny_config(), checkpoints_dir=stable)
+    monkeypatch.delenv("TINY_DIE")
+    events = []
+    result = launch(
+        tmp_path / "b", tiny_config(), checkpoints_dir=stable, on_progress=events.append
+    )
+    assert events[0]["first_step"] == 4
+    assert sorted(p.name for p in Path(result.run_dir).iterdir()) == [
+        "logs",
+        "tensorboard",
+        "throughput.json",
+    ]
+    assert Path(result.checkpoints_dir).parent == stable
+
+
+@pytest.mark.e2e
+def test_a_stop_before_the_first_step_loses_nothing(tmp_path):
+    run = start_run(tmp_path)
+    while not workers_of(tmp_path):
+        assert run.poll() is None
+        time.sleep(0.02)
+    run.send_signal(signal.SIGTERM)
+    output, _ = run.communicate(timeout=120)
+    assert run.returncode == 0
+    assert "resumable" in output.splitlines()[-1]
+    assert workers_of(tmp_path) == []
+
+
+def test_stopped_says_how_to_go_on():
+    assert str(TrainingStopped(12)) == "stopped after 12 steps: resumable, run the same again"
