@@ -35,6 +35,18 @@ def load_config(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> 
     return check_config(settings, str(path))
 
 
+def default_config(overrides: Iterable[str] = ()) -> Config:
+    """Returns the defaults under `overrides`, for commands that can do without a config file.
+
+    Raises:
+        ConfigError: as in `load_config`.
+    """
+    settings: dict[str, Any] = {"name": "defaults"}
+    for override in overrides:
+        _apply_override(settings, override)
+    return check_config(settings, "--set")
+
+
 def check_config(settings: dict[str, Any], source: str) -> Config:
     """Returns `settings` as a `Config`.
 

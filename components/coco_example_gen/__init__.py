@@ -1,0 +1,1 @@
+"""CocoExampleGen: a COCO-format folder in, examples and rejects out."""

@@ -1,0 +1,150 @@
+"""`python -m components.coco_example_gen`: COCO-format folders to examples, without a pipeline."""
+
+import re
+import time
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+from configs.console import finish, one_line_errors
+
+_SPLIT_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_TRAINING_SPLIT = "train"
+
+
+class _Split(NamedTuple):
+    name: str
+    annotations: str
+    pictures: str
+
+
+class _SplitType(click.ParamType):
+    name = "NAME=JSON:PICTURES"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, context: click.Context | None
+    ) -> _Split:
+        name, _, places = str(value).partition("=")
+        annotations, _, pictures = places.rpartition(":")
+        if not (_SPLIT_NAME.fullmatch(name) and annotations and pictures):
+            self.fail(
+                f"{value!r}: expected NAME=ANNOTATIONS_JSON:PICTURES_FOLDER, such as "
+                "train=annotations/instances_train2017.json:train2017",
+                param,
+                context,
+            )
+        return _Split(name, annotations, pictures)
+
+
+@click.command(
+    epilog="Example: python -m components.coco_example_gen --data-dir data/coco "
+    "--split train=annotations/instances_train2017.json:train2017 "
+    "--split val=annotations/instances_val2017.json:val2017 --out runs/coco"
+)
+@click.option(
+    "--data-dir",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of the COCO-format data; what --split names is relative to it.",
+)
+@click.option(
+    "--split",
+    "splits",
+    required=True,
+    multiple=True,
+    type=_SplitType(),
+    help="A split's name, COCO JSON and picture folder; once for each split. The split named "
+    "train gets data.train_shards shards, any other data.eval_shards.",
+)
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Gets examples/, rejects/ and summary.json.",
+)
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="YAML config; its data and pipeline.beam_args count. Default: the defaults.",
+)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A setting that wins, such as data.policies.picture_missing=drop.",
+)
+@one_line_errors
+def main(
+    data_dir: Path,
+    splits: tuple[_Split, ...],
+    out: Path,
+    config_file: Path | None,
+    overrides: tuple[str, ...],
+) -> None:
+    """Converts COCO-format data into examples; what is wrong goes to rejects, with its reason."""
+    names = [split.name for split in splits]
+    if len(set(names)) < len(names):
+        raise click.BadParameter("a split is named twice", param_hint="--split")
+    from components.coco_example_gen.policies import resolve_policies
+    from configs.loader import default_config, load_config
+
+    config = load_config(config_file, overrides) if config_file else default_config(overrides)
+    resolve_policies(config.data.policies)  # before the second that Beam takes
+    start = time.monotonic()
+    summary = _convert(config, data_dir, splits, out)
+    finish(summary, out, [*_table(summary), _closing_line(summary, out, time.monotonic() - start)])
+
+
+def _convert(config: Any, data_dir: Path, splits: tuple[_Split, ...], out: Path) -> dict[str, Any]:
+    # Google's clients, which Beam loads, find Python 3.10 and TFX's grpcio old.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="google")
+    import apache_beam as beam
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    from components.coco_example_gen.pipeline import SplitSource, convert
+
+    shards = {_TRAINING_SPLIT: config.data.train_shards}
+    sources = [
+        SplitSource(
+            split.name,
+            data_dir / split.annotations,
+            data_dir / split.pictures,
+            shards.get(split.name, config.data.eval_shards),
+        )
+        for split in splits
+    ]
+    options = PipelineOptions(list(config.pipeline.beam_args))
+    return convert(
+        sources,
+        out / "examples",
+        out / "rejects",
+        config.data,
+        lambda: beam.Pipeline(options=options),
+        click.echo,
+    )
+
+
+def _table(summary: dict[str, Any]) -> list[str]:
+    """Returns the summary as lines: counts by split, then flaws by reason."""
+    form = "{:<12}{:>10}{:>10}{:>10}   {:>10}{:>10}{:>10}"
+    kinds = ("read", "written", "rejected")
+    lines = [form.format("split", "pictures", *kinds[1:], "objects", *kinds[1:])]
+    for name, split in summary["splits"].items():
+        counts = [split[what][kind] for what in ("pictures", "objects") for kind in kinds]
+        lines.append(form.format(name, *(f"{count:,}" for count in counts)))
+    for name, split in summary["splits"].items():
+        lines += [f"{name}: {code} {count:,}" for code, count in split["reasons"].items()]
+    return lines
+
+
+def _closing_line(summary: dict[str, Any], out: Path, seconds: float) -> str:
+    written = sum(split["pictures"]["written"] for split in summary["splits"].values())
+    return f"{written:,} pictures in {seconds:.1f} s; {out / 'examples'}, {out / 'rejects'}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""CocoExampleGen: a folder of COCO-format data becomes examples and rejects."""
+
+from tfx import types
+from tfx.dsl.components.base import base_beam_component, executor_spec
+from tfx.types import component_spec, standard_artifacts
+
+from components.artifacts import Rejects
+from components.coco_example_gen.executor import Executor
+from components.coco_example_gen.policies import resolve_policies
+from configs.schema import Config
+
+
+class CocoExampleGenSpec(component_spec.ComponentSpec):
+    """Outputs and properties of CocoExampleGen."""
+
+    PARAMETERS = {
+        "settings": component_spec.ExecutionParameter(type=str),
+        "source_digest": component_spec.ExecutionParameter(type=str),
+        "data_dir": component_spec.ExecutionParameter(type=str),
+        "pictures_digest": component_spec.ExecutionParameter(type=str),
+    }
+    INPUTS: dict[str, component_spec.ChannelParameter] = {}
+    OUTPUTS = {
+        "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        "rejects": component_spec.ChannelParameter(type=Rejects),
+    }
+
+
+class CocoExampleGen(base_beam_component.BaseBeamComponent):
+    """Converts COCO-format data into examples; what is wrong goes to rejects, with its reason.
+
+    Args:
+        data_dir: folder that the paths in the settings are relative to.
+        settings: JSON from `component_settings(config, "coco_example_gen")`.
+        pictures_digest: of the data, so that changed pictures are converted anew.
+        source_digest: of the executor's source files, likewise.
+
+    Outputs:
+        `examples`: Examples with the splits train and eval.
+        `rejects`: Rejects.
+
+    Raises:
+        ConfigError: `data.policies` has an unknown reason code or a policy that it cannot have.
+    """
+
+    SPEC_CLASS = CocoExampleGenSpec
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
+
+    def __init__(
+        self,
+        data_dir: str,
+        settings: str,
+        pictures_digest: str = "",
+        source_digest: str = "",
+    ) -> None:
+        resolve_policies(Config.model_validate_json(settings).data.policies)
+        spec = CocoExampleGenSpec(
+            settings=settings,
+            source_digest=source_digest,
+            data_dir=data_dir,
+            pictures_digest=pictures_digest,
+            examples=types.Channel(type=standard_artifacts.Examples),
+            rejects=types.Channel(type=Rejects),
+        )
+        super().__init__(spec=spec)

@@ -1,0 +1,73 @@
+"""Converts the two splits of a config's data, with TFX's artifacts around it."""
+
+from pathlib import Path
+from typing import Any
+
+from absl import logging
+from tfx import types
+from tfx.components.util import examples_utils
+from tfx.dsl.components.base import base_beam_executor
+from tfx.proto import example_gen_pb2
+from tfx.types import artifact_utils
+
+from components.coco_example_gen.pipeline import SplitSource, convert
+from configs.schema import Config, DataConfig
+
+# TFX's only name for files of TFRecords; they are read by their names, which do not end in .gz.
+_FILE_FORMAT = "tfrecords_gzip"
+
+
+class Executor(base_beam_executor.BaseBeamExecutor):
+    """The executor of CocoExampleGen."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Writes the records of both splits, and the rejects.
+
+        Args:
+            input_dict: empty.
+            output_dict: `examples`: Examples with the splits train and eval; `rejects`: Rejects.
+            exec_properties: `settings`: JSON of `component_settings`; `data_dir`: the folder that
+                the paths in the settings are relative to; `pictures_digest` and `source_digest`:
+                only there so that a change runs this anew.
+
+        Raises:
+            DatasetError: a file is missing or damaged, or too many pictures are refused.
+        """
+        examples = artifact_utils.get_single_instance(output_dict["examples"])
+        rejects = artifact_utils.get_single_instance(output_dict["rejects"])
+        data = Config.model_validate_json(exec_properties["settings"]).data
+        sources = sources_of(data, Path(exec_properties["data_dir"]))
+        convert(
+            sources,
+            examples.uri,
+            rejects.uri,
+            data,
+            self._make_beam_pipeline,
+            lambda line: logging.info("%s", line),
+        )
+        examples.split_names = artifact_utils.encode_split_names([s.name for s in sources])
+        examples_utils.set_payload_format(examples, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
+        examples_utils.set_file_format(examples, _FILE_FORMAT)
+
+
+def sources_of(data: DataConfig, data_dir: Path) -> list[SplitSource]:
+    """Returns the splits train and eval of a config."""
+    return [
+        SplitSource(
+            "train",
+            data_dir / data.train_annotations,
+            data_dir / data.train_pictures,
+            data.train_shards,
+        ),
+        SplitSource(
+            "eval",
+            data_dir / data.eval_annotations,
+            data_dir / data.eval_pictures,
+            data.eval_shards,
+        ),
+    ]

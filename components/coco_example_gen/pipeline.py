@@ -1,0 +1,381 @@
+"""The Beam graph, and what goes on before and after it: spool files, checks, the manifest."""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+
+from components.coco_example_gen import spool
+from components.coco_example_gen.coco import read_categories
+from components.coco_example_gen.policies import Flaw, resolve_policies
+from components.coco_example_gen.rejects import RejectsFile, Tally
+from components.coco_example_gen.shards import ShardJob, picture_name, write_shard
+from configs.errors import DatasetError
+from configs.files import atomic_path, write_json
+from configs.schema import DataConfig, Policy
+from model.examples import Category, Shard, Split, split_folder, write_manifest
+
+NAMESPACE = "coco_example_gen"
+REJECTS_FILE = "rejects.jsonl"
+COUNTS_FILE = "counts.json"
+
+_POLL_SECONDS = 0.2
+
+# Called with one line for people.
+OnProgress = Callable[[str], None]
+
+
+class SplitSource(NamedTuple):
+    """Where one split comes from, and how many shards it gets."""
+
+    name: str
+    annotations: Path
+    pictures: Path
+    shards: int
+
+
+class _Work(NamedTuple):
+    """Folders of one conversion, all in a place that vanishes when it fails."""
+
+    examples: Path
+    rejects: Path
+    scratch: Path
+
+    def spool(self, split: str) -> Path:
+        return self.scratch / f"spool-{split}"
+
+    def rejects_part(self, split: str, part: str) -> Path:
+        return self.scratch / "rejects" / f"{split}-{part}"
+
+    def result(self, job: ShardJob) -> Path:
+        return self.scratch / "results" / f"{job.split}-{job.shard:05d}.json"
+
+
+def convert(
+    sources: Sequence[SplitSource],
+    examples_dir: str | os.PathLike[str],
+    rejects_dir: str | os.PathLike[str],
+    data: DataConfig,
+    make_pipeline: Callable[[], beam.Pipeline],
+    on_progress: OnProgress,
+) -> dict[str, Any]:
+    """Converts COCO-format splits into an examples folder and a rejects folder.
+
+    Both appear whole when all went well, else not at all.
+
+    Args:
+        sources: the splits.
+        examples_dir: gets the shards, the label map and the manifest.
+        rejects_dir: gets `Split-<name>/rejects.jsonl` and `counts.json`.
+        data: seed, limits and policies.
+        make_pipeline: gives the Beam pipeline that the shards are written with.
+        on_progress: called with a line a split and a line a shard.
+
+    Returns:
+        `{"splits": {name: {"pictures": {"read", "written", "rejected"}, "objects": {likewise},
+        "reasons": {code: count}}}}`.
+
+    Raises:
+        ConfigError: `data.policies` has an unknown code.
+        DatasetError: a file is missing or damaged, or too many pictures are refused.
+    """
+    policies = resolve_policies(data.policies)
+    for source in sources:
+        _check_source(source)
+    categories = _union([(source, read_categories(source.annotations)) for source in sources])
+    examples_dir, rejects_dir = Path(examples_dir), Path(rejects_dir)
+    tallies = {source.name: Tally() for source in sources}
+    with (
+        _alone_in(examples_dir.parent),
+        _cleared(examples_dir) as scratch,
+        _cleared(rejects_dir),
+        atomic_path(rejects_dir) as rejects_partial,
+        atomic_path(examples_dir) as examples_partial,
+    ):
+        work = _Work(examples_partial, rejects_partial, scratch)
+        jobs: list[ShardJob] = []
+        for source in sources:
+            pictures, objects = _spool(source, work, data.seed, policies, tallies[source.name])
+            on_progress(f"{source.name}: {pictures:,} pictures and {objects:,} objects listed")
+            jobs += _jobs(source, work, data.max_picture_pixels, policies, categories)
+        _write_shards(jobs, work, make_pipeline, on_progress)
+        splits: dict[str, Split] = {}
+        for source in sources:
+            own_jobs = [job for job in jobs if job.split == source.name]
+            splits[source.name] = _gather(own_jobs, work, tallies[source.name])
+            _check_enough(source, tallies[source.name], data.max_rejected_fraction)
+        summary = {"splits": {name: tally.summary() for name, tally in tallies.items()}}
+        write_manifest(work.examples, splits, categories)
+        write_json(work.rejects / COUNTS_FILE, summary)
+    return summary
+
+
+class WriteShardFn(beam.DoFn):
+    """Writes one shard per element and leaves its result as a file; counts flaws by reason."""
+
+    def process(self, element: tuple[ShardJob, str]) -> Iterator[str]:
+        """Yields the path of the result.
+
+        Args:
+            element: the job, and where its result goes.
+        """
+        job, result_path = element
+        try:
+            shard, tally = write_shard(job)
+        except OSError as error:
+            # What is raised here reaches the driver wrapped by Beam, or as text; this does not.
+            write_json(result_path, {"error": [error.errno, error.strerror, error.filename]})
+            raise
+        Metrics.counter(NAMESPACE, "pictures_written").inc(tally.pictures_written)
+        Metrics.counter(NAMESPACE, "objects_written").inc(tally.objects_written)
+        for code, count in tally.reasons.items():
+            Metrics.counter(NAMESPACE, code).inc(count)
+        write_json(result_path, {"shard": shard, "tally": tally.to_json()})
+        yield result_path
+
+
+def _write_shards(
+    jobs: Sequence[ShardJob],
+    work: _Work,
+    make_pipeline: Callable[[], beam.Pipeline],
+    on_progress: OnProgress,
+) -> None:
+    """Runs the Beam graph: one element a shard, no picture in any of them.
+
+    Raises:
+        OSError: a shard could not be written.
+    """
+    elements = [(job, str(work.result(job))) for job in jobs]
+    (work.scratch / "results").mkdir()
+    try:
+        with _reported(jobs, work, on_progress), make_pipeline() as pipeline:
+            (
+                pipeline
+                | "ListShards" >> beam.Create(elements)
+                | "SpreadOverWorkers" >> beam.Reshuffle()
+                | "WriteShard" >> beam.ParDo(WriteShardFn())
+            )
+    except Exception as error:
+        failures = [_read_result(path) for _, path in elements if os.path.exists(path)]
+        for failure in failures:
+            if "error" in failure:
+                raise OSError(*failure["error"]) from error
+        raise
+
+
+@contextlib.contextmanager
+def _reported(jobs: Sequence[ShardJob], work: _Work, on_progress: OnProgress) -> Iterator[None]:
+    """Reports each shard as its result appears; Beam's workers may be other processes."""
+    waiting, finished = list(jobs), threading.Event()
+
+    def report() -> None:
+        for job in list(waiting):
+            path = work.result(job)
+            if path.exists() and "tally" in (result := _read_result(path)):
+                waiting.remove(job)
+                on_progress(
+                    f"{job.split}: shard {job.shard + 1} of {job.shards} written, "
+                    f"{result['tally']['pictures_written']:,} pictures"
+                )
+
+    def follow() -> None:
+        while not finished.wait(_POLL_SECONDS):
+            report()
+
+    follower = threading.Thread(target=follow, name="shard-progress", daemon=True)
+    follower.start()
+    try:
+        yield
+    finally:
+        finished.set()
+        follower.join()
+    report()
+
+
+def _check_source(source: SplitSource) -> None:
+    """Checks what can be checked at once.
+
+    Raises:
+        DatasetError: the annotation file or the picture folder is missing.
+    """
+    if not source.annotations.is_file():
+        raise DatasetError(
+            f"{source.annotations}: no such annotation file for split {source.name!r}: "
+            "check the data folder and the split's paths"
+        )
+    if not source.pictures.is_dir():
+        raise DatasetError(
+            f"{source.pictures}: no such picture folder for split {source.name!r}: "
+            "check the data folder and the split's paths"
+        )
+
+
+def _union(maps: Sequence[tuple[SplitSource, list[Category]]]) -> list[Category]:
+    """Returns the label map of all splits together.
+
+    Raises:
+        DatasetError: an id has different names in two splits.
+    """
+    names: dict[int, str] = {}
+    for source, categories in maps:
+        for category in categories:
+            id_, name = category["id"], category["name"]
+            if names.setdefault(id_, name) != name:
+                raise DatasetError(
+                    f"{source.annotations}: category {id_} is {name!r} here, {names[id_]!r} in "
+                    "another split: the splits must agree on their categories"
+                )
+    return [
+        {"id": id_, "name": names[id_], "label": label}
+        for label, id_ in enumerate(sorted(names), 1)
+    ]
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Holds a lock on the output folder.
+
+    Raises:
+        DatasetError: another conversion writes there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise DatasetError(f"{folder}: another conversion is writing here") from None
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _cleared(target: Path) -> Iterator[Path]:
+    """Yields an empty scratch folder beside `target`; removes what a killed run left there."""
+    scratch = target.parent / f".{target.name}.scratch"
+    for leftover in (scratch, *target.parent.glob(f".{target.name}.*.partial")):
+        shutil.rmtree(leftover, ignore_errors=True)
+    scratch.mkdir()
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _spool(
+    source: SplitSource, work: _Work, seed: int, policies: dict[str, Policy], tally: Tally
+) -> tuple[int, int]:
+    """Spreads a split over its spool files; returns (pictures, annotations) in its JSON."""
+    work.spool(source.name).mkdir()
+    path = work.rejects_part(source.name, "homeless")
+    path.parent.mkdir(exist_ok=True)
+    with open(path, "w", encoding="utf-8", errors="surrogatepass") as stream:
+        rejects = RejectsFile(stream, tally)
+
+        def reject(code: str, detail: str, entry: Any) -> None:
+            flaw = Flaw(code, policies[code], detail)
+            tally.reasons[code] += 1
+            if code == "bad_picture_record":
+                tally.pictures_read += 1
+                rejects.picture(flaw, picture_name(entry), entry)
+            else:
+                tally.objects_read += 1
+                rejects.annotation(flaw, entry)
+
+        return spool.write_spool(
+            source.annotations, work.spool(source.name), source.shards, seed, reject
+        )
+
+
+def _jobs(
+    source: SplitSource,
+    work: _Work,
+    max_picture_pixels: int,
+    policies: dict[str, Policy],
+    categories: Sequence[Category],
+) -> list[ShardJob]:
+    target = split_folder(work.examples, source.name)
+    target.mkdir(parents=True)
+    return [
+        ShardJob(
+            split=source.name,
+            shard=shard,
+            shards=source.shards,
+            spool_folder=str(work.spool(source.name)),
+            pictures=str(source.pictures),
+            target=str(target),
+            rejects=str(work.rejects_part(source.name, f"{shard:05d}")),
+            max_picture_pixels=max_picture_pixels,
+            policies=policies,
+            categories={category["id"]: category for category in categories},
+        )
+        for shard in range(source.shards)
+    ]
+
+
+def _gather(jobs: Sequence[ShardJob], work: _Work, tally: Tally) -> Split:
+    """Joins a split's rejects and counts; returns its part of the manifest."""
+    split = jobs[0].split
+    target = split_folder(work.rejects, split)
+    target.mkdir(parents=True)
+    shards: list[Shard] = []
+    with open(target / REJECTS_FILE, "wb") as joined:
+        for part in [work.rejects_part(split, "homeless"), *(Path(job.rejects) for job in jobs)]:
+            with open(part, "rb") as stream:
+                shutil.copyfileobj(stream, joined)
+    for job in jobs:
+        result = _read_result(work.result(job))
+        shards.append(result["shard"])
+        tally.add(Tally.from_json(result["tally"]))
+    return {
+        "records": tally.pictures_written,
+        "objects": tally.objects_written,
+        "shards": shards,
+    }
+
+
+def _check_enough(source: SplitSource, tally: Tally, max_rejected_fraction: float) -> None:
+    """Checks that a split is fit for use.
+
+    Raises:
+        DatasetError: too many pictures are refused, or no picture or no object is left.
+    """
+    refused, read = tally.pictures_refused, tally.pictures_read
+    if refused > max_rejected_fraction * read:
+        code, example = max(tally.examples.items(), key=lambda item: tally.reasons[item[0]])
+        raise DatasetError(
+            f"split {source.name!r}: {refused} of {read} pictures are refused "
+            f"({_listed(tally, set(tally.examples))}), more than data.max_rejected_fraction "
+            f"{max_rejected_fraction:g} allows. For example {example}. Mend {source.annotations} "
+            f"or {source.pictures}, or set data.policies.{code}=drop"
+        )
+    if not tally.pictures_written:
+        raise DatasetError(
+            f"split {source.name!r}: none of {read} pictures is left ({_listed(tally)})"
+        )
+    if tally.objects_read and not tally.objects_written:
+        raise DatasetError(
+            f"split {source.name!r}: none of {tally.objects_read} objects is left "
+            f"({_listed(tally)}): does {source.annotations} belong together?"
+        )
+
+
+def _listed(tally: Tally, codes: set[str] | None = None) -> str:
+    return ", ".join(
+        f"{code} {count}"
+        for code, count in tally.reasons.most_common()
+        if codes is None or code in codes
+    )
+
+
+def _read_result(path: str | os.PathLike[str]) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads(Path(path).read_text("utf-8"))
+    return result

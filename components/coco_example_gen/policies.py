@@ -1,0 +1,186 @@
+"""Every way a COCO record can be wrong: a reason code, what may be done, and what is done.
+
+A policy says what happens to a flawed record; each flaw is counted, whatever its policy:
+
+- `accept`: it is used as it is.
+- `mend`: it is used after the repair that the table names.
+- `drop`: the object (where the picture is flawed: the picture with its objects) is left out.
+- `refuse`: the picture with all its objects is left out, and counts against
+  `data.max_rejected_fraction`.
+
+What is left out is kept whole, with its reason, in `rejects.jsonl`.
+"""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+from configs.errors import ConfigError
+from configs.schema import Policy
+
+ACCEPT: Policy = "accept"
+MEND: Policy = "mend"
+DROP: Policy = "drop"
+REFUSE: Policy = "refuse"
+
+
+@dataclasses.dataclass(frozen=True)
+class Reason:
+    """One kind of flaw.
+
+    Attributes:
+        code: its name in configs, rejects and summaries.
+        subject: what is flawed.
+        meaning: one line.
+        default: the policy unless the config says otherwise.
+        allowed: the policies that can be asked for.
+        repair: what `mend` does, where it is allowed.
+    """
+
+    code: str
+    subject: Literal["picture", "object"]
+    meaning: str
+    default: Policy
+    allowed: tuple[Policy, ...]
+    repair: str = ""
+
+
+def _picture(
+    code: str, meaning: str, default: Policy = REFUSE, *more: Policy, repair: str = ""
+) -> Reason:
+    allowed = tuple(p for p in (ACCEPT, MEND, DROP, REFUSE) if p in (*more, default, DROP, REFUSE))
+    return Reason(code, "picture", meaning, default, allowed, repair)
+
+
+def _object(
+    code: str, meaning: str, default: Policy = DROP, *more: Policy, repair: str = ""
+) -> Reason:
+    allowed = tuple(p for p in (ACCEPT, MEND, DROP, REFUSE) if p in (*more, default, DROP, REFUSE))
+    return Reason(code, "object", meaning, default, allowed, repair)
+
+
+_ALL = (
+    _picture(
+        "bad_picture_record",
+        "the entry in `images` has no integer id, no file name, or no positive height and width",
+    ),
+    _picture("duplicate_image_id", "an earlier entry in `images` has the same id"),
+    _picture(
+        "path_outside_folder",
+        "the file name leads out of the picture folder (absolute, `..`, a symbolic link)",
+        REFUSE,
+        ACCEPT,
+    ),
+    _picture("picture_missing", "there is no such file"),
+    _picture("picture_unreadable", "the file cannot be read, or not be decoded to its end"),
+    _picture(
+        "picture_damaged",
+        "the file can be decoded, but holds bytes that are no part of a picture",
+        REFUSE,
+        ACCEPT,
+    ),
+    _picture("picture_format_unsupported", "the file is, by its content, neither JPEG nor PNG"),
+    _picture("picture_too_large", "height x width exceeds `data.max_picture_pixels`"),
+    _picture(
+        "picture_size_differs",
+        "the file has another size than the entry in `images` says",
+        REFUSE,
+        MEND,
+        repair="the file's size holds; boxes are pixels of it",
+    ),
+    _picture(
+        "exif_turned",
+        "EXIF asks to turn the picture; the COCO file gives its size before the turn",
+        ACCEPT,
+    ),
+    _picture(
+        "exif_size_swapped",
+        "EXIF asks to turn the picture; the COCO file gives its size after the turn",
+        MEND,
+        repair="the turned picture is stored, as a JPEG of quality 95 without EXIF",
+    ),
+    Reason(
+        "bad_annotation",
+        "object",
+        "the entry in `annotations` is no JSON object",
+        DROP,
+        (DROP,),
+    ),
+    Reason(
+        "unknown_image",
+        "object",
+        "its `image_id` is not in `images`",
+        DROP,
+        (DROP,),
+    ),
+    _object(
+        "bad_annotation_id",
+        "its `id` is missing or no integer",
+        MEND,
+        repair="minus its place in the file, counted from 1",
+    ),
+    _object("duplicate_annotation_id", "an earlier annotation has the same id", ACCEPT),
+    _object("unknown_category", "its `category_id` is not in `categories`"),
+    _object("bad_bbox", "its `bbox` is not four finite numbers"),
+    _object("box_without_area", "its width or height is not positive", DROP, ACCEPT),
+    _object("box_outside", "its box lies wholly outside the picture", DROP, ACCEPT),
+    _object(
+        "box_crosses_border",
+        "its box reaches over the picture's border by more than 0.01 pixels",
+        MEND,
+        repair="the normalised box is clipped; `image/object/coco` keeps the numbers as they are",
+    ),
+    _object(
+        "bad_area",
+        "its `area` is missing, not finite or negative",
+        MEND,
+        repair="width x height of its box",
+    ),
+    _object("bad_iscrowd", "its `iscrowd` is neither 0 nor 1 (a missing one means 0)"),
+    _object(
+        "bad_segmentation",
+        "its `segmentation` is neither polygons nor a run-length code of the picture's size",
+        MEND,
+        repair="the object is kept without a mask",
+    ),
+    _object(
+        "mask_without_pixels",
+        "its `segmentation` draws no pixel",
+        ACCEPT,
+        MEND,
+        repair="the object is kept without a mask",
+    ),
+)
+
+REASONS: Mapping[str, Reason] = {reason.code: reason for reason in _ALL}
+
+
+class Flaw(NamedTuple):
+    """A flaw that was found: its code, the policy that was applied, and what exactly is wrong."""
+
+    code: str
+    policy: Policy
+    detail: str
+
+
+def resolve_policies(changes: Mapping[str, Policy]) -> dict[str, Policy]:
+    """Returns the policy of every reason code, the defaults changed by `data.policies`.
+
+    >>> resolve_policies({"box_outside": "refuse"})["box_outside"]
+    'refuse'
+
+    Raises:
+        ConfigError: a code is unknown (the nearest is named), or cannot have that policy.
+    """
+    for code, policy in changes.items():
+        if code not in REASONS:
+            nearest = difflib.get_close_matches(code, list(REASONS), 1, 0.5)
+            hint = f"did you mean {nearest[0]!r}?" if nearest else "docs/data.md lists them"
+            raise ConfigError(f"data.policies: unknown reason code {code!r}: {hint}")
+        if policy not in REASONS[code].allowed:
+            raise ConfigError(
+                f"data.policies.{code}: expected one of {', '.join(REASONS[code].allowed)}, "
+                f"got {policy!r}"
+            )
+    return {code: changes.get(code, reason.default) for code, reason in REASONS.items()}

@@ -1,0 +1,264 @@
+"""Writes one shard of examples from its spool file and the pictures.
+
+A shard depends on its spool file, the pictures and the settings alone, so that any runner with
+any number of workers writes the same bytes. Records are sorted by image id.
+"""
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from components.coco_example_gen import spool
+from components.coco_example_gen.coco import (
+    CocoObject,
+    Judge,
+    LeftOut,
+    Picture,
+    parse_object,
+    parse_picture,
+)
+from components.coco_example_gen.encode import encode_record
+from components.coco_example_gen.pictures import (
+    Facts,
+    PictureFlaw,
+    check_decodable,
+    check_in_folder,
+    facts_of,
+    read_file,
+    upright_jpeg,
+)
+from components.coco_example_gen.policies import REFUSE, Flaw
+from components.coco_example_gen.rejects import RejectsFile, Tally
+from configs.files import atomic_path
+from configs.schema import Policy
+from model.examples import Category, DigestingStream, Shard, shard_file, write_tfrecord
+
+_BUFFER_BYTES = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardJob:
+    """All that is needed to write one shard.
+
+    Attributes:
+        split: its name.
+        shard: number of the shard, from 0.
+        shards: of the split.
+        spool_folder: of the split.
+        pictures: folder of the split.
+        target: the shard's folder.
+        rejects: file that gets the shard's rejects.
+        max_picture_pixels: limit of height x width.
+        policies: by reason code.
+        categories: by COCO id.
+    """
+
+    split: str
+    shard: int
+    shards: int
+    spool_folder: str
+    pictures: str
+    target: str
+    rejects: str
+    max_picture_pixels: int
+    policies: dict[str, Policy]
+    categories: dict[int, Category]
+
+
+class Stored(NamedTuple):
+    """A picture as its record stores it; sizes in pixels."""
+
+    encoded: bytes
+    format: str
+    height: int
+    width: int
+
+
+def write_shard(job: ShardJob) -> tuple[Shard, Tally]:
+    """Writes a shard and its rejects; returns its line of the manifest and its counts.
+
+    Raises:
+        OSError: the disk is full, or the spool or target folder is gone.
+    """
+    tally = Tally()
+    path = Path(job.target) / shard_file(job.shard, job.shards)
+    try:
+        with (
+            open(spool.spool_path(job.spool_folder, job.shard), "rb") as spooled,
+            atomic_path(job.rejects) as rejects_path,
+            open(rejects_path, "w", encoding="utf-8", errors="surrogatepass") as rejects,
+            atomic_path(path) as partial,
+            open(partial, "wb", buffering=_BUFFER_BYTES) as stream,
+        ):
+            digesting = DigestingStream(stream)
+            writer = _ShardWriter(job, spooled, digesting, RejectsFile(rejects, tally), tally)
+            writer.write()
+    except OSError as error:
+        if error.filename is None:  # a failed write does not say of which file
+            error.filename = str(path)
+        raise
+    line: Shard = {
+        "file": path.name,
+        "records": tally.pictures_written,
+        "sha256": digesting.sha256(),
+    }
+    return line, tally
+
+
+class _ShardWriter:
+    def __init__(
+        self,
+        job: ShardJob,
+        spooled: BinaryIO,
+        stream: DigestingStream,
+        rejects: RejectsFile,
+        tally: Tally,
+    ):
+        self._job = job
+        self._spooled = spooled
+        self._stream = stream
+        self._rejects = rejects
+        self._tally = tally
+        self._real_folder = os.path.realpath(job.pictures)
+        self._repeated = set(spool.read_repeated_places(job.spool_folder).tolist())
+
+    def write(self) -> None:
+        index = spool.read_index(self._job.spool_folder, self._job.shard)
+        self._tally.pictures_read += len(index.images) + len(index.repeated_images)
+        for image_id in sorted(index.images):
+            image = spool.read_entry(self._spooled, index.images[image_id])
+            entries = index.annotations.pop(image_id, [])
+            self._write_picture(image, list(spool.iterate_entries(self._spooled, entries)))
+        for image_id, entry in index.repeated_images:
+            image = spool.read_entry(self._spooled, entry)
+            code, detail = "duplicate_image_id", f"the id {image_id} came before"
+            self._reject_picture(self._flaw(code, detail), image, [])
+        for image_id, entries in sorted(index.annotations.items()):
+            for _, annotation in spool.iterate_entries(self._spooled, entries):
+                self._tally.objects_read += 1
+                flaw = self._flaw("unknown_image", f"image_id {image_id} is not in `images`")
+                self._rejects.annotation(flaw, annotation)
+
+    def _write_picture(self, image: Any, annotations: list[tuple[int, Any]]) -> None:
+        """Writes the record of a picture, or its reject."""
+        self._tally.objects_read += len(annotations)
+        judge = Judge(self._job.policies)
+        try:
+            picture, stored = self._read_picture(image, judge)
+            objects, dropped = self._parse_objects(annotations, stored, judge)
+        except LeftOut:
+            entries = [annotation for _, annotation in annotations]
+            self._reject_picture(judge.flaws[-1], image, entries)
+            return
+        finally:
+            self._tally.reasons.update(flaw.code for flaw in judge.flaws)
+        for flaw, annotation in dropped:
+            self._rejects.annotation(flaw, annotation)
+        record = encode_record(
+            picture.id,
+            picture.file_name,
+            (stored.height, stored.width),
+            stored.encoded,
+            stored.format,
+            objects,
+        )
+        write_tfrecord(self._stream, record)
+        self._tally.pictures_written += 1
+        self._tally.objects_written += len(objects)
+
+    def _read_picture(self, image: Any, judge: Judge) -> tuple[Picture, Stored]:
+        """Returns a picture's entry and its file.
+
+        Raises:
+            LeftOut: a flaw's policy leaves the picture out.
+        """
+        try:
+            picture = parse_picture(image)
+        except ValueError as error:
+            judge.leave_out("bad_picture_record", str(error))
+        path = os.path.join(self._job.pictures, picture.file_name)
+        try:
+            check_in_folder(path, self._real_folder)
+        except PictureFlaw as flaw:
+            judge.note(flaw.code, flaw.detail)
+        try:
+            content = read_file(path)
+            facts = facts_of(content, self._job.max_picture_pixels)
+        except PictureFlaw as flaw:
+            judge.leave_out(flaw.code, flaw.detail)
+        try:
+            check_decodable(content, facts.format)
+        except PictureFlaw as flaw:
+            judge.note(flaw.code, flaw.detail)
+        return picture, _stored(picture, content, facts, judge)
+
+    def _parse_objects(
+        self, annotations: list[tuple[int, Any]], stored: Stored, picture_judge: Judge
+    ) -> tuple[list[CocoObject], list[tuple[Flaw, Any]]]:
+        """Returns the objects of a picture, and those dropped with the flaw.
+
+        Raises:
+            LeftOut: an object's flaw refuses the whole picture.
+        """
+        objects, dropped = [], []
+        for place, annotation in annotations:
+            judge = Judge(self._job.policies)
+            try:
+                found = parse_object(
+                    annotation,
+                    place,
+                    place in self._repeated,
+                    stored.height,
+                    stored.width,
+                    self._job.categories,
+                    judge,
+                )
+                objects.append(found)
+            except LeftOut:
+                dropped.append((judge.flaws[-1], annotation))
+            picture_judge.flaws.extend(judge.flaws)
+            if judge.flaws and judge.flaws[-1].policy == REFUSE:
+                raise LeftOut
+        return objects, dropped
+
+    def _flaw(self, code: str, detail: str) -> Flaw:
+        """Returns a flaw that leaves its record out, counted."""
+        self._tally.reasons[code] += 1
+        return Flaw(code, self._job.policies[code], detail)
+
+    def _reject_picture(self, flaw: Flaw, image: Any, annotations: list[Any]) -> None:
+        self._rejects.picture(flaw, picture_name(image), image, annotations)
+
+
+def picture_name(image: Any) -> str:
+    """Returns how a message names an entry of `images`."""
+    if not isinstance(image, dict):
+        return "an entry of `images`"
+    return f"image id {image.get('id')} ({image.get('file_name')})"
+
+
+def _stored(picture: Picture, content: bytes, facts: Facts, judge: Judge) -> Stored:
+    """Returns what the record stores of a picture whose file can be decoded.
+
+    Raises:
+        LeftOut: the file's size or turn is not what the entry says, and policy leaves it out.
+    """
+    stated = picture.height, picture.width
+    turn = f"EXIF orientation {facts.orientation}"
+    if stated == (facts.height, facts.width):
+        if facts.is_turned:
+            judge.note("exif_turned", turn)
+    elif facts.is_turned and stated == facts.upright_size:
+        judge.note("exif_size_swapped", turn)
+        try:
+            return Stored(upright_jpeg(content, facts.format), "jpeg", *stated)
+        except PictureFlaw as flaw:
+            judge.leave_out(flaw.code, flaw.detail)
+    else:
+        judge.note(
+            "picture_size_differs",
+            f"the file has {facts.width} x {facts.height} pixels, "
+            f"the COCO file says {picture.width} x {picture.height}",
+        )
+    return Stored(content, facts.format, facts.height, facts.width)
