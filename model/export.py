@@ -29,7 +29,7 @@ import tensorflow as tf
 from configs.files import atomic_path, json_digest, write_json
 from configs.schema import Config, InputConfig
 from model.detector import build_detector
-from model.input.resize import resize_picture, resized_size
+from model.input.resize import decode_picture, resize_picture, resized_size
 from model.model_folder import CATEGORIES_FILE, CONFIG_FILE, MODEL_ID_FILE
 
 
@@ -129,8 +129,7 @@ class ServingModule(tf.Module):
         sizes = tf.TensorArray(tf.int32, tf.size(image_bytes), element_shape=[2])
 
         def read(i: tf.Tensor, pictures: Any, sizes: Any) -> tuple[tf.Tensor, Any, Any]:
-            decoded = tf.io.decode_image(image_bytes[i], channels=3, expand_animations=False)
-            picture = self._resized(decoded)
+            picture = self._resized(decode_picture(image_bytes[i]))
             return i + 1, pictures.write(i, picture), sizes.write(i, tf.shape(picture)[:2])
 
         _, pictures, sizes = tf.while_loop(

@@ -83,7 +83,7 @@ def _training_picture(
     changes = _changes(picture, turn, target != (height, width))
     if changes:
         pixels = Image.fromarray(np.ascontiguousarray(turn.pixels(np.asarray(_rgb(picture)))))
-        jpeg = _written(_scaled_down(pixels, *target), quality)
+        jpeg = _written(scaled_down(pixels, *target), quality)
         return TrainingPicture(jpeg, *target, stored_size, turn, changes)
     # An eighth of the size: reads the whole file, but is much faster than decoding it.
     picture.draft("RGB", (1, 1))
@@ -111,7 +111,8 @@ def _rgb(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB")
 
 
-def _scaled_down(picture: Image.Image, height: int, width: int) -> Image.Image:
+def scaled_down(picture: Image.Image, height: int, width: int) -> Image.Image:
+    """Returns the picture at a smaller size, bilinear as `model.input.resize` does it."""
     if (height, width) == (picture.height, picture.width):
         return picture
     # `resize` would smooth over several pixels; `transform` reads the four nearest.

@@ -39,7 +39,7 @@ from model.input.augment import flip_boxes, flip_columns
 from model.input.buckets import read_buckets
 from model.input.index import index_path, joined, read_index
 from model.input.plan import FILLER, Augmentation, Plan
-from model.input.resize import resize_picture
+from model.input.resize import decode_picture, resize_picture
 
 _CHECKSUM_BYTES = 4  # of a TFRecord, behind its payload
 
@@ -217,7 +217,7 @@ class TrainingInput:
         bucket: tf.Tensor,
     ) -> tuple[tf.Tensor, Batch]:
         record = tf.io.parse_single_example(payload, _parse_spec(self._with_masks))
-        picture = tf.io.decode_jpeg(record[records.ENCODED], channels=3)
+        picture = decode_picture(record[records.ENCODED])
         picture = resize_picture(picture, height, width)
         picture = tf.cond(flip, lambda: flip_columns(picture, 1), lambda: picture)
         image = tf.pad(picture, [[0, bucket[0] - height], [0, bucket[1] - width], [0, 0]])

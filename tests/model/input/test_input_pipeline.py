@@ -9,7 +9,7 @@ from absl import logging
 from configs.errors import DatasetError
 from configs.schema import InputConfig
 from model.input.input_pipeline import TrainingInput
-from model.input.resize import resize_picture
+from model.input.resize import decode_picture, resize_picture
 from tests.model.input.handmade import example, jpeg, write_folder
 
 CONFIG = InputConfig(short_side_px=32, long_side_px=64, max_objects=4, flip_probability=0.0)
@@ -93,8 +93,8 @@ def test_picture_is_decoded_and_resized_as_the_exported_model_does(tmp_path):
     pixels = picture(40, 60)
     folder = write_folder(tmp_path, [example(pixels)], CONFIG)
     (batch,) = batches(open_input(folder, batch=1), 1)
-    decoded = tf.io.decode_image(jpeg(pixels), channels=3, expand_animations=False)
-    assert (batch["images"][0, :32, :48] == resize_picture(decoded, 32, 48).numpy()).all()
+    expected = resize_picture(decode_picture(jpeg(pixels)), 32, 48).numpy()
+    assert (batch["images"][0, :32, :48] == expected).all()
 
 
 def test_boxes_scale_with_the_picture(tmp_path):

@@ -1,10 +1,13 @@
+import io
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
-from model.input.resize import resize_picture, resize_values, resized_size
+from model.input.resize import decode_picture, resize_picture, resize_values, resized_size
 from model.input.sizes import resized_sides
 
 SIDE = st.integers(1, 3000)
@@ -49,6 +52,38 @@ def test_batch_of_pictures_is_resized_alike():
     pictures = np.random.default_rng(0).integers(0, 256, (2, 7, 9, 3), np.uint8)
     together = resize_picture(pictures, 10, 12).numpy()
     assert (together[1] == resize_picture(pictures[1], 10, 12).numpy()).all()
+
+
+def encoded(mode, format_, **options):
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8)
+    picture = Image.fromarray(pixels).convert(mode)
+    stream = io.BytesIO()
+    picture.save(stream, format_, **options)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("mode", "format_", "options"),
+    [
+        ("RGB", "JPEG", {"quality": 75}),
+        ("RGB", "JPEG", {"quality": 95, "subsampling": 0}),
+        ("L", "JPEG", {}),
+        ("RGB", "PNG", {}),
+        ("RGBA", "PNG", {}),
+        ("L", "PNG", {}),
+    ],
+)
+def test_pixels_are_those_of_pillow(mode, format_, options):
+    source = encoded(mode, format_, **options)
+    expected = np.asarray(Image.open(io.BytesIO(source)).convert("RGB"))
+    assert (decode_picture(source).numpy() == expected).all()
+
+
+def test_what_is_no_picture_is_refused():
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        decode_picture(b"<html>404</html>")
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        decode_picture(encoded("RGB", "JPEG")[:500])
 
 
 @pytest.mark.parametrize("picture", [0, 1])
