@@ -2,8 +2,7 @@
 
 import base64
 import io
-from dataclasses import dataclass
-from pathlib import Path
+import os
 
 import numpy as np
 import numpy.typing as npt
@@ -19,33 +18,22 @@ _MOST_LABELS = 20  # with more, labels hide the picture
 _GREY = (128, 128, 128)
 
 
-@dataclass(frozen=True)
-class ExamplePlace:
-    """Where a record lies.
-
-    Attributes:
-        shard: the file.
-        offset: of the payload, in bytes.
-        length: of the payload.
-    """
-
-    shard: Path
-    offset: int
-    length: int
-
-
-def drawn_example(place: ExamplePlace, names: dict[int, str]) -> dict[str, str]:
+def drawn_example(
+    shard: str | os.PathLike[str], offset: int, length: int, names: dict[int, str]
+) -> dict[str, str]:
     """Returns the caption and the data URI of a record's picture with its boxes and masks.
 
     Crowd regions are grey and dashed.
 
     Args:
-        place: of the record.
+        shard: the file that the record lies in.
+        offset: of its payload, in bytes.
+        length: of its payload.
         names: of the classes by label.
     """
-    with open(place.shard, "rb") as stream:
-        stream.seek(place.offset)
-        record = decode_example(stream.read(place.length))
+    with open(shard, "rb") as stream:
+        stream.seek(offset)
+        record = decode_example(stream.read(length))
     picture = Image.open(io.BytesIO(record[records.ENCODED][0])).convert("RGB")
     boxes = _boxes(record, "bbox", picture)
     mask_boxes = _boxes(record, "mask", picture)

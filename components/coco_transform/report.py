@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from components.coco_transform import statistics as bins
-from components.coco_transform.examples import ExamplePlace, drawn_example
+from components.coco_transform.examples import drawn_example
 from components.coco_transform.picture import CHANGES
 from components.coco_transform.record import DROP_REASONS
-from components.coco_transform.statistics import SplitStatistics
+from components.coco_transform.statistics import ExamplePlace, SplitStatistics
 from configs.files import atomic_path, write_json
 from configs.schema import Config
 from model.examples import Category, read_categories, shard_paths
@@ -63,7 +63,7 @@ def write_report(
     report_dir: str | os.PathLike[str],
     examples_dir: str | os.PathLike[str],
     content: Mapping[str, Any],
-    examples: Mapping[str, Sequence[tuple[int, int, int, int]]],
+    examples: Mapping[str, Sequence[ExamplePlace]],
 ) -> None:
     """Writes `report.json` and `report.html`, one page that needs no other file.
 
@@ -71,19 +71,17 @@ def write_report(
         report_dir: where to.
         examples_dir: the new examples folder, for the pictures that are shown.
         content: of `report_content`.
-        examples: (hash, shard, offset, length) of the pictures to show, by split.
+        examples: the pictures to show, by split.
     """
     write_json(Path(report_dir) / REPORT_NUMBERS, content)
     names = {category["label"]: category["name"] for category in read_categories(examples_dir)}
-    shown = {
-        split: [
-            drawn_example(
-                ExamplePlace(shard_paths(examples_dir, split)[shard], offset, length), names
-            )
-            for _, shard, offset, length in places
+    shown = {}
+    for split, places in examples.items():
+        shards = shard_paths(examples_dir, split)
+        shown[split] = [
+            drawn_example(shards[place.shard], place.offset, place.length, names)
+            for place in places
         ]
-        for split, places in examples.items()
-    }
     page = _page(content, shown)
     with atomic_path(Path(report_dir) / REPORT_PAGE) as partial:
         partial.write_text(page, encoding="utf-8")

@@ -16,6 +16,8 @@ from configs.schema import Config
 from model.examples import DigestingStream, read_tfrecord, split_folder, write_tfrecord
 from model.input.index import index_path, write_index
 
+PARTS_FOLDER = "parts"  # in the new folder, while it is being made
+
 
 @dataclass(frozen=True)
 class ShardTask:
@@ -42,7 +44,7 @@ class ShardTask:
     @property
     def summary_path(self) -> Path:
         """Where the shard's manifest line and counts wait to be merged."""
-        return Path(self.out_dir) / "parts" / f"{self.split}-{self.shard:05d}.json"
+        return Path(self.out_dir) / PARTS_FOLDER / f"{self.split}-{self.shard:05d}.json"
 
 
 def transform_shard(task: ShardTask, config: Config) -> SplitStatistics:
@@ -60,29 +62,28 @@ def transform_shard(task: ShardTask, config: Config) -> SplitStatistics:
     target = split_folder(task.out_dir, task.split) / task.file
     rows: list[dict[str, int]] = []
     # The temporary file must not lie in the split's folder: TFX reads everything there.
-    partial_target = Path(task.out_dir) / "parts" / f"{task.split}-{task.file}"
-    with atomic_path(partial_target) as partial:
-        with open(partial, "wb") as file:
-            stream = DigestingStream(file)
-            for _, serialized in read_tfrecord(source):
-                try:
-                    record = transform_record(serialized, settings)
-                except DroppedPictureError as reason:
-                    statistics.add_dropped(str(reason))
-                    continue
-                offset, length = write_tfrecord(stream, record.payload)
-                rows.append(
-                    {
-                        "offset": offset,
-                        "length": length,
-                        "height": record.height,
-                        "width": record.width,
-                        "image_id": record.image_id,
-                        "num_objects": len(record.labels),
-                        "mask_side": record.mask_side,
-                    }
-                )
-                statistics.add(record, task.shard, offset, length)
+    partial_target = Path(task.out_dir) / PARTS_FOLDER / f"{task.split}-{task.file}"
+    with atomic_path(partial_target) as partial, open(partial, "wb") as file:
+        stream = DigestingStream(file)
+        for _, serialized in read_tfrecord(source):
+            try:
+                record = transform_record(serialized, settings)
+            except DroppedPictureError as reason:
+                statistics.add_dropped(str(reason))
+                continue
+            offset, length = write_tfrecord(stream, record.payload)
+            rows.append(
+                {
+                    "offset": offset,
+                    "length": length,
+                    "height": record.height,
+                    "width": record.width,
+                    "image_id": record.image_id,
+                    "num_objects": len(record.labels),
+                    "mask_side": record.mask_side,
+                }
+            )
+            statistics.add(record, task.shard, offset, length)
     target.parent.mkdir(parents=True, exist_ok=True)
     os.replace(partial_target, target)
     write_index(index_path(task.out_dir, task.split, task.shard, task.shards), rows)

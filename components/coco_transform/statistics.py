@@ -6,7 +6,7 @@ examples, chosen by a hash of their id.
 
 import heapq
 from collections import Counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,22 @@ ASPECT_EDGES = tuple(2.0 ** (i / 2) for i in range(-8, 9))  # height / width
 IOU_EDGES = tuple(i / 20 for i in range(21))
 
 
+class ExamplePlace(NamedTuple):
+    """A picture that the report can show, and where its record lies.
+
+    Attributes:
+        number: a hash of the image id: the lowest ones are shown.
+        shard: number of the shard.
+        offset: of the payload in the shard's file, in bytes.
+        length: of the payload.
+    """
+
+    number: int
+    shard: int
+    offset: int
+    length: int
+
+
 class SplitStatistics:
     """Counts of one split, or of a part of it.
 
@@ -40,7 +56,7 @@ class SplitStatistics:
         pictures: by what happened to them.
         objects: by what happened to them and to their masks.
         histograms: int64 arrays by name.
-        examples: (hash, shard, offset, length) of the pictures to show, the lowest hashes.
+        examples: the pictures to show, by rising number.
     """
 
     def __init__(self, config: Config, num_classes: int) -> None:
@@ -59,7 +75,7 @@ class SplitStatistics:
             # [size, bin] of the best anchor's IoU
             "anchor_iou": np.zeros((len(SIZE_NAMES), len(IOU_EDGES) - 1), np.int64),
         }
-        self.examples: list[tuple[int, int, int, int]] = []
+        self.examples: list[ExamplePlace] = []
 
     def add(self, record: TrainingRecord, shard: int, offset: int, length: int) -> None:
         """Counts one written record.
@@ -85,7 +101,7 @@ class SplitStatistics:
         _fill(histograms["picture_aspect"], ASPECT_EDGES, [height / width])
         self._add_boxes(boxes, height, width)
         number = int(hashes(self._config.data.seed, record.image_id)[0])
-        self._keep_examples([(number, shard, offset, length)])
+        self._keep_examples([ExamplePlace(number, shard, offset, length)])
 
     def add_dropped(self, reason: str) -> None:
         """Counts a picture that was not written."""
@@ -118,7 +134,7 @@ class SplitStatistics:
         statistics.objects.update(value["objects"])
         for name, values in value["histograms"].items():
             statistics.histograms[name] += np.asarray(values, np.int64)
-        statistics._keep_examples([tuple(example) for example in value["examples"]])
+        statistics._keep_examples([ExamplePlace(*example) for example in value["examples"]])
         return statistics
 
     def _add_boxes(self, boxes_norm: npt.NDArray[np.float64], height: int, width: int) -> None:
@@ -142,7 +158,7 @@ class SplitStatistics:
         bins = np.clip(np.searchsorted(IOU_EDGES, best, side="right") - 1, 0, len(IOU_EDGES) - 2)
         np.add.at(histograms["anchor_iou"], (sizes, bins), 1)
 
-    def _keep_examples(self, candidates: list[tuple[int, ...]]) -> None:
+    def _keep_examples(self, candidates: list[ExamplePlace]) -> None:
         self.examples = heapq.nsmallest(EXAMPLE_PICTURES, [*self.examples, *candidates])
 
 

@@ -13,10 +13,11 @@ from absl import logging
 from components.coco_transform.pipeline import TransformShards
 from components.coco_transform.record import DROP_REASONS
 from components.coco_transform.report import report_content, write_report
-from components.coco_transform.shard import ShardTask
-from components.coco_transform.statistics import SplitStatistics
+from components.coco_transform.shard import PARTS_FOLDER, ShardTask
+from components.coco_transform.statistics import ExamplePlace, SplitStatistics
 from configs.console import read_json
 from configs.errors import DatasetError
+from configs.files import atomic_path
 from configs.schema import Config
 from model.examples import Split, read_categories, read_manifest, write_manifest
 from model.input.buckets import Bucket, choose_buckets, write_buckets
@@ -36,7 +37,7 @@ def transform_examples(
 
     Args:
         examples_dir: a folder that CocoExampleGen wrote.
-        out_dir: the new examples folder; what an earlier, unfinished run left there is replaced.
+        out_dir: the new examples folder; appears whole or not at all, replaces an old one.
         report_dir: gets `report.html` and `report.json`.
         config: its transform, input and anchor settings.
         new_pipeline: returns the Beam pipeline that does the work.
@@ -48,13 +49,24 @@ def transform_examples(
         DatasetError: `examples_dir` is no examples folder or a shard of it is damaged, or no
             picture of a split could be used.
     """
+    with atomic_path(out_dir) as partial_dir:
+        partial_dir.mkdir()
+        report, examples = _transform(str(examples_dir), str(partial_dir), config, new_pipeline)
+        write_report(report_dir, partial_dir, report, examples)
+    return report
+
+
+def _transform(
+    examples_dir: str, out_dir: str, config: Config, new_pipeline: Callable[[], beam.Pipeline]
+) -> tuple[dict[str, Any], dict[str, list[ExamplePlace]]]:
+    """Writes the examples folder; returns the report's numbers and pictures, by split."""
     manifest = read_manifest(examples_dir)
     categories = read_categories(examples_dir)
     tasks = {
         name: [
             ShardTask(
-                examples_dir=str(examples_dir),
-                out_dir=str(out_dir),
+                examples_dir=examples_dir,
+                out_dir=out_dir,
                 split=name,
                 shard=number,
                 shards=len(split["shards"]),
@@ -73,15 +85,14 @@ def transform_examples(
     for name, split_tasks in tasks.items():
         splits[name], statistics[name] = _merged(split_tasks, config)
         _check_split(name, manifest["splits"][name]["records"], statistics[name])
+    shutil.rmtree(Path(out_dir) / PARTS_FOLDER, ignore_errors=True)
     indexes = {name: _split_index(out_dir, name, len(tasks[name])) for name in tasks}
     buckets = _buckets(indexes, config)
     write_buckets(out_dir, buckets)
-    shutil.rmtree(Path(out_dir) / "parts", ignore_errors=True)
     digest = write_manifest(out_dir, splits, categories)["digest"]
     logging.info("transform: buckets %s, digest %s", buckets, digest)
     report = report_content(config, categories, statistics, indexes, buckets, digest)
-    write_report(report_dir, out_dir, report, {n: s.examples for n, s in statistics.items()})
-    return report
+    return report, {name: counts.examples for name, counts in statistics.items()}
 
 
 def _merged(tasks: list[ShardTask], config: Config) -> tuple[Split, SplitStatistics]:
