@@ -423,24 +423,24 @@ def _check_lists(path: str | os.PathLike[str]) -> None:
         DatasetError: it is no object, or `images`, `annotations` or `categories` is no list.
     """
     kinds: dict[str, str] = {}
-    key = ""
+    key: str | None = None
     with _open(path) as stream:
         for prefix, event, value in _guarded(ijson.parse(stream), stream, path):
-            if not prefix and not kinds and event not in ("start_map", "map_key", "end_map"):
-                raise DatasetError(f"{path}: no COCO JSON file (it holds no object)")
             if not prefix and event == "map_key":
                 key = value
-            elif prefix == key and key not in kinds:
+            elif key is not None and prefix == key and key not in kinds:
                 kinds[key] = event
-    for key in ("images", "annotations", "categories"):
-        if key not in kinds:
+            elif not prefix and event not in ("start_map", "end_map"):
+                raise DatasetError(f"{path}: no COCO JSON file (it holds no object)")
+    for wanted in ("images", "annotations", "categories"):
+        if wanted not in kinds:
             found = ", ".join(f"`{name}`" for name in list(kinds)[:6]) or "nothing"
             raise DatasetError(
-                f"{path}: has no `{key}` (found {found}): "
+                f"{path}: has no `{wanted}` (found {found}): "
                 "expected a COCO instances file, such as instances_train2017.json"
             )
-        if kinds[key] != "start_array":
-            raise DatasetError(f"{path}: `{key}` is no list")
+        if kinds[wanted] != "start_array":
+            raise DatasetError(f"{path}: `{wanted}` is no list")
 
 
 def _short(value: Any) -> str:

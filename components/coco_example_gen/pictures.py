@@ -45,6 +45,7 @@ _STANDALONE = {0x01, *range(0xD0, 0xD9)}
 # Tables, comments, application segments, a further scan, the number of lines, a restart interval.
 _BETWEEN_SCANS = {0xC4, 0xDA, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0)}
 _TRIED_BYTES = 4096
+_CUT_OFF = "cut off"
 
 
 class PictureFlaw(Exception):
@@ -146,9 +147,9 @@ def check_decodable(content: bytes, format_: Format) -> None:
         PictureFlaw: it cannot, or it can and yet holds what is no part of a picture.
     """
     complaint = png_complaint(content) if format_ == "png" else jpeg_complaint(content)
-    if not complaint and format_ == "jpeg" and _beginning_decodes(content):
-        return
-    if not complaint and format_ == "png":
+    if complaint.startswith(_CUT_OFF):  # Pillow may fill what is missing, TensorFlow refuses
+        raise PictureFlaw("picture_unreadable", complaint)
+    if not complaint and (format_ == "png" or _beginning_decodes(content)):
         return
     try:
         _opened(content, format_).load()
@@ -186,12 +187,12 @@ def jpeg_complaint(content: bytes) -> str:
         if in_scans:
             found = _MARKER.search(content, position)
             if not found:
-                return f"cut off after {len(content)} bytes (no end marker)"
+                return f"{_CUT_OFF} after {len(content)} bytes (no end marker)"
             position = found.start()
         while content[position : position + 2] == b"\xff\xff":  # fill bytes
             position += 1
         if position + 2 > len(content):
-            return f"cut off in the headers after {len(content)} bytes"
+            return f"{_CUT_OFF} in the headers after {len(content)} bytes"
         marker = content[position + 1]
         if content[position] != 0xFF:
             return f"no marker at byte {position}"
@@ -224,7 +225,7 @@ def png_complaint(content: bytes) -> str:
             return "" if has_pixels else "ends before any picture data"
         has_pixels = has_pixels or name == b"IDAT"
         position = end
-    return f"cut off after {len(content)} bytes (no end chunk)"
+    return f"{_CUT_OFF} after {len(content)} bytes (no end chunk)"
 
 
 def _format(content: bytes) -> Format:

@@ -1,0 +1,44 @@
+"""Reason codes: documented, with sound defaults, and changed only as allowed."""
+
+import re
+
+import pytest
+
+from components.coco_example_gen.policies import MEND, REASONS, resolve_policies
+from configs.errors import ConfigError
+
+
+def test_defaults_are_allowed_and_mending_says_how():
+    for reason in REASONS.values():
+        assert reason.default in reason.allowed
+        assert (MEND in reason.allowed) == bool(reason.repair), reason.code
+
+
+def test_each_reason_is_documented_as_it_is(repo):
+    page = (repo / "docs" / "data.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (.+?) \| \*\*(\w+)\*\*(.*?) \|", page, re.MULTILINE)
+    documented = {
+        code: (meaning, {default, *re.findall(r"\w+", others)}, default)
+        for code, meaning, default, others in rows
+    }
+    assert documented == {
+        code: (r.meaning, set(r.allowed), r.default) for code, r in REASONS.items()
+    }
+
+
+def test_config_changes_one_policy_only():
+    policies = resolve_policies({"picture_missing": "drop"})
+    changed = {code for code, policy in policies.items() if policy != REASONS[code].default}
+    assert changed == {"picture_missing"}
+
+
+def test_unknown_code_names_the_nearest():
+    with pytest.raises(ConfigError, match=r"'picture_mising': did you mean 'picture_missing'\?"):
+        resolve_policies({"picture_mising": "drop"})
+    with pytest.raises(ConfigError, match=r"'xyz': docs/data.md lists them"):
+        resolve_policies({"xyz": "drop"})
+
+
+def test_policy_that_makes_no_sense_is_refused():
+    with pytest.raises(ConfigError, match=r"picture_missing: expected one of drop, refuse, got"):
+        resolve_policies({"picture_missing": "accept"})

@@ -1,0 +1,98 @@
+"""Spool files: everything of a picture in one file, in order, whatever the JSON's order."""
+
+import array
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.coco_example_gen import spool
+
+
+def write(folder, content, shards=3, seed=0):
+    path = folder / "a.json"
+    path.write_text(json.dumps({"categories": [{"id": 1, "name": "a"}], **content}))
+    homeless = []
+    (folder / "spool").mkdir()
+    counts = spool.write_spool(
+        path, folder / "spool", shards, seed, lambda *flaw: homeless.append(flaw)
+    )
+    return counts, homeless
+
+
+def entries_of(folder, shards=3):
+    """Returns what the spool files hold: images, repeated images and annotations by image id."""
+    images, repeated, annotations = {}, [], {}
+    for shard in range(shards):
+        index = spool.read_index(folder / "spool", shard)
+        with open(spool.spool_path(folder / "spool", shard), "rb") as stream:
+            for id_, entry in index.images.items():
+                images[id_] = spool.read_entry(stream, entry)
+            repeated += [spool.read_entry(stream, entry) for _, entry in index.repeated_images]
+            for id_, entries in index.annotations.items():
+                annotations[id_] = list(spool.iterate_entries(stream, entries))
+    return images, repeated, annotations
+
+
+def test_each_entry_comes_back_with_its_picture(tmp_path):
+    annotations = [{"id": n, "image_id": n % 4, "x": n / 7} for n in range(12)]
+    images = [{"id": n, "name": f"é{n}"} for n in range(4)]
+    counts, homeless = write(tmp_path, {"annotations": annotations, "images": images})
+    assert counts == (4, 12)
+    assert homeless == []
+    found, repeated, by_picture = entries_of(tmp_path)
+    assert found == {n: images[n] for n in range(4)}
+    assert repeated == []
+    for n in range(4):
+        assert by_picture[n] == [(k, annotations[k]) for k in range(n, 12, 4)]
+
+
+def test_first_of_two_entries_with_one_id_counts(tmp_path):
+    images = [{"id": 5, "name": "first"}, {"id": 5, "name": "second"}]
+    write(tmp_path, {"images": images, "annotations": []})
+    found, repeated, _ = entries_of(tmp_path)
+    assert found[5]["name"] == "first"
+    assert [entry["name"] for entry in repeated] == ["second"]
+
+
+def test_what_belongs_to_no_shard_is_reported(tmp_path):
+    images = [{"id": "a"}, 3, {"id": 1}]
+    annotations = [7, {"id": 1}, {"id": 2, "image_id": "x"}, {"id": 3, "image_id": 1.0}]
+    counts, homeless = write(tmp_path, {"images": images, "annotations": annotations})
+    assert counts == (3, 4)
+    assert [(code, entry) for code, _, entry in homeless] == [
+        ("bad_picture_record", {"id": "a"}),
+        ("bad_picture_record", 3),
+        ("bad_annotation", 7),
+        ("unknown_image", {"id": 1}),
+        ("unknown_image", {"id": 2, "image_id": "x"}),
+    ]
+    assert entries_of(tmp_path)[2] == {1: [(3, {"id": 3, "image_id": 1.0})]}
+
+
+def test_repeated_annotation_ids_are_known_to_every_shard(tmp_path):
+    annotations = [{"id": id_, "image_id": n} for n, id_ in enumerate([4, 9, 4, None, 4, 9])]
+    write(tmp_path, {"images": [{"id": 0}], "annotations": annotations})
+    assert spool.read_repeated_places(tmp_path / "spool").tolist() == [2, 4, 5]
+
+
+@given(st.lists(st.integers(-3, 3)))
+def test_repeated_places_are_all_but_the_first(ids):
+    expected = [n for n, id_ in enumerate(ids) if id_ in ids[:n]]
+    found = spool.repeated_places(array.array("q", ids), array.array("q", range(len(ids))))
+    assert found.dtype == np.int64
+    assert found.tolist() == expected
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_pictures_spread_evenly_over_shards(seed):
+    counts = np.bincount([spool.shard_of(n, seed, 8) for n in range(8000)])
+    # Binomial: mean 1000, standard deviation 30; five of those.
+    assert abs(counts - 1000).max() < 150
+
+
+def test_seed_changes_the_spread():
+    shards = [[spool.shard_of(n, seed, 8) for n in range(100)] for seed in (0, 1)]
+    assert shards[0] != shards[1]
