@@ -43,7 +43,7 @@ class Tally:
 
     def to_json(self) -> dict[str, Any]:
         """Returns the counts as a JSON value; `from_json` reads it back."""
-        return dataclasses.asdict(self)
+        return {**vars(self), "reasons": dict(self.reasons)}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Tally":
