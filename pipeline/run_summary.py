@@ -3,8 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from tensorflow_metadata.proto.v0 import anomalies_pb2
+
+from components.model_pusher import properties
 from configs.console import read_json
-from configs.errors import ModelError
+from configs.errors import DatasetError, ModelError
 from pipeline.lineage import Lineage, Output
 from pipeline.run_folder import RunFolder
 
@@ -54,21 +57,46 @@ def summarise(folder: RunFolder, run_id: str) -> dict[str, Any]:
         "reason": decision.get("reason"),
         "pushed_model": _pushed_path(pushed),
         "report": report,
-        "records": None,
-        "anomalies": None,
+        "records": _records(output("CocoExampleGen", "rejects")),
+        "anomalies": _anomalies(output("ExampleValidator", "anomalies")),
     }
 
 
-def _pushed_path(pushed: Output | None) -> str | None:
-    """Returns where the model is served from, None where nothing is pushed."""
-    if pushed is None or not pushed.properties.get("pushed"):
+def _records(rejects: Output | None) -> dict[str, dict[str, int]] | None:
+    """Returns how many pictures were read, written and rejected, by split."""
+    if rejects is None:
         return None
-    return str(pushed.properties["pushed_destination"])
+    counts = read_json(Path(rejects.uri) / "counts.json", DatasetError)
+    return {name: split["pictures"] for name, split in counts["splits"].items()}
+
+
+def _anomalies(anomalies: Output | None) -> dict[str, dict[str, str]] | None:
+    """Returns what ExampleValidator found: split -> feature -> description."""
+    if anomalies is None:
+        return None
+    found: dict[str, dict[str, str]] = {}
+    for path in sorted(Path(anomalies.uri).glob("Split-*/SchemaDiff.pb")):
+        message = anomalies_pb2.Anomalies.FromString(path.read_bytes())
+        found[path.parent.name.removeprefix("Split-")] = {
+            feature: information.description
+            for feature, information in sorted(message.anomaly_info.items())
+        }
+    return found
+
+
+def _pushed_path(pushed: Output | None) -> str | None:
+    """Returns where the model is served from; None where nothing is pushed, or it is gone."""
+    if pushed is None or pushed.properties.get(properties.PUSHED) != 1:
+        return None
+    path = str(pushed.properties[properties.DESTINATION])
+    return path if Path(path).is_dir() else None
 
 
 def summary_lines(summary: dict[str, Any]) -> list[str]:
     """Returns the summary for the screen: the COCO numbers, the verdict, the places."""
     lines = [""]
+    for split, found in (summary["anomalies"] or {}).items():
+        lines += [f"anomaly in {split}: {name}: {text}" for name, text in found.items()]
     tables = {kind: values for kind, values in summary["metrics"].items() if values}
     if tables:
         lines.append("      " + "".join(f"{name:>8}" for name in _SHOWN))
@@ -77,6 +105,14 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
         lines.append("")
         verdict = "blessed" if summary["blessed"] else "not blessed"
         lines.append(f"{verdict}: {summary['reason']}")
-        lines.append(f"pushed  {summary['pushed_model'] or 'nothing'}")
+        lines.append(f"pushed  {_pushed(summary)}")
         lines.append(f"report  {summary['report']}")
     return lines
+
+
+def _pushed(summary: dict[str, Any]) -> str:
+    if summary["pushed_model"]:
+        return str(summary["pushed_model"])
+    if summary["blessed"] and "ModelPusher" in summary["seconds"]:
+        return "nothing: its folder is gone (run again with --from ModelPusher --no-cache)"
+    return "nothing"
