@@ -1,5 +1,6 @@
 """`python -m components.coco_example_gen`: COCO-format folders to examples, without a pipeline."""
 
+import logging
 import re
 import time
 import warnings
@@ -102,6 +103,8 @@ def main(
 def _convert(config: Any, data_dir: Path, splits: tuple[_Split, ...], out: Path) -> dict[str, Any]:
     # Google's clients, which Beam loads, find Python 3.10 and TFX's grpcio old.
     warnings.filterwarnings("ignore", category=FutureWarning, module="google")
+    # What a shard raises is shown in one line; Beam would log it with its own frames as well.
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
 
