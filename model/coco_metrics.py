@@ -20,6 +20,8 @@ import numpy as np
 from configs.console import read_json
 from configs.errors import DatasetError
 from model import records
+from model.examples import iterate_records, read_categories
+from model.tf_example import decode_example
 
 METRIC_NAMES = (
     "AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl",
@@ -131,8 +133,6 @@ def ground_truth_from_records(examples: str | os.PathLike[str], split: str) -> G
     Raises:
         DatasetError: the folder or the split is missing, or a shard is damaged.
     """
-    from model.examples import iterate_records, read_categories
-
     categories = [{"id": c["id"], "name": c["name"]} for c in read_categories(examples)]
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -152,22 +152,20 @@ def content_of_record(
     Args:
         serialized: a record of CocoExampleGen.
     """
-    from tensorflow.core.example.example_pb2 import Example
-
-    features = Example.FromString(serialized).features.feature
+    values = decode_example(serialized)
     image = {
-        "id": int(features[records.SOURCE_ID].bytes_list.value[0]),
-        "width": features[records.WIDTH].int64_list.value[0],
-        "height": features[records.HEIGHT].int64_list.value[0],
-        "file_name": features[records.FILENAME].bytes_list.value[0].decode(),
+        "id": int(values[records.SOURCE_ID][0]),
+        "width": values[records.WIDTH][0],
+        "height": values[records.HEIGHT][0],
+        "file_name": values[records.FILENAME][0].decode(),
     }
-    numbers = np.frombuffer(features[records.COCO_NUMBERS].bytes_list.value[0], "<f8")
+    numbers = np.frombuffer(values[records.COCO_NUMBERS][0], "<f8")
     annotations = []
     for row, category_id, is_crowd, mask in zip(
         numbers.reshape(-1, 5).tolist(),
-        features[records.CATEGORY_ID].int64_list.value,
-        features[records.IS_CROWD].int64_list.value,
-        features[records.SEGMENTATION].bytes_list.value,
+        values[records.CATEGORY_ID],
+        values[records.IS_CROWD],
+        values[records.SEGMENTATION],
         strict=True,
     ):
         annotation = {
@@ -180,7 +178,7 @@ def content_of_record(
         if mask:
             annotation["segmentation"] = json.loads(mask)
         annotations.append(annotation)
-    return image, annotations, features[records.ENCODED].bytes_list.value[0]
+    return image, annotations, values[records.ENCODED][0]
 
 
 def read_detections(path: str | os.PathLike[str]) -> list[dict[str, Any]]:

@@ -83,7 +83,7 @@ def _with_masks(picture: Image.Image, marks: list[Mark]) -> Image.Image:
         if mark.mask:
             inside = coco_mask.decode(mark.mask).astype(bool)
             blended = pixels[inside] * (1 - _MASK_OPACITY)
-            pixels[inside] = blended + np.float32(mark.colour) * _MASK_OPACITY
+            pixels[inside] = blended + np.array(mark.colour, np.float32) * _MASK_OPACITY
     return Image.fromarray(pixels.round().astype(np.uint8))
 
 

@@ -13,7 +13,11 @@ from configs.errors import DatasetError
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = 1
-_PLAIN_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
+# TensorFlow and Pillow decode these to the same RGB; of 16-bit grey both keep the high byte.
+_PLAIN_MODES = {
+    "JPEG": ("L", "RGB"),
+    "PNG": ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "I", "I;16", "I;16B"),
+}
 
 
 @dataclass(frozen=True)
@@ -24,11 +28,13 @@ class Picture:
         encoded: a JPEG or PNG file's bytes.
         height: in pixels, of the upright picture.
         width: likewise.
+        orientation: EXIF's number of the turn that made it upright; 1 is none.
     """
 
     encoded: bytes
     height: int
     width: int
+    orientation: int = _UPRIGHT
 
     def open(self) -> Image.Image:
         """Returns the decoded RGB picture."""
@@ -52,7 +58,7 @@ def servable(encoded: bytes, name: str, is_checked: bool = False) -> Picture:
     """Returns a picture file's bytes, or where the model could misread them, an upright PNG.
 
     An upright JPEG or PNG goes as it is. One with an EXIF turn, another format or a mode such as
-    CMYK or 16-bit grey is decoded here and written losslessly.
+    CMYK is decoded here and written losslessly.
 
     Args:
         encoded: the file's bytes.
@@ -68,11 +74,9 @@ def servable(encoded: bytes, name: str, is_checked: bool = False) -> Picture:
             picture = Image.open(io.BytesIO(encoded))
             if not is_checked:
                 picture.load()
-            if (
-                picture.format in ("JPEG", "PNG")
-                and picture.mode in _PLAIN_MODES
-                and picture.getexif().get(_ORIENTATION_TAG, _UPRIGHT) == _UPRIGHT
-            ):
+            orientation = _orientation(picture)
+            is_plain = picture.mode in _PLAIN_MODES.get(str(picture.format), ())
+            if is_plain and orientation == _UPRIGHT:
                 return Picture(encoded, picture.height, picture.width)
             upright = ImageOps.exif_transpose(picture).convert("RGB")
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
@@ -82,4 +86,10 @@ def servable(encoded: bytes, name: str, is_checked: bool = False) -> Picture:
         raise DatasetError(f"{name}: {error}") from None
     stream = io.BytesIO()
     upright.save(stream, "PNG", compress_level=1)
-    return Picture(stream.getvalue(), upright.height, upright.width)
+    return Picture(stream.getvalue(), upright.height, upright.width, orientation)
+
+
+def _orientation(picture: Image.Image) -> int:
+    """Returns EXIF's orientation; what is none of the eight asks for nothing."""
+    value = picture.getexif().get(_ORIENTATION_TAG, _UPRIGHT)
+    return value if value in range(1, 9) else _UPRIGHT

@@ -9,11 +9,13 @@ from typing import Any
 
 from absl import logging
 
+from components.coco_evaluator.frames import turn_from_upright, turned_detections
 from components.coco_evaluator.sources import Source
 from configs.errors import ModelError
 from configs.files import atomic_path
 from model.coco_metrics import results_of_picture
 from model.model_folder import read_categories, read_model_id
+from model.predict import LoadedModel
 
 # Part of the name of what is kept: raise it when the same model is to be run again.
 _FORM = 1
@@ -84,8 +86,6 @@ def _run_model(
     image_ids: set[int] | None,
     on_progress: Callable[[str], None] | None,
 ) -> list[dict[str, Any]]:
-    from model.predict import LoadedModel
-
     images = source.ground_truth.images
     total = sum(image_ids is None or image["id"] in image_ids for image in images)
     progress = _Progress(total, on_progress)
@@ -93,7 +93,8 @@ def _run_model(
     if not total:
         return []
     model = LoadedModel(saved_model)
-    for image, _, found in model.detect_all(source.pictures(image_ids), batch_size):
+    for image, picture, upright in model.detect_all(source.pictures(image_ids), batch_size):
+        found = turned_detections(upright, turn_from_upright(image, picture))
         by_image[image["id"]] = results_of_picture(
             image, found.boxes_norm, found.scores, found.category_ids, found.masks
         )

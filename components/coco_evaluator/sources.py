@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from configs.errors import DatasetError
 from model import coco_metrics
 from model.coco_metrics import GroundTruth
+from model.examples import iterate_records, read_manifest
 from model.pictures import Picture, read_picture, servable
 
 Item = tuple[dict[str, Any], Picture]  # a COCO image and its file
@@ -54,8 +55,6 @@ class ExamplesSource:
     @cached_property
     def digest(self) -> str:
         """The digest of the folder's shards, and the split's name."""
-        from model.examples import read_manifest
-
         return f"{read_manifest(self._examples)['digest']}-{self._split}"
 
     @cached_property
@@ -65,8 +64,6 @@ class ExamplesSource:
 
     def pictures(self, image_ids: set[int] | None = None) -> Iterator[Item]:
         """Yields each picture of the split, or those of `image_ids`, in the shards' order."""
-        from model.examples import iterate_records
-
         for serialized in iterate_records(self._examples, self._split):
             image, _, encoded = coco_metrics.content_of_record(serialized)
             if image_ids is None or image["id"] in image_ids:

@@ -59,6 +59,15 @@ def test_each_form_of_picture_is_read_as_rgb(module, form, mode):
     assert found["detection_scores"].numpy()[0, 1] == pytest.approx(0.4, abs=0.005)
 
 
+def test_of_16_bit_grey_the_high_byte_counts(module):
+    stream = io.BytesIO()
+    Image.fromarray(np.full((64, 64), 0x66FF, np.uint16)).save(stream, "PNG")
+
+    found = module.detect_files(tf.constant([stream.getvalue()]))
+
+    assert found["detection_scores"].numpy()[0, 1] == pytest.approx(0x66 / 255, abs=1e-3)
+
+
 def test_decoded_pictures_give_what_their_files_give(module):
     generator = np.random.default_rng(0)
     pixels = generator.integers(0, 256, (2, 50, 70, 3), np.uint8)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.coco_evaluator.frames import picture_of_annotations
 from components.coco_evaluator.gate import Decision
 from components.coco_evaluator.report import figures
 from components.coco_evaluator.worst_pictures import JudgedPicture, OperatingPoint
@@ -144,7 +145,7 @@ def _worst_rows(content: ReportContent) -> Iterable[dict[str, Any]]:
         if judged.image_id not in content.pictures:
             continue
         image = images[judged.image_id]
-        picture = content.pictures[judged.image_id].open()
+        picture = picture_of_annotations(image, content.pictures[judged.image_id])
         objects_uri, detections_uri = figures.judged_panels(judged, picture, image, names)
         yield {
             "image_id": judged.image_id,

@@ -1,0 +1,113 @@
+"""The executor on real artifacts, from examples that CocoExampleGen wrote."""
+
+import json
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+from components.coco_evaluator.sources import AnnotationsSource, ExamplesSource
+from configs.schema import Config, component_settings
+from model.coco_metrics import evaluate, read_detections
+
+pytestmark = pytest.mark.e2e
+
+
+def make_examples(repo, data_dir, annotations, pictures, out):
+    split = f"eval={annotations}:{pictures}"
+    command = [sys.executable, "-m", "components.coco_example_gen", "--data-dir", str(data_dir)]
+    subprocess.run([*command, "--split", split, "--out", str(out)], cwd=repo, check=True)
+    return out / "examples"
+
+
+def test_records_give_the_numbers_of_the_json(repo, shared_data, tmp_path):
+    tiny = shared_data / "coco_tiny"
+    annotations = "annotations/instances_val2017.json"
+    examples = make_examples(repo, tiny, annotations, "val2017", tmp_path)
+    from_records = ExamplesSource(examples, "eval").ground_truth
+    from_json = AnnotationsSource(tiny / annotations).ground_truth
+
+    for kind, coco_kind in (("box", "bbox"), ("mask", "segm")):
+        detections = read_detections(shared_data / f"evaluator/awkward_{coco_kind}_results.json")
+        ours = evaluate(from_records, detections, [kind])[kind]
+        theirs = evaluate(from_json, detections, [kind])[kind]
+        assert ours == pytest.approx(theirs, abs=1e-9)
+        assert 0.2 < ours["AP"] < 0.4
+
+
+@pytest.fixture
+def do(tmp_path):
+    """Runs the executor with fresh output artifacts; returns them by key."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what TFX imports
+        from tfx.dsl.components.base.base_executor import BaseExecutor
+        from tfx.types import standard_artifacts
+
+        from components.artifacts import Evaluation
+        from components.coco_evaluator.executor import Executor
+
+    def artifact(kind, folder, number):
+        made = kind()
+        made.uri, made.id = str(folder), number
+        return made
+
+    def run(examples, model, baseline=None, **exec_properties):
+        inputs = {
+            "examples": [artifact(standard_artifacts.Examples, examples, 1)],
+            "model": [artifact(standard_artifacts.Model, model, 2)],
+        }
+        if baseline is not None:
+            pushed = artifact(standard_artifacts.PushedModel, tmp_path / "pushed", 3)
+            pushed.set_string_custom_property("pushed_destination", str(baseline))
+            inputs["baseline_model"] = [pushed]
+        outputs = {
+            "evaluation": [artifact(Evaluation, tmp_path / "evaluation", 4)],
+            "blessing": [artifact(standard_artifacts.ModelBlessing, tmp_path / "blessing", 5)],
+        }
+        Executor(BaseExecutor.Context(tmp_dir=str(tmp_path))).Do(inputs, outputs, exec_properties)
+        return {key: artifacts[0] for key, artifacts in outputs.items()}
+
+    return run
+
+
+def settings(**threshold):
+    evaluate_section = {"thresholds": [{"metric": "box/AP", **threshold}]}
+    return component_settings(Config(name="fake", evaluate=evaluate_section), "coco_evaluator")
+
+
+def test_a_model_is_blessed_with_tfxs_own_marks(do, repo, data, make_model, tmp_path):
+    examples = make_examples(repo, data, "instances.json", "pictures", tmp_path / "o")
+    model = tmp_path / "model"
+    make_model("model/Format-Serving", 0.75)
+    keep = str(tmp_path / "kept")
+
+    made = do(examples, model, settings=settings(min=0.9), detections_dir=keep)
+
+    blessing = made["blessing"]
+    assert blessing.get_int_custom_property("blessed") == 1
+    assert blessing.get_string_custom_property("current_model") == str(model)
+    assert blessing.get_int_custom_property("current_model_id") == 2
+    assert [p.name for p in Path(blessing.uri).iterdir()] == ["BLESSED"]
+    files = sorted(path.name for path in Path(made["evaluation"].uri).iterdir())
+    assert files == ["decision.json", "detections.json", "metrics.json", "report.html"]
+    assert len(list((tmp_path / "kept").rglob("*.json"))) == 1
+
+
+def test_a_model_below_the_pushed_one_is_not_blessed(do, repo, data, make_model, tmp_path):
+    examples = make_examples(repo, data, "instances.json", "pictures", tmp_path / "o")
+    # Both models find the same, so nothing has dropped; but the minimum cannot be reached.
+    model, pushed = make_model("model", 0.75), make_model("pushed", 0.5)
+
+    made = do(examples, model, pushed, settings=settings(max_drop=0.0, min=1.1), detections_dir="")
+
+    blessing = made["blessing"]
+    assert blessing.get_int_custom_property("blessed") == 0
+    assert blessing.get_int_custom_property("baseline_model_id") == 3
+    assert [p.name for p in Path(blessing.uri).iterdir()] == ["NOT_BLESSED"]
+    decision = json.loads((Path(made["evaluation"].uri) / "decision.json").read_text())
+    assert [(c["rule"], c["passed"]) for c in decision["comparisons"]] == [
+        ("min", False),
+        ("max_drop", True),
+    ]
