@@ -139,7 +139,7 @@ class Detector:
         config = self.config
         image_sizes = batch["image_sizes"]
         pyramid = self.features(batch["images"], image_sizes, batch["valid"], training)
-        logits, deltas, anchors = self._rpn_outputs(pyramid)
+        logits, deltas, anchors = self.rpn_outputs(pyramid)
         terms = rpn_loss_terms(
             tf.concat([anchors[level] for level in LEVELS], axis=0),
             tf.concat([logits[level] for level in LEVELS], axis=1),
@@ -176,7 +176,7 @@ class Detector:
         config = self.config
         image_sizes = tf.cast(image_sizes, tf.float32)
         pyramid = self.features(images, image_sizes)
-        logits, deltas, anchors = self._rpn_outputs(pyramid)
+        logits, deltas, anchors = self.rpn_outputs(pyramid)
         proposals = propose(anchors, logits, deltas, image_sizes, config.rpn, training=False)
         class_logits, box_deltas = self.box_predictions(pyramid, proposals.boxes)
         found = detect_boxes(
@@ -204,6 +204,15 @@ class Detector:
         """Returns P2-P6; the arguments are the backbone's."""
         stages = self.backbone(images, image_sizes=image_sizes, valid=valid, training=training)
         return self.fpn(stages)
+
+    def rpn_outputs(
+        self, pyramid: Mapping[str, tf.Tensor]
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        """Returns logits, deltas and anchors by level."""
+        logits, deltas = {}, {}
+        for level in LEVELS:
+            logits[level], deltas[level] = self.rpn(pyramid[level])
+        return logits, deltas, pyramid_anchors(self.config.anchors, pyramid)
 
     def box_predictions(
         self, pyramid: Mapping[str, tf.Tensor], rois: tf.Tensor
@@ -247,15 +256,6 @@ class Detector:
     def _parts(self) -> list[keras.layers.Layer]:
         parts = [self.backbone, self.fpn, self.rpn, self.box_head, self.mask_head]
         return [part for part in parts if part is not None]
-
-    def _rpn_outputs(
-        self, pyramid: Mapping[str, tf.Tensor]
-    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-        """Returns logits, deltas and anchors by level."""
-        logits, deltas = {}, {}
-        for level in LEVELS:
-            logits[level], deltas[level] = self.rpn(pyramid[level])
-        return logits, deltas, pyramid_anchors(self.config.anchors, pyramid)
 
     def _roi_features(
         self, pyramid: Mapping[str, tf.Tensor], rois: tf.Tensor, resolution: int

@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from configs.errors import ModelError
+from model.detector import build_detector
+from model.weights.files import read_weights
+from model.weights.torchvision import to_torchvision
+from tests.model.small_detector import small_config
+
+
+def build(path=None, num_classes=3):
+    config = small_config(weights=str(path) if path else None)
+    config = config.model_copy(
+        update={"backbone": config.backbone.model_copy(update={"norm": "frozen_batch_norm"})}
+    )
+    return build_detector(config, num_classes, seed=1 if path is None else 2)
+
+
+@pytest.fixture(scope="module")
+def weights():
+    return build().export_weights()
+
+
+def test_starts_from_a_file_of_ours(weights, tmp_path):
+    np.savez(tmp_path / "start.npz", **weights)
+    save_file({f"weights/{k}": v for k, v in weights.items()}, tmp_path / "start.safetensors")
+    for name in ("start.npz", "start.safetensors"):
+        started = build(tmp_path / name).export_weights()
+        for path, array in weights.items():
+            np.testing.assert_array_equal(started[path], array)
+
+
+def test_starts_a_backbone_from_a_classifier(weights, tmp_path):
+    state = to_torchvision({k: v for k, v in weights.items() if k.startswith("backbone/")})
+    classifier = {k.removeprefix("backbone.body."): v for k, v in state.items()}
+    np.savez(tmp_path / "resnet.npz", **classifier, **{"fc.weight": np.zeros((10, 64))})
+    started = build(tmp_path / "resnet.npz").export_weights()
+    for path, array in weights.items():
+        if path.startswith("backbone/"):
+            np.testing.assert_array_equal(started[path], array)
+    assert np.abs(started["rpn/conv/kernel"] - weights["rpn/conv/kernel"]).max() > 0
+
+
+@pytest.mark.parametrize("theirs", [False, True])
+def test_layers_of_other_classes_start_anew(weights, tmp_path, theirs):
+    stored = weights
+    if theirs:
+        # torchvision's box head has 7 x 7 bins, this one 3 x 3.
+        stored = {k: v for k, v in weights.items() if not k.startswith("box_head/fc1/kernel")}
+        stored = to_torchvision(stored)
+    np.savez(tmp_path / "start.npz", **stored)
+    started = build(tmp_path / "start.npz", num_classes=5).export_weights()
+    np.testing.assert_array_equal(started["box_head/fc2/kernel"], weights["box_head/fc2/kernel"])
+    assert started["box_head/class_logits/kernel"].shape == (16, 6)
+    assert np.abs(started["box_head/class_logits/kernel"]).max() > 0
+
+
+def test_what_does_not_fit_is_refused(weights, tmp_path):
+    np.savez(tmp_path / "other.npz", **(weights | {"fpn/lateral_c2/bias": np.zeros(9)}))
+    with pytest.raises(ModelError, match=r"fpn/lateral_c2/bias .*\[9\].*\[8\]"):
+        build(tmp_path / "other.npz")
+    np.savez(tmp_path / "nothing.npz", a=np.zeros(1))
+    with pytest.raises(ModelError, match=r"nothing\.npz has the name"):
+        build(tmp_path / "nothing.npz")
+
+
+def test_unreadable_files_are_refused(tmp_path):
+    with pytest.raises(ModelError, match="no file"):
+        read_weights(tmp_path / "absent.npz")
+    with pytest.raises(ModelError, match=r"\.npz or \.safetensors"):
+        read_weights(tmp_path / "weights.pth")
+    (tmp_path / "bad.npz").write_bytes(b"PK nonsense")
+    (tmp_path / "bad.safetensors").write_bytes(b"nonsense")
+    for name in ("bad.npz", "bad.safetensors"):
+        with pytest.raises(ModelError, match=f"cannot read .*{name}"):
+            read_weights(tmp_path / name)
