@@ -1,16 +1,20 @@
 """RoIAlign on a feature pyramid, each RoI on its own level.
 
-Letters: N images, R RoIs, S bins an axis, C channels, P sample points an axis.
+Bilinear samples and their mean are sums over cells with weights that are products of one factor an
+axis. So everything but the last step computes which cells a bin takes ("taps") with which weights;
+the last step is one weighted sum of rows of a table of all cells, in two equal forms ("bodies").
+
+Letters: N images, R RoIs, S bins an axis, C channels, T taps an axis and bin.
 """
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import tensorflow as tf
 
 from model.ops.boxes import box_areas
 
-Body = Literal["auto", "gather", "crop_and_resize"]
+Body = Literal["auto", "gather", "sparse"]
 
 _LEVELS = {"p2": 2, "p3": 3, "p4": 4, "p5": 5}
 _CANONICAL_LEVEL = 4  # of a RoI with the size that ImageNet's pictures have
@@ -51,140 +55,158 @@ def roi_align(
 
     Args:
         features: "p2" ... "p5": [N, H, W, C], stride 2**level; other keys are not looked at.
-        rois: [N, R, 4] float32, yxyx, input-frame pixels. A point gets the value where it is if
-            `aligned`, else a bin is at least a cell.
+        rois: [N, R, 4] float32, yxyx, input-frame pixels.
         resolution: S, bins an axis.
-        sampling_ratio: samples an axis and bin.
+        sampling_ratio: samples an axis and bin; 0 is one a cell, rounded up, which has dynamic
+            shapes and so does not compile under XLA.
         aligned: shift by half a cell, so that cell centres are at +0.5 (Detectron2); False is
             torchvision's default, where also no RoI is smaller than one cell.
-        body: "gather" compiles under XLA, "crop_and_resize" does not; they are equal. "auto" is
-            the fastest without XLA, so name "gather" inside a function with jit_compile.
+        body: "gather" compiles under XLA; "sparse" has no XLA kernel. They are equal. "auto" is
+            the faster one without XLA, "sparse" (benchmarks/roi_align.py), so name "gather"
+            inside a function with jit_compile.
 
     Returns:
-        [N, R, S, S, C] in the features' dtype.
+        [N, R, S, S, C] in the features' dtype; summed in float32.
 
     Reference: 1703.06870, section 3.
     """
     maps = [features[name] for name in _LEVELS]
-    rois = tf.stop_gradient(tf.cast(rois, tf.float32))
-    levels = assign_levels(rois)
-    samples = _sample_grid(rois, levels, resolution, sampling_ratio, aligned)
-    if body == "gather":
-        pooled = _pool_by_gather(maps, levels, samples, sampling_ratio)
-    else:
-        pooled = _pool_by_crops(maps, levels, samples, sampling_ratio)
-    return tf.cast(pooled, maps[0].dtype)
+    return _pool(maps, rois, assign_levels(rois), resolution, sampling_ratio, aligned, body)
 
 
-class _Samples(NamedTuple):
-    """Where samples lie, in cells of the RoI's level; a cell's value is at its whole number."""
-
-    ys: tf.Tensor  # [N, R, P]
-    xs: tf.Tensor  # [N, R, P]
-
-
-def _sample_grid(
-    rois: tf.Tensor, levels: tf.Tensor, resolution: int, sampling_ratio: int, aligned: bool
-) -> _Samples:
-    """Returns the sample points of all bins of each RoI, P = resolution * sampling_ratio."""
-    strides = tf.cast(tf.bitwise.left_shift(1, levels), tf.float32)[..., None]
-    corners = rois / strides - (0.5 if aligned else 0.0)
-    start, end = tf.split(corners, 2, axis=-1)
-    sizes = end - start if aligned else tf.maximum(end - start, 1.0)
-    points = resolution * sampling_ratio
-    fractions = (tf.range(points, dtype=tf.float32) + 0.5) / points
-    positions = start[..., None] + sizes[..., None] * fractions  # [N, R, 2, P]
-    return _Samples(positions[:, :, 0], positions[:, :, 1])
-
-
-def _pool_by_gather(
-    maps: list[tf.Tensor], levels: tf.Tensor, samples: _Samples, sampling_ratio: int
+def _pool(
+    maps: list[tf.Tensor],
+    rois: tf.Tensor,
+    levels: tf.Tensor,
+    resolution: int,
+    sampling_ratio: int,
+    aligned: bool,
+    body: Body,
 ) -> tf.Tensor:
-    """Returns [N, R, S, S, C] float32, gathered from one table of all cells of all levels."""
+    """Returns `roi_align` for maps of the first levels, of which `levels` [N, R] tells one each."""
+    first_level = min(_LEVELS.values())
+    index = levels - first_level
+    heights = tf.stack([tf.shape(feature)[1] for feature in maps])
+    widths = tf.stack([tf.shape(feature)[2] for feature in maps])
+    first_cells = tf.cumsum(heights * widths, exclusive=True)
+    cells_an_image = tf.reduce_sum(heights * widths)
+
+    strides = tf.cast(tf.bitwise.left_shift(1, levels), tf.float32)[..., None]
+    corners = tf.stop_gradient(tf.cast(rois, tf.float32)) / strides - (0.5 if aligned else 0.0)
+    starts, sizes = corners[..., :2], corners[..., 2:] - corners[..., :2]
+    if not aligned:
+        sizes = tf.maximum(sizes, 1.0)
+    taps = [
+        _taps(starts[..., axis], sizes[..., axis], lengths, resolution, sampling_ratio)
+        for axis, lengths in enumerate((tf.gather(heights, index), tf.gather(widths, index)))
+    ]
+    (rows, row_weights), (columns, column_weights) = taps
+
+    image_starts = tf.range(tf.shape(levels)[0])[:, None] * cells_an_image
+    first = (image_starts + tf.gather(first_cells, index))[..., None, None]
+    rows = first + rows * tf.gather(widths, index)[..., None, None]
+    # [N, R, S, 1, T, 1] and [N, R, 1, S, 1, T]
+    cells = rows[:, :, :, None, :, None] + columns[:, :, None, :, None, :]
+    weights = row_weights[:, :, :, None, :, None] * column_weights[:, :, None, :, None, :]
+    taps_a_bin = tf.reduce_prod(tf.shape(cells)[-2:])
+    pooled = (_sum_by_gather if body == "gather" else _sum_by_sparse_product)(
+        _table_of(maps),
+        tf.reshape(cells, [-1, taps_a_bin]),
+        tf.reshape(weights, [-1, taps_a_bin]),
+    )
     channels = maps[0].shape[-1]
-    num_images = tf.shape(maps[0])[0]
-    heights = [tf.shape(feature)[1] for feature in maps]
-    widths = [tf.shape(feature)[2] for feature in maps]
-    cells = [height * width for height, width in zip(heights, widths, strict=True)]
-    first_cells = tf.cumsum(tf.stack(cells), exclusive=True)
-    table = tf.concat([tf.reshape(m, [num_images, -1, channels]) for m in maps], axis=1)
-    table = tf.reshape(tf.cast(table, tf.float32), [-1, channels])
-
-    index = levels - min(_LEVELS.values())
-    widths_of_roi = tf.gather(widths, index)[..., None]
-    low_y, high_y, share_y, inside_y = _neighbours(samples.ys, tf.gather(heights, index))
-    low_x, high_x, share_x, inside_x = _neighbours(samples.xs, tf.gather(widths, index))
-    image_starts = tf.range(num_images)[:, None, None] * tf.add_n(cells)
-    starts = image_starts + tf.gather(first_cells, index)[..., None]
-
-    pooled = 0.0
-    for row, weight_y in ((low_y, 1.0 - share_y), (high_y, share_y)):
-        for column, weight_x in ((low_x, 1.0 - share_x), (high_x, share_x)):
-            cell = (starts + row * widths_of_roi)[..., :, None] + column[..., None, :]
-            weight = (weight_y * inside_y)[..., :, None] * (weight_x * inside_x)[..., None, :]
-            pooled += tf.gather(table, cell) * weight[..., None]
-    return _mean_of_bins(pooled, sampling_ratio)
+    shape = tf.concat([tf.shape(levels), [resolution, resolution, channels]], axis=0)
+    pooled = tf.cast(tf.reshape(pooled, shape), maps[0].dtype)
+    return tf.ensure_shape(pooled, [*levels.shape, resolution, resolution, channels])
 
 
-def _neighbours(
-    positions: tf.Tensor, lengths: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Returns the cells on both sides of positions on an axis.
+def _taps(
+    starts: tf.Tensor, sizes: tf.Tensor, lengths: tf.Tensor, resolution: int, sampling_ratio: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the cells, on one axis, that the samples of each bin lie between, and weights.
 
     Args:
-        positions: [N, R, P] float32.
-        lengths: [N, R] int32, cells of the axis.
+        starts: [N, R] float32, of the RoIs in cells; a cell's value is at its whole number.
+        sizes: [N, R] float32, likewise.
+        lengths: [N, R] int32, cells of the map.
+        resolution: S.
+        sampling_ratio: samples a bin; 0 is one a cell.
 
     Returns:
-        (cell before, cell after, share of the cell after, 1.0 inside and 0.0 outside), [N, R, P].
+        (cells [N, R, S, T] int32, weights [N, R, S, T] float32), T = 2 samples; the weights of a
+        bin sum up to 1, less what lies outside.
     """
-    last = lengths[..., None] - 1
+    bin_sizes = (sizes / resolution)[..., None, None]
+    counts = tf.math.ceil(bin_sizes) if sampling_ratio == 0 else float(sampling_ratio)
+    most = tf.reduce_max(counts) if sampling_ratio == 0 else sampling_ratio
+    samples = tf.range(tf.cast(most, tf.int32))
+    samples = tf.cast(samples, tf.float32)
+    bins = tf.range(resolution, dtype=tf.float32)[:, None]
+    steps = tf.math.divide_no_nan((samples + 0.5) * bin_sizes, counts)
+    positions = starts[..., None, None] + bins * bin_sizes + steps  # [N, R, S, samples]
+
+    last = (lengths - 1)[..., None, None]
     last_position = tf.cast(last, tf.float32)
-    inside = (positions >= -1.0) & (positions <= last_position + 1.0)
+    counted = (positions >= -1.0) & (positions <= last_position + 1.0) & (samples < counts)
+    share_of_bin = tf.math.divide_no_nan(tf.cast(counted, tf.float32), counts)
     positions = tf.clip_by_value(positions, 0.0, last_position)
-    low = tf.cast(tf.floor(positions), tf.int32)
-    share = positions - tf.cast(low, tf.float32)
-    return low, tf.minimum(low + 1, last), share, tf.cast(inside, tf.float32)
+    before = tf.cast(tf.floor(positions), tf.int32)
+    after = tf.minimum(before + 1, last)
+    share_after = positions - tf.cast(before, tf.float32)
+    cells = tf.concat([before, after], axis=-1)
+    weights = tf.concat([(1.0 - share_after) * share_of_bin, share_after * share_of_bin], axis=-1)
+    return cells, weights
 
 
-def _pool_by_crops(
-    maps: list[tf.Tensor], levels: tf.Tensor, samples: _Samples, sampling_ratio: int
-) -> tf.Tensor:
-    """Returns [N, R, S, S, C] float32, cropped level by level.
+def _table_of(maps: list[tf.Tensor]) -> tf.Tensor:
+    """Returns [cells, C]: all cells of the first image, level by level, then the next image."""
+    num_images, channels = tf.shape(maps[0])[0], maps[0].shape[-1]
+    tables = [tf.reshape(feature, [num_images, -1, channels]) for feature in maps]
+    return tf.reshape(tf.concat(tables, axis=1), [-1, channels])
 
-    `tf.image.crop_and_resize` gives 0 outside the map; a border of copies gives the samples up to
-    a cell outside their value.
+
+def _sum_by_gather(table: tf.Tensor, cells: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """Returns [B, C] float32, for each of B bins the sum of its rows [B, T * T] of the table.
+
+    XLA fuses all taps into one loop over [B, C]. (As one gather of [B, T * T, C] and a sum over
+    its middle axis, the forward pass took 17 times as long on a CPU.)
     """
-    num_points = samples.ys.shape[-1]
-    corners = tf.stack(
-        [samples.ys[..., 0], samples.xs[..., 0], samples.ys[..., -1], samples.xs[..., -1]], axis=-1
+
+    # Of its own, so that gradients are added up in float32 where the table is of less precision.
+    @tf.custom_gradient
+    def weighted_sum(table):
+        def gradient(upstream):
+            shares = tf.reshape(upstream[:, None, :] * weights[..., None], [-1, upstream.shape[-1]])
+            sums = tf.math.unsorted_segment_sum(shares, tf.reshape(cells, [-1]), tf.shape(table)[0])
+            return tf.cast(sums, table.dtype)
+
+        if cells.shape[1] is None:
+            rows = tf.cast(tf.gather(table, cells), tf.float32)
+            return tf.reduce_sum(rows * weights[..., None], axis=1), gradient
+        taps = zip(tf.unstack(cells, axis=1), tf.unstack(weights, axis=1), strict=True)
+        rows = [tf.cast(tf.gather(table, cell), tf.float32) * w[:, None] for cell, w in taps]
+        return tf.add_n(rows), gradient
+
+    return weighted_sum(table)
+
+
+def _sum_by_sparse_product(table: tf.Tensor, cells: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """Returns the same as `_sum_by_gather`, as the product of a sparse matrix with the table."""
+    num_bins = tf.shape(cells, out_type=tf.int64)[0]
+    bins = tf.broadcast_to(tf.range(num_bins)[:, None], tf.shape(cells))
+    places = tf.reshape(tf.stack([bins, tf.cast(cells, tf.int64)], axis=-1), [-1, 2])
+    matrix = tf.SparseTensor(
+        places,
+        tf.reshape(weights, [-1]),
+        tf.stack([num_bins, tf.shape(table, out_type=tf.int64)[0]]),
     )
-    rows, crops = [], []
-    flat_levels = tf.reshape(levels, [-1])
-    flat_corners = tf.reshape(corners, [-1, 4])
-    rois_an_image = tf.shape(levels)[1]
-    for level, feature in zip(_LEVELS.values(), maps, strict=True):
-        bordered = tf.pad(
-            tf.cast(feature, tf.float32), [[0, 0], [1, 1], [1, 1], [0, 0]], "SYMMETRIC"
-        )
-        row = tf.cast(tf.where(flat_levels == level)[:, 0], tf.int32)
-        last = tf.cast(tf.shape(bordered)[1:3] - 1, tf.float32)
-        corners_norm = (tf.gather(flat_corners, row) + 1.0) / tf.concat([last, last], axis=0)
-        crop = tf.image.crop_and_resize(
-            bordered, corners_norm, row // rois_an_image, [num_points, num_points]
-        )
-        rows.append(row)
-        crops.append(_mean_of_bins(crop, sampling_ratio))
-    pooled = tf.dynamic_stitch(rows, crops)
-    shape = tf.concat([tf.shape(levels), tf.shape(pooled)[1:]], axis=0)
-    static_shape = [*levels.shape, *crops[0].shape[1:]]
-    return tf.ensure_shape(tf.reshape(pooled, shape), static_shape)
 
+    # TensorFlow's own gradient would also gather [B * T * T, C] for the weights.
+    @tf.custom_gradient
+    def product(table):
+        def gradient(upstream):
+            return tf.sparse.sparse_dense_matmul(matrix, upstream, adjoint_a=True)
 
-def _mean_of_bins(sampled: tf.Tensor, sampling_ratio: int) -> tf.Tensor:
-    """Returns [..., S, S, C], the means of blocks of [..., P, P, C]."""
-    num_bins = sampled.shape[-2] // sampling_ratio
-    leading, channels = tf.shape(sampled)[:-3], sampled.shape[-1]
-    block = [num_bins, sampling_ratio, num_bins, sampling_ratio, channels]
-    blocks = tf.reshape(sampled, tf.concat([leading, block], axis=0))
-    return tf.reduce_mean(blocks, axis=[-4, -2])
+        return tf.sparse.sparse_dense_matmul(matrix, table), gradient
+
+    return product(tf.cast(table, tf.float32))
