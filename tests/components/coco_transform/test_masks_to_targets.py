@@ -1,4 +1,4 @@
-"""Compact bitmaps and whole-picture bitmaps give the mask head the same targets."""
+"""Stored bitmaps give the mask head the targets of whole masks."""
 
 import numpy as np
 import pytest
@@ -29,8 +29,8 @@ def blob(rows, columns):
     return mask
 
 
-def targets(folder, source, frame, scale, flip):
-    """Returns targets [objects, 28, 28] of each object's own box and of a box beside it."""
+def read_batch(folder, source, frame, scale, flip):
+    """Returns the one batch of a split with one picture."""
     config = Config.model_validate(
         {
             "name": "tiny",
@@ -43,31 +43,36 @@ def targets(folder, source, frame, scale, flip):
             },
         }
     )
-    transform_examples(source, folder / frame, folder / f"{frame}-report", config, Pipeline)
-    training_input = TrainingInput(folder / frame, "train", config.input, True, 1, 1, seed=0)
+    transform_examples(source, folder / "examples", folder / "report", config, Pipeline)
+    training_input = TrainingInput(folder / "examples", "train", config.input, True, 1, 1, seed=0)
     (batch,) = training_input.dataset(0).take(1)
+    return batch
+
+
+@pytest.mark.parametrize("flip", [0.0, 1.0])
+@pytest.mark.parametrize("scale", [1, 2])
+@pytest.mark.parametrize("frame", ["box", "picture"])
+def test_targets_are_those_of_the_whole_mask(tmp_path, frame, scale, flip):
+    masks = [blob(*spans) for spans in SPANS]
+    record = source_record(
+        encoded_picture(np.full((HEIGHT, WIDTH, 3), 99, np.uint8)),
+        HEIGHT,
+        WIDTH,
+        [[c[0], r[0], c[1] - c[0], r[1] - r[0]] for r, c in SPANS],
+        masks=masks,
+    )
+    source = write_source_folder(tmp_path / "source", {"train": [[record]]})
+    batch = read_batch(tmp_path, source, frame, scale, flip)
     assert batch["gt_has_mask"].numpy().all()
     boxes = batch["gt_boxes"].numpy()[0]
     limits = np.array([HEIGHT, WIDTH, HEIGHT, WIDTH], np.float32) * scale
     shifted = np.clip(boxes + np.array([-3.3, 2.1, 4.7, -1.9], np.float32) * scale, 0, limits)
     rois = np.concatenate([boxes, shifted])[None].astype(np.float32)
     index = np.tile(np.arange(len(SPANS), dtype=np.int32), 2)[None]
-    return mask_targets(batch["gt_masks"], batch["gt_mask_boxes"], rois, index, 28).numpy()[0]
-
-
-@pytest.mark.parametrize("flip", [0.0, 1.0])
-@pytest.mark.parametrize("scale", [1, 2])
-def test_compact_bitmaps_are_exact(tmp_path, scale, flip):
-    xywh = [[c[0], r[0], c[1] - c[0], r[1] - r[0]] for r, c in SPANS]
-    record = source_record(
-        encoded_picture(np.full((HEIGHT, WIDTH, 3), 99, np.uint8)),
-        HEIGHT,
-        WIDTH,
-        xywh,
-        masks=[blob(*spans) for spans in SPANS],
-    )
-    source = write_source_folder(tmp_path / "source", {"train": [[record]]})
-    compact = targets(tmp_path, source, "box", scale, flip)
-    whole = targets(tmp_path, source, "picture", scale, flip)
-    assert 0.3 < whole.mean() < 0.95
-    np.testing.assert_allclose(compact, whole, atol=2e-4)
+    stored = mask_targets(batch["gt_masks"], batch["gt_mask_boxes"], rois, index, 28).numpy()
+    whole = np.stack(masks)[None].astype(np.uint8)
+    whole = whole[..., ::-1] if flip else whole
+    covered = np.tile(limits * [0, 0, 1, 1], (1, len(SPANS), 1)).astype(np.float32)
+    expected = mask_targets(whole, covered, rois, index, 28).numpy()
+    assert 0.3 < expected.mean() < 0.95
+    np.testing.assert_allclose(stored, expected, atol=2e-4)
