@@ -101,13 +101,18 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
     if tables:
         lines.append("      " + "".join(f"{name:>8}" for name in _SHOWN))
         for kind, values in tables.items():
-            lines.append(f"{kind:6}" + "".join(f"{values[name]:8.3f}" for name in _SHOWN))
+            lines.append(f"{kind:6}" + "".join(_shown(values[name]) for name in _SHOWN))
         lines.append("")
         verdict = "blessed" if summary["blessed"] else "not blessed"
         lines.append(f"{verdict}: {summary['reason']}")
         lines.append(f"pushed  {_pushed(summary)}")
         lines.append(f"report  {summary['report']}")
     return lines
+
+
+def _shown(value: float) -> str:
+    """Returns a metric in eight columns; "-" where it is undefined (no object of that size)."""
+    return f"{value:8.3f}" if value >= 0 else f"{'-':>8}"
 
 
 def _pushed(summary: dict[str, Any]) -> str:
