@@ -1,0 +1,144 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from configs.schema import BoxHeadConfig, DetectionConfig, RoiConfig
+from model.layers.box_head import (
+    BoxHead,
+    SampledRois,
+    box_loss_terms,
+    detect_boxes,
+    sample_training_rois,
+)
+from model.layers.rpn import Proposals
+
+NUM_CLASSES = 3
+
+
+def head(policy="float32", class_agnostic=False):
+    config = BoxHeadConfig(hidden_units=16, class_agnostic=class_agnostic)
+    layer = BoxHead(config, NUM_CLASSES, seed=0, dtype=policy, name="box_head")
+    layer.build((None, None, 2, 2, 8))
+    return layer
+
+
+def roi_features():
+    return tf.constant(np.random.default_rng(0).normal(size=(2, 5, 2, 2, 8)), tf.float32)
+
+
+def proposals(boxes, valid=None):
+    count = len(boxes)
+    valid = [True] * count if valid is None else valid
+    return Proposals(tf.constant([boxes], tf.float32), tf.zeros([1, count]), tf.constant([valid]))
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_gradients_reach_every_weight(policy):
+    layer = head(policy)
+    with tf.GradientTape() as tape:
+        logits, deltas = layer(roi_features())
+        loss = tf.reduce_sum((logits - 1.0) ** 2) + tf.reduce_sum((deltas - 1.0) ** 2)
+    assert (logits.shape, deltas.shape) == ((2, 5, 4), (2, 5, 3, 4))
+    assert logits.dtype == deltas.dtype == tf.float32
+    weights = [variable.value for variable in layer.trainable_variables]
+    for gradient in tape.gradient(loss, weights):
+        assert np.isfinite(gradient).all()
+        assert np.abs(gradient).max() > 0
+
+
+def test_value_of_each_roi_is_its_own():
+    layer, features = head(), roi_features()
+    logits, deltas = layer(features)
+    one_logits, one_deltas = layer(features[1:, 3:4])
+    np.testing.assert_allclose(logits[1, 3], one_logits[0, 0], rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(deltas[1, 3], one_deltas[0, 0], rtol=1e-5, atol=1e-8)
+
+
+def batch(boxes, classes, crowds):
+    return {
+        "gt_boxes": tf.constant([boxes], tf.float32),
+        "gt_classes": tf.constant([classes]),
+        "gt_valid": tf.constant([[c > 0 for c in classes]]),
+        "gt_is_crowd": tf.constant([crowds]),
+        "image_ids": tf.constant([7], tf.int64),
+        "valid": tf.constant([True]),
+    }
+
+
+def test_training_rois_are_labelled_and_crowds_ignored():
+    rois = sample_training_rois(
+        proposals(
+            [[0, 0, 10, 10], [0, 0, 10, 4], [52, 52, 58, 58], [0, 0, 10, 9], [9, 9, 9, 9]],
+            [True, True, True, True, False],
+        ),
+        batch([[0, 0, 10, 10], [50, 50, 60, 60], [0, 0, 0, 0]], [2, 1, 0], [False, True, False]),
+        0,
+        tf.constant(0, tf.int64),
+        RoiConfig(samples_per_picture=8, positive_fraction=0.5),
+    )
+    sampled = rois.is_sampled[0].numpy()
+    positive = rois.is_positive[0].numpy()
+    # Positive: two proposals and the added ground truth; negative: the one of IoU 0.4. The one in
+    # the crowd, the crowd itself and padding are neither.
+    assert positive.tolist() == [True] * 3 + [False] * 5
+    assert sampled.tolist() == [True] * 4 + [False] * 4
+    assert rois.gt_classes[0].numpy().tolist() == [2] * 3 + [0] * 5
+    assert rois.max_positives == 4
+    boxes = {tuple(box) for box in rois.boxes[0].numpy()[positive].tolist()}
+    assert boxes == {(0, 0, 10, 10), (0, 0, 10, 9)}
+    np.testing.assert_array_equal(rois.boxes[0, 3], [0, 0, 10, 4])
+
+
+def sampled_rois():
+    return SampledRois(
+        boxes=tf.constant([[[0.0, 0, 10, 10], [0, 0, 5, 5], [1, 1, 2, 2]]]),
+        gt_index=tf.constant([[1, 0, 0]]),
+        gt_boxes=tf.constant([[[1.0, 0, 11, 10], [0, 0, 10, 10], [0, 0, 10, 10]]]),
+        gt_classes=tf.constant([[2, 0, 0]]),
+        is_positive=tf.constant([[True, False, False]]),
+        is_sampled=tf.constant([[True, True, False]]),
+        max_positives=1,
+    )
+
+
+@pytest.mark.parametrize("class_agnostic", [False, True])
+def test_loss_by_hand(class_agnostic):
+    probabilities = [[0.1, 0.2, 0.6, 0.1], [0.7, 0.1, 0.1, 0.1], [0.25] * 4]
+    deltas = np.full((1, 3, 1 if class_agnostic else 3, 4), 100.0, np.float32)
+    deltas[0, 0, 0 if class_agnostic else 1] = [0.4, 0.0, 0.5, 0.0]
+    terms = box_loss_terms(
+        tf.math.log(tf.constant([probabilities])),
+        tf.constant(deltas),
+        sampled_rois(),
+        BoxHeadConfig(class_agnostic=class_agnostic),
+    )
+    # The target is dy = 1 / 10, times its weight 10.
+    assert float(terms["roi_box"].sum) == pytest.approx(0.6 + 0.5, rel=1e-5)
+    assert float(terms["roi_class"].sum) == pytest.approx(-np.log(0.6) - np.log(0.7), rel=1e-5)
+    assert float(terms["roi_box"].denominator) == float(terms["roi_class"].denominator) == 2
+
+
+@pytest.mark.parametrize("class_agnostic", [False, True])
+def test_detections_by_hand(class_agnostic):
+    # RoI 0: class 1; RoI 1 beside it: class 1, weaker; RoI 2: class 3; RoI 3 is padding.
+    probabilities = [
+        [0.1, 0.8, 0.05, 0.05],
+        [0.3, 0.6, 0.05, 0.05],
+        [0.2, 0.0, 0.1, 0.7],
+        [0.0, 0.0, 1.0, 0.0],
+    ]
+    boxes = [[0, 0, 10, 10], [0, 1, 10, 11], [20, 20, 40, 40], [0, 0, 50, 50]]
+    deltas = np.zeros((1, 4, 1 if class_agnostic else 3, 4), np.float32)
+    deltas[0, 2] = [1.0, 0.0, 0.0, 0.0]  # moved down by a tenth of its height
+    found = detect_boxes(
+        tf.math.log(tf.constant([probabilities]) + 1e-9),
+        tf.constant(deltas),
+        proposals(boxes, [True, True, True, False]),
+        tf.constant([[41.0, 100.0]]),
+        BoxHeadConfig(class_agnostic=class_agnostic),
+        DetectionConfig(score_threshold=0.15, max_detections=5),
+    )
+    assert found.valid[0].numpy().tolist() == [True, True, False, False, False]
+    np.testing.assert_allclose(found.boxes[0, :2], [[0, 0, 10, 10], [22, 20, 41, 40]], rtol=1e-5)
+    assert found.classes[0].numpy().tolist() == [1, 3, 0, 0, 0]
+    np.testing.assert_allclose(found.scores[0, :2], [0.8, 0.7], rtol=1e-5)

@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from configs.schema import MaskHeadConfig
+from model.layers.box_head import SampledRois
+from model.layers.mask_head import MaskHead, mask_loss_term
+
+NUM_CLASSES = 3
+
+
+def head(policy="float32"):
+    config = MaskHeadConfig(resolution=3, convolutions=2, channels=6)
+    layer = MaskHead(config, NUM_CLASSES, seed=0, dtype=policy, name="mask_head")
+    layer.build((None, None, 3, 3, 8))
+    rng = np.random.default_rng(1)
+    for variable in (layer.upsample_bias, layer.mask_kernel, layer.mask_bias):
+        variable.assign(rng.normal(size=variable.shape))
+    return layer
+
+
+def roi_features():
+    return tf.constant(np.random.default_rng(0).normal(size=(2, 4, 3, 3, 8)), tf.float32)
+
+
+def test_equals_transposed_convolution_and_one_channel_of_all_classes():
+    layer, classes = head(), tf.constant([[1, 2, 3, 1], [3, 3, 2, 0]])
+    features = tf.reshape(roi_features(), [-1, 3, 3, 8])
+    for convolution in layer.convolutions:
+        features = tf.nn.relu(convolution(features))
+    # TensorFlow's kernel of a transposed convolution is row, column, out, in.
+    kernel = tf.transpose(layer.upsample_kernel.value, [0, 1, 3, 2])
+    features = tf.nn.conv2d_transpose(features, kernel, [8, 6, 6, 6], 2, "VALID")
+    features = tf.nn.relu(features + layer.upsample_bias.value)
+    masks = tf.einsum("nyxc,kc->nyxk", features, layer.mask_kernel.value) + layer.mask_bias.value
+    masks = tf.reshape(masks, [2, 4, 6, 6, NUM_CLASSES]).numpy()
+    out = layer(roi_features(), classes=classes).numpy()
+    for n in range(2):
+        for roi in range(4):
+            column = max(int(classes[n, roi]) - 1, 0)
+            np.testing.assert_allclose(out[n, roi], masks[n, roi, ..., column], atol=1e-5)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_gradients_reach_the_weights_of_the_classes_asked_for(policy):
+    layer = head(policy)
+    with tf.GradientTape() as tape:
+        out = layer(roi_features(), classes=tf.constant([[1, 3, 3, 1]] * 2))
+        loss = tf.reduce_sum(out**2)
+    assert out.dtype == tf.float32
+    variables = layer.trainable_variables
+    gradients = tape.gradient(loss, [variable.value for variable in variables])
+    by_path = {}
+    for variable, gradient in zip(variables, gradients, strict=True):
+        by_path[variable.path] = tf.convert_to_tensor(gradient).numpy()
+        assert np.isfinite(by_path[variable.path]).all()
+        assert np.abs(by_path[variable.path]).max() > 0
+    kernel = np.abs(by_path["mask_head/mask_kernel"]).max(axis=1)
+    assert (kernel > 0).tolist() == [True, False, True]
+
+
+def test_loss_counts_positives_that_have_a_mask():
+    box = [0.0, 0, 4, 4]
+    rois = SampledRois(
+        boxes=tf.constant([[box] * 4]),
+        gt_index=tf.constant([[0, 1, 2, 0]]),
+        gt_boxes=tf.constant([[box] * 4]),
+        gt_classes=tf.constant([[1, 1, 2, 0]]),
+        is_positive=tf.constant([[True, True, True, False]]),
+        is_sampled=tf.constant([[True] * 4]),
+        max_positives=4,
+    )
+    batch = {
+        "gt_masks": tf.constant(np.array([[np.ones((4, 4)), np.zeros((4, 4))] * 2])[:, :3] > 0),
+        "gt_mask_boxes": tf.constant([[box] * 3]),
+        "gt_has_mask": tf.constant([[True, True, False]]),
+    }
+    batch["gt_masks"] = tf.cast(batch["gt_masks"], tf.uint8)
+    logits = tf.fill([1, 4, 4, 4], np.float32(np.log(3.0)))  # probability 0.75
+    term = mask_loss_term(logits, rois, batch)
+    # The first mask is all 1, the second all 0; the third has none, the fourth is no positive.
+    assert float(term.sum) == pytest.approx(-np.log(0.75) - np.log(0.25), rel=1e-5)
+    assert float(term.denominator) == 2
