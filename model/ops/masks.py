@@ -60,7 +60,7 @@ def _axis_weights(spans: tf.Tensor, covered: tf.Tensor, size: int, length: int) 
     starts = spans[..., :1] + tf.range(size, dtype=tf.float32) * bin_sizes[..., None]
     cells = tf.range(length, dtype=tf.float32)
 
-    def add_sample(sample, weights):
+    def add_sample(sample: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         number = tf.cast(sample, tf.float32)
         steps = (number + 0.5) * (bin_sizes / num_samples)
         # torchvision reads a mask at y where the pixel's centre is y + 0.5.

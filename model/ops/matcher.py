@@ -103,7 +103,13 @@ def match_anchors(
     used_rows = tf.reduce_max(tf.where(gt_valid, numbers, 0))
     anchor_areas = box_areas(anchors)
 
-    def take_rows(start, best_iou, gt_index, is_best, crowd_share):
+    def take_rows(
+        start: tf.Tensor,
+        best_iou: tf.Tensor,
+        gt_index: tf.Tensor,
+        is_best: tf.Tensor,
+        crowd_share: tf.Tensor,
+    ) -> tuple[tf.Tensor, ...]:
         for row in range(_ROWS_A_TURN):
             gt_box = tf.gather(padded_boxes, start + row, axis=1)[:, None, :]
             objects = tf.gather(is_object, start + row, axis=1)[:, None]

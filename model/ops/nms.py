@@ -52,7 +52,7 @@ def nms_keep(boxes: tf.Tensor, valid: tf.Tensor, iou_threshold: float) -> tf.Ten
     surplus = -num % tile
     padded_boxes = tf.pad(tf.cast(boxes, tf.float32), [[0, 0], [0, surplus], [0, 0]])
 
-    def take_tile(start, keep):
+    def take_tile(start: tf.Tensor, keep: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return start + tile, _suppress_by_tile(padded_boxes, keep, start, tile, iou_threshold)
 
     keep = tf.pad(valid, [[0, 0], [0, surplus]])
@@ -88,7 +88,7 @@ def _fixed_point(suppresses: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
     After n turns the first n boxes are final, so at most T turns are needed; a few suffice.
     """
 
-    def turn(keep, _):
+    def turn(keep: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return candidates & ~tf.reduce_any(suppresses & keep[:, :, None], axis=1), keep
 
     return tf.while_loop(
@@ -131,7 +131,9 @@ def multiclass_nms(
     left = tf.transpose(tf.where(usable, tf.cast(scores, tf.float32), -1.0), [0, 2, 1])
     boxes = tf.transpose(boxes, [0, 2, 1, 3])
 
-    def take_best(turn, left, best_of_class, *found):
+    def take_best(
+        turn: tf.Tensor, left: tf.Tensor, best_of_class: tf.Tensor, *found: tf.Tensor
+    ) -> tuple[tf.Tensor, ...]:
         found_boxes, found_scores, found_classes, found_rois = found
         column = tf.argmax(best_of_class, axis=1, output_type=tf.int32)
         score = tf.gather(best_of_class, column, batch_dims=1)

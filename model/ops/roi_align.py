@@ -7,7 +7,7 @@ the last step is one weighted sum of rows of a table of all cells, in two equal 
 Letters: N images, R RoIs, S bins an axis, C channels, T taps an axis and bin.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import tensorflow as tf
@@ -15,6 +15,7 @@ import tensorflow as tf
 from model.ops.boxes import box_areas
 
 Body = Literal["auto", "gather", "sparse"]
+Gradient = Callable[[tf.Tensor], tf.Tensor]
 
 _LEVELS = {"p2": 2, "p3": 3, "p4": 4, "p5": 5}
 _CANONICAL_LEVEL = 4  # of a RoI with the size that ImageNet's pictures have
@@ -70,22 +71,22 @@ def roi_align(
 
     Reference: 1703.06870, section 3.
     """
-    maps = [features[name] for name in _LEVELS]
-    return _pool(maps, rois, assign_levels(rois), resolution, sampling_ratio, aligned, body)
+    levels = assign_levels(rois)
+    return roi_align_on_levels(features, rois, levels, resolution, sampling_ratio, aligned, body)
 
 
-def _pool(
-    maps: list[tf.Tensor],
+def roi_align_on_levels(
+    features: Mapping[str, tf.Tensor],
     rois: tf.Tensor,
     levels: tf.Tensor,
     resolution: int,
     sampling_ratio: int,
     aligned: bool,
-    body: Body,
+    body: Body = "auto",
 ) -> tf.Tensor:
-    """Returns `roi_align` for maps of the first levels, of which `levels` [N, R] tells one each."""
-    first_level = min(_LEVELS.values())
-    index = levels - first_level
+    """Returns what `roi_align` does, each RoI on the level that `levels` [N, R] int32 gives."""
+    maps = [features[name] for name in _LEVELS]
+    index = levels - min(_LEVELS.values())
     heights = tf.stack([tf.shape(feature)[1] for feature in maps])
     widths = tf.stack([tf.shape(feature)[2] for feature in maps])
     first_cells = tf.cumsum(heights * widths, exclusive=True)
@@ -174,8 +175,8 @@ def _sum_by_gather(table: tf.Tensor, cells: tf.Tensor, weights: tf.Tensor) -> tf
 
     # Of its own, so that gradients are added up in float32 where the table is of less precision.
     @tf.custom_gradient
-    def weighted_sum(table):
-        def gradient(upstream):
+    def weighted_sum(table: tf.Tensor) -> tuple[tf.Tensor, Gradient]:
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
             shares = tf.reshape(upstream[:, None, :] * weights[..., None], [-1, upstream.shape[-1]])
             sums = tf.math.unsorted_segment_sum(shares, tf.reshape(cells, [-1]), tf.shape(table)[0])
             return tf.cast(sums, table.dtype)
@@ -203,8 +204,8 @@ def _sum_by_sparse_product(table: tf.Tensor, cells: tf.Tensor, weights: tf.Tenso
 
     # TensorFlow's own gradient would also gather [B * T * T, C] for the weights.
     @tf.custom_gradient
-    def product(table):
-        def gradient(upstream):
+    def product(table: tf.Tensor) -> tuple[tf.Tensor, Gradient]:
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
             return tf.sparse.sparse_dense_matmul(matrix, upstream, adjoint_a=True)
 
         return tf.sparse.sparse_dense_matmul(matrix, table), gradient
