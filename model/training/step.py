@@ -10,7 +10,6 @@ A collective cannot be part of an XLA program on CPUs (TensorFlow 2.16), hence f
 are compiled apart when there are several workers; with one worker the step is one program.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -161,8 +160,13 @@ class TrainStep:
         parts_jit = jit and not one_program
         # Not nested functions where nothing is compiled: synchronised batch norm has a collective
         # in the forward pass, which a strategy refuses within a function in its replica.
-        self._forward = _compiled(self._loss_vectors) if parts_jit else self._loss_vectors
-        self._update = _compiled(self._clip_and_apply) if parts_jit else self._clip_and_apply
+        self._forward = self._loss_vectors
+        if parts_jit:
+            self._forward = tf.function(self._loss_vectors, autograph=False, jit_compile=True)
+        # A function of its own, so that it is traced once and not again for every bucket.
+        self._update = tf.function(
+            self._clip_and_apply, autograph=False, jit_compile=parts_jit or None
+        )
         self._step = tf.function(
             lambda *args: distribution.run(self._compute, args),
             autograph=False,
@@ -296,10 +300,6 @@ class TrainStep:
         halved = tf.maximum(state.loss_scale.read_value() / 2.0, 1.0)
         state.loss_scale.assign(tf.where(applied, grown, halved))
         state.good_steps.assign(tf.where(doubles, tf.zeros_like(good_steps), good_steps))
-
-
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    return tf.function(function, autograph=False, jit_compile=True)
 
 
 def _tf_variable(variable: Any) -> tf.Variable:

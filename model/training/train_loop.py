@@ -170,7 +170,8 @@ class TrainLoop:
         waits for the host. All workers read the same numbers at the same step, so all stop alike.
         """
         self._status.beat("input", first_step)
-        batches = iter(self._input.dataset(self._distribution.index, first_step))
+        threads = self._train.input_threads
+        batches = iter(self._input.dataset(self._distribution.index, first_step, threads))
         self._last_finish = time.monotonic()
         unread: _StartedStep | None = None
         for step in range(first_step, self._steps):

@@ -103,7 +103,7 @@ class TinyInput:
         )  # fmt: skip
         self.steps_per_epoch = self._plan.steps_per_epoch
 
-    def dataset(self, worker: int, first_step: int) -> Iterator[dict]:
+    def dataset(self, worker: int, first_step: int, threads: int) -> Iterator[dict]:
         import tensorflow as tf
 
         step = first_step

@@ -1,0 +1,88 @@
+"""The real detector on the real input in real workers: any split of a batch, resume."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.training.checkpoints import CheckpointStore
+from model.training.launcher import train
+from tests.model.training.small_run import SETTINGS, STEPS, small_config, write_examples
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory) -> Path:
+    return write_examples(tmp_path_factory.mktemp("transformed") / "examples")
+
+
+@pytest.fixture(autouse=True)
+def no_gpus(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+
+
+def checkpoints(folder: str | Path, key: str) -> list[tuple[dict[str, np.ndarray], dict]]:
+    """Returns arrays and history of every step of a run."""
+    store = CheckpointStore(Path(folder).parent, key, keep=STEPS)
+    return [store.load(step) for step in store.steps()]
+
+
+def run(examples: Path, out: Path, batch: str, **backbone: str):
+    result = train(small_config(batch, **backbone), examples, out)
+    key = json.loads((out / "run" / "job.json").read_text())["key"]
+    return checkpoints(result.checkpoints_dir, key)
+
+
+@pytest.mark.parametrize("norm", ["group_norm", "sync_batch_norm"])
+def test_any_split_of_a_batch_trains_the_detector_the_same(examples, tmp_path, norm):
+    one = run(examples, tmp_path / "1x4", "1x4", norm=norm)
+    two = run(examples, tmp_path / "2x2", "2x2", norm=norm)
+    assert len(one) == len(two) == STEPS
+    for (arrays, history), (other_arrays, other_history) in zip(one, two, strict=True):
+        assert set(history["last_losses"]) == {
+            "rpn_objectness", "rpn_box", "roi_class", "roi_box", "mask",
+        }  # fmt: skip
+        # The same picks of anchors and RoIs, sums in another order.
+        assert other_history["last_losses"] == pytest.approx(history["last_losses"], rel=1e-3)
+        for name, array in arrays.items():
+            np.testing.assert_allclose(
+                other_arrays[name], array, rtol=1e-3, atol=1e-5, err_msg=name
+            )
+
+
+def test_a_killed_training_ends_with_the_bits_of_one_that_was_not(examples, tmp_path):
+    config_path = tmp_path / "small.yaml"
+    config_path.write_text(json.dumps({**SETTINGS, "train": {**SETTINGS["train"], "batch": "2x2"}}))
+    command = [sys.executable, "-m", "model.train", "--examples", str(examples)]
+    command += ["--config", str(config_path), "--out"]
+    subprocess.run([*command, str(tmp_path / "whole")], check=True)
+
+    killed = subprocess.Popen([*command, str(tmp_path / "killed")])
+    while not list((tmp_path / "killed").glob("run/checkpoints/*/step-00000002.*")):
+        assert killed.poll() is None
+        time.sleep(0.02)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert not (tmp_path / "killed" / "summary.json").exists()
+    subprocess.run([*command, str(tmp_path / "killed")], check=True)
+
+    summaries = [
+        json.loads((tmp_path / n / "summary.json").read_text()) for n in ("whole", "killed")
+    ]
+    for field in ("model_id", "last_losses", "first_losses", "steps"):
+        assert summaries[0][field] == summaries[1][field], field
+    names = [Path(s["checkpoints_dir"]).name for s in summaries]
+    assert names[0] == names[1]
+    last = f"step-{STEPS:08d}.safetensors"
+    key = json.loads((tmp_path / "whole" / "run" / "job.json").read_text())["key"]
+    assert (Path(summaries[0]["checkpoints_dir"]) / last).exists()
+    whole, killed_arrays = (checkpoints(s["checkpoints_dir"], key)[-1][0] for s in summaries)
+    assert whole.keys() == killed_arrays.keys()
+    different = [n for n in whole if whole[n].tobytes() != killed_arrays[n].tobytes()]
+    assert different == []
