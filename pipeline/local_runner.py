@@ -221,6 +221,7 @@ def _outcome(launcher: Any, information: Any) -> str:
 
 
 _RAISED = re.compile(r"^(?:[A-Za-z_]\w*\.)*([A-Z]\w*(?:Error|Exception|Exit)): (.+)$", re.MULTILINE)
+_FULL = re.compile(r"No space left on device: '([^']+)'")
 _BEAM_STEP = re.compile(r" \[while running '.*?'\]")
 
 
@@ -228,9 +229,10 @@ def component_error(node: str, error: BaseException, log: Path) -> ComponentErro
     """Returns the one line for what a component raised, dug out of Beam's and TFX's wrapping."""
     text = str(error)
     if "No space left on device" in text or "disk is full" in text:
+        path = _FULL.search(text)
         return ComponentError(
-            f"{node}: no space left on the disk: free some space, then run the same again; "
-            "what is done stays done"
+            f"{node}: no space left on the disk of {path[1] if path else log.parent.parent}: "
+            "free some space, then run the same again; what is done stays done"
         )
     if not isinstance(error, RcnnError):
         # Beam hands on a worker's error as the text of its traceback; the last line is it.

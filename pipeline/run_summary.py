@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from tensorflow_metadata.proto.v0 import anomalies_pb2
-
+from components.anomalies import read_anomalies
 from components.model_pusher import properties
 from configs.console import read_json
 from configs.errors import DatasetError, ModelError
@@ -47,6 +46,7 @@ def summarise(folder: RunFolder, run_id: str) -> dict[str, Any]:
         metrics = read_json(place / "metrics.json", ModelError)
         decision = read_json(place / "decision.json", ModelError)
         report = str(place / "report.html")
+    anomalies = output("ExampleValidator", "anomalies")
     pushed = output("ModelPusher", "pushed_model")
     return {
         "metrics": {
@@ -58,7 +58,7 @@ def summarise(folder: RunFolder, run_id: str) -> dict[str, Any]:
         "pushed_model": _pushed_path(pushed),
         "report": report,
         "records": _records(output("CocoExampleGen", "rejects")),
-        "anomalies": _anomalies(output("ExampleValidator", "anomalies")),
+        "anomalies": read_anomalies(anomalies.uri) if anomalies else None,
     }
 
 
@@ -68,20 +68,6 @@ def _records(rejects: Output | None) -> dict[str, dict[str, int]] | None:
         return None
     counts = read_json(Path(rejects.uri) / "counts.json", DatasetError)
     return {name: split["pictures"] for name, split in counts["splits"].items()}
-
-
-def _anomalies(anomalies: Output | None) -> dict[str, dict[str, str]] | None:
-    """Returns what ExampleValidator found: split -> feature -> description."""
-    if anomalies is None:
-        return None
-    found: dict[str, dict[str, str]] = {}
-    for path in sorted(Path(anomalies.uri).glob("Split-*/SchemaDiff.pb")):
-        message = anomalies_pb2.Anomalies.FromString(path.read_bytes())
-        found[path.parent.name.removeprefix("Split-")] = {
-            feature: information.description
-            for feature, information in sorted(message.anomaly_info.items())
-        }
-    return found
 
 
 def _pushed_path(pushed: Output | None) -> str | None:

@@ -8,6 +8,7 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
+from components.anomalies import refuse_anomalies
 from components.coco_transform.transform import transform_examples
 from configs.schema import Config
 from model.examples import split_names
@@ -25,14 +26,19 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         """Writes the examples and the report.
 
         Args:
-            input_dict: `examples`: Examples of CocoExampleGen; `anomalies`: ExampleAnomalies, not
-                read, there so that validation comes first.
+            input_dict: `examples`: Examples of CocoExampleGen; `anomalies`: ExampleAnomalies
+                of them, optional; any anomaly refuses them.
             output_dict: `transformed_examples`: Examples, the same splits; `report`: DataReport,
                 with `report.html` and `report.json`.
             exec_properties: `settings`: str, of `component_settings`; `source_digest`: str, for
                 the cache alone.
+
+        Raises:
+            DatasetError: ExampleValidator found anomalies, or a shard is damaged.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
+        for anomalies in input_dict.get("anomalies") or []:
+            refuse_anomalies(anomalies.uri)
         source = artifact_utils.get_single_instance(input_dict["examples"])
         transformed = artifact_utils.get_single_instance(output_dict["transformed_examples"])
         report = artifact_utils.get_single_instance(output_dict["report"])

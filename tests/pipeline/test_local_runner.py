@@ -48,13 +48,14 @@ def test_component_error_is_one_line(error: Exception, line: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "error",
+    ("error", "place"),
     [
-        OSError(errno.ENOSPC, "No space left on device", "/runs/a"),
-        RuntimeError("Traceback ...\nOSError: [Errno 28] No space left on device: '/runs/a'"),
-        RuntimeError("INTERNAL: database or disk is full"),
+        (OSError(errno.ENOSPC, "No space left on device", "/runs/b/x"), "/runs/b/x"),
+        (RuntimeError("...\nOSError: [Errno 28] No space left on device: '/tmp/y'"), "/tmp/y"),
+        (OSError(errno.ENOSPC, "No space left on device"), "runs/a"),
+        (RuntimeError("INTERNAL: database or disk is full"), "runs/a"),
     ],
 )
-def test_full_disk_is_recognised(error: Exception) -> None:
+def test_full_disk_is_recognised_and_its_place_named(error: Exception, place: str) -> None:
     said = str(component_error("Gen", error, LOG))
-    assert said.startswith("Gen: no space left on the disk: free some space")
+    assert said.startswith(f"Gen: no space left on the disk of {place}: free some space")
