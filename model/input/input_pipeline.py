@@ -218,8 +218,9 @@ class TrainingInput:
     ) -> tuple[tf.Tensor, Batch]:
         record = tf.io.parse_single_example(payload, _parse_spec(self._with_masks))
         picture = decode_picture(record[records.ENCODED])
-        picture = resize_picture(picture, height, width)
+        # Before resizing there are fewer pixels to move: records are not larger than their input.
         picture = tf.cond(flip, lambda: flip_columns(picture, 1), lambda: picture)
+        picture = resize_picture(picture, height, width)
         image = tf.pad(picture, [[0, bucket[0] - height], [0, bucket[1] - width], [0, 0]])
         sides = tf.cast(tf.stack([height, width, height, width]), tf.float32)
         objects = _objects(record, sides, flip, self._config.max_objects)

@@ -125,7 +125,9 @@ def test_flip_turns_picture_and_boxes(tmp_path):
     (plain,) = batches(open_input(folder, batch=1), 1)
     (flipped,) = batches(open_input(folder, flipping, batch=1), 1)
     content = np.s_[0, :32, :48]
-    assert (flipped["images"][content] == plain["images"][content][:, ::-1]).all()
+    mirrored = plain["images"][content][:, ::-1].astype(int)
+    # It is turned before it is resized, so that a rounding may go the other way.
+    assert np.abs(flipped["images"][content] - mirrored).max() <= 1
     np.testing.assert_allclose(flipped["gt_boxes"][0, 0], [3.2, 24, 16, 43.2], rtol=1e-5)
 
 
