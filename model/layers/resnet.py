@@ -124,7 +124,7 @@ class ResNet(Layer):
         is_bottleneck = depth >= 50
         frozen = _frozen_config(config)
         stem_config = frozen if config.frozen_stages >= 1 else config
-        self.pool_padding = padding_of(3, 2, config.symmetric_padding)
+        self.symmetric_padding = config.symmetric_padding
         self.frozen_stages = config.frozen_stages
         self.stem = Convolution(
             config.width,
@@ -182,7 +182,7 @@ class ResNet(Layer):
         """
         features = normalize_pixels(images, image_sizes, MEAN, STD)
         features = tf.nn.relu(self.stem(features, valid=valid, training=training))
-        features = tf.nn.max_pool2d(features, 3, 2, self.pool_padding)
+        features = max_pool(features, self.symmetric_padding)
         features = self._stop_if_frozen(features, 1)
         outputs = {}
         for number, (stage, blocks) in enumerate(self.stages.items()):
@@ -194,6 +194,19 @@ class ResNet(Layer):
 
     def _stop_if_frozen(self, features: tf.Tensor, number: int) -> tf.Tensor:
         return tf.stop_gradient(features) if number <= self.frozen_stages else features
+
+
+def max_pool(features: tf.Tensor, symmetric: bool) -> tf.Tensor:
+    """Returns the largest of 3x3 at every second pixel of [N, H, W, C], which must be >= 0.
+
+    Args:
+        features: what comes out of a ReLU, so that zeros may stand for the padding. (XLA has no
+            pooling with explicit padding.)
+        symmetric: see `Convolution`.
+    """
+    if not symmetric:
+        return tf.nn.max_pool2d(features, 3, 2, "SAME")
+    return tf.nn.max_pool2d(tf.pad(features, padding_of(3, 2, symmetric)), 3, 2, "VALID")
 
 
 def normalize_pixels(

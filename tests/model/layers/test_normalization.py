@@ -61,7 +61,7 @@ def test_unusable_batches_leave_the_moving_statistics(bad):
     np.testing.assert_array_equal(before, [norm.moving_mean.numpy(), norm.moving_variance.numpy()])
 
 
-def test_synchronised_norm_sees_both_replicas_as_one_batch():
+def test_synchronised_norm_of_one_replica_is_batch_norm():
     x = features(4)
     valid = tf.constant([True, True, True, False])
     whole = built(BatchNorm(False, EPSILON, dtype="float32"))
