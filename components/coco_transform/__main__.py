@@ -4,6 +4,8 @@ Example:
     python -m components.coco_transform --examples O/examples --config configs/tiny.yaml --out T
 """
 
+import logging
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import click
 
 from configs.console import finish, one_line_errors
 from configs.loader import load_config
+from configs.schema import Config
 
 
 @click.command(
@@ -40,6 +43,15 @@ def main(examples: str, config_path: str, out: Path, overrides: tuple[str, ...])
     config = load_config(config_path, overrides)
     out.mkdir(parents=True, exist_ok=True)
 
+    report = _transform(config, examples, out)
+    finish(report, out, _lines(report, out))
+
+
+def _transform(config: Config, examples: str, out: Path) -> dict[str, Any]:
+    # Google's clients, which Beam loads, find Python 3.10 and TFX's grpcio old.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="google")
+    # What a shard raises is shown in one line; Beam would log it with its own frames as well.
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     # Beam takes seconds to import: only after the arguments are known to be good.
     from apache_beam import Pipeline
     from apache_beam.options.pipeline_options import PipelineOptions
@@ -49,8 +61,7 @@ def main(examples: str, config_path: str, out: Path, overrides: tuple[str, ...])
     def new_pipeline() -> Pipeline:
         return Pipeline(options=PipelineOptions(list(config.pipeline.beam_args)))
 
-    report = transform_examples(examples, out / "examples", out, config, new_pipeline)
-    finish(report, out, _lines(report, out))
+    return transform_examples(examples, out / "examples", out, config, new_pipeline, click.echo)
 
 
 def _lines(report: dict[str, Any], out: Path) -> list[str]:

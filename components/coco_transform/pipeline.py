@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
-from components.coco_transform.shard import ShardTask, transform_shard
+from components.coco_transform.shard import ShardTask, transform_shard, write_failure
+from configs.errors import DatasetError
 from configs.schema import Config
 
 NAMESPACE = "coco_transform"  # of the counters
@@ -43,7 +44,11 @@ class _TransformShard(beam.DoFn):
 
     def process(self, task: ShardTask) -> Iterator[str]:
         """Yields the shard's name when it is done."""
-        statistics = transform_shard(task, Config.model_validate_json(self._config_json))
+        try:
+            statistics = transform_shard(task, Config.model_validate_json(self._config_json))
+        except (DatasetError, OSError) as error:
+            write_failure(task, error)
+            raise
         _count(statistics.pictures.items(), "pictures")
         _count(statistics.objects.items(), "objects")
         yield f"{task.split}-{task.shard}"

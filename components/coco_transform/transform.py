@@ -11,9 +11,10 @@ import numpy as np
 from absl import logging
 
 from components.coco_transform.pipeline import TransformShards
+from components.coco_transform.progress import followed
 from components.coco_transform.record import DROP_REASONS
 from components.coco_transform.report import report_content, write_report
-from components.coco_transform.shard import PARTS_FOLDER, ShardTask
+from components.coco_transform.shard import PARTS_FOLDER, ShardTask, raise_failure
 from components.coco_transform.statistics import ExamplePlace, SplitStatistics
 from configs.console import read_json
 from configs.errors import DatasetError
@@ -32,6 +33,7 @@ def transform_examples(
     report_dir: str | os.PathLike[str],
     config: Config,
     new_pipeline: Callable[[], beam.Pipeline],
+    on_progress: Callable[[str], None] = logging.info,
 ) -> dict[str, Any]:
     """Writes an examples folder for training and the data report.
 
@@ -41,6 +43,7 @@ def transform_examples(
         report_dir: gets `report.html` and `report.json`.
         config: its transform, input and anchor settings.
         new_pipeline: returns the Beam pipeline that does the work.
+        on_progress: called with a line a shard.
 
     Returns:
         The report as a JSON value, as in `report.json`.
@@ -49,15 +52,24 @@ def transform_examples(
         DatasetError: `examples_dir` is no examples folder or a shard of it is damaged, or no
             picture of a split could be used.
     """
+    out_dir = Path(out_dir)
+    for leftover in out_dir.parent.glob(f".{out_dir.name}.*.partial"):
+        shutil.rmtree(leftover, ignore_errors=True)  # of a run that was killed
     with atomic_path(out_dir) as partial_dir:
         partial_dir.mkdir()
-        report, examples = _transform(str(examples_dir), str(partial_dir), config, new_pipeline)
+        report, examples = _transform(
+            str(examples_dir), str(partial_dir), config, new_pipeline, on_progress
+        )
         write_report(report_dir, partial_dir, report, examples)
     return report
 
 
 def _transform(
-    examples_dir: str, out_dir: str, config: Config, new_pipeline: Callable[[], beam.Pipeline]
+    examples_dir: str,
+    out_dir: str,
+    config: Config,
+    new_pipeline: Callable[[], beam.Pipeline],
+    on_progress: Callable[[str], None],
 ) -> tuple[dict[str, Any], dict[str, list[ExamplePlace]]]:
     """Writes the examples folder; returns the report's numbers and pictures, by split."""
     manifest = read_manifest(examples_dir)
@@ -77,9 +89,7 @@ def _transform(
         ]
         for name, split in manifest["splits"].items()
     }
-    with new_pipeline() as pipeline:
-        all_tasks = [task for split in tasks.values() for task in split]
-        _ = pipeline | "TransformShards" >> TransformShards(all_tasks, config)
+    _run([task for split in tasks.values() for task in split], config, new_pipeline, on_progress)
     splits: dict[str, Split] = {}
     statistics: dict[str, SplitStatistics] = {}
     for name, split_tasks in tasks.items():
@@ -93,6 +103,29 @@ def _transform(
     logging.info("transform: buckets %s, digest %s", buckets, digest)
     report = report_content(config, categories, statistics, indexes, buckets, digest)
     return report, {name: counts.examples for name, counts in statistics.items()}
+
+
+def _run(
+    tasks: list[ShardTask],
+    config: Config,
+    new_pipeline: Callable[[], beam.Pipeline],
+    on_progress: Callable[[str], None],
+) -> None:
+    """Runs the Beam graph.
+
+    Raises:
+        DatasetError: a shard is damaged.
+        OSError: a shard could not be written.
+    """
+    try:
+        with followed(tasks, on_progress), new_pipeline() as pipeline:
+            _ = pipeline | "TransformShards" >> TransformShards(tasks, config)
+    except Exception as error:
+        # Through Beam an exception comes wrapped, or as text; a shard's own account does not.
+        for task in tasks:
+            if task.summary_path.exists():
+                raise_failure(read_json(task.summary_path, DatasetError), error)
+        raise
 
 
 def _merged(tasks: list[ShardTask], config: Config) -> tuple[Split, SplitStatistics]:

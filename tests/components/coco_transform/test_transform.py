@@ -1,3 +1,4 @@
+import errno
 import json
 import re
 import shutil
@@ -212,8 +213,37 @@ def test_damaged_shard_is_named(source, tmp_path):
     shutil.copytree(source, tmp_path / "source")
     (shard, *_) = shard_paths(tmp_path / "source", "train")
     shard.write_bytes(shard.read_bytes()[:-3])
-    with pytest.raises(Exception, match="cut off in the record at byte"):
+    with pytest.raises(DatasetError, match=r"data_tfrecord-00000-of-00003: cut off in the record"):
         transform_examples(tmp_path / "source", tmp_path / "o", tmp_path, CONFIG, pipelines())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["source"]
+
+
+def test_full_disk_stays_a_full_disk(source, tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device", "/some/file")
+
+    monkeypatch.setattr("components.coco_transform.shard.write_tfrecord", fail)
+    with pytest.raises(OSError, match="No space left") as caught:
+        transform_examples(source, tmp_path / "o", tmp_path, CONFIG, pipelines())
+    assert caught.value.errno == errno.ENOSPC
+    assert caught.value.filename == "/some/file"
+
+
+def test_shards_are_told_as_they_are_done(source, tmp_path):
+    lines = []
+    transform_examples(source, tmp_path / "o", tmp_path, CONFIG, pipelines(), lines.append)
+    assert sorted(lines) == [
+        "holdout-b: shard 1 of 1 written, 1 pictures",
+        "train: shard 1 of 3 written, 2 pictures",
+        "train: shard 2 of 3 written, 0 pictures",
+        "train: shard 3 of 3 written, 2 pictures",
+    ]
+
+
+def test_rest_of_a_killed_run_is_removed(source, tmp_path):
+    (tmp_path / ".examples.12345678.partial" / "parts").mkdir(parents=True)
+    transform_examples(source, tmp_path / "examples", tmp_path, CONFIG, pipelines())
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_records_that_are_missing_are_noticed(source, tmp_path):
