@@ -4,7 +4,6 @@ The only module besides `model/coco_metrics.py` where boxes are COCO's `[x, y, w
 """
 
 import dataclasses
-import json
 import math
 import os
 from collections.abc import Iterator, Mapping
@@ -294,14 +293,13 @@ def _box_norm(
 ) -> tuple[float, float, float, float]:
     """Returns the box `[ymin, xmin, ymax, xmax]` clipped to the picture, as shares of its sides."""
     x, y, box_width, box_height = bbox
-    where = f"bbox {list(bbox)} in a picture of {width} x {height}"
     if box_width <= 0 or box_height <= 0:
-        judge.note("box_without_area", where)
+        judge.note("box_without_area", f"bbox {list(bbox)}")
     xmax, ymax = x + max(box_width, 0.0), y + max(box_height, 0.0)
     if xmax <= 0 or ymax <= 0 or x >= width or y >= height:
-        judge.note("box_outside", where)
+        judge.note("box_outside", f"bbox {list(bbox)} in a picture of {width} x {height}")
     elif max(-x, -y, xmax - width, ymax - height) > _BORDER_TOLERANCE_PX:
-        judge.note("box_crosses_border", where)
+        judge.note("box_crosses_border", f"bbox {list(bbox)} in a picture of {width} x {height}")
     return (
         min(max(y, 0.0), height) / height,
         min(max(x, 0.0), width) / width,
@@ -320,7 +318,9 @@ def _segmentation(value: Any, height: int, width: int, judge: Judge) -> bytes:
         return b""
     if coco_mask.area(rle) == 0 and judge.note("mask_without_pixels", "draws no pixel"):
         return b""
-    return json.dumps(rle, separators=(",", ":")).encode()
+    # Of all characters that counts can have, JSON escapes the backslash alone.
+    counts = rle["counts"].replace("\\", "\\\\")
+    return f'{{"size":[{height},{width}],"counts":"{counts}"}}'.encode()
 
 
 def _check_polygon(polygon: Any, height: int, width: int) -> None:
@@ -330,7 +330,8 @@ def _check_polygon(polygon: Any, height: int, width: int) -> None:
     if len(polygon) < 6 or len(polygon) % 2:
         raise ValueError(f"a polygon of {len(polygon)} numbers; expected x, y of 3 corners or more")
     reach = _POLYGON_REACH * max(height, width)
-    if not all(-reach <= number <= reach for number in polygon):
+    is_near = -reach <= min(polygon) and max(polygon) <= reach
+    if not (is_near and math.isfinite(sum(polygon))):  # NaN is neither smallest nor largest
         raise ValueError(f"a polygon far outside the picture: {_short(polygon)}")
 
 

@@ -63,12 +63,21 @@ class PictureFlaw(Exception):
 
 
 class Facts(NamedTuple):
-    """What a picture file is: sides in pixels as stored, and the turn that EXIF asks for."""
+    """What a picture file is.
+
+    Attributes:
+        format: by its content.
+        height: in pixels, as stored.
+        width: likewise.
+        orientation: the turn that EXIF asks for; 1 is none.
+        damage: what in it is no part of a picture, though it can be decoded; "" for nothing.
+    """
 
     format: Format
     height: int
     width: int
     orientation: int
+    damage: str = ""
 
     @property
     def is_turned(self) -> bool:
@@ -111,23 +120,24 @@ def read_file(path: str) -> bytes:
         raise PictureFlaw("picture_unreadable", f"{path}: {error.strerror}") from None
 
 
-def facts_of(content: bytes, max_pixels: int) -> Facts:
-    """Returns what a picture file says of itself.
+def inspect(content: bytes, max_pixels: int) -> Facts:
+    """Returns what a picture file is; it can be decoded.
 
     Args:
         content: the file.
         max_pixels: limit of height x width.
 
     Raises:
-        PictureFlaw: it is empty, neither JPEG nor PNG, larger than the limit, or its header
-            cannot be read.
+        PictureFlaw: it is empty, neither JPEG nor PNG, larger than the limit, or cannot be decoded.
     """
     format_ = _format(content)
+    complaint, tried = _structure(content, format_)
     try:
-        picture = _opened(content, format_)
+        picture = _opened(content[:tried], format_)
     # Pillow's header readers raise whatever a damaged field leads to.
     except Exception as error:
-        raise PictureFlaw("picture_unreadable", f"its header cannot be read ({error})") from None
+        detail = complaint or f"its header cannot be read ({error})"
+        raise PictureFlaw("picture_unreadable", detail) from None
     if picture.width * picture.height > max_pixels:
         raise PictureFlaw(
             "picture_too_large",
@@ -137,26 +147,25 @@ def facts_of(content: bytes, max_pixels: int) -> Facts:
     orientation = _UPRIGHT
     if format_ == "jpeg" or b"eXIf" in content:  # Pillow decodes a whole PNG in search of it
         orientation = _orientation(picture)
-    return Facts(format_, picture.height, picture.width, orientation)
+    facts = Facts(format_, picture.height, picture.width, orientation, complaint)
+    _try_decoding(picture, content, facts)
+    return facts
 
 
-def check_decodable(content: bytes, format_: Format) -> None:
-    """Checks that a picture whose header is sound can be decoded.
+def _try_decoding(picture: Image.Image, content: bytes, facts: Facts) -> None:
+    """Decodes the beginning of a sound JPEG, nothing of a sound PNG, all of what looks damaged.
 
     Raises:
-        PictureFlaw: it cannot, or it can and yet holds what is no part of a picture.
+        PictureFlaw: it cannot be decoded.
     """
-    complaint = png_complaint(content) if format_ == "png" else jpeg_complaint(content)
-    if complaint.startswith(_CUT_OFF):  # Pillow may fill what is missing, TensorFlow refuses
-        raise PictureFlaw("picture_unreadable", complaint)
-    if not complaint and (format_ == "png" or _beginning_decodes(content)):
+    if facts.damage.startswith(_CUT_OFF):  # Pillow may fill what is missing, TensorFlow refuses
+        raise PictureFlaw("picture_unreadable", facts.damage)
+    if not facts.damage and (facts.format == "png" or _beginning_decodes(picture)):
         return
     try:
-        _opened(content, format_).load()
+        _opened(content, facts.format).load()
     except (OSError, ValueError, SyntaxError) as error:
-        raise PictureFlaw("picture_unreadable", complaint or str(error)) from None
-    if complaint:
-        raise PictureFlaw("picture_damaged", complaint)
+        raise PictureFlaw("picture_unreadable", facts.damage or str(error)) from None
 
 
 def upright_jpeg(content: bytes, format_: Format) -> bytes:
@@ -174,37 +183,41 @@ def upright_jpeg(content: bytes, format_: Format) -> bytes:
     return stream.getvalue()
 
 
-def jpeg_complaint(content: bytes) -> str:
-    r"""Returns what is wrong with the structure of a JPEG, "" where nothing is.
+def jpeg_complaint(content: bytes) -> tuple[str, int]:
+    r"""Returns what is wrong with the structure of a JPEG, and where its picture data begin.
+
+    "" where nothing is wrong; the length of the file where no picture data begin.
 
     >>> jpeg_complaint(b"\xff\xd8\xff\xd9")
-    'ends before any picture data'
+    ('ends before any picture data', 4)
 
     Reference: ITU T.81, annex B.
     """
-    position, in_scans = 2, False
+    position, data_start = 2, 0
     while True:
-        if in_scans:
+        if data_start:
             found = _MARKER.search(content, position)
             if not found:
-                return f"{_CUT_OFF} after {len(content)} bytes (no end marker)"
+                return f"{_CUT_OFF} after {len(content)} bytes (no end marker)", data_start
             position = found.start()
         while content[position : position + 2] == b"\xff\xff":  # fill bytes
             position += 1
         if position + 2 > len(content):
-            return f"{_CUT_OFF} in the headers after {len(content)} bytes"
+            return f"{_CUT_OFF} in the headers after {len(content)} bytes", len(content)
         marker = content[position + 1]
         if content[position] != 0xFF:
-            return f"no marker at byte {position}"
+            return f"no marker at byte {position}", data_start or len(content)
         position += 2
         if marker == _END_OF_IMAGE:
-            return "" if in_scans else "ends before any picture data"
-        if in_scans and marker not in _BETWEEN_SCANS:
-            return f"damaged at byte {position - 2} (marker FF{marker:02X} in the picture data)"
+            return ("", data_start) if data_start else ("ends before any picture data", position)
+        if data_start and marker not in _BETWEEN_SCANS:
+            detail = f"damaged at byte {position - 2} (marker FF{marker:02X} in the picture data)"
+            return detail, data_start
         if marker in _STANDALONE:
             continue
         position += max(2, int.from_bytes(content[position : position + 2], "big"))
-        in_scans = in_scans or marker == _START_OF_SCAN
+        if marker == _START_OF_SCAN and not data_start:
+            data_start = position
 
 
 def png_complaint(content: bytes) -> str:
@@ -255,17 +268,16 @@ def _orientation(picture: Image.Image) -> int:
     return value if value in range(1, 9) else _UPRIGHT
 
 
-def _beginning_decodes(content: bytes) -> bool:
-    """Returns whether a JPEG decodes as far as its first 4 KiB of picture data go."""
-    position = 2
-    while content[position + 1] != _START_OF_SCAN:
-        if content[position + 1] == 0xFF:
-            position += 1
-        elif content[position + 1] in _STANDALONE:
-            position += 2
-        else:
-            position += 2 + int.from_bytes(content[position + 2 : position + 4], "big")
-    picture = _opened(content[: position + _TRIED_BYTES], "jpeg")
+def _structure(content: bytes, format_: Format) -> tuple[str, int]:
+    """Returns what is wrong with a file's structure, and how much of it to open at first."""
+    if format_ == "png":
+        return png_complaint(content), len(content)
+    complaint, data_start = jpeg_complaint(content)
+    return complaint, data_start + _TRIED_BYTES
+
+
+def _beginning_decodes(picture: Image.Image) -> bool:
+    """Returns whether a JPEG that was opened without its end decodes as far as it goes."""
     picture.draft("L", (1, 1))  # at an eighth of the size: the same tables, less arithmetic
     try:
         picture.load()

@@ -22,9 +22,8 @@ from components.coco_example_gen.encode import encode_record
 from components.coco_example_gen.pictures import (
     Facts,
     PictureFlaw,
-    check_decodable,
     check_in_folder,
-    facts_of,
+    inspect,
     read_file,
     upright_jpeg,
 )
@@ -184,13 +183,11 @@ class _ShardWriter:
             judge.note(flaw.code, flaw.detail)
         try:
             content = read_file(path)
-            facts = facts_of(content, self._job.max_picture_pixels)
+            facts = inspect(content, self._job.max_picture_pixels)
         except PictureFlaw as flaw:
             judge.leave_out(flaw.code, flaw.detail)
-        try:
-            check_decodable(content, facts.format)
-        except PictureFlaw as flaw:
-            judge.note(flaw.code, flaw.detail)
+        if facts.damage:
+            judge.note("picture_damaged", facts.damage)
         return picture, _stored(picture, content, facts, judge)
 
     def _parse_objects(
