@@ -13,6 +13,7 @@ from pycocotools import mask as coco_mask
 from components.coco_transform.turn import Turn
 
 Bits = npt.NDArray[np.bool_]
+Counts = npt.NDArray[np.int32] | npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -72,21 +73,28 @@ def shrunk(bits: Bits, max_side: int) -> Bits:
     if (rows, columns) == (height, width):
         return bits
     # In units of 1 / (rows * columns) pixels, a new pixel has the area height * width.
-    areas = _summed(_summed(bits.astype(np.int64), rows).T, columns).T
+    small = height * width * 4 < np.iinfo(np.int32).max  # 4: part sums before they are cut
+    counts = bits.astype(np.int32 if small else np.int64)
+    areas = _summed(_summed(counts, rows).T, columns).T
     return areas * 2 >= height * width
 
 
-def _summed(values: npt.NDArray[np.int64], parts: int) -> npt.NDArray[np.int64]:
+def _summed(values: Counts, parts: int) -> Counts:
     """Returns [parts, m]: `values` [n, m] summed over `parts` equal parts, times `parts`.
 
     A part may begin and end within a row of `values`, which then counts by its share.
+
+    Args:
+        values: [n, m], at least 0.
+        parts: at most n.
     """
     n = len(values)
     whole, share = np.divmod(np.arange(parts + 1) * n, parts)
-    below = np.concatenate([np.zeros((1, values.shape[1]), np.int64), np.cumsum(values, axis=0)])
-    begun = np.concatenate([values, np.zeros((1, values.shape[1]), np.int64)])
-    sums = below[whole] * parts + share[:, None] * begun[whole]
-    return np.diff(sums, axis=0)
+    sums = np.add.reduceat(values, whole[:-1], axis=0) * parts
+    cut = share[:-1, None].astype(values.dtype) * values[whole[:-1]]
+    sums -= cut
+    sums[:-1] += cut[1:]  # what one part has too much, the one before has too little
+    return sums
 
 
 def _png(bits: Bits) -> bytes:
