@@ -75,8 +75,8 @@ def create_pipeline(
     """Returns the graph for one config.
 
     The schema that validates is ours (`ImportSchemaGen`); the one that SchemaGen infers is for
-    reading. On Kubeflow there is no Resolver, which its backend cannot run, so a candidate is
-    held to the thresholds alone there.
+    reading. On Kubeflow there is no Resolver, which its backend cannot run: the evaluator itself
+    looks for the baseline where models are pushed.
     """
     examples = CocoExampleGen(
         data_dir=places.data_dir,
@@ -132,6 +132,7 @@ def create_pipeline(
         settings=component_settings(config, "coco_evaluator"),
         source_digest=source_digest("components.coco_evaluator.executor"),
         detections_dir=places.detections,
+        push_folder=None if baseline else places.push_folder,
     )
     pusher = ModelPusher(
         model=trainer.outputs["model"],

@@ -15,6 +15,7 @@ class CocoEvaluatorSpec(component_spec.ComponentSpec):
         "settings": component_spec.ExecutionParameter(type=str),
         "source_digest": component_spec.ExecutionParameter(type=str),
         "detections_dir": component_spec.ExecutionParameter(type=str),
+        "push_folder": component_spec.ExecutionParameter(type=str, optional=True),
     }
     INPUTS = {
         "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
@@ -41,6 +42,8 @@ class CocoEvaluator(base_component.BaseComponent):
             nothing.
         source_digest: of the executor's source files, so that the cache knows them.
         detections_dir: a stable folder where detections are kept; "" keeps none.
+        push_folder: base folder of the served models, where no Resolver can name a baseline
+            (Kubeflow): it is then the newest model there that is not the candidate.
 
     Outputs:
         `evaluation`: Evaluation with the numbers, the decision and the report.
@@ -58,6 +61,7 @@ class CocoEvaluator(base_component.BaseComponent):
         baseline_model: types.BaseChannel | None = None,
         source_digest: str = "",
         detections_dir: str = "",
+        push_folder: str | None = None,
     ) -> None:
         spec = CocoEvaluatorSpec(
             examples=examples,
@@ -66,6 +70,7 @@ class CocoEvaluator(base_component.BaseComponent):
             settings=settings,
             source_digest=source_digest,
             detections_dir=detections_dir,
+            push_folder=push_folder,
             evaluation=types.Channel(type=Evaluation),
             blessing=types.Channel(type=standard_artifacts.ModelBlessing),
         )

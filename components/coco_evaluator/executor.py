@@ -13,8 +13,9 @@ from components.coco_evaluator.evaluation import detect_with_model, evaluate_to_
 from components.coco_evaluator.gate import Decision
 from components.coco_evaluator.sources import ExamplesSource
 from components.model_pusher import properties
+from components.model_pusher.registry import pushed_versions
 from configs.schema import Config
-from model.model_folder import find_saved_model
+from model.model_folder import find_saved_model, read_model_id
 
 SPLIT = "eval"
 
@@ -38,7 +39,8 @@ class Executor(base_executor.BaseExecutor):
                 properties and a file `BLESSED` or `NOT_BLESSED`.
             exec_properties: `settings`: JSON of `configs.schema.component_settings`;
                 `detections_dir`: folder where detections are kept by model and examples, "" keeps
-                none; `source_digest`: str, for the cache alone.
+                none; `push_folder`: str, optional, where to look for a baseline that no input
+                names; `source_digest`: str, for the cache alone.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         examples = artifact_utils.get_single_instance(input_dict["examples"])
@@ -46,7 +48,8 @@ class Executor(base_executor.BaseExecutor):
         evaluation = artifact_utils.get_single_instance(output_dict["evaluation"])
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
         baselines = input_dict.get("baseline_model") or []
-        settings = Config.model_validate_json(exec_properties["settings"]).evaluate
+        config = Config.model_validate_json(exec_properties["settings"])
+        settings = config.evaluate
         source = ExamplesSource(examples.uri, SPLIT)
 
         def detect(folder: Path) -> Any:
@@ -55,8 +58,15 @@ class Executor(base_executor.BaseExecutor):
                 folder, source, settings.batch_size, keep_in, on_progress=logging.info
             )
 
-        candidate = detect(find_saved_model(model.uri))
-        baseline = detect(_pushed_folder(baselines[0])) if baselines else None
+        candidate_folder = find_saved_model(model.uri)
+        if baselines:
+            baseline_folder = _pushed_folder(baselines[0])
+        else:
+            baseline_folder = newest_other_model(
+                exec_properties.get("push_folder"), config.name, read_model_id(candidate_folder)
+            )
+        candidate = detect(candidate_folder)
+        baseline = detect(baseline_folder) if baseline_folder else None
         _, decision = evaluate_to_folder(source, candidate, baseline, settings, evaluation.uri)
         _write_blessing(blessing, decision, model, baselines[0] if baselines else None)
         verdict = "Blessed" if decision.blessed else "Not blessed"
@@ -65,6 +75,13 @@ class Executor(base_executor.BaseExecutor):
 
 def _pushed_folder(pushed: types.Artifact) -> Path:
     return find_saved_model(pushed.get_string_custom_property(properties.DESTINATION))
+
+
+def newest_other_model(push_folder: str | None, name: str, model_id: str) -> Path | None:
+    """Returns the newest pushed version of `name` that is not the model `model_id`, if any."""
+    versions = pushed_versions(push_folder, name) if push_folder else []
+    others = [version for version in versions if version.model_id not in (None, model_id)]
+    return others[-1].path if others else None
 
 
 def _write_blessing(

@@ -111,3 +111,25 @@ def test_a_model_below_the_pushed_one_is_not_blessed(do, repo, data, make_model,
         ("min", False),
         ("max_drop", True),
     ]
+
+
+def test_without_a_resolver_the_newest_other_pushed_model_is_the_baseline(
+    do, repo, data, make_model, tmp_path
+):
+    examples = make_examples(repo, data, "instances.json", "pictures", tmp_path / "o")
+    model = make_model("model", 0.75)
+    make_model("served/fake/1", 0.5)
+    make_model("served/fake/2", 0.75)  # the candidate itself, pushed by an earlier run
+
+    made = do(
+        examples,
+        model,
+        settings=settings(max_drop=0.0, min=0.1),
+        detections_dir=str(tmp_path / "kept"),
+        push_folder=str(tmp_path / "served"),
+    )
+
+    decision = json.loads((Path(made["evaluation"].uri) / "decision.json").read_text())
+    [against_pushed] = [c for c in decision["comparisons"] if c["rule"] == "max_drop"]
+    assert against_pushed["baseline"] is not None
+    assert len(list((tmp_path / "kept").rglob("*.json"))) == 2
