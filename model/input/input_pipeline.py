@@ -24,6 +24,7 @@ Of a picture with more than M objects the M largest boxes are kept, objects befo
 """
 
 import os
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -271,6 +272,7 @@ class _ShardFiles:
     def __init__(self, paths: Sequence[str]) -> None:
         self._paths = paths
         self._descriptors: dict[int, int] = {}
+        self._opening = threading.Lock()
 
     def read(self, shard: int, offset: int, length: int) -> bytes:
         """Returns the payload of one record.
@@ -278,8 +280,9 @@ class _ShardFiles:
         Raises:
             DatasetError: the shard ends before the record does, or the record is damaged.
         """
-        if shard not in self._descriptors:
-            self._descriptors[shard] = os.open(self._paths[shard], os.O_RDONLY)
+        with self._opening:
+            if shard not in self._descriptors:
+                self._descriptors[shard] = os.open(self._paths[shard], os.O_RDONLY)
         block = os.pread(self._descriptors[shard], length + _CHECKSUM_BYTES, offset)
         payload, checksum = block[:length], block[length:]
         if len(checksum) != _CHECKSUM_BYTES:
