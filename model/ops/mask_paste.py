@@ -118,6 +118,8 @@ def encode_window(
     starts, ends = np.delete(starts, joined + 1), np.delete(ends, joined)
     edges = np.stack([starts, ends], axis=1).ravel()
     counts = np.diff(edges, prepend=0, append=height * width)
+    if len(edges) and edges[-1] == height * width:
+        counts = counts[:-1]  # No run of zeros follows the last pixel.
     uncompressed = {"size": [height, width], "counts": counts.tolist()}
     code = coco_mask.frPyObjects(uncompressed, height, width)
     return {"size": [height, width], "counts": code["counts"].decode("ascii")}
