@@ -1,8 +1,9 @@
 """The loop of one worker: restore, step after step, checkpoints, what a person wants to see."""
 
 import math
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from configs.errors import TrainingError
+from configs.errors import DatasetError, TrainingError
 from configs.files import write_json
 from configs.schema import TrainConfig
 from model.training.checkpoints import CheckpointStore
@@ -36,6 +37,21 @@ class NotFiniteError(TrainingError):
     def __init__(self, message: str, is_culprit: bool) -> None:
         super().__init__(message)
         self.is_culprit = is_culprit
+
+
+def next_batch(batches: Iterator[dict[str, tf.Tensor]]) -> dict[str, tf.Tensor]:
+    """Returns the next batch.
+
+    Raises:
+        DatasetError: reading it raised one; tf.data wraps it in an error of its own.
+    """
+    try:
+        return next(batches)
+    except tf.errors.OpError as error:
+        reason = re.search(r"DatasetError: ([^\n]+)", error.message)
+        if reason is None:
+            raise
+        raise DatasetError(reason[1]) from None
 
 
 @dataclass(frozen=True)
@@ -187,17 +203,24 @@ class TrainLoop:
                     return done
         return self._steps
 
-    def _start(self, step: int, batches: Any) -> _StartedStep:
+    def _start(self, step: int, batches: Iterator[dict[str, tf.Tensor]]) -> _StartedStep:
         self._status.beat("input", step)
         before = time.monotonic()
-        batch = next(batches)
+        batch = next_batch(batches)
         input_seconds = time.monotonic() - before
         self._status.beat("step", step)
         shape = tuple(batch["images"].shape)
         traced = shape not in self._traced_shapes
         self._traced_shapes.add(shape)
         rate = self._learning_rate(step)
-        raw = self._step(batch, step, rate, self._stop_asked())
+        try:
+            raw = self._step(batch, step, rate, self._stop_asked())
+        except tf.errors.ResourceExhaustedError as error:
+            raise TrainingError(
+                f"step {step}: out of memory with {self._train.pictures_per_worker} pictures of "
+                f"{shape[1]}x{shape[2]} px a worker; lower the second number of train.batch or "
+                f"the sizes in input ({error.message.splitlines()[0]})"
+            ) from error
         return _StartedStep(step, batch, raw, rate, input_seconds, traced)
 
     def _finish(self, started: _StartedStep) -> StepReport:

@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Callable
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,8 +87,19 @@ def main(job_path: str, build: Callable[..., Any] | None = None) -> None:
             message=" ".join(str(error).split()),
             is_culprit=getattr(error, "is_culprit", False),
         )
-        sys.stderr.flush()
-        os._exit(1)  # threads of the collectives may still wait for workers that are gone
+        _end(1)
+    _end(0)
+
+
+def _end(status: int) -> NoReturn:
+    """Ends this process at once.
+
+    TensorFlow's threads may still wait for workers that are gone, and its coordination service
+    aborts a worker that shuts down a moment after another.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _train(
