@@ -82,6 +82,8 @@ class LoadedModel:
         """
         import tensorflow as tf
 
+        if not encoded:
+            return []
         try:
             outputs = self._detect(image_bytes=tf.constant(list(encoded), tf.string))
         except tf.errors.InvalidArgumentError as error:

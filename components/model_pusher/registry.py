@@ -80,6 +80,7 @@ def push(
         newest = newest_pushed_model(folder, name)
         if newest is not None and newest.model_id == model_id:
             return newest, False
+        _remove_leftovers(base)
         version = _next_version(base)
         with atomic_path(base / str(version)) as partial:
             shutil.copytree(source, partial)
@@ -104,6 +105,12 @@ def _entries(base: Path) -> list[Path]:
 def _next_version(base: Path) -> int:
     names = [path.name.removeprefix(_WITHDRAWN) for path in _entries(base)]
     return max((int(name) for name in names if name.isdecimal()), default=0) + 1
+
+
+def _remove_leftovers(base: Path) -> None:
+    """Removes what pushes left that were killed while copying; to be called under the lock."""
+    for path in base.glob(".*.partial"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -93,3 +93,14 @@ def test_a_version_of_another_origin_has_no_model_id(tmp_path, make_model):
 
     assert newest_pushed_model(tmp_path, "cells").model_id is None
     assert push(make_model("aa"), tmp_path, "cells")[0].version == 8
+
+
+def test_what_a_killed_push_left_is_no_version_and_is_removed(tmp_path, make_model):
+    leftover = tmp_path / "cells" / ".1.0a1b2c3d.partial"
+    leftover.mkdir(parents=True)
+    assert pushed_versions(tmp_path, "cells") == []
+
+    push(make_model("aa"), tmp_path, "cells")
+
+    assert not leftover.exists()
+    assert [p.version for p in pushed_versions(tmp_path, "cells")] == [1]

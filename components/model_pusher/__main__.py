@@ -1,0 +1,43 @@
+"""ModelPusher alone: an evaluated model goes into service.
+
+    python -m components.model_pusher --model M/model --decision E/decision.json \
+        --folder serving --name cells
+
+Pushes only what the decision, of `python -m components.coco_evaluator`, blesses; else it ends with
+status 3.
+"""
+
+import sys
+from pathlib import Path
+
+import click
+
+from components.model_pusher.registry import push
+from configs.console import finish, one_line_errors, read_json
+from configs.errors import EXIT_REFUSED, ModelError
+from model.model_folder import find_saved_model, read_model_id
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--model", required=True, type=click.Path(), help="Folder of the exported model.")
+@click.option("--decision", required=True, type=click.Path(), help="decision.json about it.")
+@click.option("--folder", required=True, type=click.Path(), help="Base of the served models.")
+@click.option("--name", required=True, help="Of the model, a folder below it.")
+@one_line_errors
+def main(model: str, decision: str, folder: str, name: str) -> None:
+    """Copies a blessed model to FOLDER/NAME/<version>, each model once."""
+    model_id = read_model_id(find_saved_model(model))
+    verdict = read_json(decision, ModelError)
+    if not isinstance(verdict, dict) or verdict.get("model_id") != model_id:
+        raise ModelError(f"{decision}: is not about {model} (model id {model_id[:12]})")
+    if verdict.get("blessed") is not True:
+        click.echo(f"not pushed: not blessed ({verdict.get('reason')})")
+        sys.exit(EXIT_REFUSED)
+    pushed, is_new = push(model, folder, name)
+    summary = {"pushed_model": str(pushed.path), "version": pushed.version, "model_id": model_id}
+    what = "pushed to" if is_new else "not copied again, the newest version is this model:"
+    finish(summary | {"is_new": is_new}, Path(folder) / name, [f"{what} {pushed.path}"])
+
+
+if __name__ == "__main__":
+    main()
