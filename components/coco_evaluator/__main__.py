@@ -92,10 +92,15 @@ def main(
     else:
         source = ExamplesSource(str(examples), split)
 
-    def run_model(folder: str) -> Detected:
-        saved_model = find_saved_model(folder)
+    def run_model(folder: str, is_baseline: bool = False) -> Detected:
         return detect_with_model(
-            saved_model, source, settings.batch_size, detections_dir, narrowing, click.echo
+            find_saved_model(folder),
+            source,
+            settings.batch_size,
+            detections_dir,
+            narrowing,
+            click.echo,
+            is_baseline,
         )
 
     with quiet_tensorflow():
@@ -103,7 +108,7 @@ def main(
             candidate = detected_of_file(detections, read_detections(detections))
         else:
             candidate = run_model(str(model_folder))
-        old = run_model(baseline) if baseline else None
+        old = run_model(baseline, is_baseline=True) if baseline else None
     metrics, decision = evaluate_to_folder(source, candidate, old, settings, out, narrowing)
     summary = _summary(metrics, decision, out, time.monotonic() - started)
     finish(summary, out, _lines(metrics, decision, out))

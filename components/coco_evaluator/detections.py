@@ -29,6 +29,7 @@ def model_detections(
     keep_in: str | os.PathLike[str] | None = None,
     image_ids: set[int] | None = None,
     on_progress: Callable[[str], None] | None = None,
+    is_baseline: bool = False,
 ) -> list[dict[str, Any]]:
     """Returns the detections of an exported model in COCO's results form, in the source's order.
 
@@ -40,23 +41,27 @@ def model_detections(
             next call only reads them; None keeps none.
         image_ids: only these pictures; then nothing is kept.
         on_progress: called with a line now and then.
+        is_baseline: the model may be of an older data set: what it finds of categories that the
+            source does not have is left out.
 
     Raises:
         ModelError: the model cannot be loaded, or knows a category that the source does not.
         DatasetError: a picture cannot be decoded.
     """
-    _check_categories(saved_model, source)
+    if not is_baseline:
+        _check_categories(saved_model, source)
     kept = None
     if keep_in is not None and source.digest is not None and image_ids is None:
         kept = Path(keep_in) / read_model_id(saved_model) / f"{source.digest}-v{_FORM}.json"
     if kept is not None and kept.exists():
         logging.info("Detections of this model on these examples are kept: %s", kept)
         found: list[dict[str, Any]] = json.loads(kept.read_text(encoding="utf-8"))
-        return found
-    found = _run_model(saved_model, source, batch_size, image_ids, on_progress)
-    if kept is not None:
-        write_detections(kept, found)
-    return found
+    else:
+        found = _run_model(saved_model, source, batch_size, image_ids, on_progress)
+        if kept is not None:
+            write_detections(kept, found)
+    known = {category["id"] for category in source.ground_truth.categories}
+    return [detection for detection in found if detection["category_id"] in known]
 
 
 def write_detections(path: str | os.PathLike[str], detections: list[dict[str, Any]]) -> None:

@@ -68,10 +68,13 @@ def detect_with_model(
     keep_in: str | None = None,
     narrowing: Narrowing = Narrowing(),
     on_progress: Callable[[str], None] | None = None,
+    is_baseline: bool = False,
 ) -> Detected:
     """Returns what an exported model finds; see `model_detections`."""
     chosen = None if narrowing.image_ids is None else set(narrowing.image_ids)
-    found = model_detections(saved_model, source, batch_size, keep_in, chosen, on_progress)
+    found = model_detections(
+        saved_model, source, batch_size, keep_in, chosen, on_progress, is_baseline
+    )
     identity = read_json(saved_model / MODEL_ID_FILE, ModelError)
     has_masks = read_json(saved_model / CONFIG_FILE, ModelError)["model"]["mask_head"] is not None
     kinds = KINDS if has_masks else ("box",)

@@ -52,10 +52,14 @@ class Executor(base_executor.BaseExecutor):
         settings = config.evaluate
         source = ExamplesSource(examples.uri, SPLIT)
 
-        def detect(folder: Path) -> Any:
-            keep_in = exec_properties.get("detections_dir") or None
+        def detect(folder: Path, is_baseline: bool = False) -> Any:
             return detect_with_model(
-                folder, source, settings.batch_size, keep_in, on_progress=logging.info
+                folder,
+                source,
+                settings.batch_size,
+                exec_properties.get("detections_dir") or None,
+                on_progress=logging.info,
+                is_baseline=is_baseline,
             )
 
         candidate_folder = find_saved_model(model.uri)
@@ -66,7 +70,7 @@ class Executor(base_executor.BaseExecutor):
                 exec_properties.get("push_folder"), config.name, read_model_id(candidate_folder)
             )
         candidate = detect(candidate_folder)
-        baseline = detect(baseline_folder) if baseline_folder else None
+        baseline = detect(baseline_folder, is_baseline=True) if baseline_folder else None
         _, decision = evaluate_to_folder(source, candidate, baseline, settings, evaluation.uri)
         _write_blessing(blessing, decision, model, baselines[0] if baselines else None)
         verdict = "Blessed" if decision.blessed else "Not blessed"

@@ -175,6 +175,23 @@ def test_a_model_of_other_categories_is_refused(tmp_path, make_model, data, trut
     assert "category 18 (dog)" in result.stderr
 
 
+def test_a_baseline_of_an_older_data_set_is_measured_on_what_is_left(
+    tmp_path, make_model, data, truth
+):
+    content = read(data, "instances.json")
+    content["categories"] = [{"id": 90, "name": "toothbrush"}]
+    (data / "instances.json").write_text(json.dumps(content))
+    found = tmp_path / "found.json"
+    found.write_text("[]")
+
+    result = run("--detections", found, *truth, "--baseline", make_model("old", 0.75),
+                 "--out", tmp_path / "out")  # fmt: skip
+
+    assert result.exit_code == 0, result.output
+    baseline = read(tmp_path / "out", "decision.json")["baseline"]
+    assert baseline["box"]["AP50"] == pytest.approx(1.0)
+
+
 def test_running_a_model_on_annotations_needs_the_pictures(tmp_path, make_model, truth):
     result = run("--model", make_model("model", 0.75), *truth[:2], "--out", tmp_path / "out")
 
