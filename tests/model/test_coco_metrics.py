@@ -1,6 +1,8 @@
 import json
 
+import numpy as np
 import pytest
+from pycocotools import mask as coco_mask
 
 from configs.errors import DatasetError
 from model.coco_metrics import (
@@ -10,6 +12,7 @@ from model.coco_metrics import (
     ground_truth_from_json,
     measure,
     read_detections,
+    results_of_picture,
 )
 
 # The names in the shared expected.json, in the order of METRIC_NAMES.
@@ -211,3 +214,29 @@ def test_a_file_that_is_no_results_file_is_refused(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(DatasetError, match=message):
         read_detections(path)
+
+
+def test_results_are_pixels_of_the_picture_and_coco_ids():
+    image = {"id": 7, "height": 200, "width": 100}
+    boxes_norm = np.float32([[0.1, 0.2, 0.5, 0.7]])
+    masks = np.zeros((1, 28, 28), np.float32)
+    masks[:, :14] = 1  # the upper half of the box
+
+    (result,) = results_of_picture(image, boxes_norm, np.float32([0.9]), np.int64([90]), masks)
+
+    assert result["bbox"] == pytest.approx([20, 20, 50, 80], abs=1e-3)
+    assert (result["image_id"], result["category_id"], result["score"]) == (7, 90, 0.9)
+    pixels = coco_mask.decode(result["segmentation"])
+    assert pixels.shape == (200, 100)
+    # Half of 50 x 80; drawing rounds by up to a pixel along each side.
+    assert pixels.sum() == pytest.approx(50 * 40, abs=130)
+    assert pixels[25:55, 25:65].all()
+    assert not pixels[65:].any()
+    assert json.dumps(result)
+
+
+def test_a_picture_in_which_nothing_is_found_has_no_results():
+    image = {"id": 7, "height": 200, "width": 100}
+    empty = np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64)
+
+    assert results_of_picture(image, *empty, np.zeros((0, 28, 28), np.float32)) == []

@@ -1,6 +1,8 @@
 import json
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from components.coco_evaluator.gate import decide
 from configs.schema import Threshold
@@ -96,3 +98,18 @@ def test_a_baseline_without_masks_does_not_block_a_model_with_masks():
 
     assert decision.blessed
     assert decision.comparisons[1].note == "mask/AP has no baseline to be compared with"
+
+
+UNIT = st.floats(0, 1)
+
+
+@given(UNIT, UNIT, st.none() | UNIT, st.none() | UNIT, st.none() | UNIT)
+def test_a_better_model_is_never_judged_worse(one, other, baseline, minimum, max_drop):
+    assume(minimum is not None or max_drop is not None)
+    threshold = Threshold(metric="box/AP", min=minimum, max_drop=max_drop)
+    old = None if baseline is None else metrics(baseline)
+
+    worse = decide(metrics(min(one, other)), old, [threshold])
+    better = decide(metrics(max(one, other)), old, [threshold])
+
+    assert better.blessed or not worse.blessed
