@@ -137,9 +137,13 @@ def test_records_lie_by_image_id_in_the_shard_of_their_hash(tmp_path):
             ("--direct_running_mode=multi_processing", "--direct_num_workers=2"),
             marks=pytest.mark.e2e,
         ),
+        pytest.param(
+            ("--runner=PortableRunner", "--job_endpoint=embed", "--environment_type=LOOPBACK"),
+            marks=pytest.mark.e2e,
+        ),
     ],
 )
-def test_bytes_are_the_same_with_several_workers(tmp_path, beam_args):
+def test_bytes_are_the_same_with_other_runners_and_workers(tmp_path, beam_args):
     folder = coco_like(tmp_path / "set")
     (folder / "pictures" / "7.jpg").unlink()
     policies = {"picture_missing": "drop"}
