@@ -73,6 +73,7 @@ def _lines(report: dict[str, Any], out: Path) -> list[str]:
             f"were), {objects.get('object_kept', 0)} objects, {objects.get('crowd_kept', 0)} "
             f"crowd regions, {objects.get('mask_kept', 0)} masks"
         )
+    lines += [f"note: {note}" for note in report["notes"]]
     shapes = ", ".join(f"{height}x{width}" for height, width in report["buckets"])
     lines.append(f"input shapes: {shapes}")
     lines.append(f"examples: {out / 'examples'}, report: {out / 'report.html'}")

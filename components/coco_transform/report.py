@@ -25,6 +25,11 @@ REPORT_NUMBERS = "report.json"
 
 _TEMPLATE = Path(__file__).with_name("report.html.j2")
 _COVERAGE_IOUS = (0.5, 0.7)
+# When the report says something: a judgement. In coco_tiny at 800 / 1333, Detectron2's anchors
+# cover 68 to 75 % of the small objects, and three buckets leave 9 % padding.
+_POOR_COVERAGE = 0.6
+_MUCH_PADDING = 0.25
+_MOST_NAMES = 10
 _EDGES = {
     "objects_per_picture": bins.OBJECTS_EDGES,
     "box_side": bins.SIDE_EDGES,
@@ -47,15 +52,17 @@ def report_content(
 
     Shares are None where there is nothing to share.
     """
+    splits = {
+        name: _split_content(config, categories, statistics[name], indexes[name], buckets)
+        for name in statistics
+    }
     return {
         "name": config.name,
         "digest": digest,
+        "notes": [note for name, split in splits.items() for note in _notes(name, split)],
         "buckets": [list(bucket) for bucket in buckets],
         "edges": {name: list(edges) for name, edges in _EDGES.items()},
-        "splits": {
-            name: _split_content(config, categories, statistics[name], indexes[name], buckets)
-            for name in statistics
-        },
+        "splits": splits,
     }
 
 
@@ -115,6 +122,31 @@ def _split_content(
         "histograms": {name: histograms[name].tolist() for name in _EDGES},
         **_padding(config, index, buckets),
     }
+
+
+def _notes(name: str, split: Mapping[str, Any]) -> list[str]:
+    """Returns a sentence for each thing in a split that a person should look at."""
+    notes = []
+    dropped = sum(split["pictures"].get(reason, 0) for reason in DROP_REASONS)
+    if dropped:
+        notes.append(f"{name}: {dropped} pictures cannot be used")
+    missing = [one["name"] for one in split["classes"] if not one["objects"]]
+    if missing:
+        listed = ", ".join(missing[:_MOST_NAMES]) + (", ..." if len(missing) > _MOST_NAMES else "")
+        notes.append(f"{name}: {len(missing)} classes have no object ({listed})")
+    for size, shares in split["anchor_coverage"].items():
+        share = shares["0.5"]
+        if size != "all" and share is not None and share < _POOR_COVERAGE:
+            notes.append(
+                f"{name}: only {100 * share:.0f} % of the {size} objects have an anchor with IoU "
+                "0.5 or more (model.anchors, input.short_side_px)"
+            )
+    padding = split["padding_share"]
+    if padding is not None and padding > _MUCH_PADDING:
+        notes.append(
+            f"{name}: {100 * padding:.0f} % of the input is padding (transform.max_buckets)"
+        )
+    return notes
 
 
 def _coverage(iou_counts: npt.NDArray[np.int64]) -> dict[str, dict[str, float | None]]:

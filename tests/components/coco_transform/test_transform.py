@@ -150,6 +150,33 @@ def test_report_counts_what_happened(result):
     assert train["anchor_coverage"]["large"]["0.5"] in (None, 0.0, 1.0)
 
 
+def test_notes_say_what_to_look_at(result):
+    _, report = result
+    # The medium objects are bars of 200 x 10 pixels, half of the small ones of 85 x 10.
+    assert [note.partition(" (")[0] for note in report["notes"]] == [
+        "train: 1 pictures cannot be used",
+        "train: 1 classes have no object",
+        "train: only 0 % of the medium objects have an anchor with IoU 0.5 or more",
+        "holdout-b: 1 classes have no object",
+        "holdout-b: only 50 % of the small objects have an anchor with IoU 0.5 or more",
+    ]
+    assert "(thing 3)" in report["notes"][1]
+    assert report["notes"][0] in (result[0] / "report.html").read_text()
+
+
+def test_poor_anchors_and_much_padding_are_noted(source, tmp_path):
+    changes = {"anchors": {"sizes_px": [300, 310, 320, 330, 340]}}
+    config = CONFIG.model_dump(mode="json") | {"model": changes, "transform": {"max_buckets": 1}}
+    report = transform_examples(
+        source, tmp_path / "o", tmp_path, Config.model_validate(config), pipelines()
+    )
+    assert "train: only 0 % of the small objects have an anchor with IoU 0.5 or more" in str(
+        report["notes"]
+    )
+    # 64 x 96 and 96 x 64 in 96 x 96: a third
+    assert "train: 33 % of the input is padding (transform.max_buckets)" in report["notes"]
+
+
 def test_buckets_are_of_the_train_split(result):
     # 60 x 90 and 200 x 300 are 64 x 96 resized, 90 x 60 is 96 x 64.
     assert read_buckets(result[0] / "examples") == [(96, 64), (64, 96)]
