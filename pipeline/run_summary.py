@@ -31,8 +31,8 @@ def summarise(folder: RunFolder, run_id: str) -> dict[str, Any]:
     """Returns the summary of a run; null for what its part of the graph did not reach.
 
     Returns:
-        `metrics` by kind, `blessed`, `reasons` of the verdict, `pushed_model` and `report` as
-        paths, `records` and `anomalies` by split.
+        `metrics` by kind, `blessed`, `reason` of the verdict, `pushed_model`, `report` and
+        `data_report` as paths, `records` and `anomalies` by split.
     """
     outputs = Lineage(str(folder.metadata), run_id).outputs()
 
@@ -46,6 +46,7 @@ def summarise(folder: RunFolder, run_id: str) -> dict[str, Any]:
         metrics = read_json(place / "metrics.json", ModelError)
         decision = read_json(place / "decision.json", ModelError)
         report = str(place / "report.html")
+    data_report = output("CocoTransform", "report")
     anomalies = output("ExampleValidator", "anomalies")
     pushed = output("ModelPusher", "pushed_model")
     return {
@@ -57,6 +58,7 @@ def summarise(folder: RunFolder, run_id: str) -> dict[str, Any]:
         "reason": decision.get("reason"),
         "pushed_model": _pushed_path(pushed),
         "report": report,
+        "data_report": str(Path(data_report.uri) / "report.html") if data_report else None,
         "records": _records(output("CocoExampleGen", "rejects")),
         "anomalies": read_anomalies(anomalies.uri) if anomalies else None,
     }
@@ -83,6 +85,9 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
     lines = [""]
     for split, found in (summary["anomalies"] or {}).items():
         lines += [f"anomaly in {split}: {name}: {text}" for name, text in found.items()]
+    for split, counts in (summary["records"] or {}).items():
+        if counts["rejected"]:
+            lines.append(f"{split}: {counts['rejected']} of {counts['read']} pictures rejected")
     tables = {kind: values for kind, values in summary["metrics"].items() if values}
     if tables:
         lines.append("      " + "".join(f"{name:>8}" for name in _SHOWN))
@@ -93,6 +98,8 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
         lines.append(f"{verdict}: {summary['reason']}")
         lines.append(f"pushed  {_pushed(summary)}")
         lines.append(f"report  {summary['report']}")
+    if summary["data_report"]:
+        lines.append(f"data    {summary['data_report']}")
     return lines
 
 

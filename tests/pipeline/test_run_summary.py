@@ -1,0 +1,63 @@
+"""What the screen says at the end of a run."""
+
+from typing import Any
+
+import pytest
+
+from pipeline.run_summary import METRICS, summary_lines
+
+
+@pytest.fixture
+def summary() -> dict[str, Any]:
+    box = {name: 0.5 for name in METRICS} | {"APl": -1.0}
+    return {
+        "metrics": {"box": box, "mask": None},
+        "blessed": True,
+        "reason": "1 condition holds",
+        "pushed_model": "/runs/a/serving/a/1",
+        "report": "/runs/a/report.html",
+        "data_report": "/runs/a/data.html",
+        "records": {"train": {"read": 9, "written": 9, "rejected": 0}},
+        "anomalies": {"train": {}},
+        "seconds": {"ModelPusher": 0.1},
+    }
+
+
+def test_numbers_verdict_and_places_are_shown(summary: dict[str, Any]) -> None:
+    assert summary_lines(summary) == [
+        "",
+        "            AP    AP50    AP75     APs     APm     APl   AR100",
+        "box      0.500   0.500   0.500   0.500   0.500       -   0.500",
+        "",
+        "blessed: 1 condition holds",
+        "pushed  /runs/a/serving/a/1",
+        "report  /runs/a/report.html",
+        "data    /runs/a/data.html",
+    ]
+
+
+def test_rejected_pictures_and_anomalies_come_first(summary: dict[str, Any]) -> None:
+    summary["records"]["train"] = {"read": 9, "written": 7, "rejected": 2}
+    summary["anomalies"] = {"train": {"image/width": "Too small."}}
+    assert summary_lines(summary)[1:3] == [
+        "anomaly in train: image/width: Too small.",
+        "train: 2 of 9 pictures rejected",
+    ]
+
+
+def test_refused_model_shows_reason_and_nothing_pushed(summary: dict[str, Any]) -> None:
+    summary.update(blessed=False, reason="box/AP 0.1 is below the minimum", pushed_model=None)
+    lines = summary_lines(summary)
+    assert "not blessed: box/AP 0.1 is below the minimum" in lines
+    assert "pushed  nothing" in lines
+
+
+def test_pushed_folder_that_is_gone_says_what_to_do(summary: dict[str, Any]) -> None:
+    summary["pushed_model"] = None
+    [line] = [line for line in summary_lines(summary) if line.startswith("pushed")]
+    assert "--from ModelPusher --no-cache" in line
+
+
+def test_part_of_the_graph_shows_what_it_reached(summary: dict[str, Any]) -> None:
+    summary.update(metrics={"box": None, "mask": None}, blessed=False, reason=None, report=None)
+    assert summary_lines(summary) == ["", "data    /runs/a/data.html"]
