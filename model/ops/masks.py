@@ -43,6 +43,12 @@ def mask_targets(
 def _axis_weights(spans: tf.Tensor, covered: tf.Tensor, size: int, length: int) -> tf.Tensor:
     """Returns the weights of bitmap rows (or columns) in each bin.
 
+    The n samples of a bin lie at first + i * step, in cells. With F(t) the sum of
+    clip(t - sample, 0, 1) over them, a cell's weight is (F(cell + 1) - F(cell)) / n; and F follows
+    from how many samples lie before t - 1 and before t, without a loop over samples. Reading a
+    sample beyond the border at the border only means that F is 0 before the first cell and the
+    number of samples after the last.
+
     Args:
         spans: [N, P, 2] start and end of the RoIs on this axis, input-frame pixels.
         covered: [N, P, 2] likewise of the bitmaps.
@@ -52,31 +58,29 @@ def _axis_weights(spans: tf.Tensor, covered: tf.Tensor, size: int, length: int) 
     Returns:
         [N, P, size, length] float32.
     """
-    extents = tf.maximum(spans[..., 1] - spans[..., 0], 1.0)
-    bin_sizes = extents / size
-    num_samples = tf.math.ceil(bin_sizes)
-    covered_extents = covered[..., 1] - covered[..., 0]
+    bin_sizes = (tf.maximum(spans[..., 1:] - spans[..., :1], 1.0) / size)[..., None]
+    num_samples = tf.math.ceil(bin_sizes)  # [N, P, 1, 1]
+    covered_extents = (covered[..., 1:] - covered[..., :1])[..., None]
     cells_a_pixel = tf.math.divide_no_nan(float(length), covered_extents)
-    starts = spans[..., :1] + tf.range(size, dtype=tf.float32) * bin_sizes[..., None]
-    cells = tf.range(length, dtype=tf.float32)
+    steps = bin_sizes / num_samples * cells_a_pixel
+    bins = tf.range(size, dtype=tf.float32)[:, None] * bin_sizes
+    offsets = (spans[..., :1] - covered[..., :1])[..., None] + bins + 0.5 * bin_sizes / num_samples
+    # torchvision reads a mask at y where the pixel's centre is y + 0.5.
+    firsts = (offsets + 0.5) * cells_a_pixel - 0.5  # [N, P, size, 1]
 
-    def add_sample(sample: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        number = tf.cast(sample, tf.float32)
-        steps = (number + 0.5) * (bin_sizes / num_samples)
-        # torchvision reads a mask at y where the pixel's centre is y + 0.5.
-        offsets = starts + steps[..., None] + 0.5 - covered[..., :1]
-        positions = offsets * cells_a_pixel[..., None] - 0.5
-        inside = (positions >= -1.0) & (positions <= float(length))
-        inside &= (number < num_samples)[..., None]
-        positions = tf.clip_by_value(positions, 0.0, length - 1.0)
-        shares = tf.maximum(1.0 - tf.abs(positions[..., None] - cells), 0.0)
-        return sample + 1, weights + tf.where(inside[..., None], shares, 0.0)
+    def num_before(cell: tf.Tensor) -> tf.Tensor:
+        number = tf.math.ceil(tf.math.divide_no_nan(cell - firsts, steps))
+        return tf.clip_by_value(number, 0.0, num_samples)
 
-    weights = tf.zeros(tf.concat([tf.shape(starts), [length]], axis=0))
-    weights = tf.ensure_shape(weights, [*starts.shape, length])
-    most_samples = tf.cast(tf.reduce_max(num_samples), tf.int32)
-    _, weights = tf.while_loop(
-        lambda sample, _: sample < most_samples, add_sample, [tf.constant(0), weights]
-    )
-    weights /= num_samples[..., None, None]
-    return tf.where((covered_extents > 0.0)[..., None, None], weights, 0.0)
+    outside_before = num_before(tf.constant(-1.0))
+    outside_after = num_samples - num_before(tf.constant(float(length)))
+    edges = num_before(tf.range(length, dtype=tf.float32))  # [N, P, size, length]
+    before, until = edges[..., :-1], edges[..., 1:]
+    mean_sample = firsts + 0.5 * (before + until - 1.0) * steps
+    cells = tf.range(1, length, dtype=tf.float32)
+    sums = before - outside_before + (until - before) * (cells - mean_sample)
+    none = tf.zeros_like(firsts)
+    total = num_samples - outside_before - outside_after
+    sums = tf.concat([none, sums, none + total], axis=-1)
+    weights = (sums[..., 1:] - sums[..., :-1]) / num_samples
+    return tf.where(covered_extents > 0.0, weights, 0.0)
