@@ -402,7 +402,8 @@ _COMPONENT_SETTINGS: dict[str, dict[str, Any]] = {
         "model": {"anchors"},
     },
     "detection_trainer": {"name": True, "input": True, "model": True, "train": True},
-    "coco_evaluator": {"name": True, "evaluate": True},
+    # The mask head's section too: thresholds on masks are refused where there is none.
+    "coco_evaluator": {"name": True, "evaluate": True, "model": {"mask_head"}},
 }
 
 

@@ -1,11 +1,21 @@
 """The schema: JSON both ways, and which settings reach which component."""
 
 import json
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from configs.schema import Config, MaskHeadConfig, ModelConfig, component_settings
+from configs.loader import load_config
+from configs.schema import (
+    _COMPONENT_SETTINGS,
+    Config,
+    MaskHeadConfig,
+    ModelConfig,
+    component_settings,
+)
+
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 def config(**sections) -> Config:
@@ -67,3 +77,10 @@ def test_component_settings_read_back_as_a_config():
     read = Config.model_validate_json(component_settings(original, "detection_trainer"))
     assert read.train == original.train
     assert read.push.folder is None
+
+
+@pytest.mark.parametrize("component", sorted(_COMPONENT_SETTINGS))
+@pytest.mark.parametrize("file", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
+def test_settings_of_every_config_read_back(file, component):
+    read = Config.model_validate_json(component_settings(load_config(file), component))
+    assert component_settings(read, component) == component_settings(load_config(file), component)
