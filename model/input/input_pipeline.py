@@ -224,6 +224,8 @@ class TrainingInput:
         picture = resize_picture(picture, height, width)
         image = tf.pad(picture, [[0, bucket[0] - height], [0, bucket[1] - width], [0, 0]])
         sides = tf.cast(tf.stack([height, width, height, width]), tf.float32)
+        kept = _kept_rows(record, self._config.max_objects)
+        record |= {key: tf.gather(record[key], kept) for key in record if key != records.ENCODED}
         objects = _objects(record, sides, flip, self._config.max_objects)
         if self._with_masks:
             objects |= _masks(record, sides, flip, self._config.max_objects, self._mask_side)
@@ -329,29 +331,26 @@ def _kept_rows(record: Batch, max_objects: int) -> tf.Tensor:
 
 
 def _objects(record: Batch, sides: tf.Tensor, flip: tf.Tensor, max_objects: int) -> Batch:
-    """Returns the ground truth of one picture, padded to `max_objects` rows."""
-    kept = _kept_rows(record, max_objects)
-    boxes = tf.clip_by_value(tf.gather(_boxes(record, _BOX_KEYS, sides), kept), 0.0, sides)
+    """Returns the ground truth of one picture's kept rows, padded to `max_objects` rows."""
+    boxes = tf.clip_by_value(_boxes(record, _BOX_KEYS, sides), 0.0, sides)
     boxes = tf.where(flip, flip_boxes(boxes, sides[1]), boxes)
-    labels = tf.cast(tf.gather(record[records.CLASS_LABEL], kept), tf.int32)
-    is_crowd = tf.gather(record[records.IS_CROWD], kept) > 0
+    labels = tf.cast(record[records.CLASS_LABEL], tf.int32)
     return {
         "gt_boxes": _padded(boxes, max_objects),
         "gt_classes": _padded(labels, max_objects),
-        "gt_valid": tf.range(max_objects) < tf.size(kept),
-        "gt_is_crowd": _padded(is_crowd, max_objects),
+        "gt_valid": tf.range(max_objects) < tf.size(labels),
+        "gt_is_crowd": _padded(record[records.IS_CROWD] > 0, max_objects),
     }
 
 
 def _masks(record: Batch, sides: tf.Tensor, flip: tf.Tensor, max_objects: int, side: int) -> Batch:
-    """Returns the bitmaps of one picture, padded to `max_objects` rows of [side, side]."""
-    kept = _kept_rows(record, max_objects)
-    encoded = tf.gather(record[records.MASK_BITMAP], kept)
+    """Returns the bitmaps of one picture's kept rows, padded to `max_objects` rows."""
+    encoded = record[records.MASK_BITMAP]
     has_mask = tf.strings.length(encoded) > 0
     rows = tf.cast(tf.where(has_mask)[:, 0], tf.int32)  # [m]
 
     corners = tf.stack([record[key] for key in _MASK_BOX_KEYS[2:]], axis=-1)
-    at_border = tf.cast(tf.gather(tf.gather(corners, kept), rows) >= 1.0, tf.int32)  # [m, 2]
+    at_border = tf.cast(tf.gather(corners, rows) >= 1.0, tf.int32)  # [m, 2]
 
     def decode(png_and_border: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         png, border = png_and_border
@@ -370,7 +369,7 @@ def _masks(record: Batch, sides: tf.Tensor, flip: tf.Tensor, max_objects: int, s
             tf.TensorSpec([2], tf.float32),
         ),
     )
-    boxes = tf.gather(tf.gather(_boxes(record, _MASK_BOX_KEYS, sides), kept), rows)  # [m, 4]
+    boxes = tf.gather(_boxes(record, _MASK_BOX_KEYS, sides), rows)  # [m, 4]
     corner, extent = boxes[:, :2], boxes[:, 2:] - boxes[:, :2]
     boxes = tf.concat([corner, corner + extent * growth], axis=1)
     bitmaps = tf.cond(flip, lambda: flip_columns(bitmaps, 2), lambda: bitmaps)
