@@ -29,7 +29,8 @@ COCO_NUMBERS = "image/object/coco"
 # Records of CocoTransform: ENCODED (an RGB, upright JPEG), FORMAT, HEIGHT, WIDTH (of it),
 # SOURCE_ID, FILENAME, the four boxes (clipped, normalised), CLASS_LABEL, IS_CROWD, ANNOTATION_ID,
 # and:
-# One byte string an object: a bitmap as a one-channel PNG, b"" where the object has no mask.
+# One byte string an object: a bitmap as a one-channel PNG, b"" where the object has no mask or is a
+# crowd region.
 MASK_BITMAP = "image/object/mask/bitmap"
 MASK_YMIN = "image/object/mask/ymin"  # float32 lists: the box that the bitmap covers, normalised
 MASK_XMIN = "image/object/mask/xmin"
