@@ -56,12 +56,12 @@ class StopRequest:
         return self._signalled or self._stop_path.exists()
 
 
-def main(job_path: str, build: Callable[..., Any] | None = None) -> None:
+def main(job_path: str, build_parts: Callable[..., Any] | None = None) -> None:
     """Runs one worker of the job in `job_path` to its end.
 
     Args:
         job_path: JSON file of a `TrainingJob`.
-        build: (job, precision, jit) -> (detector, training input, export); ours if None.
+        build_parts: (job, precision, jit) -> (detector, training input, export); `build` if None.
     """
     end_with_launcher()
     from absl import logging
@@ -78,7 +78,7 @@ def main(job_path: str, build: Callable[..., Any] | None = None) -> None:
     stacks = open(job.stacks_path(index), "w", encoding="utf-8")
     faulthandler.register(signal.SIGUSR1, file=stacks, all_threads=True)
     try:
-        _train(job, status, stop_asked, build or _build)
+        _train(job, status, stop_asked, build_parts or build)
     except Exception as error:
         logging.exception("worker %d ends", index)
         status.event(
@@ -103,7 +103,10 @@ def _end(status: int) -> NoReturn:
 
 
 def _train(
-    job: "TrainingJob", status: "WorkerStatus", stop_asked: StopRequest, build: Callable[..., Any]
+    job: "TrainingJob",
+    status: "WorkerStatus",
+    stop_asked: StopRequest,
+    build_parts: Callable[..., Any],
 ) -> None:
     """Joins the others, trains, and has the chief export the model."""
     from model.training.checkpoints import CheckpointStore
@@ -118,7 +121,7 @@ def _train(
     precision = resolve_precision(train.precision)
     status.beat("building")
     jit = resolve_jit(train.jit)
-    detector, training_input, export = build(job, precision, jit)
+    detector, training_input, export = build_parts(job, precision, jit)
     loop = TrainLoop(
         train,
         detector,
@@ -140,7 +143,7 @@ def _train(
     distribution.wait_for_all()
 
 
-def _build(job: "TrainingJob", precision: str, jit: bool) -> Any:
+def build(job: "TrainingJob", precision: str, jit: bool) -> Any:
     """Returns the detector, its input, and a function that exports the detector."""
     from model.detector import build_detector
     from model.export import export_saved_model

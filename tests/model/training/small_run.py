@@ -1,6 +1,10 @@
-"""A small run of the real detector: its settings and its examples."""
+"""A small run of the real detector: its settings and its examples.
+
+`python -m tests.model.training.small_run JOB` is a worker of the launcher that exports nothing.
+"""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -58,3 +62,15 @@ def write_examples(folder: Path) -> Path:
         bitmap = np.ones([30, 24], bool)
         records.append(example(pixels, [box], [1 + number % 3], None, [bitmap], [box]))
     return write_folder(folder, records, small_config("1x4").input, shards=2)
+
+
+def _build_without_export(job, precision, jit):
+    from model.training.worker import build
+
+    return *build(job, precision, jit)[:2], lambda training: "not exported"
+
+
+if __name__ == "__main__":
+    from model.training.worker import main
+
+    main(sys.argv[1], _build_without_export)

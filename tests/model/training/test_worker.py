@@ -12,6 +12,7 @@ import pytest
 
 from model.training.checkpoints import CheckpointStore
 from model.training.launcher import train
+from tests.model.training import small_run
 from tests.model.training.small_run import SETTINGS, STEPS, small_config, write_examples
 
 pytestmark = pytest.mark.e2e
@@ -34,7 +35,7 @@ def checkpoints(folder: str | Path, key: str) -> list[tuple[dict[str, np.ndarray
 
 
 def run(examples: Path, out: Path, batch: str, **backbone: str):
-    result = train(small_config(batch, **backbone), examples, out)
+    result = train(small_config(batch, **backbone), examples, out, worker_module=small_run.__name__)
     key = json.loads((out / "run" / "job.json").read_text())["key"]
     return checkpoints(result.checkpoints_dir, key)
 
