@@ -71,6 +71,8 @@ def run_pipeline(
             for line in describe_graph(pipeline):
                 click.echo(line)
             return {}
+        # A run that fails must not leave the summary of the one before as its own.
+        (folder.root / "summary.json").unlink(missing_ok=True)
         runs, run_id = _run_graph(pipeline, folder, _partial_run(from_node, to_node))
         from pipeline.run_summary import summarise, summary_lines
 

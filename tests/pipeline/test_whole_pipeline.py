@@ -178,6 +178,7 @@ def test_missing_picture_ends_in_one_line(story: Story) -> None:
     [line] = story.missing.errors.splitlines()
     assert line.startswith("error: CocoExampleGen: ")
     assert "000000000001.jpg" in line
+    assert story.missing.summary == {}
 
 
 def test_failed_component_is_not_taken_for_done(story: Story) -> None:
