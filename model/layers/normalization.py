@@ -35,6 +35,10 @@ class Normalization(Layer):
         self.gamma = self.add_weight(name="gamma", shape=input_shape[-1:], initializer="ones")
         self.beta = self.add_weight(name="beta", shape=input_shape[-1:], initializer="zeros")
 
+    def _affine(self, mean: tf.Tensor, variance: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns scale and shift [C] for a mean and a variance [C]."""
+        return _affine(self.gamma.value, self.beta.value, mean, variance, self.epsilon)
+
 
 class FrozenBatchNorm(Normalization):
     """Batch normalisation by stored statistics; nothing is trained."""
@@ -47,7 +51,7 @@ class FrozenBatchNorm(Normalization):
 
     def scale_and_shift(self) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns float32 [C] each: the norm is `x * scale + shift`."""
-        return _affine(self, self.moving_mean.value, self.moving_variance.value)
+        return self._affine(self.moving_mean.value, self.moving_variance.value)
 
 
 class BatchNorm(Normalization):
@@ -70,7 +74,7 @@ class BatchNorm(Normalization):
 
     def scale_and_shift(self) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns float32 [C] each, by the moving statistics: what inference uses."""
-        return _affine(self, self.moving_mean.value, self.moving_variance.value)
+        return self._affine(self.moving_mean.value, self.moving_variance.value)
 
     def call(self, features: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
         """Returns the normalised features in training, and updates the moving statistics.
@@ -80,23 +84,19 @@ class BatchNorm(Normalization):
             valid: bool [N]; the other pictures enter no statistics.
         """
         mean, variance = self._statistics(features, valid)
-        scale, shift = _affine(self, mean, variance)
+        scale, shift = self._affine(mean, variance)
         return features * tf.cast(scale, features.dtype) + tf.cast(shift, features.dtype)
 
     def _statistics(self, features: tf.Tensor, valid: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         sums, squares = spatial_sums(features)  # [N, C]
         weights = tf.cast(valid, tf.float32)[:, tf.newaxis]
-        positions = tf.cast(tf.shape(features)[1] * tf.shape(features)[2], tf.float32)
+        positions = _num_positions(features)
         # tf.where and not a product: a filler picture's infinity would give NaN.
+        counted = tf.where(weights > 0.0, tf.concat([sums, squares], axis=1), 0.0)
         total = tf.concat(
-            [
-                tf.reduce_sum(tf.where(weights > 0.0, sums, 0.0), axis=0),
-                tf.reduce_sum(tf.where(weights > 0.0, squares, 0.0), axis=0),
-                [tf.reduce_sum(weights) * positions],
-            ],
-            axis=0,
+            [tf.reduce_sum(counted, axis=0), [tf.reduce_sum(weights) * positions]], axis=0
         )  # [2 C + 1]
-        if self.is_synchronised and tf.distribute.in_cross_replica_context() is False:
+        if self.is_synchronised:
             total = tf.distribute.get_replica_context().all_reduce(
                 tf.distribute.ReduceOp.SUM, total
             )
@@ -127,14 +127,17 @@ class GroupNorm(Normalization):
         """Returns the normalised [N, H, W, C]."""
         channels = features.shape[-1]
         groups = num_groups(channels)
-        sums, squares = spatial_sums(features)
-        positions = tf.cast(tf.shape(features)[1] * tf.shape(features)[2], tf.float32)
-        count = positions * (channels // groups)
-        mean = _sum_of_groups(sums, groups) / count  # [N, C], equal within a group
-        mean_square = _sum_of_groups(squares, groups) / count
+        size = channels // groups
+        count = _num_positions(features) * float(size)
+        sums, squares = (tf.reshape(x, [-1, groups, size]) for x in spatial_sums(features))
+        mean = tf.reduce_sum(sums, axis=-1, keepdims=True) / count  # [N, G, 1]
+        mean_square = tf.reduce_sum(squares, axis=-1, keepdims=True) / count
         variance = tf.maximum(mean_square - tf.square(mean), 0.0)
-        scale, shift = _affine(self, mean, variance)
-        scale, shift = (tf.cast(x, features.dtype)[:, None, None] for x in (scale, shift))
+        gamma, beta = (tf.reshape(x.value, [groups, size]) for x in (self.gamma, self.beta))
+        scale, shift = _affine(gamma, beta, mean, variance, self.epsilon)  # [N, G, size]
+        scale, shift = (
+            tf.cast(tf.reshape(x, [-1, 1, 1, channels]), features.dtype) for x in (scale, shift)
+        )
         return features * scale + shift
 
 
@@ -190,15 +193,18 @@ def _add_moving_statistics(layer: Normalization, channels: int) -> None:
 
 
 def _affine(
-    layer: Normalization, mean: tf.Tensor, variance: tf.Tensor
+    gamma: tf.Tensor, beta: tf.Tensor, mean: tf.Tensor, variance: tf.Tensor, epsilon: float
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns scale and shift, [..., C], of a norm with this mean and variance."""
-    scale = layer.gamma.value * tf.math.rsqrt(variance + layer.epsilon)
-    return scale, layer.beta.value - mean * scale
+    """Returns scale and shift of the norm, in the shape that the arguments broadcast to."""
+    scale = gamma * tf.math.rsqrt(variance + epsilon)
+    return scale, beta - mean * scale
 
 
-def _sum_of_groups(values: tf.Tensor, groups: int) -> tf.Tensor:
-    """Returns [N, C] where each channel has the sum of its group's channels."""
-    channels = values.shape[-1]
-    grouped = tf.reduce_sum(tf.reshape(values, [-1, groups, channels // groups]), axis=-1)
-    return tf.repeat(grouped, channels // groups, axis=-1)
+def _num_positions(features: tf.Tensor) -> float | tf.Tensor:
+    """Returns H W of [N, H, W, C]: a number where the shape is static."""
+    static = features.shape[1:3].num_elements()
+    return (
+        float(static)
+        if static is not None
+        else tf.cast(tf.reduce_prod(tf.shape(features)[1:3]), tf.float32)
+    )
