@@ -2,6 +2,7 @@
 
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
+from tfx.orchestration.data_types import RuntimeParameter
 from tfx.types import component_spec, standard_artifacts
 
 from components.artifacts import Evaluation
@@ -14,6 +15,7 @@ class CocoEvaluatorSpec(component_spec.ComponentSpec):
     PARAMETERS = {
         "settings": component_spec.ExecutionParameter(type=str),
         "source_digest": component_spec.ExecutionParameter(type=str),
+        "overrides": component_spec.ExecutionParameter(type=str, optional=True),
         "detections_dir": component_spec.ExecutionParameter(type=str),
         "push_folder": component_spec.ExecutionParameter(type=str, optional=True),
     }
@@ -44,6 +46,7 @@ class CocoEvaluator(base_component.BaseComponent):
         detections_dir: a stable folder where detections are kept; "" keeps none.
         push_folder: base folder of the served models, where no Resolver can name a baseline
             (Kubeflow): it is then the newest model there that is not the candidate.
+        overrides: `key=value` settings of one run, separated by `;` (`configs.loader`).
 
     Outputs:
         `evaluation`: Evaluation with the numbers, the decision and the report.
@@ -62,6 +65,7 @@ class CocoEvaluator(base_component.BaseComponent):
         source_digest: str = "",
         detections_dir: str = "",
         push_folder: str | None = None,
+        overrides: str | RuntimeParameter | None = None,
     ) -> None:
         spec = CocoEvaluatorSpec(
             examples=examples,
@@ -69,6 +73,7 @@ class CocoEvaluator(base_component.BaseComponent):
             baseline_model=baseline_model,
             settings=settings,
             source_digest=source_digest,
+            overrides=overrides,
             detections_dir=detections_dir,
             push_folder=push_folder,
             evaluation=types.Channel(type=Evaluation),

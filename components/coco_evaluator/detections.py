@@ -108,25 +108,31 @@ def _run_model(
 
 
 class _Progress:
-    """Says now and then how far it is and how long it will take."""
+    """Says now and then how far it is and how long it will take.
+
+    The clock starts with the first picture: before it lies the first call of the model, which
+    takes its time to optimise the graph.
+    """
 
     def __init__(self, total: int, emit: Callable[[str], None] | None) -> None:
         self._total = total
         self._emit = emit
         self._done = 0
-        self._started = self._last = time.monotonic()
+        self._started = self._last = 0.0
 
     def advance(self) -> None:
         """Counts a picture."""
         self._done += 1
         now = time.monotonic()
+        if self._done == 1:
+            self._started = self._last = now
         is_due = now - self._last >= _SECONDS_BETWEEN_LINES or self._done == self._total
         if self._emit is None or not is_due:
             return
         self._last = now
-        rate = self._done / max(now - self._started, 1e-9)
-        left = (self._total - self._done) / rate
-        self._emit(
-            f"evaluating: {self._done}/{self._total} pictures, {rate:.1f} pictures/s, "
-            f"{left / 60:.0f} min {left % 60:.0f} s left"
-        )
+        line = f"evaluating: {self._done}/{self._total} pictures"
+        if now > self._started:
+            rate = (self._done - 1) / (now - self._started)
+            seconds = round((self._total - self._done) / rate)
+            line += f", {rate:.1f} pictures/s, {seconds // 60}:{seconds % 60:02} left"
+        self._emit(line)

@@ -14,7 +14,7 @@ from components.coco_evaluator.gate import Decision
 from components.coco_evaluator.sources import ExamplesSource
 from components.model_pusher import properties
 from components.model_pusher.registry import pushed_versions
-from configs.schema import Config
+from configs.loader import runtime_config
 from model.model_folder import find_saved_model, read_model_id
 
 SPLIT = "eval"
@@ -40,7 +40,8 @@ class Executor(base_executor.BaseExecutor):
             exec_properties: `settings`: JSON of `configs.schema.component_settings`;
                 `detections_dir`: folder where detections are kept by model and examples, "" keeps
                 none; `push_folder`: str, optional, where to look for a baseline that no input
-                names; `source_digest`: str, for the cache alone.
+                names; `overrides`: str, optional, of `runtime_config`; `source_digest`: str, for
+                the cache alone.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         examples = artifact_utils.get_single_instance(input_dict["examples"])
@@ -48,7 +49,7 @@ class Executor(base_executor.BaseExecutor):
         evaluation = artifact_utils.get_single_instance(output_dict["evaluation"])
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
         baselines = input_dict.get("baseline_model") or []
-        config = Config.model_validate_json(exec_properties["settings"])
+        config = runtime_config(exec_properties["settings"], exec_properties.get("overrides"))
         settings = config.evaluate
         source = ExamplesSource(examples.uri, SPLIT)
 
