@@ -6,6 +6,7 @@ Example:
 """
 
 import difflib
+import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -57,6 +58,30 @@ def check_config(settings: dict[str, Any], source: str) -> Config:
         return Config.model_validate(settings)
     except ValidationError as error:
         raise ConfigError(f"{source}: {_explain(error)}") from None
+
+
+def runtime_config(settings: str, overrides: str | None = None) -> Config:
+    """Returns the config of a component's `settings`, with a run's own changes on top.
+
+    Args:
+        settings: JSON of `component_settings`.
+        overrides: `key=value` settings, separated by `;`, that a run of a compiled pipeline was
+            given. Those of sections that the component does not depend on are left out.
+
+    Raises:
+        ConfigError: an override is unknown or wrong, or of what is fixed at compile time.
+    """
+    values = json.loads(settings)
+    given = set(values)
+    for override in filter(None, map(str.strip, (overrides or "").split(";"))):
+        section = override.partition("=")[0].partition(".")[0].strip()
+        if section in ("name", "push", "pipeline"):
+            raise ConfigError(
+                f"overrides: {override}: {section} is fixed when the pipeline is compiled"
+            )
+        if section in given or section not in Config.model_fields:
+            _apply_override(values, override)
+    return check_config(values, "overrides" if overrides else "settings")
 
 
 def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
 from configs.errors import ConfigError
 from configs.files import atomic_path
 from configs.schema import Config, KubeflowConfig
-from pipeline.pipeline import Places, create_pipeline
+from pipeline.pipeline import OVERRIDES, Places, create_pipeline
 
 TRAINER = "DetectionTrainer"
 
@@ -48,6 +48,11 @@ def compile_pipeline(config: Config, places: Places, image: str, output: Path) -
     )
     specification = runner.run(pipeline, write_out=False)["pipelineSpec"]
     specification["defaultPipelineRoot"] = places.pipeline_root
+    # TFX leaves out a run-time parameter's default, without which every run would have to give it.
+    specification["root"]["inputDefinitions"]["parameters"][OVERRIDES] |= {
+        "defaultValue": "",
+        "isOptional": True,
+    }
     with atomic_path(output) as partial:
         partial.write_text(_as_yaml(specification), encoding="utf-8")
     return sorted(specification["root"]["dag"]["tasks"])

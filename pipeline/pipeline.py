@@ -10,6 +10,7 @@ from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGe
 from tfx.components.statistics_gen.component import StatisticsGen
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
+from tfx.orchestration.data_types import RuntimeParameter
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.orchestration.pipeline import Pipeline
 from tfx.types.channel import Channel
@@ -24,6 +25,9 @@ from components.model_pusher.component import ModelPusher
 from configs.schema import Config, component_settings
 from model import records
 from pipeline.source_digest import source_digest
+
+# The run-time parameter of a compiled pipeline.
+OVERRIDES = "overrides"
 
 # What StatisticsGen looks at, and pipeline/schema.pbtxt describes: all but bytes and ids.
 STATISTICS_FEATURES = (
@@ -78,11 +82,13 @@ def create_pipeline(
     reading. On Kubeflow there is no Resolver, which its backend cannot run: the evaluator itself
     looks for the baseline where models are pushed.
     """
+    overrides = RuntimeParameter(OVERRIDES, ptype=str) if target == "kubeflow" else None
     examples = CocoExampleGen(
         data_dir=places.data_dir,
         pictures_digest=places.pictures_digest,
         settings=component_settings(config, "coco_example_gen"),
         source_digest=source_digest("components.coco_example_gen.executor"),
+        overrides=overrides,
     )
     statistics = StatisticsGen(
         examples=examples.outputs["examples"],
@@ -98,6 +104,7 @@ def create_pipeline(
         anomalies=validator.outputs["anomalies"],
         settings=component_settings(config, "coco_transform"),
         source_digest=source_digest("components.coco_transform.executor"),
+        overrides=overrides,
     )
     trainer = DetectionTrainer(
         examples=transform.outputs["transformed_examples"],
@@ -105,6 +112,7 @@ def create_pipeline(
         source_digest=source_digest(
             "components.detection_trainer.executor", "model.training.worker"
         ),
+        overrides=overrides,
         checkpoints_dir=places.checkpoints,
     )
     nodes: list[BaseNode] = [
@@ -131,6 +139,7 @@ def create_pipeline(
         baseline_model=baseline,
         settings=component_settings(config, "coco_evaluator"),
         source_digest=source_digest("components.coco_evaluator.executor"),
+        overrides=overrides,
         detections_dir=places.detections,
         push_folder=None if baseline else places.push_folder,
     )

@@ -2,6 +2,7 @@
 
 from tfx import types
 from tfx.dsl.components.base import base_beam_component, executor_spec
+from tfx.orchestration.data_types import RuntimeParameter
 from tfx.types import component_spec, standard_artifacts
 
 from components.artifacts import Rejects
@@ -16,6 +17,7 @@ class CocoExampleGenSpec(component_spec.ComponentSpec):
     PARAMETERS = {
         "settings": component_spec.ExecutionParameter(type=str),
         "source_digest": component_spec.ExecutionParameter(type=str),
+        "overrides": component_spec.ExecutionParameter(type=str, optional=True),
         "data_dir": component_spec.ExecutionParameter(type=str),
         "pictures_digest": component_spec.ExecutionParameter(type=str),
     }
@@ -34,6 +36,7 @@ class CocoExampleGen(base_beam_component.BaseBeamComponent):
         settings: JSON from `component_settings(config, "coco_example_gen")`.
         pictures_digest: of the data, so that changed pictures are converted anew.
         source_digest: of the executor's source files, likewise.
+        overrides: `key=value` settings of one run, separated by `;` (`configs.loader`).
 
     Outputs:
         `examples`: Examples with the splits train and eval.
@@ -52,11 +55,13 @@ class CocoExampleGen(base_beam_component.BaseBeamComponent):
         settings: str,
         pictures_digest: str = "",
         source_digest: str = "",
+        overrides: str | RuntimeParameter | None = None,
     ) -> None:
         resolve_policies(Config.model_validate_json(settings).data.policies)
         spec = CocoExampleGenSpec(
             settings=settings,
             source_digest=source_digest,
+            overrides=overrides,
             data_dir=data_dir,
             pictures_digest=pictures_digest,
             examples=types.Channel(type=standard_artifacts.Examples),

@@ -11,7 +11,8 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from components.coco_example_gen.pipeline import SplitSource, convert
-from configs.schema import Config, DataConfig
+from configs.loader import runtime_config
+from configs.schema import DataConfig
 
 # TFX's only name for files of TFRecords; they are read by their names, which do not end in .gz.
 _FILE_FORMAT = "tfrecords_gzip"
@@ -32,7 +33,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             input_dict: empty.
             output_dict: `examples`: Examples with the splits train and eval; `rejects`: Rejects.
             exec_properties: `settings`: JSON of `component_settings`; `data_dir`: the folder that
-                the paths in the settings are relative to; `pictures_digest` and `source_digest`:
+                the paths in the settings are relative to; `overrides`: optional, of
+                `runtime_config`; `pictures_digest` and `source_digest`:
                 only there so that a change runs this anew.
 
         Raises:
@@ -40,7 +42,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         """
         examples = artifact_utils.get_single_instance(output_dict["examples"])
         rejects = artifact_utils.get_single_instance(output_dict["rejects"])
-        data = Config.model_validate_json(exec_properties["settings"]).data
+        data = runtime_config(exec_properties["settings"], exec_properties.get("overrides")).data
         sources = sources_of(data, Path(exec_properties["data_dir"]))
         convert(
             sources,

@@ -2,6 +2,7 @@
 
 from tfx import types
 from tfx.dsl.components.base import base_beam_component, executor_spec
+from tfx.orchestration.data_types import RuntimeParameter
 from tfx.types import component_spec, standard_artifacts
 
 from components.artifacts import DataReport
@@ -14,6 +15,7 @@ class CocoTransformSpec(component_spec.ComponentSpec):
     PARAMETERS = {
         "settings": component_spec.ExecutionParameter(type=str),
         "source_digest": component_spec.ExecutionParameter(type=str),
+        "overrides": component_spec.ExecutionParameter(type=str, optional=True),
     }
     INPUTS = {
         "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
@@ -35,6 +37,7 @@ class CocoTransform(base_beam_component.BaseBeamComponent):
         settings: of `configs.schema.component_settings`.
         anomalies: channel of ExampleAnomalies, so that validation comes first; not read.
         source_digest: of the executor's source files, so that the cache knows them.
+        overrides: `key=value` settings of one run, separated by `;` (`configs.loader`).
 
     Outputs:
         `transformed_examples`: Examples with the splits of `examples`.
@@ -50,12 +53,14 @@ class CocoTransform(base_beam_component.BaseBeamComponent):
         settings: str,
         anomalies: types.BaseChannel | None = None,
         source_digest: str = "",
+        overrides: str | RuntimeParameter | None = None,
     ) -> None:
         spec = CocoTransformSpec(
             examples=examples,
             anomalies=anomalies,
             settings=settings,
             source_digest=source_digest,
+            overrides=overrides,
             transformed_examples=types.Channel(type=standard_artifacts.Examples),
             report=types.Channel(type=DataReport),
         )

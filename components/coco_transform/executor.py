@@ -10,7 +10,7 @@ from tfx.types import artifact_utils
 
 from components.anomalies import refuse_anomalies
 from components.coco_transform.transform import transform_examples
-from configs.schema import Config
+from configs.loader import runtime_config
 from model.examples import split_names
 
 
@@ -30,7 +30,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 of them, optional; any anomaly refuses them.
             output_dict: `transformed_examples`: Examples, the same splits; `report`: DataReport,
                 with `report.html` and `report.json`.
-            exec_properties: `settings`: str, of `component_settings`; `source_digest`: str, for
+            exec_properties: `settings`: str, of `component_settings`; `overrides`: str,
+                optional, of `runtime_config`; `source_digest`: str, for
                 the cache alone.
 
         Raises:
@@ -42,7 +43,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         source = artifact_utils.get_single_instance(input_dict["examples"])
         transformed = artifact_utils.get_single_instance(output_dict["transformed_examples"])
         report = artifact_utils.get_single_instance(output_dict["report"])
-        config = Config.model_validate_json(exec_properties["settings"])
+        config = runtime_config(exec_properties["settings"], exec_properties.get("overrides"))
         transform_examples(
             source.uri, transformed.uri, report.uri, config, self._make_beam_pipeline
         )

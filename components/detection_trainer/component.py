@@ -2,6 +2,7 @@
 
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
+from tfx.orchestration.data_types import RuntimeParameter
 from tfx.types import component_spec, standard_artifacts
 
 from components.artifacts import TrainingRun
@@ -14,6 +15,7 @@ class DetectionTrainerSpec(component_spec.ComponentSpec):
     PARAMETERS = {
         "settings": component_spec.ExecutionParameter(type=str),
         "source_digest": component_spec.ExecutionParameter(type=str),
+        "overrides": component_spec.ExecutionParameter(type=str, optional=True),
         "checkpoints_dir": component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {"examples": component_spec.ChannelParameter(type=standard_artifacts.Examples)}
@@ -31,6 +33,7 @@ class DetectionTrainer(base_component.BaseComponent):
         settings: JSON from `component_settings(config, "detection_trainer")`.
         checkpoints_dir: stable folder; a run that was cut off goes on from its checkpoints there.
         source_digest: of the executor's and the workers' source files.
+        overrides: `key=value` settings of one run, separated by `;` (`configs.loader`).
 
     Outputs:
         `model`: Model, the SavedModel below `Format-Serving`.
@@ -46,11 +49,13 @@ class DetectionTrainer(base_component.BaseComponent):
         settings: str,
         checkpoints_dir: str,
         source_digest: str = "",
+        overrides: str | RuntimeParameter | None = None,
     ) -> None:
         spec = DetectionTrainerSpec(
             examples=examples,
             settings=settings,
             source_digest=source_digest,
+            overrides=overrides,
             checkpoints_dir=checkpoints_dir,
             model=types.Channel(type=standard_artifacts.Model),
             run=types.Channel(type=TrainingRun),

@@ -10,7 +10,7 @@ from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
 from configs.files import write_json
-from configs.schema import Config
+from configs.loader import runtime_config
 from model.train import summary
 from model.training.launcher import train
 from model.training.progress import Event, progress_line, start_line
@@ -31,9 +31,9 @@ class Executor(base_executor.BaseExecutor):
             input_dict: `examples`: Examples of CocoTransform with a split named train.
             output_dict: `model`: Model, the SavedModel in its serving folder; `run`: TrainingRun
                 with TensorBoard scalars, logs, throughput.json and summary.json.
-            exec_properties: `settings`: JSON of `component_settings`; `checkpoints_dir`: a stable
-                folder that outlives this execution; `source_digest`: of the code, which when
-                changed starts anew.
+            exec_properties: `settings`: JSON of `component_settings`; `overrides`: optional, of
+                `runtime_config`; `checkpoints_dir`: a stable folder that outlives this execution;
+                `source_digest`: of the code, which when changed starts anew.
 
         Raises:
             TrainingStopped: the process was asked to stop; run again to go on.
@@ -42,7 +42,7 @@ class Executor(base_executor.BaseExecutor):
         model = artifact_utils.get_single_instance(output_dict["model"])
         run = artifact_utils.get_single_instance(output_dict["run"])
         result = train(
-            Config.model_validate_json(exec_properties["settings"]),
+            runtime_config(exec_properties["settings"], exec_properties.get("overrides")),
             artifact_utils.get_single_uri(input_dict["examples"]),
             out_dir=run.uri,
             checkpoints_dir=exec_properties["checkpoints_dir"],

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from configs.errors import ConfigError
-from configs.loader import load_config
+from configs.loader import load_config, runtime_config
+from configs.schema import Config, component_settings
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -100,3 +101,32 @@ def test_yaml_tags_that_build_objects_are_refused(tmp_path):
 def test_every_config_of_ours_loads(path):
     config = load_config(path)
     assert config.name.replace("-", "_") == path.stem
+
+
+SETTINGS = component_settings(Config(name="a"), "detection_trainer")
+
+
+def test_runtime_config_without_overrides_is_the_settings():
+    assert runtime_config(SETTINGS) == runtime_config(SETTINGS, " ") == Config(name="a")
+
+
+def test_overrides_win_and_those_of_other_sections_are_left_out():
+    config = runtime_config(SETTINGS, "train.epochs=3; evaluate.batch_size=9;model.fpn.channels=32")
+    assert config.train.epochs == 3
+    assert config.model.fpn.channels == 32
+    assert config.evaluate.batch_size == Config(name="a").evaluate.batch_size
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ("train.epoch=3", "did you mean 'epochs'"),
+        ("trian.epochs=3", "unknown key 'trian'"),
+        ("train.epochs", "expected key=value"),
+        ("push.folder=/x", "push is fixed when the pipeline is compiled"),
+        ("name=b", "name is fixed"),
+    ],
+)
+def test_wrong_runtime_overrides_are_refused(overrides, said):
+    with pytest.raises(ConfigError, match=said):
+        runtime_config(SETTINGS, overrides)

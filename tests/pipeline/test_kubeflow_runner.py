@@ -128,6 +128,19 @@ def test_settings_and_places_are_parameters(compiled: dict[str, Any]) -> None:
         assert parameter(task, "push_folder") == "/shared/serving"
 
 
+def test_overrides_are_a_run_time_parameter_with_a_default(compiled: dict[str, Any]) -> None:
+    assert compiled["root"]["inputDefinitions"]["parameters"] == {
+        "overrides": {"parameterType": "STRING", "defaultValue": "", "isOptional": True}
+    }
+    takers = {
+        task
+        for task, specification in compiled["root"]["dag"]["tasks"].items()
+        if specification.get("inputs", {}).get("parameters", {}).get("overrides")
+        == {"componentInputParameter": "overrides"}
+    }
+    assert takers == {"CocoExampleGen", "CocoTransform", "DetectionTrainer", "CocoEvaluator"}
+
+
 def test_file_is_what_kubeflow_takes(compiled: dict[str, Any], folder: Path) -> None:
     assert compiled["schemaVersion"] == "2.1.0"
     assert compiled["defaultPipelineRoot"] == ROOT
