@@ -224,6 +224,8 @@ class Detector:
         self, pyramid: Mapping[str, tf.Tensor], rois: tf.Tensor, classes: tf.Tensor
     ) -> tf.Tensor:
         """Returns mask logits [N, R, 2 S, 2 S] of RoIs [N, R, 4], each for its class [N, R]."""
+        if self.mask_head is None or self.config.mask_head is None:
+            raise ModelError("the detector has no mask head (config key model.mask_head)")
         resolution = self.config.mask_head.resolution
         return self.mask_head(self._roi_features(pyramid, rois, resolution), classes=classes)
 

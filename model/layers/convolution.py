@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from model.layers.layer import Layer
-from model.layers.normalization import BatchNorm, FrozenBatchNorm, GroupNorm, make_norm
+from model.layers.normalization import BatchNorm, FrozenBatchNorm, make_norm
 
 
 class Convolution(Layer):
@@ -71,23 +71,23 @@ class Convolution(Layer):
             valid: bool [N], the pictures that enter batch statistics; needed in training.
             training: whether batch norm uses the statistics of the batch.
         """
-        kernel, shift = self.kernel.value, None
-        if self.norm is None:
-            shift = self.bias.value
-        elif _is_fixed(self.norm, training):
-            scale, shift = self.norm.scale_and_shift()
-            kernel = kernel * scale
-        features = tf.nn.conv2d(
-            tf.cast(features, self.compute_dtype),
-            tf.cast(kernel, self.compute_dtype),
-            self.stride,
-            self.padding,
-        )
-        if shift is not None:
-            return tf.nn.bias_add(features, tf.cast(shift, self.compute_dtype))
-        if isinstance(self.norm, BatchNorm):
-            return self.norm(features, valid=valid)
-        return self.norm(features)
+        kernel, norm = self.kernel.value, self.norm
+        if norm is None:
+            return self._convolve(features, kernel, self.bias.value)
+        if isinstance(norm, FrozenBatchNorm) or (isinstance(norm, BatchNorm) and not training):
+            scale, shift = norm.scale_and_shift()
+            return self._convolve(features, kernel * scale, shift)
+        features = self._convolve(features, kernel)
+        return norm(features, valid=valid) if isinstance(norm, BatchNorm) else norm(features)
+
+    def _convolve(
+        self, features: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """Returns the convolution, all in the compute dtype, plus `bias` [filters]."""
+        dtype = self.compute_dtype
+        features, kernel = tf.cast(features, dtype), tf.cast(kernel, dtype)
+        features = tf.nn.conv2d(features, kernel, self.stride, self.padding)
+        return features if bias is None else tf.nn.bias_add(features, tf.cast(bias, dtype))
 
 
 def padding_of(kernel_size: int, stride: int, symmetric: bool) -> str | list[list[int]]:
@@ -99,8 +99,3 @@ def padding_of(kernel_size: int, stride: int, symmetric: bool) -> str | list[lis
         return "SAME"
     side = (kernel_size - 1) // 2
     return [[0, 0], [side, side], [side, side], [0, 0]]
-
-
-def _is_fixed(norm: FrozenBatchNorm | BatchNorm | GroupNorm, training: bool) -> bool:
-    """Whether the norm multiplies and adds what does not depend on the features."""
-    return isinstance(norm, FrozenBatchNorm) or (isinstance(norm, BatchNorm) and not training)

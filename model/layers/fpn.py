@@ -62,7 +62,7 @@ class FeaturePyramid(Layer):
         """
         merged = None
         pyramid = {}
-        for stage, level in zip(reversed(stages), reversed(ROI_LEVELS), strict=True):
+        for stage, level in reversed(list(zip(self.laterals, ROI_LEVELS, strict=True))):
             lateral = self.laterals[stage](stages[stage])
             merged = lateral if merged is None else add_upsampled(lateral, merged)
             pyramid[level] = self.outputs[level](merged)

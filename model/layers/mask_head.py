@@ -78,7 +78,7 @@ class MaskHead(Layer):
             roi_features: [N, P, S, S, C].
             classes: int32 [N, P] 1..K; 0 in unused rows gives the mask of class 1.
         """
-        num_rois, size, channels = roi_features.shape[1], *roi_features.shape[3:]
+        num_rois, _, size, channels = roi_features.shape[1:]
         features = tf.reshape(roi_features, [-1, size, size, channels])
         for convolution in self.convolutions:
             features = tf.nn.relu(convolution(features))

@@ -129,8 +129,7 @@ def propose(
     """
     pre_nms_top_k = config.pre_nms_top_k if training else config.test_pre_nms_top_k
     post_nms_top_k = config.post_nms_top_k if training else config.test_post_nms_top_k
-    candidates = _candidates_per_level(logits)
-    width = min(pre_nms_top_k, max(candidates)) if None not in candidates else pre_nms_top_k
+    width = _most_candidates(logits, pre_nms_top_k)
     levels = [
         _best_of_level(
             anchors[level],
@@ -228,8 +227,10 @@ def _best_of_level(
     return tf.ensure_shape(boxes, [None, width, 4]), tf.ensure_shape(best, [None, width])
 
 
-def _candidates_per_level(logits: Mapping[str, tf.Tensor]) -> list[int | None]:
-    return [logits[level].shape[1] for level in LEVELS]
+def _most_candidates(logits: Mapping[str, tf.Tensor], top_k: int) -> int:
+    """Returns how many candidates the largest level can give; `top_k` where sizes are dynamic."""
+    sizes = [logits[level].shape[1] for level in LEVELS]
+    return top_k if None in sizes else min(top_k, max(sizes))
 
 
 def _static_or_dynamic_product(logits: tf.Tensor) -> int | tf.Tensor:

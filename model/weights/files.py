@@ -78,7 +78,7 @@ def _from_torchvision_by_parts(
     state: Mapping[str, np.ndarray], wanted: Mapping[str, tuple[int, ...]]
 ) -> dict[str, np.ndarray]:
     """Returns what a torchvision state dict has, without class layers of another size."""
-    weights = {}
+    weights: dict[str, np.ndarray] = {}
     for name, shape in wanted.items():
         try:
             weights |= from_torchvision(state, {name: shape})
