@@ -18,6 +18,8 @@ from pydantic import BaseModel, ValidationError
 from configs.errors import ConfigError
 from configs.schema import Config
 
+PRESETS = Path(__file__).parent / "presets"  # <name>.yaml: settings of the `model` section
+
 
 def load_config(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Config:
     """Returns the checked config of a YAML file.
@@ -54,6 +56,7 @@ def check_config(settings: dict[str, Any], source: str) -> Config:
     Raises:
         ConfigError: as in `load_config`; `source` is named as the place.
     """
+    settings = _with_preset(settings)
     try:
         return Config.model_validate(settings)
     except ValidationError as error:
@@ -79,6 +82,10 @@ def runtime_config(settings: str, overrides: str | None = None) -> Config:
             raise ConfigError(
                 f"overrides: {override}: {section} is fixed when the pipeline is compiled"
             )
+        if override.partition("=")[0].strip() == "model.preset":
+            raise ConfigError(
+                f"overrides: {override}: a preset is resolved when the pipeline is compiled"
+            )
         if section in given or section not in Config.model_fields:
             _apply_override(values, override)
     return check_config(values, "overrides" if overrides else "settings")
@@ -102,6 +109,32 @@ def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if base is None:
         return settings
     return _merged(_read_with_base(path.parent / str(base), (*seen, path)), settings)
+
+
+def preset_names() -> list[str]:
+    """Returns the names that `model.preset` can have."""
+    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
+
+
+def read_preset(name: str) -> dict[str, Any]:
+    """Returns what a preset sets in the `model` section.
+
+    Raises:
+        ConfigError: there is no such preset; the known ones are named.
+    """
+    if name not in preset_names():
+        raise ConfigError(f"model.preset: unknown {name!r}, known are {', '.join(preset_names())}")
+    settings: dict[str, Any] = yaml.safe_load((PRESETS / f"{name}.yaml").read_text("utf-8"))
+    return settings
+
+
+def _with_preset(settings: dict[str, Any]) -> dict[str, Any]:
+    """Returns `settings` on top of those of its `model.preset`, if it names one."""
+    model = settings.get("model")
+    if not isinstance(model, dict) or model.get("preset") is None:
+        return settings
+    name = model["preset"]
+    return settings | {"model": _merged(read_preset(str(name)), model)}
 
 
 def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

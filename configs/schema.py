@@ -9,7 +9,14 @@ import json
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    field_validator,
+    model_validator,
+)
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Policy = Literal["accept", "mend", "drop", "refuse"]
@@ -104,7 +111,19 @@ class BackboneConfig(Section):
     norm: Literal["frozen_batch_norm", "batch_norm", "sync_batch_norm", "group_norm"] = Field(
         "frozen_batch_norm", description="Normalisation in the backbone (own ResNets)."
     )
-    norm_epsilon: float = Field(1e-5, gt=0, description="Added to the variance.")
+    norm_epsilon: float = Field(1e-5, ge=0, description="Added to the variance.")
+    channel_order: Literal["rgb", "bgr"] = Field(
+        "rgb",
+        description="Order in which the first convolution sees the channels (own ResNets).",
+    )
+    pixel_mean: tuple[float, float, float] = Field(
+        (123.675, 116.28, 103.53),
+        description="Subtracted from (red, green, blue), 0-255 (own ResNets).",
+    )
+    pixel_std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = Field(
+        (58.395, 57.12, 57.375),
+        description="Then divides (red, green, blue); ones where a model was made without.",
+    )
     stride_in_1x1: bool = Field(
         False,
         description="Stride in the 1x1 (MSRA) instead of the 3x3 convolution (torchvision).",
@@ -202,6 +221,11 @@ class DetectionConfig(Section):
 class ModelConfig(Section):
     """The detector."""
 
+    preset: Literal["torchvision", "detectron2", "tensorpack", "awsdet"] | None = Field(
+        None,
+        description="Whose conventions hold where a config gives no setting of its own "
+        "(docs/presets.md).",
+    )
     weights: str | None = Field(
         None,
         description="Weights to start from: a .safetensors or .npz file; null is random.",

@@ -24,7 +24,7 @@ BLOCKS = {
 BOTTLENECK_EXPANSION = 4  # channels out of a bottleneck block / channels inside
 STAGES = ("c2", "c3", "c4", "c5")
 
-# torchvision's and Keras's ImageNet statistics of RGB values in 0-1.
+# torchvision's ImageNet statistics of RGB values in 0-1: the defaults of `pixel_mean`, `pixel_std`.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
@@ -115,7 +115,7 @@ class ResNet(Layer):
 
     Args:
         depth: 18, 34, 50, 101 or 152.
-        config: width, norm, padding, place of the stride, frozen stages.
+        config: width, norm, padding, place of the stride, frozen stages, pixel statistics.
         seed: of the initial weights.
     """
 
@@ -125,6 +125,8 @@ class ResNet(Layer):
         frozen = _frozen_config(config)
         stem_config = frozen if config.frozen_stages >= 1 else config
         self.symmetric_padding = config.symmetric_padding
+        self.is_bgr = config.channel_order == "bgr"
+        self.mean, self.std = config.pixel_mean, config.pixel_std
         self.frozen_stages = config.frozen_stages
         self.stem = Convolution(
             config.width,
@@ -180,7 +182,9 @@ class ResNet(Layer):
             valid: bool [N], pictures that enter batch statistics; needed in training.
             training: whether batch norm uses the statistics of the batch.
         """
-        features = normalize_pixels(images, image_sizes, MEAN, STD)
+        mean, std = ((r / 255, g / 255, b / 255) for r, g, b in (self.mean, self.std))
+        features = normalize_pixels(images, image_sizes, mean, std)
+        features = features[..., ::-1] if self.is_bgr else features
         features = tf.nn.relu(self.stem(features, valid=valid, training=training))
         features = max_pool(features, self.symmetric_padding)
         features = self._stop_if_frozen(features, 1)

@@ -112,3 +112,15 @@ def test_policies_are_near_float32(policy, norm):
     # 17 convolutions, each with relative rounding of 2**-8 (bfloat16).
     error = np.linalg.norm(tf.cast(lower, tf.float32) - exact) / np.linalg.norm(exact)
     assert error < 0.1
+
+
+def test_pixel_settings_are_those_of_the_first_convolution():
+    # Other statistics and the reversed order, undone in the kernel: the same features.
+    plain, caffe = backbone(), backbone(channel_order="bgr", pixel_std=(1.0, 1.0, 1.0))
+    for ours, theirs in zip(caffe.variables, plain.variables, strict=True):
+        ours.assign(theirs)
+    scale = 1.0 / np.array((58.395, 57.12, 57.375), np.float32)  # of red, green, blue
+    kernel = plain.stem.kernel.numpy() * scale[:, np.newaxis]
+    caffe.stem.kernel.assign(kernel[:, :, ::-1])
+    for stage, features in run(plain).items():
+        np.testing.assert_allclose(run(caffe)[stage], features, rtol=1e-3, atol=1e-4)

@@ -1,0 +1,96 @@
+"""Presets: below a config's own settings, named in docs/presets.md, and resolved once."""
+
+import re
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from configs.errors import ConfigError
+from configs.loader import default_config, load_config, preset_names, read_preset, runtime_config
+from configs.schema import Config, ModelConfig, component_settings
+
+ROOT = Path(__file__).parents[2]
+
+
+def keys(settings):
+    return {f"{section}.{key}" for section, values in settings.items() for key in values}
+
+
+def test_the_schema_knows_the_presets_there_are():
+    annotation = ModelConfig.model_fields["preset"].annotation
+    known = [name for part in get_args(annotation) for name in get_args(part)]
+    assert sorted(known) == preset_names() == ["awsdet", "detectron2", "tensorpack", "torchvision"]
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_all_that_a_preset_sets_arrives(name):
+    model = default_config([f"model.preset={name}"]).model.model_dump(mode="json")
+    for section, values in read_preset(name).items():
+        for key, value in values.items():
+            assert model[section][key] == value, f"{section}.{key}"
+
+
+def test_all_presets_set_the_same_keys():
+    assert len({frozenset(keys(read_preset(name))) for name in preset_names()}) == 1
+
+
+def test_own_settings_win_wherever_they_stand(tmp_path):
+    (tmp_path / "base.yaml").write_text("name: a\nmodel: {rpn: {nms_iou: 0.6}}\n")
+    path = tmp_path / "own.yaml"
+    path.write_text("base: base.yaml\nmodel: {preset: detectron2, roi: {aligned: false}}\n")
+    model = load_config(path, ["model.backbone.stride_in_1x1=false"]).model
+    assert (model.rpn.nms_iou, model.roi.aligned) == (0.6, False)
+    assert not model.backbone.stride_in_1x1
+    assert model.backbone.pixel_std == (1.0, 1.0, 1.0)  # of the preset
+    other = load_config(path, ["model.preset=torchvision"]).model
+    assert (other.rpn.nms_iou, other.anchors.rounded) == (0.6, True)
+
+
+def test_a_preset_leaves_the_mask_head_to_the_config():
+    assert default_config(["model.preset=torchvision"]).model.mask_head is None
+    with_masks = default_config(["model.preset=torchvision", "model.mask_head={}"])
+    assert with_masks.model.mask_head is not None
+
+
+def test_an_unknown_preset_is_refused_with_the_known_ones():
+    with pytest.raises(ConfigError, match=r"'mmdet'.*awsdet, detectron2, tensorpack, torchvision"):
+        default_config(["model.preset=mmdet"])
+
+
+def test_a_resolved_config_reads_back_equal():
+    config = default_config(["model.preset=torchvision", "model.anchors.rounded=false"])
+    assert Config.model_validate_json(config.to_json()) == config
+    settings = component_settings(config, "detection_trainer")
+    assert runtime_config(settings).model == config.model
+
+
+def test_a_compiled_pipeline_takes_no_other_preset():
+    settings = component_settings(default_config(), "detection_trainer")
+    with pytest.raises(ConfigError, match="resolved when the pipeline is compiled"):
+        runtime_config(settings, "model.preset=torchvision")
+
+
+def test_the_page_has_every_value_of_every_preset():
+    rows = {}
+    for line in (ROOT / "docs" / "presets.md").read_text().splitlines():
+        cells = [cell.strip().strip("`") for cell in line.strip("|").split("|")]
+        if re.fullmatch(r"\w+\.\w+", cells[0]):
+            rows[cells[0]] = cells[1:]
+    for column, name in enumerate(["torchvision", "detectron2", "tensorpack", "awsdet"]):
+        settings = read_preset(name)
+        assert rows.keys() == keys(settings)
+        for key, cells in rows.items():
+            section, _, setting = key.partition(".")
+            assert cells[column] == shown(settings[section][setting]), f"{key} of {name}"
+
+
+def shown(value):
+    """A value as the page writes it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return ", ".join(f"{number:g}" for number in value)
+    if isinstance(value, float):
+        return "1/9" if abs(value - 1 / 9) < 1e-12 else f"{value:g}"
+    return str(value)
