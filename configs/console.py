@@ -6,12 +6,75 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import IO, Any
 
 import click
 
 from configs.errors import EXIT_FAILED, RcnnError
 from configs.files import write_json
+
+_NO_RIGHT = "give another folder, or yourself the right to use this one"
+_IN_THE_WAY = "a file is where a folder should be: give another folder, or move it away"
+_HINTS = {
+    errno.EACCES: _NO_RIGHT,
+    errno.EPERM: _NO_RIGHT,
+    errno.EROFS: "give a folder that can be written to",
+    errno.EEXIST: _IN_THE_WAY,
+    errno.ENOTDIR: _IN_THE_WAY,
+    errno.ENOENT: "check the path",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.EFBIG: "raise the limit of a file's size (ulimit -f)",
+    errno.EDQUOT: "free some of your quota, then run the same again",
+}
+
+
+class UsageLine(click.UsageError):
+    """A wrong argument as one line, in place of click's four."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Prints the line."""
+        click.echo(f"error: {self.format_message()}", file=file, err=file is None)
+
+
+def _usage_line(error: click.UsageError, context: click.Context | None) -> UsageLine:
+    context = error.ctx or context
+    text = " ".join(error.format_message().split())
+    command = context.command_path if context else "the command"
+    return UsageLine(f"{text.rstrip('.')} ({command} --help shows what it takes)")
+
+
+class OneLineCommand(click.Command):
+    """A command whose wrong arguments end in one line, with status 2."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        """Reads the arguments."""
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except (UsageLine, click.exceptions.NoArgsIsHelpError):
+            raise
+        except click.UsageError as error:
+            raise _usage_line(error, parent) from None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command."""
+        try:
+            return super().invoke(ctx)
+        except UsageLine:
+            raise
+        except click.UsageError as error:
+            raise _usage_line(error, ctx) from None
+
+
+class OneLineGroup(OneLineCommand, click.Group):
+    """A group of commands of which the same holds."""
+
+    command_class = OneLineCommand
 
 
 def one_line_errors(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -46,7 +109,8 @@ def explain(error: BaseException) -> str:
         return f"no space left on the disk of {where}: free some space, then run the same again"
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror}"
+        hint = _HINTS.get(error.errno or 0)
+        return f"{where}{error.strerror}" + (f": {hint}" if hint else "")
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text} (run again with --debug for the traceback)"
 

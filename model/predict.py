@@ -18,7 +18,7 @@ from typing import Any
 import click
 import numpy as np
 
-from configs.console import finish, one_line_errors, read_json
+from configs.console import OneLineCommand, finish, one_line_errors, read_json
 from configs.errors import EXIT_FAILED, DatasetError, ModelError
 from configs.files import atomic_path, write_json
 from model.coco_metrics import results_of_picture
@@ -249,7 +249,11 @@ def picture_paths(arguments: Iterable[str]) -> list[Path]:
     return paths
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    cls=OneLineCommand,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Example: python -m model.predict --model M/model photo.jpg more/ --out drawn",
+)
 @click.option("--model", "model_folder", required=True, help="Folder of the exported model.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Output folder.")
 @click.option(
@@ -288,4 +292,4 @@ def main(
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="python -m model.predict")

@@ -6,14 +6,18 @@ from typing import Any
 
 import click
 
-from configs.console import finish, one_line_errors
+from configs.console import OneLineCommand, finish, one_line_errors
 from configs.files import write_json
 from configs.loader import load_config
 from model.training.launcher import TrainingStopped, TrainResult, train
 from model.training.progress import ProgressPrinter
 
 
-@click.command()
+@click.command(
+    cls=OneLineCommand,
+    epilog="Example: python -m model.train --examples T/examples --config configs/coco_tiny.yaml "
+    "--out M --set train.batch=1x4",
+)
 @click.option("--examples", required=True, type=click.Path(), help="CocoTransform's examples.")
 @click.option("--config", "config_path", required=True, type=click.Path(), help="YAML config.")
 @click.option("--out", required=True, type=click.Path(), help="Gets model/, run/, summary.json.")
@@ -60,4 +64,4 @@ def _lines(result: TrainResult) -> list[str]:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="python -m model.train")

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from configs.console import one_line_errors
+from configs.console import OneLineGroup, one_line_errors
 from configs.errors import EXIT_REFUSED
 from pipeline.nodes import NODES
 from pipeline.quiet import quiet_libraries
@@ -36,8 +36,9 @@ _set_option = click.option(
 
 
 @click.group(
+    cls=OneLineGroup,
     epilog="Example: python -m pipeline run --config configs/blood_cells.yaml "
-    "--data-dir data/blood_cells"
+    "--data-dir data/blood_cells",
 )
 def main() -> None:
     """From a COCO-format folder to a measured, gated and pushed detector."""

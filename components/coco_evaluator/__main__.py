@@ -25,7 +25,7 @@ from components.coco_evaluator.evaluation import (
 )
 from components.coco_evaluator.gate import Decision
 from components.coco_evaluator.sources import AnnotationsSource, ExamplesSource, Source
-from configs.console import finish, one_line_errors
+from configs.console import OneLineCommand, finish, one_line_errors
 from configs.errors import EXIT_REFUSED, DatasetError
 from configs.loader import load_config
 from configs.schema import EvaluateConfig
@@ -34,7 +34,12 @@ from model.model_folder import find_saved_model
 from model.quiet_tensorflow import quiet_tensorflow
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    cls=OneLineCommand,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Example: python -m components.coco_evaluator --model M/model --examples O/examples "
+    "--split eval --config configs/coco_tiny.yaml --out E",
+)
 @click.option("--model", "model_folder", type=click.Path(), help="Folder of the exported model.")
 @click.option(
     "--detections", type=click.Path(), help="Detections in COCO's results form, for the model."
@@ -159,4 +164,4 @@ def _lines(metrics: dict[str, Any], decision: Decision, out: Path) -> list[str]:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="python -m components.coco_evaluator")

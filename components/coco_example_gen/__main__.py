@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from configs.console import finish, one_line_errors
+from configs.console import OneLineCommand, finish, one_line_errors
 
 _SPLIT_NAME = re.compile(r"[A-Za-z0-9_-]+")
 _TRAINING_SPLIT = "train"
@@ -40,9 +40,10 @@ class _SplitType(click.ParamType):
 
 
 @click.command(
+    cls=OneLineCommand,
     epilog="Example: python -m components.coco_example_gen --data-dir data/coco "
     "--split train=annotations/instances_train2017.json:train2017 "
-    "--split val=annotations/instances_val2017.json:val2017 --out runs/coco"
+    "--split val=annotations/instances_val2017.json:val2017 --out runs/coco",
 )
 @click.option(
     "--data-dir",
@@ -150,4 +151,4 @@ def _closing_line(summary: dict[str, Any], out: Path, seconds: float) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="python -m components.coco_example_gen")

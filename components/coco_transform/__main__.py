@@ -11,14 +11,15 @@ from typing import Any
 
 import click
 
-from configs.console import finish, one_line_errors
+from configs.console import OneLineCommand, finish, one_line_errors
 from configs.loader import load_config
 from configs.schema import Config
 
 
 @click.command(
+    cls=OneLineCommand,
     epilog="Example: python -m components.coco_transform --examples O/examples "
-    "--config configs/coco_tiny.yaml --out T"
+    "--config configs/coco_tiny.yaml --out T",
 )
 @click.option(
     "--examples", required=True, type=click.Path(), help="The folder that CocoExampleGen wrote."

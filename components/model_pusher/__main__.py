@@ -13,12 +13,17 @@ from pathlib import Path
 import click
 
 from components.model_pusher.registry import push
-from configs.console import finish, one_line_errors, read_json
+from configs.console import OneLineCommand, finish, one_line_errors, read_json
 from configs.errors import EXIT_REFUSED, ModelError
 from model.model_folder import find_saved_model, read_model_id
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    cls=OneLineCommand,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Example: python -m components.model_pusher --model M/model "
+    "--decision E/decision.json --folder serving --name cells",
+)
 @click.option("--model", required=True, type=click.Path(), help="Folder of the exported model.")
 @click.option("--decision", required=True, type=click.Path(), help="decision.json about it.")
 @click.option("--folder", required=True, type=click.Path(), help="Base of the served models.")
@@ -40,4 +45,4 @@ def main(model: str, decision: str, folder: str, name: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="python -m components.model_pusher")

@@ -7,7 +7,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from configs.console import explain, finish, one_line_errors, read_json
+from configs.console import OneLineGroup, explain, finish, one_line_errors, read_json
 from configs.errors import ConfigError, DatasetError
 
 
@@ -33,8 +33,10 @@ def command_raising(error: BaseException) -> click.Command:
         (
             PermissionError(errno.EACCES, "Permission denied", "/out"),
             1,
-            "/out: Permission denied",
+            "/out: Permission denied: give another folder",
         ),
+        (OSError(errno.EROFS, "Read-only", "/out"), 1, "give a folder that can be written to"),
+        (FileExistsError(errno.EEXIST, "File exists", "/out"), 1, "a file is where a folder"),
         (KeyError("odd"), 1, "KeyError: 'odd' (run again with --debug"),
     ],
 )
@@ -50,8 +52,33 @@ def test_debug_shows_the_traceback():
     assert isinstance(result.exception, DatasetError)
 
 
-def test_usage_errors_stay_clicks_own():
-    assert CliRunner().invoke(command_raising(click.UsageError("x")), []).exit_code == 2
+@click.group(cls=OneLineGroup)
+def group() -> None:
+    pass
+
+
+@group.command()
+@click.option("--count", required=True, type=int)
+@one_line_errors
+def take(count: int) -> None:
+    if count > 2:
+        raise click.BadParameter("at most 2", param_hint="--count")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("take", "Missing option '--count' (group take --help shows"),
+        ("take --count x", "'x' is not a valid integer (group take --help shows"),
+        ("take --count 3", "Invalid value for --count: at most 2 (group take --help shows"),
+        ("tkae", "No such command 'tkae'"),
+    ],
+)
+def test_wrong_arguments_are_one_line(arguments, said):
+    result = CliRunner().invoke(group, arguments.split())
+    assert result.exit_code == 2
+    assert result.output.startswith("error: ") and said in result.output
+    assert result.output.count("\n") == 1
 
 
 def test_finish_prints_and_writes_the_same_summary(tmp_path, capsys):

@@ -15,7 +15,7 @@ import click
 _FILES = ("components.npz", "images.npz", "losses.npz", "meta.json", "weights_rule.py")
 
 
-@click.command()
+@click.command(epilog="Example: python -m tests.parity ../shared/data/parity")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--only", type=click.Choice(["components", "models"]), help="Leave out the rest.")
 def main(folder: Path, only: str | None) -> None:
