@@ -20,7 +20,12 @@ from pydantic import (
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Policy = Literal["accept", "mend", "drop", "refuse"]
-Level = Literal["p2", "p3", "p4", "p5", "p6"]
+
+
+# COCO's twelve numbers, in the order in which pycocotools gives them.
+METRIC_NAMES = (
+    "AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl",
+)  # fmt: skip
 
 
 class Section(BaseModel):
@@ -228,7 +233,8 @@ class ModelConfig(Section):
     )
     weights: str | None = Field(
         None,
-        description="Weights to start from: a .safetensors or .npz file; null is random.",
+        description="File to start from (docs/weights.md): of ours, torchvision, Detectron2 or "
+        "tensorpack, recognised by its names; null is random.",
     )
     backbone: BackboneConfig = BackboneConfig()
     fpn: FpnConfig = FpnConfig()
@@ -328,23 +334,11 @@ class Threshold(Section):
     @field_validator("metric")
     @classmethod
     def _metric_is_known(cls, metric: str) -> str:
-        names = [
-            "AP",
-            "AP50",
-            "AP75",
-            "APs",
-            "APm",
-            "APl",
-            "AR1",
-            "AR10",
-            "AR100",
-            "ARs",
-            "ARm",
-            "ARl",
-        ]
         kind, _, name = metric.partition("/")
-        if kind not in ("box", "mask") or name not in names:
-            raise ValueError(f"unknown metric {metric!r}: box/ or mask/ and one of {names}")
+        if kind not in ("box", "mask") or name not in METRIC_NAMES:
+            raise ValueError(
+                f"unknown metric {metric!r}: box/ or mask/ and one of {', '.join(METRIC_NAMES)}"
+            )
         return metric
 
 

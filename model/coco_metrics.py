@@ -19,13 +19,11 @@ import numpy as np
 
 from configs.console import read_json
 from configs.errors import DatasetError
+from configs.schema import METRIC_NAMES
 from model import records
 from model.examples import iterate_records, read_categories
 from model.tf_example import decode_example
 
-METRIC_NAMES = (
-    "AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl",
-)  # fmt: skip
 KINDS = ("box", "mask")
 UNDEFINED = -1.0
 

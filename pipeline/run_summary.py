@@ -7,23 +7,10 @@ from components.anomalies import read_anomalies
 from components.model_pusher import properties
 from configs.console import read_json
 from configs.errors import DatasetError, ModelError
+from configs.schema import METRIC_NAMES
 from pipeline.lineage import Lineage, Output
 from pipeline.run_folder import RunFolder
 
-METRICS = (
-    "AP",
-    "AP50",
-    "AP75",
-    "APs",
-    "APm",
-    "APl",
-    "AR1",
-    "AR10",
-    "AR100",
-    "ARs",
-    "ARm",
-    "ARl",
-)
 _SHOWN = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100")
 
 
@@ -51,7 +38,9 @@ def summarise(folder: RunFolder, run_id: str) -> dict[str, Any]:
     pushed = output("ModelPusher", "pushed_model")
     return {
         "metrics": {
-            kind: {name: metrics[kind][name] for name in METRICS} if metrics.get(kind) else None
+            kind: {name: metrics[kind][name] for name in METRIC_NAMES}
+            if metrics.get(kind)
+            else None
             for kind in ("box", "mask")
         },
         "blessed": bool(decision.get("blessed", False)),

@@ -28,8 +28,8 @@ from components.coco_evaluator.sources import AnnotationsSource, ExamplesSource,
 from configs.console import OneLineCommand, finish, one_line_errors
 from configs.errors import EXIT_REFUSED, DatasetError
 from configs.loader import load_config
-from configs.schema import EvaluateConfig
-from model.coco_metrics import METRIC_NAMES, read_detections
+from configs.schema import METRIC_NAMES, EvaluateConfig
+from model.coco_metrics import read_detections
 from model.model_folder import find_saved_model
 from model.quiet_tensorflow import quiet_tensorflow
 

@@ -5,8 +5,8 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from configs.errors import DatasetError
+from configs.schema import METRIC_NAMES
 from model.coco_metrics import (
-    METRIC_NAMES,
     GroundTruth,
     evaluate,
     ground_truth_from_json,

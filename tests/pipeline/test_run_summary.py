@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 
-from pipeline.run_summary import METRICS, summary_lines
+from configs.schema import METRIC_NAMES
+from pipeline.run_summary import summary_lines
 
 
 @pytest.fixture
 def summary() -> dict[str, Any]:
-    box = {name: 0.5 for name in METRICS} | {"APl": -1.0}
+    box = {name: 0.5 for name in METRIC_NAMES} | {"APl": -1.0}
     return {
         "metrics": {"box": box, "mask": None},
         "blessed": True,

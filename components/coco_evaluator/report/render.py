@@ -10,7 +10,8 @@ from components.coco_evaluator.frames import picture_of_annotations
 from components.coco_evaluator.gate import Decision
 from components.coco_evaluator.report import figures
 from components.coco_evaluator.worst_pictures import JudgedPicture, OperatingPoint
-from model.coco_metrics import KINDS, METRIC_NAMES, GroundTruth
+from configs.schema import METRIC_NAMES
+from model.coco_metrics import KINDS, GroundTruth
 from model.pictures import Picture
 
 _TEMPLATE = Path(__file__).with_name("report.html.j2")
