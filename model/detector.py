@@ -20,7 +20,7 @@ from model.layers.initializers import derive_seed
 from model.layers.losses import LossTerm
 from model.layers.mask_head import MaskHead, mask_loss_term
 from model.layers.rpn import RpnHead, propose, pyramid_anchors, rpn_loss_terms
-from model.ops.roi_align import Body, roi_align
+from model.ops.roi_align import roi_align
 from model.weights.files import load_start_weights
 
 
@@ -74,7 +74,7 @@ class Detector:
             raise ModelError(f"a detector needs at least one class, got {num_classes}")
         self.config = config
         self.num_classes = num_classes
-        self._roi_align_body: Body = "gather" if jit else "auto"
+        self._jit = jit
         channels = config.fpn.channels
         policy = {"dtype": precision}
         self.backbone = build_backbone(config.backbone, derive_seed(seed, "backbone"), precision)
@@ -190,8 +190,7 @@ class Detector:
             "num": tf.reduce_sum(tf.cast(used, tf.int32), axis=1),
         }
         if self.mask_head is not None:
-            masks = tf.sigmoid(self.mask_logits(pyramid, outputs["boxes"], outputs["classes"]))
-            outputs["masks"] = tf.where(used[..., tf.newaxis, tf.newaxis], masks, 0.0)
+            outputs["masks"] = self._masks(pyramid, outputs)
         return outputs
 
     def features(
@@ -255,6 +254,20 @@ class Detector:
         for path, variable in variables.items():
             variable.assign(weights[path])
 
+    def _masks(self, pyramid: Mapping[str, tf.Tensor], found: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Returns mask probabilities [N, D, 2 S, 2 S]; zero in rows that are not in use.
+
+        Without XLA, which needs static shapes, only as many rows are computed as the fullest
+        picture has: on two cores 100 masks cost several times the rest of a small detector.
+        """
+        boxes, classes = found["boxes"], found["classes"]
+        slots = classes.shape[1]
+        rows = slots if self._jit else tf.maximum(tf.reduce_max(found["num"]), 1)
+        masks = tf.sigmoid(self.mask_logits(pyramid, boxes[:, :rows], classes[:, :rows]))
+        used = tf.sequence_mask(found["num"], rows)[..., tf.newaxis, tf.newaxis]
+        masks = tf.pad(tf.where(used, masks, 0.0), [[0, 0], [0, slots - rows], [0, 0], [0, 0]])
+        return tf.ensure_shape(masks, [None, slots, *masks.shape[2:]])
+
     def _parts(self) -> list[keras.layers.Layer]:
         parts = [self.backbone, self.fpn, self.rpn, self.box_head, self.mask_head]
         return [part for part in parts if part is not None]
@@ -269,5 +282,5 @@ class Detector:
             resolution,
             sampling_ratio=roi.sampling_ratio,
             aligned=roi.aligned,
-            body=self._roi_align_body,
+            body="gather" if self._jit else "auto",
         )

@@ -78,7 +78,7 @@ class MaskHead(Layer):
             roi_features: [N, P, S, S, C].
             classes: int32 [N, P] 1..K; 0 in unused rows gives the mask of class 1.
         """
-        num_rois, _, size, channels = roi_features.shape[1:]
+        size, channels = roi_features.shape[3:]
         features = tf.reshape(roi_features, [-1, size, size, channels])
         for convolution in self.convolutions:
             features = tf.nn.relu(convolution(features))
@@ -89,7 +89,9 @@ class MaskHead(Layer):
         logits += tf.gather(self.mask_bias.value, row)[:, tf.newaxis]
         logits = tf.reshape(logits, [-1, size, size, 2, 2])
         logits = tf.transpose(logits, [0, 1, 3, 2, 4])
-        return tf.reshape(logits, [-1, num_rois, 2 * size, 2 * size])
+        num_images, num_rois = tf.unstack(tf.shape(classes))
+        logits = tf.reshape(logits, [num_images, num_rois, 2 * size, 2 * size])
+        return tf.ensure_shape(logits, [*classes.shape, 2 * size, 2 * size])
 
     def _upsample(self, features: tf.Tensor) -> tf.Tensor:
         """Returns [N P, S S 2 2, C]: for each position the four pixels that it becomes."""

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from configs.errors import ConfigError, ModelError
-from configs.schema import BackboneConfig
+from configs.schema import BackboneConfig, DetectionConfig
 from model.detector import build_detector
 from tests.model.small_detector import (
     LOSSES,
@@ -129,6 +129,23 @@ def test_detect_returns_boxes_within_the_content():
     masks = found["masks"].numpy()
     assert masks[used].min() > 0.0
     assert masks.max() < 1.0
+
+
+def test_masks_are_the_same_where_only_rows_in_use_are_computed():
+    detections = DetectionConfig(max_detections=60, nms_iou=0.1, score_threshold=0.01)
+    batch = small_batch(2)
+    found, all_rows = (
+        build_detector(small_config(detections=detections), NUM_CLASSES, seed=1, jit=jit).detect(
+            batch["images"], batch["image_sizes"]
+        )
+        for jit in (False, True)
+    )
+    num = found["num"].numpy()
+    assert (0 < num).all()
+    assert (num < 60).all()
+    np.testing.assert_allclose(found["masks"], all_rows["masks"], atol=1e-6)
+    assert found["masks"].numpy()[0, : num[0]].min() > 0
+    assert found["masks"].numpy()[0, num[0] :].max() == 0
 
 
 def test_detect_takes_any_size_in_a_graph(detector):
