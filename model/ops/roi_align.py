@@ -4,12 +4,13 @@ Bilinear samples and their mean are sums over cells with weights that are produc
 axis. So everything but the last step computes which cells a bin takes ("taps") with which weights;
 the last step is one weighted sum of rows of a table of all cells, in two equal forms ("bodies").
 
-Letters: N images, R RoIs, S bins an axis, C channels, T taps an axis and bin.
+Letters: N images, R RoIs, Q = N * R, S bins an axis, C channels, T taps an axis and bin.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import Literal, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from model.ops.boxes import box_areas
@@ -58,8 +59,7 @@ def roi_align(
         features: "p2" ... "p5": [N, H, W, C], stride 2**level; other keys are not looked at.
         rois: [N, R, 4] float32, yxyx, input-frame pixels.
         resolution: S, bins an axis.
-        sampling_ratio: samples an axis and bin; 0 is one a cell, rounded up, which has dynamic
-            shapes and so does not compile under XLA.
+        sampling_ratio: samples an axis and bin; 0 is one a cell, rounded up, and needs "sparse".
         aligned: shift by half a cell, so that cell centres are at +0.5 (Detectron2); False is
             torchvision's default, where also no RoI is smaller than one cell.
         body: "gather" compiles under XLA; "sparse" has no XLA kernel. They are equal. "auto" is
@@ -85,68 +85,69 @@ def roi_align_on_levels(
     body: Body = "auto",
 ) -> tf.Tensor:
     """Returns what `roi_align` does, each RoI on the level that `levels` [N, R] int32 gives."""
+    if sampling_ratio == 0 and body == "gather":
+        raise ValueError('sampling_ratio 0 has dynamic shapes: body must be "sparse", got "gather"')
     maps = [features[name] for name in _LEVELS]
-    index = levels - min(_LEVELS.values())
+    index = tf.reshape(levels - min(_LEVELS.values()), [-1])  # Q = N * R RoIs
     heights = tf.stack([tf.shape(feature)[1] for feature in maps])
     widths = tf.stack([tf.shape(feature)[2] for feature in maps])
-    first_cells = tf.cumsum(heights * widths, exclusive=True)
-    cells_an_image = tf.reduce_sum(heights * widths)
 
     strides = tf.cast(tf.bitwise.left_shift(1, levels), tf.float32)[..., None]
     corners = tf.stop_gradient(tf.cast(rois, tf.float32)) / strides - (0.5 if aligned else 0.0)
-    starts, sizes = corners[..., :2], corners[..., 2:] - corners[..., :2]
+    corners = tf.reshape(corners, [-1, 4])
+    starts, sizes = corners[:, :2], corners[:, 2:] - corners[:, :2]
     if not aligned:
         sizes = tf.maximum(sizes, 1.0)
-    taps = [
-        _taps(starts[..., axis], sizes[..., axis], lengths, resolution, sampling_ratio)
+    rows, columns = (
+        _taps(starts[:, axis], sizes[:, axis], lengths, resolution, sampling_ratio)
         for axis, lengths in enumerate((tf.gather(heights, index), tf.gather(widths, index)))
-    ]
-    (rows, row_weights), (columns, column_weights) = taps
-
-    image_starts = tf.range(tf.shape(levels)[0])[:, None] * cells_an_image
-    first = (image_starts + tf.gather(first_cells, index))[..., None, None]
-    rows = first + rows * tf.gather(widths, index)[..., None, None]
-    # [N, R, S, 1, T, 1] and [N, R, 1, S, 1, T]
-    cells = rows[:, :, :, None, :, None] + columns[:, :, None, :, None, :]
-    weights = row_weights[:, :, :, None, :, None] * column_weights[:, :, None, :, None, :]
-    taps_a_bin = tf.reduce_prod(tf.shape(cells)[-2:])
-    pooled = (_sum_by_gather if body == "gather" else _sum_by_sparse_product)(
-        _table_of(maps),
-        tf.reshape(cells, [-1, taps_a_bin]),
-        tf.reshape(weights, [-1, taps_a_bin]),
     )
-    channels = maps[0].shape[-1]
-    shape = tf.concat([tf.shape(levels), [resolution, resolution, channels]], axis=0)
-    pooled = tf.cast(tf.reshape(pooled, shape), maps[0].dtype)
-    return tf.ensure_shape(pooled, [*levels.shape, resolution, resolution, channels])
+    image = tf.range(tf.size(index)) // tf.shape(levels)[1]
+    first_cells = image * tf.reduce_sum(heights * widths)
+    first_cells += tf.gather(tf.cumsum(heights * widths, exclusive=True), index)
+    row_starts = first_cells[:, None, None] + rows.cells * tf.gather(widths, index)[:, None, None]
+    rows = rows._replace(cells=row_starts)
+
+    pool = _sum_by_gather if body == "gather" else _sum_by_sparse_product
+    pooled = tf.cast(pool(_table_of(maps), rows, columns), maps[0].dtype)
+    shape = [resolution, resolution, maps[0].shape[-1]]
+    pooled = tf.reshape(pooled, tf.concat([tf.shape(levels), shape], axis=0))
+    return tf.ensure_shape(pooled, [*levels.shape, *shape])
+
+
+class _Taps(NamedTuple):
+    """The cells of one axis that each bin takes, and with which weights.
+
+    Attributes:
+        cells: [Q, S, T] int32.
+        weights: [Q, S, T] float32; those of a bin sum up to 1, less what lies outside the map.
+    """
+
+    cells: tf.Tensor
+    weights: tf.Tensor
 
 
 def _taps(
     starts: tf.Tensor, sizes: tf.Tensor, lengths: tf.Tensor, resolution: int, sampling_ratio: int
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the cells, on one axis, that the samples of each bin lie between, and weights.
+) -> _Taps:
+    """Returns the cells on both sides of each sample, T = 2 samples.
 
     Args:
-        starts: [N, R] float32, of the RoIs in cells; a cell's value is at its whole number.
-        sizes: [N, R] float32, likewise.
-        lengths: [N, R] int32, cells of the map.
+        starts: [Q] float32, of the RoIs in cells; a cell's value is at its whole number.
+        sizes: [Q] float32, likewise.
+        lengths: [Q] int32, cells of the map.
         resolution: S.
         sampling_ratio: samples a bin; 0 is one a cell.
-
-    Returns:
-        (cells [N, R, S, T] int32, weights [N, R, S, T] float32), T = 2 samples; the weights of a
-        bin sum up to 1, less what lies outside.
     """
-    bin_sizes = (sizes / resolution)[..., None, None]
+    bin_sizes = (sizes / resolution)[:, None, None]
     counts = tf.math.ceil(bin_sizes) if sampling_ratio == 0 else float(sampling_ratio)
     most = tf.reduce_max(counts) if sampling_ratio == 0 else sampling_ratio
-    samples = tf.range(tf.cast(most, tf.int32))
-    samples = tf.cast(samples, tf.float32)
+    samples = tf.cast(tf.range(tf.cast(most, tf.int32)), tf.float32)
     bins = tf.range(resolution, dtype=tf.float32)[:, None]
     steps = tf.math.divide_no_nan((samples + 0.5) * bin_sizes, counts)
-    positions = starts[..., None, None] + bins * bin_sizes + steps  # [N, R, S, samples]
+    positions = starts[:, None, None] + bins * bin_sizes + steps  # [Q, S, samples]
 
-    last = (lengths - 1)[..., None, None]
+    last = (lengths - 1)[:, None, None]
     last_position = tf.cast(last, tf.float32)
     counted = (positions >= -1.0) & (positions <= last_position + 1.0) & (samples < counts)
     share_of_bin = tf.math.divide_no_nan(tf.cast(counted, tf.float32), counts)
@@ -154,9 +155,8 @@ def _taps(
     before = tf.cast(tf.floor(positions), tf.int32)
     after = tf.minimum(before + 1, last)
     share_after = positions - tf.cast(before, tf.float32)
-    cells = tf.concat([before, after], axis=-1)
-    weights = tf.concat([(1.0 - share_after) * share_of_bin, share_after * share_of_bin], axis=-1)
-    return cells, weights
+    weights = [(1.0 - share_after) * share_of_bin, share_after * share_of_bin]
+    return _Taps(tf.concat([before, after], axis=-1), tf.concat(weights, axis=-1))
 
 
 def _table_of(maps: list[tf.Tensor]) -> tf.Tensor:
@@ -166,48 +166,66 @@ def _table_of(maps: list[tf.Tensor]) -> tf.Tensor:
     return tf.reshape(tf.concat(tables, axis=1), [-1, channels])
 
 
-def _sum_by_gather(table: tf.Tensor, cells: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-    """Returns [B, C] float32, for each of B bins the sum of its rows [B, T * T] of the table.
+def _sum_by_gather(table: tf.Tensor, rows: _Taps, columns: _Taps) -> tf.Tensor:
+    """Returns [Q * S * S, C] float32, for each bin the weighted sum of its rows of the table.
 
-    XLA fuses all taps into one loop over [B, C]. (As one gather of [B, T * T, C] and a sum over
-    its middle axis, the forward pass took 17 times as long on a CPU.)
+    Tap by tap forwards, all taps at once backwards: so XLA fuses each into one loop, over bins and
+    over additions to the table. The other way round, each took several times as long on a CPU.
     """
+    cells = rows.cells[:, :, None, :, None] + columns.cells[:, None, :, None, :]
+    weights = rows.weights[:, :, None, :, None] * columns.weights[:, None, :, None, :]
 
     # Of its own, so that gradients are added up in float32 where the table is of less precision.
     @tf.custom_gradient
     def weighted_sum(table: tf.Tensor) -> tuple[tf.Tensor, Gradient]:
         def gradient(upstream: tf.Tensor) -> tf.Tensor:
-            shares = tf.reshape(upstream[:, None, :] * weights[..., None], [-1, upstream.shape[-1]])
-            sums = tf.math.unsorted_segment_sum(shares, tf.reshape(cells, [-1]), tf.shape(table)[0])
+            channels = upstream.shape[-1]
+            all_weights = tf.reshape(weights, [tf.shape(upstream)[0], -1, 1])
+            shares = tf.reshape(upstream[:, None, :] * all_weights, [-1, channels])
+            num_cells = tf.shape(table)[0]
+            sums = tf.math.unsorted_segment_sum(shares, tf.reshape(cells, [-1]), num_cells)
             return tf.cast(sums, table.dtype)
 
-        if cells.shape[1] is None:
-            rows = tf.cast(tf.gather(table, cells), tf.float32)
-            return tf.reduce_sum(rows * weights[..., None], axis=1), gradient
-        taps = zip(tf.unstack(cells, axis=1), tf.unstack(weights, axis=1), strict=True)
-        rows = [tf.cast(tf.gather(table, cell), tf.float32) * w[:, None] for cell, w in taps]
-        return tf.add_n(rows), gradient
+        taps = np.ndindex(rows.cells.shape[2], columns.cells.shape[2])
+        terms = [
+            tf.cast(tf.gather(table, tf.reshape(cells[..., i, j], [-1])), tf.float32)
+            * tf.reshape(weights[..., i, j], [-1, 1])
+            for i, j in taps
+        ]
+        return tf.add_n(terms), gradient
 
     return weighted_sum(table)
 
 
-def _sum_by_sparse_product(table: tf.Tensor, cells: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-    """Returns the same as `_sum_by_gather`, as the product of a sparse matrix with the table."""
-    num_bins = tf.shape(cells, out_type=tf.int64)[0]
-    bins = tf.broadcast_to(tf.range(num_bins)[:, None], tf.shape(cells))
-    places = tf.reshape(tf.stack([bins, tf.cast(cells, tf.int64)], axis=-1), [-1, 2])
-    matrix = tf.SparseTensor(
-        places,
-        tf.reshape(weights, [-1]),
-        tf.stack([num_bins, tf.shape(table, out_type=tf.int64)[0]]),
-    )
+def _sum_by_sparse_product(table: tf.Tensor, rows: _Taps, columns: _Taps) -> tf.Tensor:
+    """Returns the same as `_sum_by_gather`, as the product of a sparse matrix with the table.
 
-    # TensorFlow's own gradient would also gather [B * T * T, C] for the weights.
+    The matrix has a row for each bin and a column for each cell of the table. A place in it is the
+    sum of what the tap's row and its column contribute. As two int32 in one int64 (the bin in the
+    low half, which a little-endian machine has first), all places come from one addition.
+    """
+    num_rois, num_bins = tf.shape(rows.cells)[0], rows.cells.shape[1]
+    bins = tf.range(num_bins, dtype=tf.int64)[:, None]
+    first_bins = tf.range(tf.cast(num_rois, tf.int64))[:, None, None] * num_bins**2
+    row_places = tf.bitwise.left_shift(tf.cast(rows.cells, tf.int64), 32)
+    row_places += first_bins + bins * num_bins
+    column_places = tf.bitwise.left_shift(tf.cast(columns.cells, tf.int64), 32) + bins
+    along_rows, along_columns = [num_rois, -1, 1], [num_rois, 1, -1]
+    places = tf.reshape(row_places, along_rows) + tf.reshape(column_places, along_columns)
+    weights = tf.reshape(rows.weights, along_rows) * tf.reshape(columns.weights, along_columns)
+    table = tf.cast(table, tf.float32)
+    matrix = {
+        "a_indices": tf.bitcast(tf.reshape(places, [-1]), tf.int32),
+        "a_values": tf.reshape(weights, [-1]),
+        "a_shape": tf.cast(tf.stack([num_rois * num_bins**2, tf.shape(table)[0]]), tf.int64),
+    }
+
+    # TensorFlow's own gradient would also gather all taps, for that of the weights.
     @tf.custom_gradient
     def product(table: tf.Tensor) -> tuple[tf.Tensor, Gradient]:
         def gradient(upstream: tf.Tensor) -> tf.Tensor:
-            return tf.sparse.sparse_dense_matmul(matrix, upstream, adjoint_a=True)
+            return tf.raw_ops.SparseTensorDenseMatMul(**matrix, b=upstream, adjoint_a=True)
 
-        return tf.sparse.sparse_dense_matmul(matrix, table), gradient
+        return tf.raw_ops.SparseTensorDenseMatMul(**matrix, b=table), gradient
 
-    return product(tf.cast(table, tf.float32))
+    return product(table)

@@ -202,7 +202,7 @@ def _pooling_modes(adaptive: bool) -> Iterator[tuple[str, str, Callable[..., Any
     for mode, wrap in MODES:
         if mode != "jit":
             yield mode, "sparse", wrap
-        if mode != "jit" or not adaptive:
+        if not adaptive:
             yield mode, "gather", wrap
 
 
