@@ -6,6 +6,7 @@ variables, and `MultiWorkerMirroredStrategy` only carries the all-reduce (NCCL b
 over gRPC between CPUs).
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -95,6 +96,11 @@ class Distribution:
                 result[name] = value.numpy().reshape(arrays[name].shape)
         return result
 
-    def wait_for_all(self) -> None:
-        """Returns when every worker has called it."""
-        self.broadcast({"barrier": np.zeros([], np.float32)})
+    def leave(self) -> None:
+        """Returns when every worker has called it, or was lost: then none needs this one.
+
+        A worker that gets the sum first may be gone before another one has it. That one's error
+        means the same as the sum: the others have come this far.
+        """
+        with contextlib.suppress(tf.errors.OpError):
+            self.broadcast({"leaving": np.zeros([], np.float32)})

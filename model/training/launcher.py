@@ -54,7 +54,7 @@ class TrainResult:
         model_dir: the exported SavedModel.
         run_dir: TensorBoard scalars, logs, throughput.json.
         checkpoints_dir: the folder of this run's checkpoints.
-        model_id: of the exported model.
+        model_id: of the exported model; "" on a host without the chief, which exports none.
         steps: of the whole run.
         seconds: spent in steps, earlier starts of the same run included.
         images_per_second: of all workers, steps that were traced left out.
@@ -166,10 +166,15 @@ def train(
 
 
 def _copy_run(work_dir: Path, run_dir: Path) -> None:
-    """Copies what a person wants to keep of a run; the checkpoints stay where they are."""
+    """Copies what a person wants to keep of a run; the checkpoints stay where they are.
+
+    A host without the chief has its workers' logs alone.
+    """
     for name in ("tensorboard", "logs"):
-        shutil.copytree(work_dir / name, run_dir / name, dirs_exist_ok=True)
-    shutil.copy2(work_dir / "throughput.json", run_dir / "throughput.json")
+        if (work_dir / name).is_dir():
+            shutil.copytree(work_dir / name, run_dir / name, dirs_exist_ok=True)
+    if (work_dir / "throughput.json").exists():
+        shutil.copy2(work_dir / "throughput.json", run_dir / "throughput.json")
 
 
 def _run_with_restarts(job: TrainingJob, on_progress: OnProgress, worker_module: str) -> Event:

@@ -140,7 +140,7 @@ def _train(
         status.beat("export", outcome["step"])
         outcome["model_id"] = export({name: outcome[name] for name in ("step", "last_losses")})
     status.event("done" if is_done else "stopped", **outcome)
-    distribution.wait_for_all()
+    distribution.leave()
 
 
 def build(job: "TrainingJob", precision: str, jit: bool) -> Any:

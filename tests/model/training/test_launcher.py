@@ -143,8 +143,9 @@ def test_any_split_of_a_batch_trains_the_same(tmp_path):
 def uninterrupted(tmp_path_factory) -> dict[str, np.ndarray]:
     """The last checkpoint of 2x2, 30 steps, in one go."""
     out = tmp_path_factory.mktemp("uninterrupted")
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    result = launch(out, tiny_config("2x2", 30, checkpoint_every_steps=1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CUDA_VISIBLE_DEVICES", "")
+        result = launch(out, tiny_config("2x2", 30, checkpoint_every_steps=1))
     return final_arrays(result.checkpoints_dir)
 
 
@@ -296,6 +297,24 @@ def test_a_stable_place_takes_all_that_grows_and_the_run_a_copy(tmp_path, monkey
         "throughput.json",
     ]
     assert Path(result.checkpoints_dir).parent == stable
+
+
+@pytest.mark.e2e
+def test_hosts_with_a_given_cluster_train_together(tmp_path, uninterrupted):
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    hosts = []
+    for index in (0, 1):
+        task = {"type": "worker", "index": index}
+        cluster = json.dumps({"cluster": {"worker": addresses}, "task": task})
+        hosts.append(start_run(tmp_path / str(index), TF_CONFIG=cluster, TINY_SLOW="0"))
+    for host in hosts:
+        host.communicate(timeout=120)
+        assert host.returncode == 0
+    [folder] = (tmp_path / "0" / "run" / "checkpoints").iterdir()
+    assert_same_bits(final_arrays(folder), uninterrupted)
+    assert (tmp_path / "0" / "model" / "weights.npz").exists()
+    assert not (tmp_path / "1" / "model").exists()
+    assert not (tmp_path / "1" / "run" / "checkpoints").exists()
 
 
 @pytest.mark.e2e
