@@ -64,7 +64,11 @@ def test_component_wires_inputs_outputs_and_properties():
         settings="{}",
         source_digest="abc",
     )
-    assert component.exec_properties == {"settings": "{}", "source_digest": "abc"}
+    assert component.exec_properties == {
+        "settings": "{}",
+        "source_digest": "abc",
+        "overrides": None,
+    }
     assert set(component.inputs) == {"examples", "anomalies"}
     types = {name: channel.type for name, channel in component.outputs.items()}
     assert types == {"transformed_examples": standard_artifacts.Examples, "report": DataReport}
