@@ -99,7 +99,8 @@ def _measured(way: str, folder: Path) -> dict[str, float]:
 def _ours() -> Any:
     import apache_beam as beam
 
-    from components.coco_example_gen.pipeline import SplitSource, convert
+    from components.coco_example_gen.pipeline import convert
+    from components.coco_example_gen.sources import SplitSource
     from configs.schema import DataConfig
 
     def run(folder: Path, out: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from components.coco_example_gen.sources import SplitSource, check_source
 from configs.console import OneLineCommand, finish, one_line_errors
 
 _SPLIT_NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -95,24 +96,20 @@ def main(
     from configs.loader import default_config, load_config
 
     config = load_config(config_file, overrides) if config_file else default_config(overrides)
-    resolve_policies(config.data.policies)  # before the second that Beam takes
+    sources = _sources(config, data_dir, splits)
+    # What is quickly seen comes before the seconds that Beam takes.
+    resolve_policies(config.data.policies)
+    for source in sources:
+        check_source(source)
+    out.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
-    summary = _convert(config, data_dir, splits, out)
+    summary = _convert(config, sources, out)
     finish(summary, out, [*_table(summary), _closing_line(summary, out, time.monotonic() - start)])
 
 
-def _convert(config: Any, data_dir: Path, splits: tuple[_Split, ...], out: Path) -> dict[str, Any]:
-    # Google's clients, which Beam loads, find Python 3.10 and TFX's grpcio old.
-    warnings.filterwarnings("ignore", category=FutureWarning, module="google")
-    # What a shard raises is shown in one line; Beam would log it with its own frames as well.
-    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
-    import apache_beam as beam
-    from apache_beam.options.pipeline_options import PipelineOptions
-
-    from components.coco_example_gen.pipeline import SplitSource, convert
-
+def _sources(config: Any, data_dir: Path, splits: tuple[_Split, ...]) -> list[SplitSource]:
     shards = {_TRAINING_SPLIT: config.data.train_shards}
-    sources = [
+    return [
         SplitSource(
             split.name,
             data_dir / split.annotations,
@@ -121,6 +118,18 @@ def _convert(config: Any, data_dir: Path, splits: tuple[_Split, ...], out: Path)
         )
         for split in splits
     ]
+
+
+def _convert(config: Any, sources: list[SplitSource], out: Path) -> dict[str, Any]:
+    # Google's clients, which Beam loads, find Python 3.10 and TFX's grpcio old.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="google")
+    # What a shard raises is shown in one line; Beam would log it with its own frames as well.
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+    import apache_beam as beam
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    from components.coco_example_gen.pipeline import convert
+
     options = PipelineOptions(list(config.pipeline.beam_args))
     return convert(
         sources,

@@ -10,7 +10,8 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
-from components.coco_example_gen.pipeline import SplitSource, convert
+from components.coco_example_gen.pipeline import convert
+from components.coco_example_gen.sources import SplitSource
 from configs.loader import runtime_config
 from configs.schema import DataConfig
 

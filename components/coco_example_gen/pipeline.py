@@ -18,6 +18,7 @@ from components.coco_example_gen.coco import read_categories
 from components.coco_example_gen.policies import Flaw, resolve_policies
 from components.coco_example_gen.rejects import RejectsFile, Tally
 from components.coco_example_gen.shards import ShardJob, picture_name, write_shard
+from components.coco_example_gen.sources import SplitSource, check_source
 from configs.errors import DatasetError
 from configs.files import atomic_path, write_json
 from configs.schema import DataConfig, Policy
@@ -31,15 +32,6 @@ _POLL_SECONDS = 0.2
 
 # Called with one line for people.
 OnProgress = Callable[[str], None]
-
-
-class SplitSource(NamedTuple):
-    """Where one split comes from, and how many shards it gets."""
-
-    name: str
-    annotations: Path
-    pictures: Path
-    shards: int
 
 
 class _Work(NamedTuple):
@@ -89,7 +81,7 @@ def convert(
     """
     policies = resolve_policies(data.policies)
     for source in sources:
-        _check_source(source)
+        check_source(source)
     categories = _union([(source, read_categories(source.annotations)) for source in sources])
     examples_dir, rejects_dir = Path(examples_dir), Path(rejects_dir)
     tallies = {source.name: Tally() for source in sources}
@@ -198,24 +190,6 @@ def _reported(jobs: Sequence[ShardJob], work: _Work, on_progress: OnProgress) ->
         finished.set()
         follower.join()
     report()
-
-
-def _check_source(source: SplitSource) -> None:
-    """Checks what can be checked at once.
-
-    Raises:
-        DatasetError: the annotation file or the picture folder is missing.
-    """
-    if not source.annotations.is_file():
-        raise DatasetError(
-            f"{source.annotations}: no such annotation file for split {source.name!r}: "
-            "check the data folder and the split's paths"
-        )
-    if not source.pictures.is_dir():
-        raise DatasetError(
-            f"{source.pictures}: no such picture folder for split {source.name!r}: "
-            "check the data folder and the split's paths"
-        )
 
 
 def _union(maps: Sequence[tuple[SplitSource, list[Category]]]) -> list[Category]:

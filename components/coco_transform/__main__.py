@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from components.coco_transform.source import check_source
 from configs.console import OneLineCommand, finish, one_line_errors
 from configs.loader import load_config
 from configs.schema import Config
@@ -42,6 +43,7 @@ def main(examples: str, config_path: str, out: Path, overrides: tuple[str, ...])
     masks become bitmaps.
     """
     config = load_config(config_path, overrides)
+    check_source(examples)
     out.mkdir(parents=True, exist_ok=True)
 
     report = _transform(config, examples, out)

@@ -15,6 +15,7 @@ from components.coco_transform.progress import followed
 from components.coco_transform.record import DROP_REASONS
 from components.coco_transform.report import report_content, write_report
 from components.coco_transform.shard import PARTS_FOLDER, ShardTask, raise_failure
+from components.coco_transform.source import check_source
 from components.coco_transform.statistics import ExamplePlace, SplitStatistics
 from configs.console import read_json
 from configs.errors import DatasetError
@@ -72,6 +73,7 @@ def _transform(
     on_progress: Callable[[str], None],
 ) -> tuple[dict[str, Any], dict[str, list[ExamplePlace]]]:
     """Writes the examples folder; returns the report's numbers and pictures, by split."""
+    check_source(examples_dir)
     manifest = read_manifest(examples_dir)
     categories = read_categories(examples_dir)
     tasks = {

@@ -152,3 +152,21 @@ def test_killed_run_leaves_no_result_and_runs_again_to_the_same_bytes(folder, tm
     for out in ("out", "fresh"):
         subprocess.run(command(folder, tmp_path / out), cwd=repo, check=True, capture_output=True)
     assert files_of(tmp_path / "out") == files_of(tmp_path / "fresh")
+
+
+def test_what_is_missing_is_said_before_beam_is_loaded(folder, tmp_path):
+    script = (
+        "import sys; from components.coco_example_gen.__main__ import main\n"
+        "try: main(sys.argv[1:])\n"
+        "finally: assert 'apache_beam' not in sys.modules\n"
+    )
+    (folder / "instances.json").unlink()
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments(folder, tmp_path / "out")],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "instances.json: no such annotation file for split 'train'" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()

@@ -14,7 +14,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from PIL import Image
 
 from components.coco_example_gen import pipeline, shards
-from components.coco_example_gen.pipeline import SplitSource, convert
+from components.coco_example_gen.pipeline import convert
+from components.coco_example_gen.sources import SplitSource
 from configs.errors import ConfigError, DatasetError
 from configs.files import file_digest
 from configs.schema import DataConfig
