@@ -105,7 +105,7 @@ def explain(error: BaseException) -> str:
     if isinstance(error, RcnnError):
         return " ".join(str(error).split())
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        where = error.filename or "the output folder's disk"
+        where = error.filename or "the output folder"
         return f"no space left on the disk of {where}: free some space, then run the same again"
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""

@@ -95,6 +95,8 @@ def ground_truth_from_json(path: str | os.PathLike[str]) -> GroundTruth:
         )
     except KeyError as error:
         raise DatasetError(f"{path}: a record lacks the key {error}") from None
+    except (TypeError, ValueError) as error:
+        raise DatasetError(f"{path}: a record is not as in COCO's files ({error})") from None
 
 
 def _image(image: dict[str, Any]) -> dict[str, Any]:

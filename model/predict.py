@@ -57,12 +57,12 @@ class LoadedModel:
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        import tensorflow as tf
-
         self.folder = find_saved_model(folder)
         self.model_id = read_model_id(self.folder)
         self.categories = read_categories(self.folder)
         self._input = read_json(self.folder / CONFIG_FILE, ModelError)["input"]
+        import tensorflow as tf  # takes seconds: after what can be seen at once
+
         try:
             self._model = tf.saved_model.load(str(self.folder))
         except (OSError, ValueError, tf.errors.OpError) as error:

@@ -82,6 +82,8 @@ def main(
         raise click.UsageError("give either --model or --detections")
     if (examples is None) == (annotations is None):
         raise click.UsageError("give either --examples or --annotations")
+    if model_folder and annotations and pictures is None:
+        raise click.UsageError("--model with --annotations needs --pictures FOLDER")
     if overrides and config_file is None:
         raise click.UsageError("--set changes a --config, and none is given")
     started = time.monotonic()

@@ -44,9 +44,15 @@ class ExamplesSource:
     Args:
         examples: the folder.
         split: its name.
+
+    Raises:
+        DatasetError: it is no examples folder, or has no such split.
     """
 
     def __init__(self, examples: str | os.PathLike[str], split: str) -> None:
+        splits = read_manifest(examples)["splits"]
+        if split not in splits:
+            raise DatasetError(f"{examples}: no split named {split!r}, only {', '.join(splits)}")
         self.has_pictures = True
         self._examples = Path(examples)
         self._split = split

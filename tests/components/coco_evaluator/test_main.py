@@ -5,7 +5,9 @@ import pytest
 from click.testing import CliRunner
 
 from components.coco_evaluator.__main__ import main
+from model.examples import Split, write_manifest
 
+NO_RECORDS = Split(records=0, objects=0, shards=[])
 BOTH_KINDS = "name: fake\nmodel: {mask_head: {}}\nevaluate:\n  thresholds:\n"
 
 
@@ -144,7 +146,13 @@ def test_a_name_cannot_break_out_of_the_report(tmp_path, data, truth):
         (["--annotations", "a.json"], 2, "give either --model or --detections"),
         (["--model", "m", "--detections", "d"], 2, "give either --model or --detections"),
         (["--model", "m"], 2, "give either --examples or --annotations"),
-        (["--model", "absent", "--annotations", "a.json"], 1, "absent: no such model folder"),
+        (["--model", "m", "--annotations", "a.json"], 2, "needs --pictures FOLDER"),
+        (
+            ["--model", "absent", "--annotations", "a.json", "--pictures", "p"],
+            1,
+            "absent: no such model folder",
+        ),
+        (["--model", "m", "--examples", "absent"], 1, "absent: not an examples folder"),
         (
             ["--detections", "absent.json", "--annotations", "a.json"],
             1,
@@ -161,7 +169,7 @@ def test_wrong_use_is_one_line(tmp_path, arguments, status, message):
 
     assert result.exit_code == status
     assert message in result.stderr
-    assert "Traceback" not in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 def test_a_model_of_other_categories_is_refused(tmp_path, make_model, data, truth):
@@ -192,8 +200,22 @@ def test_a_baseline_of_an_older_data_set_is_measured_on_what_is_left(
     assert baseline["box"]["AP50"] == pytest.approx(1.0)
 
 
-def test_running_a_model_on_annotations_needs_the_pictures(tmp_path, make_model, truth):
-    result = run("--model", make_model("model", 0.75), *truth[:2], "--out", tmp_path / "out")
+def test_a_split_that_is_not_there_is_said_before_the_model_is_loaded(tmp_path):
+    write_manifest(tmp_path / "examples", {"val": NO_RECORDS}, [])
+    result = run("--model", "m", "--examples", tmp_path / "examples", "--out", tmp_path / "out")
 
     assert result.exit_code == 1
-    assert "give --pictures FOLDER" in result.stderr
+    assert "no split named 'eval', only val" in result.stderr
+
+
+def test_a_record_that_is_not_coco_is_one_line(tmp_path, data, truth):
+    content = read(data, "instances.json")
+    content["annotations"][0]["bbox"] = [1, 2, 3]
+    (data / "instances.json").write_text(json.dumps(content))
+    found = tmp_path / "found.json"
+    found.write_text("[]")
+
+    result = run("--detections", found, *truth, "--out", tmp_path / "out")
+
+    assert result.exit_code == 1
+    assert "a record is not as in COCO's files" in result.stderr
