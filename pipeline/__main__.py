@@ -5,6 +5,7 @@ and a wrong argument answer at once.
 """
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,8 @@ def run(
     require_blessed: bool,
 ) -> None:
     """Runs the whole pipeline here; what did not change comes from earlier runs."""
+    if from_node and to_node and NODES.index(from_node) > NODES.index(to_node):
+        raise click.BadParameter(f"{from_node} comes after --to {to_node}", param_hint="--from")
     from configs.loader import load_config
 
     config = load_config(config_file, overrides)
@@ -217,6 +220,11 @@ def compile_(
     overrides: tuple[str, ...],
 ) -> None:
     """Writes the pipeline as a file for Kubeflow Pipelines v2."""
+    if not re.match(r"[a-z0-9]+://|/", pipeline_root):
+        raise click.BadParameter(
+            f"{pipeline_root!r}: expected an address such as minio://mlpipeline/tfx-rcnn",
+            param_hint="--pipeline-root",
+        )
     if output.suffix not in (".yaml", ".yml"):
         raise click.BadParameter(f"{output}: expected a name that ends in .yaml", param_hint="-o")
     from configs.loader import load_config

@@ -5,6 +5,7 @@ import dataclasses
 import io
 import json
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,10 @@ from configs.errors import ConfigError, ServiceError
 TOKEN_VARIABLE = "KF_PIPELINES_TOKEN"
 # kfp passes none: a server that takes the connection and never answers would hold us for ever.
 CONNECT_SECONDS, READ_SECONDS = 10.0, 120.0
+
+
+# How urllib3 names its own connection in front of what went wrong.
+_OBJECT = re.compile(r"<[^>]* object at 0x[0-9a-f]+>: ")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,7 +180,7 @@ def _service_errors(host: str, name: str, version: str | None, token: str | None
         raise ServiceError(f"{host}: {_advice(error.status, said, name, version)}") from None
     except urllib3.exceptions.HTTPError as error:
         reason = getattr(error, "reason", None) or error
-        said = _hide(" ".join(str(reason).split()), token)
+        said = _hide(" ".join(_OBJECT.sub("", str(reason)).split()), token)
         raise ServiceError(
             f"{host}: no answer ({type(reason).__name__}: {said}): check the address and the "
             "network; what was sent may or may not have been stored, so look before repeating it"

@@ -1,9 +1,9 @@
 """The commands answer at once where nothing has to be done: help, wrong arguments, wrong files."""
 
 import re
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -12,13 +12,18 @@ from pipeline.source_digest import SOURCE_ROOT
 
 BLOOD_CELLS = str(SOURCE_ROOT / "configs" / "blood_cells.yaml")
 RUN = ("run", "--config", BLOOD_CELLS, "--data-dir")
-COMPILE = ("compile", "--config", BLOOD_CELLS, "--image", "i", "--pipeline-root", "r")
-# Measured 0.1-0.4 s alone on two cores; the room is for a machine that does other things too.
-ANSWER_SECONDS = 5.0
+COMPILE = ("compile", "--config", BLOOD_CELLS, "--image", "i", "--pipeline-root", "s3://r")
+# Of the processor, which other work on the machine does not change; measured 0.1-0.4 s.
+ANSWER_SECONDS = 2.0
+
+
+def _seconds_of_children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    start = time.monotonic()
+    start = _seconds_of_children()
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "pipeline", *arguments],
         cwd=SOURCE_ROOT,
@@ -26,7 +31,7 @@ def _command(*arguments: str) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
     )
-    assert time.monotonic() - start < ANSWER_SECONDS
+    assert _seconds_of_children() - start < ANSWER_SECONDS
     imported = re.findall(r"^import time:.*\| +([\w.]+)$", done.stderr, re.MULTILINE)
     assert not {"tensorflow", "tfx", "apache_beam", "kfp", "keras"} & set(imported)
     lines = [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
@@ -50,9 +55,15 @@ def test_help_has_an_example(command: str) -> None:
             2,
             "CocoTransform",
         ),
+        (
+            (*RUN, "d", "--from", "CocoEvaluator", "--to", "CocoTransform"),
+            2,
+            "CocoEvaluator comes after --to CocoTransform",
+        ),
         (("run", "--config", "absent.yaml", "--data-dir", "d"), 2, "no such config file"),
         ((*RUN, "absent"), 1, "absent: no such folder"),
         ((*RUN, "d", "--set", "train.epoch=1"), 2, "did you mean 'epochs'?"),
+        ((*COMPILE[:-1], "", "-o", "a.yaml"), 2, "expected an address such as"),
         ((*COMPILE, "-o", "pipeline.json"), 2, "ends in .yaml"),
         (("upload", "--host", "https://h", "--name", "n", "absent.yaml"), 2, "No such file"),
     ],
