@@ -1,7 +1,12 @@
-"""Files with weights: what they hold, and how a detector starts from them."""
+"""Files with weights: what they hold, whose they are, and how a detector starts from them.
+
+Whatever made a file, its arrays are first given torchvision's names (a module a kind), then ours
+(model/weights/torchvision.py); files of ours go straight in.
+"""
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,80 +14,228 @@ import numpy as np
 from absl import logging
 
 from configs.errors import ModelError
-from model.weights.torchvision import from_torchvision
+from configs.loader import read_preset
+from configs.schema import BackboneConfig, ModelConfig
+from model.weights import detectron2, tensorpack
+from model.weights.arrays_only import READERS
+from model.weights.tensors import Tensor
+from model.weights.torchvision import current_name, from_torchvision, torchvision_name
 
+KINDS = ("ours", "torchvision", "detectron2", "tensorpack")
+SUFFIXES = (".npz", ".safetensors", *READERS)
 # Layers whose shape depends on the number of classes: where it differs, they start anew.
 CLASS_LAYERS = ("box_head/class_logits/", "box_head/deltas/", "mask_head/mask_")
+_CONVENTIONS = (
+    "channel_order",
+    "pixel_mean",
+    "pixel_std",
+    "stride_in_1x1",
+    "symmetric_padding",
+)
+_CLASS_LOGITS = "box_head/class_logits/bias"
+_SHOWN = 3  # names in a line of the report
+
+
+@dataclass(frozen=True)
+class WeightReport:
+    """What became of a file's arrays and of a detector's weights.
+
+    Attributes:
+        path: the file.
+        kind: one of `KINDS`.
+        loaded: our weights that the file gave.
+        initial: those that it lacks, left as they were.
+        restarted: those that it has for another number of classes, left as they were.
+        left_over: names in the file that nothing took.
+        stored_classes: K of the file, if it has a class layer.
+        num_classes: K of the model.
+        differences: settings of the backbone that are not those the file was made with.
+    """
+
+    path: str
+    kind: str
+    loaded: list[str]
+    initial: list[str]
+    restarted: list[str]
+    left_over: list[str]
+    stored_classes: int | None
+    num_classes: int
+    differences: list[str]
+
+    def lines(self) -> list[str]:
+        """Returns the report for the screen."""
+        total = len(self.loaded) + len(self.initial) + len(self.restarted)
+        lines = [f"loaded    {len(self.loaded)} of {total} weights from {self.path} ({self.kind})"]
+        if self.restarted:
+            lines.append(
+                f"new       {_some(self.restarted)}: the file has {self.stored_classes} classes, "
+                f"the model {self.num_classes}, so what predicts them starts from initial values"
+            )
+        lines.append(f"initial   {_some(self.initial)}")
+        lines.append(f"left over {_some(self.left_over)}")
+        lines += [f"warning   {difference}" for difference in self.differences]
+        return lines
 
 
 def read_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """Returns {name: array} of a .npz or .safetensors file.
+    """Returns {name: array} of a file; of a pickle only arrays are read (arrays_only.py).
 
     Raises:
-        ModelError: the file is absent, unreadable or of another kind.
+        ModelError: the file is absent, unreadable, of another kind, or asks for more than arrays.
     """
     path = Path(path)
-    if path.suffix not in (".npz", ".safetensors"):
-        raise ModelError(f"model.weights: {path} must be a .npz or .safetensors file")
+    if path.suffix not in SUFFIXES:
+        raise ModelError(f"weights: {path} must be a file of {', '.join(SUFFIXES)}")
     if not path.is_file():
-        raise ModelError(f"model.weights: there is no file {path}")
+        raise ModelError(f"weights: there is no file {path}")
     try:
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as arrays:
                 return dict(arrays)
+        if path.suffix in READERS:
+            return READERS[path.suffix](path)
         from safetensors.numpy import load_file
 
         return load_file(path)
+    except ModelError:
+        raise
     except Exception as error:
-        raise ModelError(f"model.weights: cannot read {path}: {error}") from error
+        raise ModelError(f"weights: cannot read {path}: {error}") from error
 
 
-def load_start_weights(detector: Any, path: str | os.PathLike[str]) -> None:
-    """Sets the weights that a file holds; the others keep their initial values, and are logged.
+def recognise(names: set[str], ours: set[str]) -> str | None:
+    """Returns whose names these are, one of `KINDS`, or None.
 
-    The file has our names (`Detector.export_weights`, a checkpoint) or torchvision's, of a whole
-    detector or of a classifier. Layers that depend on the classes are left out where the number of
-    classes differs.
+    Args:
+        names: in the file.
+        ours: paths of the model's variables.
+    """
+    if any(name.removeprefix("weights/") in ours for name in names):
+        return "ours"
+    if detectron2.is_detectron2(names):
+        return "detectron2"
+    if tensorpack.is_tensorpack(names):
+        return "tensorpack"
+    wanted = {torchvision_name(path) for path in ours}
+    if any(current_name(name) in wanted for name in names):
+        return "torchvision"
+    return None
+
+
+def load_start_weights(
+    detector: Any, path: str | os.PathLike[str], kind: str | None = None
+) -> WeightReport:
+    """Sets the weights that a file holds, logs and returns what became of all others.
+
+    Predictors of another number of classes are left as they are. Nothing is changed where the file
+    does not fit.
+
+    Args:
+        detector: with its initial weights.
+        path: of a whole detector or of a classifier.
+        kind: one of `KINDS`; None recognises it by the names.
 
     Raises:
-        ModelError: the file is unreadable, holds nothing for this model, or a shape differs.
+        ModelError: the file is unreadable, of no known kind, holds nothing for this model, or a
+            shape differs.
     """
     stored = read_weights(path)
     variables = {variable.path: variable for variable in detector.variables}
-    wanted = {name: tuple(variable.shape) for name, variable in variables.items()}
-    start = {name.removeprefix("weights/"): array for name, array in stored.items()}
-    start = {name: array for name, array in start.items() if name in wanted}
-    if not start:
-        start = _from_torchvision_by_parts(stored, wanted)
-    if not start:
-        raise ModelError(f"model.weights: nothing in {path} has the name of a weight of the model")
-    for name, array in start.items():
-        if array.shape == wanted[name]:
-            variables[name].assign(array)
-        elif not name.startswith(CLASS_LAYERS):
+    kind = kind or recognise(set(stored), set(variables))
+    if kind is None:
+        raise ModelError(
+            f"weights: nothing in {path} has the name of a weight of the model, as we, "
+            f"torchvision, Detectron2 or tensorpack call it (first: {sorted(stored)[:2]})"
+        )
+    found = _by_path(stored, kind, set(variables), detector.config.backbone)
+    stored_classes = _stored_classes(stored, kind, detector.config)
+    start: dict[str, np.ndarray] = {}
+    restarted = []
+    for name, tensor in found.items():
+        array = _in_our_axes(name, tensor, tuple(variables[name].shape), kind)
+        if array is not None:
+            start[name] = array
+        elif name.startswith(CLASS_LAYERS) and stored_classes not in (None, detector.num_classes):
+            restarted.append(name)
+        else:
             raise ModelError(
-                f"model.weights: {name} in {path} has shape {list(array.shape)}, "
-                f"the model needs {list(wanted[name])}"
+                f"weights: {tensor.name} in {path} has shape {list(tensor.array.shape)}, which "
+                f"does not fit {name} of shape {list(variables[name].shape)}"
             )
-    left = sorted(n for n in wanted if n not in start or start[n].shape != wanted[n])
-    logging.info(
-        "%d of %d weights start from %s; the others (%s) from random values",
-        len(wanted) - len(left),
-        len(wanted),
-        path,
-        ", ".join(left[:3]) + ", ..." if len(left) > 3 else ", ".join(left) or "none",
+    if not start:
+        raise ModelError(f"weights: nothing in {path} is, by {kind}'s names, a weight of the model")
+    for name, array in start.items():
+        variables[name].assign(array)
+    report = WeightReport(
+        path=str(path),
+        kind=kind,
+        loaded=sorted(start),
+        initial=sorted(variables.keys() - found.keys()),
+        restarted=sorted(restarted),
+        left_over=sorted(_countable(stored) - {tensor.name for tensor in found.values()}),
+        stored_classes=stored_classes,
+        num_classes=detector.num_classes,
+        differences=_differences(kind, detector.config.backbone),
     )
+    for line in report.lines():
+        (logging.warning if line.startswith("warning") else logging.info)("weights: %s", line)
+    return report
 
 
-def _from_torchvision_by_parts(
-    state: Mapping[str, np.ndarray], wanted: Mapping[str, tuple[int, ...]]
-) -> dict[str, np.ndarray]:
-    """Returns what a torchvision state dict has, without class layers of another size."""
-    weights: dict[str, np.ndarray] = {}
-    for name, shape in wanted.items():
-        try:
-            weights |= from_torchvision(state, {name: shape})
-        except ModelError:
-            if not name.startswith(CLASS_LAYERS):
-                raise
-    return weights
+def _by_path(
+    stored: Mapping[str, np.ndarray], kind: str, ours: set[str], config: BackboneConfig
+) -> dict[str, Tensor]:
+    """Returns by our paths what the file holds, with torchvision's axes if it is not of ours."""
+    if kind == "ours":
+        by_name = {name.removeprefix("weights/"): Tensor(name, stored[name]) for name in stored}
+        return {path: by_name[path] for path in by_name if path in ours}
+    if kind == "detectron2":
+        theirs = detectron2.by_torchvision_names(stored, config.norm_epsilon)
+    elif kind == "tensorpack":
+        theirs = tensorpack.by_torchvision_names(stored)
+    else:
+        theirs = {current_name(name): Tensor(name, array) for name, array in stored.items()}
+    by_path = {path: torchvision_name(path) for path in ours}
+    return {path: theirs[name] for path, name in by_path.items() if name in theirs}
+
+
+def _in_our_axes(path: str, tensor: Tensor, shape: tuple[int, ...], kind: str) -> np.ndarray | None:
+    """Returns the array as our variable wants it, None where it does not fit."""
+    if kind == "ours":
+        return tensor.array if tensor.array.shape == shape else None
+    try:
+        return from_torchvision({str(torchvision_name(path)): tensor.array}, {path: shape})[path]
+    except ModelError:
+        return None
+
+
+def _stored_classes(stored: Mapping[str, np.ndarray], kind: str, config: ModelConfig) -> int | None:
+    """Returns K of the file, None without a class layer."""
+    found = _by_path(stored, kind, {_CLASS_LOGITS}, config.backbone)
+    return len(found[_CLASS_LOGITS].array) - 1 if found else None
+
+
+def _countable(stored: Mapping[str, np.ndarray]) -> set[str]:
+    """Returns the names of a file less PyTorch's counters of batches, which say nothing."""
+    return {name for name in stored if not name.endswith("num_batches_tracked")}
+
+
+def _differences(kind: str, config: BackboneConfig) -> list[str]:
+    """Returns in words which settings of a ResNet are not those of the kind's published files."""
+    if kind == "ours" or not config.name.startswith("resnet"):
+        return []
+    expected, given = read_preset(kind)["backbone"], config.model_dump(mode="json")
+    return [
+        f"{kind}'s published weights were made with model.backbone.{key} {expected[key]}, the "
+        f"config has {given[key]} (model.preset: {kind} would set it)"
+        for key in _CONVENTIONS
+        if expected[key] != given[key]
+    ]
+
+
+def _some(names: list[str]) -> str:
+    """Returns the number of names and the first few."""
+    if not names:
+        return "none"
+    shown = ", ".join(names[:_SHOWN])
+    return f"{len(names)} ({shown}{', ...' if len(names) > _SHOWN else ''})"

@@ -60,7 +60,7 @@ def from_torchvision(state: Mapping[str, np.ndarray], shapes: Mapping[str, Itera
     Raises:
         ModelError: an array has another shape than the variable.
     """
-    state = {_current_name(name): np.asarray(array) for name, array in state.items()}
+    state = {current_name(name): np.asarray(array) for name, array in state.items()}
     weights = {}
     for path, shape in shapes.items():
         name = torchvision_name(path)
@@ -131,7 +131,7 @@ def _body_name(layer: str, weight: str) -> str | None:
     return f"{block}.{'bn' if is_norm else 'conv'}{match[4]}.{weight}"
 
 
-def _current_name(name: str) -> str:
+def current_name(name: str) -> str:
     """Returns the name that today's torchvision gives to a tensor of an older file."""
     if re.match(r"(conv1|bn1|layer[1-4])\.", name):
         return _BODY + name

@@ -68,8 +68,11 @@ def test_what_does_not_fit_is_refused(weights, tmp_path):
 def test_unreadable_files_are_refused(tmp_path):
     with pytest.raises(ModelError, match="no file"):
         read_weights(tmp_path / "absent.npz")
-    with pytest.raises(ModelError, match=r"\.npz or \.safetensors"):
-        read_weights(tmp_path / "weights.pth")
+    with pytest.raises(ModelError, match=r"weights\.h5 must be a file of \.npz, \.safetensors"):
+        read_weights(tmp_path / "weights.h5")
+    np.savez(tmp_path / "objects.npz", a=np.array([print], object))
+    with pytest.raises(ModelError, match=r"objects\.npz.*allow_pickle=False"):
+        read_weights(tmp_path / "objects.npz")
     (tmp_path / "bad.npz").write_bytes(b"PK nonsense")
     (tmp_path / "bad.safetensors").write_bytes(b"nonsense")
     for name in ("bad.npz", "bad.safetensors"):

@@ -1,0 +1,93 @@
+"""Turns a file of weights into one of ours, or ours into torchvision's; see docs/weights.md.
+
+Example:
+    python -m model.import_weights --from detectron2 model_final.pkl \
+        --config configs/faster_rcnn_r50_fpn_1x_coco.yaml --num-classes 80 --out start.safetensors
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+import numpy as np
+
+from configs.console import one_line_errors, read_json
+from configs.errors import ConfigError, DatasetError
+from configs.files import atomic_path
+from configs.loader import load_config
+from model.detector import build_detector
+from model.weights.files import KINDS, load_start_weights
+from model.weights.torchvision import to_torchvision
+
+_OUT_SUFFIXES = (".safetensors", ".npz")
+
+
+@click.command()
+@click.option(
+    "--from",
+    "source",
+    required=True,
+    nargs=2,
+    type=(click.Choice(KINDS), click.Path()),
+    metavar="KIND FILE",
+    help=f"Whose file it is ({', '.join(KINDS)}), and the file.",
+)
+@click.option("--config", "config_path", required=True, type=click.Path(), help="YAML config.")
+@click.option("--num-classes", type=click.IntRange(min=1), help="K, without the background.")
+@click.option("--categories", type=click.Path(), help="categories.json, which tells K.")
+@click.option("--to", "target", type=click.Choice(["ours", "torchvision"]), default="ours")
+@click.option("--out", required=True, type=click.Path(), help="A .safetensors or .npz file.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting.")
+@one_line_errors
+def main(
+    source: tuple[str, str],
+    config_path: str,
+    num_classes: int | None,
+    categories: str | None,
+    target: str,
+    out: str,
+    overrides: tuple[str, ...],
+) -> None:
+    """Read weights of others into a detector of this config, and write them.
+
+    Says what was loaded, what was left at its initial value and what was left over.
+    """
+    kind, path = source
+    if Path(out).suffix not in _OUT_SUFFIXES:
+        raise ConfigError(f"--out {out}: must be a {' or '.join(_OUT_SUFFIXES)} file")
+    config = load_config(config_path, overrides)
+    model = config.model.model_copy(update={"weights": None})
+    detector = build_detector(model, _num_classes(num_classes, categories), config.train.seed)
+    report = load_start_weights(detector, path, kind)
+    weights = detector.export_weights()
+    write_weights(out, to_torchvision(weights) if target == "torchvision" else weights, target)
+    for line in [*report.lines(), f"written   {out} ({target})"]:
+        click.echo(line)
+
+
+def write_weights(path: str, weights: Mapping[str, np.ndarray], kind: str) -> None:
+    """Writes {name: array} to a .safetensors (with the kind in its metadata) or .npz file."""
+    from safetensors.numpy import save_file
+
+    with atomic_path(path) as partial:
+        if path.endswith(".npz"):
+            with partial.open("wb") as stream:
+                np.savez(stream, **weights)
+        else:
+            save_file(dict(weights), partial, metadata={"weights": json.dumps({"kind": kind})})
+
+
+def _num_classes(given: int | None, categories: str | None) -> int:
+    if (given is None) == (categories is None):
+        raise ConfigError("give the number of classes by --num-classes or by --categories")
+    if given is not None:
+        return given
+    rows = read_json(str(categories), DatasetError)
+    if not isinstance(rows, list) or not rows:
+        raise DatasetError(f"{categories}: expected a list of categories")
+    return len(rows)
+
+
+if __name__ == "__main__":
+    main()
