@@ -190,9 +190,7 @@ def test_other_classes_restart_just_the_predictors(weights, state, tmp_path, kin
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_another_shape_is_refused_and_changes_nothing(
-    blank, weights, state, tmp_path, kind
-):
+def test_another_shape_is_refused_and_changes_nothing(blank, weights, state, tmp_path, kind):
     wrong = KINDS[kind](state | {"rpn.head.conv.0.0.bias": np.zeros(9, np.float32)})
     name = next(name for name, array in wrong.items() if array.shape == (9,))
     blank.import_weights({path: np.zeros_like(array) for path, array in weights.items()})
