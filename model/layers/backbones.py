@@ -13,12 +13,28 @@ import keras
 
 from configs.errors import ConfigError
 from configs.schema import BackboneConfig
+from model.layers.keras_backbones import IMAGENET, MINUS_ONE_TO_ONE, KerasBackbone, PixelStatistics
 from model.layers.resnet import ResNet
 
 
 def _resnet(depth: int, config: BackboneConfig, seed: int, policy: str) -> keras.layers.Layer:
     return ResNet(depth, config, seed, dtype=policy, name="backbone")
 
+
+def _keras(
+    application: str,
+    pixels: PixelStatistics,
+    config: BackboneConfig,
+    seed: int,
+    policy: str,
+    **options: bool,
+) -> keras.layers.Layer:
+    make = partial(getattr(keras.applications, application), **options)
+    return KerasBackbone(make, pixels, config, seed, dtype=policy, name="backbone")
+
+
+# Families that would scale pixels themselves.
+_scaled_outside = partial(_keras, include_preprocessing=False)
 
 # name -> (config, seed, dtype policy) -> layer
 BACKBONES: dict[str, Callable[[BackboneConfig, int, str], keras.layers.Layer]] = {
@@ -27,6 +43,14 @@ BACKBONES: dict[str, Callable[[BackboneConfig, int, str], keras.layers.Layer]] =
     "resnet50": partial(_resnet, 50),
     "resnet101": partial(_resnet, 101),
     "resnet152": partial(_resnet, 152),
+    "mobilenet": partial(_keras, "MobileNet", MINUS_ONE_TO_ONE),
+    "mobilenet_v2": partial(_keras, "MobileNetV2", MINUS_ONE_TO_ONE),
+    "mobilenet_v3_small": partial(_scaled_outside, "MobileNetV3Small", MINUS_ONE_TO_ONE),
+    "mobilenet_v3_large": partial(_scaled_outside, "MobileNetV3Large", MINUS_ONE_TO_ONE),
+    "efficientnet_v2_b0": partial(_scaled_outside, "EfficientNetV2B0", MINUS_ONE_TO_ONE),
+    "efficientnet_v2_b3": partial(_scaled_outside, "EfficientNetV2B3", MINUS_ONE_TO_ONE),
+    "densenet121": partial(_keras, "DenseNet121", IMAGENET),
+    "densenet169": partial(_keras, "DenseNet169", IMAGENET),
 }
 
 

@@ -44,7 +44,7 @@ def small_config(**sections):
 def small_batch(pictures=4, side_px=SIDE_PX, empty=(), filler=(), crowd=(), seed=0):
     """Noise pictures with three objects each and one row of padding.
 
-    Pictures in `empty` have no object, those in `filler` are not valid and hold extreme values, in
+    Pictures in `empty` have no object, those in `filler` are not valid, white, with objects, in
     those in `crowd` the last object is a crowd.
     """
     rng = np.random.default_rng(seed)
@@ -56,7 +56,6 @@ def small_batch(pictures=4, side_px=SIDE_PX, empty=(), filler=(), crowd=(), seed
     gt_valid[list(empty)] = False
     valid = np.ones(pictures, bool)
     valid[list(filler)] = False
-    gt_valid[list(filler)] = False
     images[list(filler)] = 255
     gt_is_crowd = np.zeros((pictures, 4), bool)
     gt_is_crowd[list(crowd), 2] = True
