@@ -5,6 +5,7 @@ of its own, and the kernel kills it when the launcher's process ends, however th
 """
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -36,6 +37,7 @@ _SECONDS_FOR_STACKS = 1.0
 _SECONDS_FOR_OTHER_DEATHS = 1.0
 _SECONDS_TO_STOP = 120.0
 _LOG_TAIL_LINES = 30
+_DISK_FULL = os.strerror(errno.ENOSPC)
 # Errors of a worker that say in one line what is wrong; starting again would not mend them.
 _EXPLAINED_ERRORS: dict[str, type[RcnnError]] = {
     "ConfigError": ConfigError,
@@ -196,6 +198,7 @@ def _run(job: TrainingJob, on_progress: OnProgress, worker_module: str) -> Event
     job_path = job.logs_dir.parent / "job.json"
     job.write(job_path)
     job.stop_path.unlink(missing_ok=True)
+    check_given_port()
     group = _WorkerGroup(job)
     try:
         with _forwarded_signals(group.ask_to_stop):
@@ -316,6 +319,13 @@ class _WorkerGroup:
             error = _EXPLAINED_ERRORS[told[worker]["kind"]](told[worker]["message"])
             error.__cause__ = self._log_tail(worker)
             return error
+        if full := [w for w in told if _DISK_FULL in told[w]["message"]]:
+            error = TrainingError(
+                f"no space left on the disk of {self._job.work_dir}: free some space, then run "
+                "the same again; training goes on from the last checkpoint"
+            )
+            error.__cause__ = self._log_tail(full[0])
+            return error
         by_signal = [w for w in failed if (self._processes[w].returncode or 0) < 0]
         worker = (by_signal or failed)[0]
         code = self._processes[worker].returncode
@@ -380,6 +390,32 @@ def worker_environments(workers: int) -> dict[int, dict[str, str]]:
         for worker in environments:
             environments[worker]["CUDA_VISIBLE_DEVICES"] = gpus[worker]
     return environments
+
+
+def check_given_port() -> None:
+    """Checks that nobody listens on the port that TF_CONFIG gives this host's worker.
+
+    TensorFlow alone would say "Could not start gRPC server", after the seconds that it loads.
+
+    Raises:
+        TrainingError: the port is in use.
+    """
+    if not os.environ.get("TF_CONFIG"):
+        return
+    addresses, index = cluster_from_environment()
+    port = addresses[index].rpartition(":")[2]
+    if len(addresses) < 2 or not port.isdigit():
+        return
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", int(port)))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise TrainingError(
+                    f"port {port}, which TF_CONFIG gives worker {index}, is in use on this host: "
+                    "end the program that holds it, or give another port in every TF_CONFIG"
+                ) from None
 
 
 def visible_gpus(environment: Mapping[str, str]) -> list[str]:

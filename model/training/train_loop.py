@@ -278,10 +278,11 @@ class TrainLoop:
 
     def _save(self, done: int) -> None:
         self._status.beat("checkpoint", done)
+        throughput = self._throughput.summary()
+        # Every worker tells it: the launcher on a host without the chief has no other source.
+        self._history["images_per_second"] = throughput["images_per_second"]
         if not self._distribution.is_chief:
             return
-        throughput = self._throughput.summary()
-        self._history["images_per_second"] = throughput["images_per_second"]
         write_json(self._work_dir / "throughput.json", throughput)
         path = self._checkpoints.save(done, self.state.to_arrays(), self._history)
         self._scalars.flush()

@@ -7,10 +7,12 @@ comes in through the environment:
     TINY_DIE=worker:step:signal    the worker sends itself a signal before that step
     TINY_STALL=worker:step         the worker sleeps before that step
     TINY_NAN=worker:step           the worker's ground truth of that step is not a number
+    TINY_FULL=worker:step          the worker's disk is full before that step
     TINY_ONCE=file                 the above only as long as there is this file; it is removed
     TINY_SLOW=seconds              every step takes that much longer
 """
 
+import errno
 import json
 import os
 import signal
@@ -133,7 +135,8 @@ def _misbehave(worker: int, step: int, batch: dict[str, np.ndarray]) -> None:
     time.sleep(float(os.environ.get("TINY_SLOW", 0)))
     here = f"{worker}:{step}"
     dies_here, _, number = os.environ.get("TINY_DIE", "").rpartition(":")
-    if here not in (dies_here, os.environ.get("TINY_STALL"), os.environ.get("TINY_NAN")):
+    others = [os.environ.get(name) for name in ("TINY_STALL", "TINY_NAN", "TINY_FULL")]
+    if here not in (dies_here, *others):
         return
     if once := os.environ.get("TINY_ONCE"):
         if not os.path.exists(once):
@@ -143,6 +146,8 @@ def _misbehave(worker: int, step: int, batch: dict[str, np.ndarray]) -> None:
         time.sleep(600)
     if here == os.environ.get("TINY_NAN"):
         batch["gt_boxes"][:] = np.nan
+    if here == os.environ.get("TINY_FULL"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if here == dies_here:
         os.kill(os.getpid(), signal.Signals[number])
 
