@@ -12,6 +12,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import click
 
+from model.quiet_tensorflow import quiet_tensorflow
+
 _FILES = ("components.npz", "images.npz", "losses.npz", "meta.json", "weights_rule.py")
 
 
@@ -24,6 +26,12 @@ def main(folder: Path, only: str | None) -> None:
     if missing:
         raise click.BadParameter(f"{folder} holds no parity fixtures: {missing[0]} is missing")
 
+    with quiet_tensorflow():
+        sys.exit(_compare(folder, only))
+
+
+def _compare(folder: Path, only: str | None) -> int:
+    """Prints a line a check and their number; returns the exit status."""
     import tensorflow as tf
 
     from tests.parity.components import component_checks
@@ -39,7 +47,7 @@ def main(folder: Path, only: str | None) -> None:
                 passed += check.passes
                 failed += not check.passes
     click.echo(f"{passed} passed, {failed} failed")
-    sys.exit(1 if failed or not passed else 0)
+    return 1 if failed or not passed else 0
 
 
 if __name__ == "__main__":
