@@ -14,6 +14,8 @@ MAX_LOG_SCALE = math.log(1000 / 16)  # limit on dh and dw: exp would overflow ea
 # A shorter side counts as this in `encode_deltas`, so that padding rows stay finite.
 _SHORTEST_SIDE_PX = 1e-6
 
+Sides = tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]
+
 
 def box_areas(boxes: tf.Tensor) -> tf.Tensor:
     """Returns the areas of boxes, 0 where a box is a point or turned inside out.
@@ -27,17 +29,27 @@ def box_areas(boxes: tf.Tensor) -> tf.Tensor:
     >>> box_areas(tf.constant([[1.0, 2.0, 4.0, 4.0], [3.0, 3.0, 3.0, 9.0]])).numpy().tolist()
     [6.0, 0.0]
     """
-    ymin, xmin, ymax, xmax = tf.unstack(tf.cast(boxes, tf.float32), axis=-1)
+    ymin, xmin, ymax, xmax = sides_of(boxes)
     return _exact_product(tf.maximum(ymax - ymin, 0.0), tf.maximum(xmax - xmin, 0.0))
 
 
-def intersection_areas(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
-    """Returns the areas that boxes have in common, for shapes [..., 4] that broadcast."""
-    ymin_1, xmin_1, ymax_1, xmax_1 = tf.unstack(tf.cast(first, tf.float32), axis=-1)
-    ymin_2, xmin_2, ymax_2, xmax_2 = tf.unstack(tf.cast(second, tf.float32), axis=-1)
+def intersection_areas(first: Sides, second: Sides) -> tf.Tensor:
+    """Returns the areas that boxes have in common, given by their sides.
+
+    Args:
+        first: (ymin, xmin, ymax, xmax), a float32 tensor each; `sides_of` takes boxes apart.
+        second: likewise, shapes that broadcast with those of `first`.
+    """
+    ymin_1, xmin_1, ymax_1, xmax_1 = first
+    ymin_2, xmin_2, ymax_2, xmax_2 = second
     height = tf.minimum(ymax_1, ymax_2) - tf.maximum(ymin_1, ymin_2)
     width = tf.minimum(xmax_1, xmax_2) - tf.maximum(xmin_1, xmin_2)
     return _exact_product(tf.maximum(height, 0.0), tf.maximum(width, 0.0))
+
+
+def sides_of(boxes: tf.Tensor) -> Sides:
+    """Returns (ymin, xmin, ymax, xmax), [...] float32 each, of boxes [..., 4]."""
+    return tuple(tf.unstack(tf.cast(boxes, tf.float32), axis=-1))
 
 
 def paired_iou(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
@@ -45,9 +57,8 @@ def paired_iou(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
 
     It is 0 where both boxes are points. The result has the same bits eagerly and under XLA.
     """
-    intersection = intersection_areas(first, second)
-    union = box_areas(first) + box_areas(second) - intersection
-    return tf.math.divide_no_nan(intersection, union)
+    intersection = intersection_areas(sides_of(first), sides_of(second))
+    return tf.math.divide_no_nan(intersection, box_areas(first) + box_areas(second) - intersection)
 
 
 def iou_matrix(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
@@ -77,7 +88,9 @@ def intersection_over_area(boxes: tf.Tensor, regions: tf.Tensor) -> tf.Tensor:
     Returns:
         [..., A, M] float32 in 0 to 1; 0 for a point.
     """
-    intersection = intersection_areas(boxes[..., :, None, :], regions[..., None, :, :])
+    intersection = intersection_areas(
+        sides_of(boxes[..., :, None, :]), sides_of(regions[..., None, :, :])
+    )
     return tf.math.divide_no_nan(intersection, box_areas(boxes)[..., None])
 
 

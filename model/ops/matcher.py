@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from model.ops.boxes import box_areas, intersection_areas
+from model.ops.boxes import box_areas, intersection_areas, sides_of
 
 POSITIVE = 1
 NEGATIVE = 0
 IGNORE = -1
 
 # Ground-truth rows that one turn of the loop in `match_anchors` takes.
-_ROWS_A_TURN = 4
+_ROWS_A_TURN = 2
 
 
 class Matches(NamedTuple):
@@ -75,8 +75,9 @@ def match_anchors(
 ) -> Matches:
     """Returns the matches of boxes as `match_boxes` does, without the matrix of overlaps.
 
-    The rows are taken a few at a time up to the last one in use, so memory peaks at about a dozen
-    [N, A] arrays (N = 2, A = 250,000: 24 MB) for any M, and padding costs no time.
+    The rows are taken two at a time up to the last one in use, so that memory peaks at some dozens
+    of [N, A] arrays for any M (N = 2, A = 268,506, M = 300: 140 MB, under XLA 40 MB; the matrix and
+    its parts would take gigabytes), and padding costs no time.
 
     Args:
         anchors: [A, 4] the same for all pictures, or [N, A, 4]; float32, yxyx.
@@ -101,41 +102,44 @@ def match_anchors(
     is_crowd = tf.pad(gt_valid & gt_is_crowd, padding)
     numbers = tf.range(1, rows + 1)
     used_rows = tf.reduce_max(tf.where(gt_valid, numbers, 0))
-    anchor_areas = box_areas(anchors)
+    anchor_sides, anchor_areas = sides_of(anchors), box_areas(anchors)
+    # What is no object gets an area without limit, so that its overlap with anything is 0.
+    areas = tf.where(is_object, box_areas(padded_boxes), float("inf"))
 
     def take_rows(
         start: tf.Tensor,
         best_iou: tf.Tensor,
         gt_index: tf.Tensor,
         is_best: tf.Tensor,
-        crowd_share: tf.Tensor,
+        in_crowds: tf.Tensor,
     ) -> tuple[tf.Tensor, ...]:
         for row in range(_ROWS_A_TURN):
-            gt_box = tf.gather(padded_boxes, start + row, axis=1)[:, None, :]
-            objects = tf.gather(is_object, start + row, axis=1)[:, None]
-            crowds = tf.gather(is_crowd, start + row, axis=1)[:, None]
-            common = intersection_areas(anchors, gt_box)
-            union = anchor_areas + box_areas(gt_box) - common
-            iou = tf.where(objects, tf.math.divide_no_nan(common, union), 0.0)
+            gt_box, area, crowd = (
+                tf.gather(part, start + row, axis=1)[:, None]
+                for part in (padded_boxes, areas, is_crowd)
+            )
+            common = intersection_areas(anchor_sides, sides_of(gt_box))
+            iou = tf.math.divide_no_nan(common, anchor_areas + area - common)
             if allow_low_quality:
                 best_of_row = tf.reduce_max(iou, axis=1, keepdims=True)
-                is_best |= (iou == best_of_row) & (iou > 0.0)
+                is_best |= iou == tf.where(best_of_row > 0.0, best_of_row, -1.0)
             gt_index = tf.where(iou > best_iou, start + row, gt_index)
             best_iou = tf.maximum(best_iou, iou)
-            share = tf.where(crowds, tf.math.divide_no_nan(common, anchor_areas), 0.0)
-            crowd_share = tf.maximum(crowd_share, share)
-        return start + _ROWS_A_TURN, best_iou, gt_index, is_best, crowd_share
+            in_crowds = tf.maximum(in_crowds, tf.where(crowd, common, 0.0))
+        return start + _ROWS_A_TURN, best_iou, gt_index, is_best, in_crowds
 
     shape = [tf.shape(gt_boxes)[0], tf.shape(anchors)[1]]
     static_shape = [gt_boxes.shape[0], anchors.shape[1]]
     state = [tf.zeros(shape, kind) for kind in (tf.float32, tf.int32, tf.bool, tf.float32)]
     state = [tf.ensure_shape(part, static_shape) for part in state]
-    _, best_iou, gt_index, is_best, crowd_share = tf.while_loop(
+    _, best_iou, gt_index, is_best, in_crowds = tf.while_loop(
         lambda start, *_: start < used_rows, take_rows, [tf.constant(0), *state]
     )
     label = _labels(best_iou, is_best, positive_iou, negative_iou)
-    in_crowd = (label == NEGATIVE) & (crowd_share > crowd_overlap)
-    return Matches(gt_index, tf.where(in_crowd, IGNORE, label))
+    is_ignored = (label == NEGATIVE) & (
+        tf.math.divide_no_nan(in_crowds, anchor_areas) > crowd_overlap
+    )
+    return Matches(gt_index, tf.where(is_ignored, IGNORE, label))
 
 
 def _labels(
