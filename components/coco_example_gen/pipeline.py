@@ -2,10 +2,10 @@
 
 import contextlib
 import fcntl
+import functools
 import json
 import os
 import shutil
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ from components.coco_example_gen.policies import Flaw, resolve_policies
 from components.coco_example_gen.rejects import RejectsFile, Tally
 from components.coco_example_gen.shards import ShardJob, picture_name, write_shard
 from components.coco_example_gen.sources import SplitSource, check_source
+from components.shard_progress import followed
 from configs.errors import DatasetError
 from configs.files import atomic_path, write_json
 from configs.schema import DataConfig, Policy
@@ -27,8 +28,6 @@ from model.examples import Category, Shard, Split, split_folder, write_manifest
 NAMESPACE = "coco_example_gen"
 REJECTS_FILE = "rejects.jsonl"
 COUNTS_FILE = "counts.json"
-
-_POLL_SECONDS = 0.2
 
 # Called with one line for people.
 OnProgress = Callable[[str], None]
@@ -148,7 +147,8 @@ def _write_shards(
     elements = [(job, str(work.result(job))) for job in jobs]
     (work.scratch / "results").mkdir()
     try:
-        with _reported(jobs, work, on_progress), make_pipeline() as pipeline:
+        pictures_written = functools.partial(_pictures_written, work)
+        with followed(jobs, pictures_written, on_progress), make_pipeline() as pipeline:
             (
                 pipeline
                 | "ListShards" >> beam.Create(elements)
@@ -163,33 +163,12 @@ def _write_shards(
         raise
 
 
-@contextlib.contextmanager
-def _reported(jobs: Sequence[ShardJob], work: _Work, on_progress: OnProgress) -> Iterator[None]:
-    """Reports each shard as its result appears; Beam's workers may be other processes."""
-    waiting, finished = list(jobs), threading.Event()
-
-    def report() -> None:
-        for job in list(waiting):
-            path = work.result(job)
-            if path.exists() and "tally" in (result := _read_result(path)):
-                waiting.remove(job)
-                on_progress(
-                    f"{job.split}: shard {job.shard + 1} of {job.shards} written, "
-                    f"{result['tally']['pictures_written']:,} pictures"
-                )
-
-    def follow() -> None:
-        while not finished.wait(_POLL_SECONDS):
-            report()
-
-    follower = threading.Thread(target=follow, name="shard-progress", daemon=True)
-    follower.start()
-    try:
-        yield
-    finally:
-        finished.set()
-        follower.join()
-    report()
+def _pictures_written(work: _Work, job: ShardJob) -> int | None:
+    """Returns how many pictures a finished job wrote; None where it is not done, or failed."""
+    path = work.result(job)
+    if not path.exists() or "tally" not in (result := _read_result(path)):
+        return None
+    return int(result["tally"]["pictures_written"])
 
 
 def _union(maps: Sequence[tuple[SplitSource, list[Category]]]) -> list[Category]:

@@ -11,12 +11,12 @@ import numpy as np
 from absl import logging
 
 from components.coco_transform.pipeline import TransformShards
-from components.coco_transform.progress import followed
 from components.coco_transform.record import DROP_REASONS
 from components.coco_transform.report import report_content, write_report
 from components.coco_transform.shard import PARTS_FOLDER, ShardTask, raise_failure
 from components.coco_transform.source import check_source
 from components.coco_transform.statistics import ExamplePlace, SplitStatistics
+from components.shard_progress import followed
 from configs.console import read_json
 from configs.errors import DatasetError
 from configs.files import atomic_path
@@ -120,7 +120,7 @@ def _run(
         OSError: a shard could not be written.
     """
     try:
-        with followed(tasks, on_progress), new_pipeline() as pipeline:
+        with followed(tasks, _pictures_written, on_progress), new_pipeline() as pipeline:
             _ = pipeline | "TransformShards" >> TransformShards(tasks, config)
     except Exception as error:
         # Through Beam an exception comes wrapped, or as text; a shard's own account does not.
@@ -128,6 +128,14 @@ def _run(
             if task.summary_path.exists():
                 raise_failure(read_json(task.summary_path, DatasetError), error)
         raise
+
+
+def _pictures_written(task: ShardTask) -> int | None:
+    """Returns how many pictures a finished task wrote; None where it is not done, or failed."""
+    if not task.summary_path.exists():
+        return None
+    line = read_json(task.summary_path, DatasetError).get("line")
+    return None if line is None else int(line["records"])
 
 
 def _merged(tasks: list[ShardTask], config: Config) -> tuple[Split, SplitStatistics]:
