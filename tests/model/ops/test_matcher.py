@@ -111,6 +111,14 @@ def test_padding_and_unused_rows_change_nothing():
     np.testing.assert_array_equal(padded.gt_index.numpy()[matched], rows)
 
 
+def test_the_first_of_equal_rows_is_matched():
+    box = np.float32([[4, 4, 12, 12]])
+    gt_boxes = np.stack([box + 1, box, box, box], axis=1)
+    matches = match(box, gt_boxes, np.ones([1, 4], bool), **RPN)
+    assert matches.label.numpy().tolist() == [[POSITIVE]]
+    assert matches.gt_index.numpy().tolist() == [[1]]
+
+
 def test_a_picture_without_objects_is_all_negative():
     boxes = np.zeros([2, 5, 4], np.float32)
     anchors = np.array([[0, 0, 8, 8], [0, 0, 0, 0]], np.float32)
