@@ -2,7 +2,7 @@ PYTHON := .venv/bin/python
 UNIT := not slow and not e2e and not gpu
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast e2e lint types format docs compile clean
+.PHONY: help setup demo test test-fast test-slow e2e lint types format docs compile clean
 
 help:  ## List these targets.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,8 +19,11 @@ test: lint types  ## Lint, format check, types, unit and end-to-end tests: what 
 test-fast: setup  ## Unit tests only.
 	$(PYTHON) -m pytest -m "$(UNIT)"
 
+test-slow: setup  ## The tests that `make test` leaves out: minutes each.
+	$(PYTHON) -m pytest -m "slow and not gpu"
+
 e2e: setup  ## End-to-end tests only.
-	$(PYTHON) -m pytest -m e2e
+	$(PYTHON) -m pytest -m "e2e and not slow"
 
 lint: setup  ## Lint and check the format; changes nothing.
 	$(PYTHON) -m ruff check .

@@ -220,7 +220,9 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, uninterrupted):
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize("asked_process", ["launcher", "worker"])
+@pytest.mark.parametrize(
+    "asked_process", ["launcher", pytest.param("worker", marks=pytest.mark.slow)]
+)
 def test_sigterm_writes_a_checkpoint_and_ends_well(tmp_path, uninterrupted, asked_process):
     run = start_run(tmp_path)
     wait_for_step(run, 3)
@@ -325,6 +327,7 @@ def test_a_stable_place_takes_all_that_grows_and_the_run_a_copy(tmp_path, monkey
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_hosts_with_a_given_cluster_train_together(tmp_path, uninterrupted):
     addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
     hosts = []
@@ -347,6 +350,7 @@ def test_hosts_with_a_given_cluster_train_together(tmp_path, uninterrupted):
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_a_stop_before_the_first_step_loses_nothing(tmp_path):
     run = start_run(tmp_path)
     while not workers_of(tmp_path):

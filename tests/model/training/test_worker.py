@@ -40,6 +40,7 @@ def run(examples: Path, out: Path, batch: str, **backbone: str):
     return checkpoints(result.checkpoints_dir, key)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", ["group_norm", "sync_batch_norm"])
 def test_any_split_of_a_batch_trains_the_detector_the_same(examples, tmp_path, norm):
     one = run(examples, tmp_path / "1x4", "1x4", norm=norm)
@@ -57,6 +58,7 @@ def test_any_split_of_a_batch_trains_the_detector_the_same(examples, tmp_path, n
             )
 
 
+@pytest.mark.slow
 def test_a_killed_training_ends_with_the_bits_of_one_that_was_not(examples, tmp_path):
     config_path = tmp_path / "small.yaml"
     config_path.write_text(json.dumps({**SETTINGS, "train": {**SETTINGS["train"], "batch": "2x2"}}))
