@@ -19,8 +19,9 @@ def difference(name: str, ours: Any, theirs: Any, allowed: float) -> Check:
     if ours.shape != theirs.shape:
         return Check(name, False, f"shape {list(ours.shape)}, theirs {list(theirs.shape)}")
     largest = np.abs(ours - theirs).max(initial=0.0)
-    relative = largest / max(np.abs(theirs).max(initial=0.0), np.finfo(np.float64).tiny)
-    detail = f"off by {largest:.2g}, {relative:.2g} of the largest number, allowed {allowed:.2g}"
+    scale = np.abs(theirs).max(initial=0.0)
+    share = f" ({largest / scale:.2g} of the largest number)" if scale else ""
+    detail = f"off by {largest:.2g}{share}, allowed {allowed:.2g}"
     return Check(name, bool(largest <= allowed), detail)
 
 
