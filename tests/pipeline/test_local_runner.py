@@ -35,8 +35,8 @@ BEAM = RuntimeError(
         ),
         (
             PermissionError(errno.EACCES, "Permission denied", "/serving"),
-            "Gen: /serving: Permission denied: give another folder, or yourself the right to use this "
-            "one (log: {log})",
+            "Gen: /serving: Permission denied: give another folder, or yourself the right to use "
+            "this one (log: {log})",
         ),
         (
             KeyError("x"),
