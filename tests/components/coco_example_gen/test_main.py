@@ -109,8 +109,8 @@ def files_of(folder):
 
 def test_help_loads_no_heavy_library(repo):
     code = (
-        "import sys\nfrom components.coco_example_gen.__main__ import main\n"
-        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "import contextlib, sys\nfrom components.coco_example_gen.__main__ import main\n"
+        "with contextlib.suppress(SystemExit): main(['--help'])\n"
         "print([m for m in ('apache_beam', 'tensorflow', 'numpy', 'pydantic') if m in sys.modules])"
     )
     result = subprocess.run(
