@@ -5,18 +5,14 @@ from typing import Any
 
 from absl import logging
 from tfx import types
-from tfx.components.util import examples_utils
 from tfx.dsl.components.base import base_beam_executor
-from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from components.coco_example_gen.pipeline import convert
 from components.coco_example_gen.sources import SplitSource
+from components.examples_artifact import describe_examples
 from configs.loader import runtime_config
 from configs.schema import DataConfig
-
-# TFX's only name for files of TFRecords; they are read by their names, which do not end in .gz.
-_FILE_FORMAT = "tfrecords_gzip"
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -53,9 +49,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             self._make_beam_pipeline,
             lambda line: logging.info("%s", line),
         )
-        examples.split_names = artifact_utils.encode_split_names([s.name for s in sources])
-        examples_utils.set_payload_format(examples, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
-        examples_utils.set_file_format(examples, _FILE_FORMAT)
+        describe_examples(examples, [source.name for source in sources])
 
 
 def sources_of(data: DataConfig, data_dir: Path) -> list[SplitSource]:

@@ -3,13 +3,12 @@
 from typing import Any
 
 from tfx import types
-from tfx.components.util import examples_utils
 from tfx.dsl.components.base import base_beam_executor
-from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from components.anomalies import refuse_anomalies
 from components.coco_transform.transform import transform_examples
+from components.examples_artifact import describe_examples
 from configs.loader import runtime_config
 from model.examples import split_names
 
@@ -47,6 +46,4 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         transform_examples(
             source.uri, transformed.uri, report.uri, config, self._make_beam_pipeline
         )
-        transformed.split_names = artifact_utils.encode_split_names(split_names(transformed.uri))
-        examples_utils.set_payload_format(transformed, example_gen_pb2.FORMAT_TF_EXAMPLE)
-        examples_utils.set_file_format(transformed, "tfrecords")
+        describe_examples(transformed, split_names(transformed.uri))

@@ -24,6 +24,8 @@ def source(tmp_path):
 
 
 def test_executor_fills_both_artifacts(source, tmp_path, monkeypatch):
+    import tensorflow_data_validation as tfdv
+    from tfx.components.statistics_gen.executor import Executor as StatisticsGen
     from tfx.components.util import examples_utils
     from tfx.proto import example_gen_pb2
     from tfx.types import artifact_utils, standard_artifacts
@@ -47,6 +49,15 @@ def test_executor_fills_both_artifacts(source, tmp_path, monkeypatch):
     assert payload_format == example_gen_pb2.FORMAT_TF_EXAMPLE
     splits = read_manifest(transformed.uri)["splits"]
     assert {name: split["records"] for name, split in splits.items()} == {"train": 2, "eval": 1}
+    # A TFX component that reads the artifact by what it says of itself.
+    statistics = standard_artifacts.ExampleStatistics()
+    statistics.uri = str(tmp_path / "statistics")
+    StatisticsGen().Do(
+        {"examples": [transformed]}, {"statistics": [statistics]}, {"exclude_splits": "[]"}
+    )
+    path = tmp_path / "statistics" / "Split-train" / "FeatureStats.pb"
+    (found,) = tfdv.load_stats_binary(str(path)).datasets
+    assert found.num_examples == 2
     numbers = json.loads((tmp_path / "report" / "report.json").read_text())
     assert numbers["splits"]["train"]["pictures"]["written"] == 2
     assert (tmp_path / "report" / "report.html").is_file()
