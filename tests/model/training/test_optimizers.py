@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from configs.schema import OptimizerConfig
 from model.training.optimizers import AdamW, Lars, Sgd, build_optimizer, weights_decay
-
-tf = pytest.importorskip("tensorflow")
 
 
 def run(optimizer, gradients, rate=0.1, weight=(1.0, -2.0), decays=True):

@@ -2,13 +2,12 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from model.training.distribution import Distribution
 from model.training.optimizers import Sgd
 from model.training.step import TrainState, TrainStep
 from tests.model.training.tiny_run import TinyDetector, TinyInput
-
-tf = pytest.importorskip("tensorflow")
 
 
 def make(*, clip_norm=0.0, loss_scale=1.0, jit=False, policy="float32"):

@@ -1,11 +1,10 @@
 """What the loop makes of errors below it; whole runs are in test_launcher.py and test_worker.py."""
 
 import pytest
+import tensorflow as tf
 
 from configs.errors import DatasetError
 from model.training.train_loop import next_batch
-
-tf = pytest.importorskip("tensorflow")
 
 
 def batches(error: Exception):
