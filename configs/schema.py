@@ -196,8 +196,15 @@ class RoiConfig(Section):
 
 
 class BoxHeadConfig(Section):
-    """Box head: two fully connected layers (1612.03144)."""
+    """Box head: two fully connected layers (1612.03144), or convolutions before them.
 
+    The head "4conv1fc" of 1803.08494 is `convolutions: 4, fully_connected: 1`.
+    """
+
+    convolutions: int = Field(0, ge=0, description="3x3 convolutions before the hidden layers.")
+    convolution_channels: int = Field(256, ge=1, description="Of each convolution.")
+    norm: Literal["none", "group_norm"] = Field("none", description="After each convolution.")
+    fully_connected: int = Field(2, ge=1, description="Fully connected hidden layers.")
     hidden_units: int = Field(1024, ge=1, description="Units of each hidden layer.")
     delta_weights: tuple[float, float, float, float] = Field(
         (10.0, 10.0, 5.0, 5.0), description="Factors on (dy, dx, dh, dw)."

@@ -1,4 +1,4 @@
-"""Box head: classes and boxes of RoIs (1504.08083; two fully connected layers, 1612.03144).
+"""Box head: classes and boxes of RoIs (1504.08083).
 
 Letters: N pictures, R RoIs a picture, S bins of RoIAlign, C channels, K classes (0 is background),
 P proposals, M ground-truth rows, D detections, B boxes a RoI (K, or 1 if class-agnostic).
@@ -11,7 +11,8 @@ import keras
 import tensorflow as tf
 
 from configs.schema import BoxHeadConfig, DetectionConfig, RoiConfig
-from model.layers.initializers import derive_seed, kaiming_uniform, normal
+from model.layers.convolution import Convolution
+from model.layers.initializers import derive_seed, kaiming_normal, kaiming_uniform, normal
 from model.layers.layer import Layer
 from model.layers.losses import LossTerm, count, cross_entropy, smooth_l1, sum_where
 from model.layers.rpn import Proposals
@@ -53,10 +54,12 @@ class SampledRois(NamedTuple):
 
 
 class BoxHead(Layer):
-    """Two fully connected layers, then one for class logits and one for deltas.
+    """Convolutions (none by default), fully connected layers, class logits and deltas.
+
+    The first values are Detectron2's (`FastRCNNConvFCHead`, `FastRCNNOutputLayers`).
 
     Args:
-        config: hidden units; whether boxes are class-agnostic.
+        config: numbers, channels and units of the layers; whether boxes are class-agnostic.
         num_classes: K.
         seed: of the initial weights.
     """
@@ -70,9 +73,25 @@ class BoxHead(Layer):
                 units, kernel_initializer=initializer, dtype=self.dtype_policy, name=name
             )
 
-        units = config.hidden_units
-        self.fc1 = dense("fc1", units, kaiming_uniform(derive_seed(seed, "fc1")))
-        self.fc2 = dense("fc2", units, kaiming_uniform(derive_seed(seed, "fc2")))
+        self.convolutions = [
+            Convolution(
+                config.convolution_channels,
+                3,
+                initializer=kaiming_normal(derive_seed(seed, f"conv{number}")),
+                norm=config.norm,
+                dtype=self.dtype_policy,
+                name=f"conv{number}",
+            )
+            for number in range(1, config.convolutions + 1)
+        ]
+        self.hidden = [
+            dense(
+                f"fc{number}",
+                config.hidden_units,
+                kaiming_uniform(derive_seed(seed, f"fc{number}")),
+            )
+            for number in range(1, config.fully_connected + 1)
+        ]
         self.class_logits = dense(
             "class_logits", num_classes + 1, normal(0.01, derive_seed(seed, "class_logits"))
         )
@@ -83,9 +102,15 @@ class BoxHead(Layer):
     def build(self, input_shape: Any) -> None:
         """Creates the weights for `input_shape` [N, R, S, S, C]."""
         *_, height, width, channels = input_shape
-        self.fc1.build((None, height * width * channels))
-        for layer in (self.fc2, self.class_logits, self.deltas):
-            layer.build((None, self.fc1.units))
+        for convolution in self.convolutions:
+            convolution.build((None, height, width, channels))
+            channels = convolution.filters
+        units = height * width * channels
+        for layer in self.hidden:
+            layer.build((None, units))
+            units = layer.units
+        for layer in (self.class_logits, self.deltas):
+            layer.build((None, units))
 
     def call(self, roi_features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns float32 class logits [N, R, K + 1] and deltas [N, R, B, 4].
@@ -94,8 +119,12 @@ class BoxHead(Layer):
             roi_features: [N, R, S, S, C]; flattened in the order row, column, channel.
         """
         num_rois = roi_features.shape[1]
-        flat = tf.reshape(roi_features, [-1, self.fc1.kernel.shape[0]])
-        hidden = tf.nn.relu(self.fc2(tf.nn.relu(self.fc1(flat))))
+        features = tf.reshape(roi_features, [-1, *roi_features.shape[2:]])  # [N R, S, S, C]
+        for convolution in self.convolutions:
+            features = tf.nn.relu(convolution(features))
+        hidden = tf.reshape(features, [-1, features.shape[1:].num_elements()])
+        for layer in self.hidden:
+            hidden = tf.nn.relu(layer(hidden))
         logits = tf.cast(self.class_logits(hidden), tf.float32)
         deltas = tf.cast(self.deltas(hidden), tf.float32)
         return (

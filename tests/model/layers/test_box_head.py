@@ -15,8 +15,11 @@ from model.layers.rpn import Proposals
 NUM_CLASSES = 3
 
 
-def head(policy="float32", class_agnostic=False):
-    config = BoxHeadConfig(hidden_units=16, class_agnostic=class_agnostic)
+CONVOLUTIONS = dict(convolutions=4, convolution_channels=4, fully_connected=1)
+
+
+def head(policy="float32", **settings):
+    config = BoxHeadConfig(hidden_units=16, **settings)
     layer = BoxHead(config, NUM_CLASSES, seed=0, dtype=policy, name="box_head")
     layer.build((None, None, 2, 2, 8))
     return layer
@@ -32,9 +35,10 @@ def proposals(boxes, valid=None):
     return Proposals(tf.constant([boxes], tf.float32), tf.zeros([1, count]), tf.constant([valid]))
 
 
+@pytest.mark.parametrize("settings", [{}, CONVOLUTIONS, CONVOLUTIONS | {"norm": "group_norm"}])
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
-def test_gradients_reach_every_weight(policy):
-    layer = head(policy)
+def test_gradients_reach_every_weight(policy, settings):
+    layer = head(policy, **settings)
     with tf.GradientTape() as tape:
         logits, deltas = layer(roi_features())
         loss = tf.reduce_sum((logits - 1.0) ** 2) + tf.reduce_sum((deltas - 1.0) ** 2)
@@ -52,6 +56,34 @@ def test_value_of_each_roi_is_its_own():
     one_logits, one_deltas = layer(features[1:, 3:4])
     np.testing.assert_allclose(logits[1, 3], one_logits[0, 0], rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(deltas[1, 3], one_deltas[0, 0], rtol=1e-5, atol=1e-8)
+
+
+def test_four_convolutions_and_one_fully_connected_layer_by_numpy():
+    layer, features = head(**CONVOLUTIONS), roi_features()
+    names = [variable.path.removeprefix("box_head/") for variable in layer.variables]
+    layers = [*(f"conv{n}" for n in (1, 2, 3, 4)), "fc1", "class_logits", "deltas"]
+    assert names == [f"{name}/{weight}" for name in layers for weight in ("kernel", "bias")]
+    rng = np.random.default_rng(1)
+    for variable in layer.variables:
+        variable.assign(rng.normal(0, 0.3, variable.shape))
+    weights = dict(zip(names, [variable.numpy() for variable in layer.variables], strict=True))
+    x = features.numpy()[1, 3]  # one RoI, [2, 2, 8]
+    for conv in layers[:4]:
+        x = np.maximum(convolved(x, weights[f"{conv}/kernel"]) + weights[f"{conv}/bias"], 0)
+    x = np.maximum(x.reshape(-1) @ weights["fc1/kernel"] + weights["fc1/bias"], 0)
+    logits, deltas = layer(features)
+    expected = x @ weights["class_logits/kernel"] + weights["class_logits/bias"]
+    np.testing.assert_allclose(logits[1, 3], expected, rtol=1e-4, atol=1e-5)
+    expected = x @ weights["deltas/kernel"] + weights["deltas/bias"]
+    np.testing.assert_allclose(np.reshape(deltas[1, 3], -1), expected, rtol=1e-4, atol=1e-5)
+
+
+def convolved(x, kernel):
+    """A 3x3 convolution of one map [H, W, C], zeros around it: one product a tap."""
+    padded = np.pad(x, [(1, 1), (1, 1), (0, 0)])
+    height, width = x.shape[:2]
+    taps = [(i, j) for i in range(3) for j in range(3)]
+    return sum(padded[i : i + height, j : j + width] @ kernel[i, j] for i, j in taps)
 
 
 def batch(boxes, classes, crowds):
