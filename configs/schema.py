@@ -133,6 +133,16 @@ class BackboneConfig(Section):
         False,
         description="Stride in the 1x1 (MSRA) instead of the 3x3 convolution (torchvision).",
     )
+    stem: Literal["7x7", "deep", "deep_wide"] = Field(
+        "7x7",
+        description="First convolutions (own ResNets): one of 7x7; three of 3x3 with width / 2, "
+        "width / 2 and width channels (deep: v1c, v1d) or twice as many (deep_wide: AWSDet's).",
+    )
+    shortcut: Literal["strided", "average_pool"] = Field(
+        "strided",
+        description="Projections that halve a map (own ResNets): a strided 1x1 convolution, or "
+        "2x2 average pooling before it (v1d).",
+    )
     symmetric_padding: bool = Field(
         True,
         description="Pad strided windows evenly (torchvision); else TensorFlow's SAME.",

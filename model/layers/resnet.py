@@ -2,8 +2,12 @@
 
 Letters: N pictures, H, W, C channels. Names follow the paper: stage c2 is conv2_x, its first block
 `block1`. Weights of torchvision files fit (model/weights/torchvision.py).
+
+The variants called v1, v1b (v1.5), v1c and v1d, which are the paper's ResNet and B, C and D of
+1812.01187, are combinations of `stride_in_1x1`, `stem` and `shortcut`: docs/model.md.
 """
 
+from functools import partial
 from typing import Any
 
 import tensorflow as tf
@@ -23,6 +27,7 @@ BLOCKS = {
 }
 BOTTLENECK_EXPANSION = 4  # channels out of a bottleneck block / channels inside
 STAGES = ("c2", "c3", "c4", "c5")
+STEM_STRIDE = 2
 
 # torchvision's ImageNet statistics of RGB values in 0-1: the defaults of `pixel_mean`, `pixel_std`.
 MEAN = (0.485, 0.456, 0.406)
@@ -37,7 +42,7 @@ class ResidualBlock(Layer):
         stride: of the first block of a stage, 1 or 2.
         is_bottleneck: 1x1, 3x3, 1x1 (50 layers and more) instead of 3x3, 3x3.
         has_projection: whether the shortcut is a 1x1 convolution.
-        config: its norm, epsilon, padding and place of the stride.
+        config: its norm, epsilon, padding, place of the stride and shortcut.
         seed: of the initial weights.
     """
 
@@ -52,20 +57,7 @@ class ResidualBlock(Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-
-        def convolution(name: str, filters: int, kernel_size: int, stride: int) -> Convolution:
-            return Convolution(
-                filters,
-                kernel_size,
-                stride=stride,
-                initializer=kaiming_normal(derive_seed(seed, name)),
-                norm=config.norm,
-                norm_epsilon=config.norm_epsilon,
-                symmetric=config.symmetric_padding,
-                dtype=self.dtype_policy,
-                name=name,
-            )
-
+        convolution = partial(_convolution, config=config, seed=seed, dtype=self.dtype_policy)
         if is_bottleneck:
             self.filters = width * BOTTLENECK_EXPANSION
             first_stride = stride if config.stride_in_1x1 else 1
@@ -80,9 +72,10 @@ class ResidualBlock(Layer):
                 convolution("conv1", width, 3, stride),
                 convolution("conv2", width, 3, 1),
             ]
-        self.projection = (
-            convolution("projection", self.filters, 1, stride) if has_projection else None
-        )
+        self.pooling = stride if config.shortcut == "average_pool" else 1
+        self.projection = None
+        if has_projection:
+            self.projection = convolution("projection", self.filters, 1, stride // self.pooling)
 
     def build(self, input_shape: Any) -> None:
         """Creates the weights for `input_shape` [N, H, W, C]."""
@@ -99,7 +92,8 @@ class ResidualBlock(Layer):
         """Returns [N, H / stride, W / stride, filters]; the arguments are `Convolution`'s."""
         shortcut = features
         if self.projection is not None:
-            shortcut = self.projection(features, valid=valid, training=training)
+            shortcut = average_pool(features, self.pooling)
+            shortcut = self.projection(shortcut, valid=valid, training=training)
         for number, convolution in enumerate(self.convolutions):
             if number:
                 features = tf.nn.relu(features)
@@ -115,7 +109,7 @@ class ResNet(Layer):
 
     Args:
         depth: 18, 34, 50, 101 or 152.
-        config: width, norm, padding, place of the stride, frozen stages, pixel statistics.
+        config: width, stem, norm, padding, place of the stride, frozen stages, pixel statistics.
         seed: of the initial weights.
     """
 
@@ -128,17 +122,11 @@ class ResNet(Layer):
         self.is_bgr = config.channel_order == "bgr"
         self.mean, self.std = config.pixel_mean, config.pixel_std
         self.frozen_stages = config.frozen_stages
-        self.stem = Convolution(
-            config.width,
-            7,
-            stride=2,
-            initializer=kaiming_normal(derive_seed(seed, "stem")),
-            norm=stem_config.norm,
-            norm_epsilon=config.norm_epsilon,
-            symmetric=config.symmetric_padding,
-            dtype=self.dtype_policy,
-            name="stem",
-        )
+        self.stem = [
+            _convolution(name, filters, size, stride, stem_config, seed, self.dtype_policy)
+            for name, filters, size, stride in _stem_convolutions(config)
+        ]
+        filters = config.width * (BOTTLENECK_EXPANSION if is_bottleneck else 1)  # of C2
         self.stages: dict[str, list[ResidualBlock]] = {}
         for number, (stage, blocks) in enumerate(zip(STAGES, BLOCKS[depth], strict=True)):
             self.stages[stage] = [
@@ -146,7 +134,7 @@ class ResNet(Layer):
                     config.width * 2**number,
                     2 if number and block == 1 else 1,
                     is_bottleneck,
-                    block == 1 and (is_bottleneck or number > 0),
+                    block == 1 and (number > 0 or self.stem[-1].filters != filters),
                     frozen if number + 2 <= config.frozen_stages else config,
                     derive_seed(seed, f"{stage}/block{block}"),
                     dtype=self.dtype_policy,
@@ -158,9 +146,11 @@ class ResNet(Layer):
 
     def build(self, input_shape: Any) -> None:
         """Creates the weights; `input_shape` is [N, H, W, 3]."""
-        self.stem.build(input_shape)
-        self.stem.trainable = self.frozen_stages < 1
-        channels = self.stem.filters
+        channels = input_shape[-1]
+        for convolution in self.stem:
+            convolution.build((None, None, None, channels))
+            convolution.trainable = self.frozen_stages < 1
+            channels = convolution.filters
         for number, blocks in enumerate(self.stages.values()):
             for block in blocks:
                 block.build((None, None, None, channels))
@@ -185,7 +175,8 @@ class ResNet(Layer):
         mean, std = ((r / 255, g / 255, b / 255) for r, g, b in (self.mean, self.std))
         features = normalize_pixels(images, image_sizes, mean, std)
         features = features[..., ::-1] if self.is_bgr else features
-        features = tf.nn.relu(self.stem(features, valid=valid, training=training))
+        for convolution in self.stem:
+            features = tf.nn.relu(convolution(features, valid=valid, training=training))
         features = max_pool(features, self.symmetric_padding)
         features = self._stop_if_frozen(features, 1)
         outputs = {}
@@ -198,6 +189,14 @@ class ResNet(Layer):
 
     def _stop_if_frozen(self, features: tf.Tensor, number: int) -> tf.Tensor:
         return tf.stop_gradient(features) if number <= self.frozen_stages else features
+
+
+def average_pool(features: tf.Tensor, stride: int) -> tf.Tensor:
+    """Returns the mean of `stride` x `stride` windows of [N, H, W, C], side by side.
+
+    Where a side is odd, the last window is smaller (ResNet-D of 1812.01187).
+    """
+    return tf.nn.avg_pool2d(features, stride, stride, "SAME") if stride > 1 else features
 
 
 def max_pool(features: tf.Tensor, symmetric: bool) -> tf.Tensor:
@@ -227,6 +226,41 @@ def normalize_pixels(
     columns = tf.cast(tf.range(width), tf.float32) < image_sizes[:, 1:]  # [N, W]
     content = rows[:, :, tf.newaxis, tf.newaxis] & columns[:, tf.newaxis, :, tf.newaxis]
     return tf.where(content, tf.cast(images, tf.float32) * scale + shift, 0.0)
+
+
+def _stem_convolutions(config: BackboneConfig) -> list[tuple[str, int, int, int]]:
+    """Returns name, channels, kernel size and stride of what stands before the max pooling."""
+    if config.stem == "7x7":
+        return [("stem", config.width, 7, STEM_STRIDE)]
+    inner = config.width if config.stem == "deep_wide" else config.width // 2
+    return [
+        ("stem_conv1", inner, 3, STEM_STRIDE),
+        ("stem_conv2", inner, 3, 1),
+        ("stem_conv3", 2 * inner, 3, 1),
+    ]
+
+
+def _convolution(
+    name: str,
+    filters: int,
+    kernel_size: int,
+    stride: int,
+    config: BackboneConfig,
+    seed: int,
+    dtype: Any,
+) -> Convolution:
+    """Returns a convolution with the config's norm and padding, seeded by its name."""
+    return Convolution(
+        filters,
+        kernel_size,
+        stride=stride,
+        initializer=kaiming_normal(derive_seed(seed, name)),
+        norm=config.norm,
+        norm_epsilon=config.norm_epsilon,
+        symmetric=config.symmetric_padding,
+        dtype=dtype,
+        name=name,
+    )
 
 
 def _frozen_config(config: BackboneConfig) -> BackboneConfig:

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from configs.schema import BackboneConfig
 from model.layers.backbones import build_backbone
-from model.layers.resnet import MEAN, STD, normalize_pixels
+from model.layers.resnet import MEAN, STD, ResidualBlock, normalize_pixels
 
 
 def backbone(name="resnet18", policy="float32", **settings):
@@ -48,6 +48,52 @@ def test_strides_and_channels(name):
 def test_number_of_parameters(name, parameters):
     network = backbone(name, width=64, norm="batch_norm")
     assert sum(int(np.prod(v.shape)) for v in network.trainable_variables) == parameters
+
+
+# From the result tables of PyTorch Image Models, in millions (resnet50s has the wide stem).
+@pytest.mark.parametrize(
+    ("name", "stem", "millions"),
+    [
+        ("resnet18", "deep", 11.71),
+        ("resnet50", "deep", 25.58),
+        ("resnet101", "deep", 44.57),
+        ("resnet50", "deep_wide", 25.68),
+    ],
+)
+def test_number_of_parameters_with_a_deep_stem(name, stem, millions):
+    network = backbone(name, width=64, norm="batch_norm", stem=stem, shortcut="average_pool")
+    classifier = 513_000 if name == "resnet18" else 2_049_000
+    counted = sum(int(np.prod(v.shape)) for v in network.trainable_variables) + classifier
+    assert round(counted / 1e6, 2) == millions
+
+
+@pytest.mark.parametrize("stem", ["deep", "deep_wide"])
+def test_deep_stem_halves_the_map_in_its_first_convolution(stem):
+    network = backbone(stem=stem, norm="group_norm")
+    assert [convolution.stride for convolution in network.stem] == [2, 1, 1]
+    assert [convolution.filters for convolution in network.stem] == {
+        "deep": [4, 4, 8],
+        "deep_wide": [8, 8, 16],
+    }[stem]
+    assert run(network)["c2"].shape == (2, 16, 16, 8)
+    assert len({variable.path for variable in network.variables}) == len(network.variables)
+
+
+def test_average_pool_shortcut_by_hand():
+    config = BackboneConfig(norm="frozen_batch_norm", shortcut="average_pool")
+    block = ResidualBlock(2, 2, True, True, config, 0, dtype="float32", name="block")
+    block.build((None, None, None, 3))
+    for convolution in block.convolutions:  # leaves the shortcut alone
+        convolution.kernel.assign(tf.zeros_like(convolution.kernel))
+    features = np.random.default_rng(0).normal(size=(1, 4, 6, 3)).astype(np.float32)
+    kernel = block.projection.kernel.numpy()[0, 0]
+    expected = np.zeros((1, 2, 3, 8))
+    for row in range(2):
+        for column in range(3):
+            window = features[0, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
+            expected[0, row, column] = window.reshape(4, 3).sum(axis=0) / 4 @ kernel
+    expected = np.maximum(expected / np.sqrt(1 + config.norm_epsilon), 0)  # variance 1, then ReLU
+    np.testing.assert_allclose(block(tf.constant(features)), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_pixels_are_normalised_and_padding_is_zero():
@@ -120,7 +166,7 @@ def test_pixel_settings_are_those_of_the_first_convolution():
     for ours, theirs in zip(caffe.variables, plain.variables, strict=True):
         ours.assign(theirs)
     scale = 1.0 / np.array((58.395, 57.12, 57.375), np.float32)  # of red, green, blue
-    kernel = plain.stem.kernel.numpy() * scale[:, np.newaxis]
-    caffe.stem.kernel.assign(kernel[:, :, ::-1])
+    kernel = plain.stem[0].kernel.numpy() * scale[:, np.newaxis]
+    caffe.stem[0].kernel.assign(kernel[:, :, ::-1])
     for stage, features in run(plain).items():
         np.testing.assert_allclose(run(caffe)[stage], features, rtol=1e-3, atol=1e-4)

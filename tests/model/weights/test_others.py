@@ -163,7 +163,7 @@ def test_msra_norms_are_factor_and_shift_exactly(blank, state, tmp_path):
     report = load_start_weights(blank, write(tmp_path / "R-50.pkl", blobs))
     assert (report.kind, report.left_over) == ("detectron2", ["fc1000_w"])
     assert not any(name.startswith("backbone/") for name in report.initial)
-    scale, shift = blank.backbone.stem.norm.scale_and_shift()
+    scale, shift = blank.backbone.stem[0].norm.scale_and_shift()
     np.testing.assert_allclose(scale, state["backbone.body.bn1.weight"], rtol=1e-6)
     np.testing.assert_allclose(shift, state["backbone.body.bn1.bias"], rtol=1e-6)
 
