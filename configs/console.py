@@ -1,5 +1,6 @@
 """What every command shares on the screen: one-line errors, exit statuses, summaries."""
 
+import bdb
 import errno
 import functools
 import json
@@ -89,8 +90,8 @@ def one_line_errors(command: Callable[..., Any]) -> Callable[..., Any]:
     def wrapper(*args: Any, debug: bool, **kwargs: Any) -> Any:
         try:
             return command(*args, **kwargs)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
-            raise
+        except (click.ClickException, click.exceptions.Exit, click.Abort, bdb.BdbQuit):
+            raise  # the last is a debugger's `quit`
         except Exception as error:
             if debug:
                 raise

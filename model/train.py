@@ -27,9 +27,19 @@ from model.training.progress import ProgressPrinter
     help="Keep checkpoints here, one folder a run; default: OUT/run/checkpoints.",
 )
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting.")
+@click.option(
+    "--eager",
+    is_flag=True,
+    help="One worker in this process, its step undecorated: breakpoint() works in model/. Slow.",
+)
 @one_line_errors
 def main(
-    examples: str, config_path: str, out: str, checkpoints: str | None, overrides: tuple[str, ...]
+    examples: str,
+    config_path: str,
+    out: str,
+    checkpoints: str | None,
+    overrides: tuple[str, ...],
+    eager: bool,
 ) -> None:
     """Train a detector and export it as a SavedModel.
 
@@ -39,8 +49,9 @@ def main(
     config = load_config(config_path, overrides)
     os.makedirs(out, exist_ok=True)
     try:
-        with ProgressPrinter() as printer:
-            result = train(config, examples, out, checkpoints, on_progress=printer)
+        # A line that changes would write over a debugger's prompt.
+        with ProgressPrinter(in_place=not eager) as printer:
+            result = train(config, examples, out, checkpoints, on_progress=printer, eager=eager)
     except TrainingStopped as stopped:
         write_json(os.path.join(out, "summary.json"), {"resumable": True, "step": stopped.step})
         click.echo(str(stopped))

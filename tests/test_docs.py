@@ -35,7 +35,7 @@ def test_files_named_in_code_exist(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_modules_named_in_commands_exist(page):
-    modules = set(re.findall(r"python -m ([a-z_.]+)", page.read_text())) - {"pytest"}
+    modules = set(re.findall(r"python -m ([a-z_.]+)", page.read_text())) - {"pytest", "pdb"}
     missing = [
         module
         for module in modules

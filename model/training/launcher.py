@@ -27,6 +27,7 @@ from configs.errors import ConfigError, DatasetError, ModelError, RcnnError, Tra
 from configs.schema import Config
 from model.examples import read_manifest
 from model.training.checkpoints import CheckpointStore, checkpoint_key, run_folder
+from model.training.eager import eager_config, run_eagerly
 from model.training.job import TRAINING_SPLIT, TrainingJob, cluster_from_environment
 from model.training.progress import Event, EventFollower, OnProgress, events_path, read_beat
 from model.training.worker import PARENT_VARIABLE
@@ -106,6 +107,7 @@ def train(
     run_dir: str | os.PathLike[str] | None = None,
     source_digest: str = "",
     worker_module: str = WORKER_MODULE,
+    eager: bool = False,
 ) -> TrainResult:
     """Trains a detector and exports it; goes on where the same run was cut off before.
 
@@ -121,6 +123,8 @@ def train(
         run_dir: where the rest goes, in place of `out_dir/run`.
         source_digest: of the code, where changed code should start anew.
         worker_module: the module that is run for each worker.
+        eager: run one worker of `train.pictures_per_worker` pictures in this process, its step
+            undecorated, for a debugger (model/training/eager.py).
 
     Returns:
         What came out.
@@ -136,6 +140,8 @@ def train(
         raise DatasetError(
             f"{examples_dir}: no split named {TRAINING_SPLIT!r}, only {sorted(manifest['splits'])}"
         )
+    if eager:
+        config = eager_config(config)
     run_dir = Path(run_dir or Path(out_dir) / "run").resolve()
     key = checkpoint_key(config, manifest["digest"], source_digest)
     stable_dir = Path(checkpoints_dir).resolve() if checkpoints_dir else run_dir / "checkpoints"
@@ -151,7 +157,11 @@ def train(
     )
     for folder in (job.logs_dir, job.status_dir, run_dir):
         folder.mkdir(parents=True, exist_ok=True)
-    done = _run_with_restarts(job, on_progress or (lambda event: None), worker_module)
+    on_progress = on_progress or (lambda event: None)
+    if eager:
+        done = run_eagerly(job, on_progress)
+    else:
+        done = _run_with_restarts(job, on_progress, worker_module)
     if work_dir != run_dir:
         _copy_run(work_dir, run_dir)
     return TrainResult(

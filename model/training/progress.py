@@ -120,13 +120,15 @@ class ProgressPrinter:
 
     Args:
         seconds_between_lines: where the output is no terminal.
+        in_place: False prints lines on a terminal too.
     """
 
-    def __init__(self, seconds_between_lines: float = 10.0) -> None:
+    def __init__(self, seconds_between_lines: float = 10.0, in_place: bool = True) -> None:
         self._seconds_between_lines = seconds_between_lines
         self._last_line = -math.inf
         console = Console(file=sys.stdout)
-        self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+        shows_in_place = in_place and console.is_terminal
+        self._live = Live(console=console, auto_refresh=False) if shows_in_place else None
 
     def __enter__(self) -> "ProgressPrinter":
         """Takes over the last line of a terminal."""

@@ -130,6 +130,7 @@ class TrainStep:
         clip_norm: limit of the global gradient norm; 0 is none.
         decay_norms_and_biases: whether weight decay reaches vectors.
         scales_loss: whether the loss scale is in use (float16).
+        eager: leave all functions as they are, for a debugger; needs one worker and no `jit`.
     """
 
     def __init__(
@@ -144,6 +145,7 @@ class TrainStep:
         clip_norm: float,
         decay_norms_and_biases: bool,
         scales_loss: bool,
+        eager: bool = False,
     ) -> None:
         self._detector = detector
         self._state = state
@@ -163,6 +165,9 @@ class TrainStep:
         self._forward = self._loss_vectors
         if parts_jit:
             self._forward = tf.function(self._loss_vectors, autograph=False, jit_compile=True)
+        if eager:
+            self._update, self._step = self._clip_and_apply, self._compute
+            return
         # A function of its own, so that it is traced once and not again for every bucket.
         self._update = tf.function(
             self._clip_and_apply, autograph=False, jit_compile=parts_jit or None

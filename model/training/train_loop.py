@@ -80,6 +80,7 @@ class TrainLoop:
         precision: Keras dtype policy that the detector was built with.
         jit: compile with XLA.
         stop_asked: says whether this worker was asked to stop at the next step.
+        eager: run the step undecorated, for a debugger.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class TrainLoop:
         precision: str,
         jit: bool,
         stop_asked: Callable[[], bool],
+        eager: bool = False,
     ) -> None:
         self._train = train
         self._input = training_input
@@ -120,6 +122,7 @@ class TrainLoop:
             clip_norm=train.optimizer.clip_norm,
             decay_norms_and_biases=train.optimizer.decay_norms_and_biases,
             scales_loss=scales_loss,
+            eager=eager,
         )
         self._throughput = Throughput(distribution.workers)
         self._traced_shapes: set[tuple[int, ...]] = set()

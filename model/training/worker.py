@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from model.training.distribution import Distribution
     from model.training.job import TrainingJob
     from model.training.progress import WorkerStatus
 
@@ -108,19 +109,43 @@ def _train(
     stop_asked: StopRequest,
     build_parts: Callable[..., Any],
 ) -> None:
-    """Joins the others, trains, and has the chief export the model."""
-    from model.training.checkpoints import CheckpointStore
-    from model.training.devices import resolve_jit, resolve_precision, set_up_device
+    """Joins the others and trains."""
+    from model.training.devices import set_up_device
     from model.training.distribution import Distribution
-    from model.training.train_loop import TrainLoop
 
     set_up_device(job.threads)
     distribution = Distribution()
     stop_asked.take_signals()
+    run_training(job, distribution, status, stop_asked, build_parts)
+    distribution.leave()
+
+
+def run_training(
+    job: "TrainingJob",
+    distribution: "Distribution",
+    status: "WorkerStatus",
+    stop_asked: Callable[[], bool],
+    build_parts: Callable[..., Any],
+    eager: bool = False,
+) -> None:
+    """Trains on one worker, and has the chief export the model.
+
+    Args:
+        job: the run.
+        distribution: the workers.
+        status: its last event is `done`, or `stopped` after `stop_asked`.
+        stop_asked: see `TrainLoop`.
+        build_parts: see `main`.
+        eager: run the step undecorated and uncompiled.
+    """
+    from model.training.checkpoints import CheckpointStore
+    from model.training.devices import resolve_jit, resolve_precision
+    from model.training.train_loop import TrainLoop
+
     train = job.config.train
     precision = resolve_precision(train.precision)
     status.beat("building")
-    jit = resolve_jit(train.jit)
+    jit = not eager and resolve_jit(train.jit)
     detector, training_input, export = build_parts(job, precision, jit)
     loop = TrainLoop(
         train,
@@ -133,6 +158,7 @@ def _train(
         precision=precision,
         jit=jit,
         stop_asked=stop_asked,
+        eager=eager,
     )
     outcome = loop.run()
     is_done = outcome["step"] == outcome["steps"]
@@ -140,7 +166,6 @@ def _train(
         status.beat("export", outcome["step"])
         outcome["model_id"] = export({name: outcome[name] for name in ("step", "last_losses")})
     status.event("done" if is_done else "stopped", **outcome)
-    distribution.leave()
 
 
 def build(job: "TrainingJob", precision: str, jit: bool) -> Any:

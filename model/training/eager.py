@@ -1,0 +1,67 @@
+"""One worker in this very process, its step undecorated: `breakpoint()` anywhere in `model/` works.
+
+No subprocess, no signal handlers, no heartbeat, no redirected stream: Python's debugger finds its
+terminal. The input stays a tf.data pipeline, whose functions are traced.
+"""
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from configs.errors import ConfigError
+from model.training.job import TrainingJob, cluster_from_environment
+from model.training.progress import Event, OnProgress, WorkerStatus, events_path
+from model.training.worker import build, run_training
+
+if TYPE_CHECKING:
+    from configs.schema import Config
+
+
+def eager_config(config: "Config") -> "Config":
+    """Returns the config with one worker of as many pictures as each of its workers has."""
+    batch = f"1x{config.train.pictures_per_worker}"
+    return config.model_copy(update={"train": config.train.model_copy(update={"batch": batch})})
+
+
+def run_eagerly(
+    job: TrainingJob, on_progress: OnProgress, build_parts: Callable[..., Any] = build
+) -> Event:
+    """Trains to the last step in this process; returns the event `done`.
+
+    Args:
+        job: of one worker.
+        on_progress: is called with every event, within the step that it tells of.
+        build_parts: see `model.training.worker.main`.
+
+    Raises:
+        ConfigError: TF_CONFIG in the environment names several workers.
+        Exception: whatever a step raises, as it is.
+    """
+    addresses, index = cluster_from_environment()
+    if len(addresses) > 1:
+        raise ConfigError(
+            f"--eager runs one worker, but TF_CONFIG names {len(addresses)}: unset TF_CONFIG"
+        )
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from model.training.devices import set_up_device
+    from model.training.distribution import Distribution
+
+    set_up_device(job.threads)
+    events_path(job.status_dir, index).unlink(missing_ok=True)
+    status = _ToldStatus(job, on_progress)
+    run_training(job, Distribution(), status, lambda: False, build_parts, eager=True)
+    return status.last
+
+
+class _ToldStatus(WorkerStatus):
+    """Passes each event on as it is written."""
+
+    def __init__(self, job: TrainingJob, on_progress: OnProgress) -> None:
+        super().__init__(job.status_dir, 0)
+        self._on_progress = on_progress
+        self.last: Event = {"event": "none"}
+
+    def event(self, name: str, /, **values: Any) -> None:
+        super().event(name, **values)
+        self.last = {"event": name, **values}
+        self._on_progress(self.last)
