@@ -1,0 +1,117 @@
+"""Draws the curves of training runs into one picture: losses, learning rate, validation AP.
+
+Example:
+    python -m model.curves M/run --out curves.png
+    python -m model.curves 1x4/run 2x2/run --out compared.png
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import click
+import numpy as np
+
+from configs.console import one_line_errors
+from configs.errors import ConfigError, DatasetError, TrainingError
+from configs.files import atomic_path
+from model.examples import read_tfrecord
+
+TOTAL = "loss/total"
+_PANEL_INCHES = (5.0, 3.6)  # width, height
+
+# {tag: [(step, value), ...]} in the order of steps
+Scalars = dict[str, list[tuple[int, float]]]
+
+
+@click.command(epilog="Example: python -m model.curves M/run --out curves.png")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="A .png or .svg file.")
+@one_line_errors
+def main(runs: tuple[Path, ...], out: Path) -> None:
+    """Draws what training runs wrote for TensorBoard.
+
+    RUNS are folders such as M/run. One run is drawn with all its losses, several with their sums.
+    """
+    if out.suffix not in (".png", ".svg"):
+        raise ConfigError(f"--out {out}: must be a .png or .svg file")
+    draw_curves({str(run): read_scalars(run) for run in runs}, out)
+    click.echo(f"written {out}")
+
+
+def read_scalars(run: Path) -> Scalars:
+    """Returns the scalars of a run by tag; where a run went on, the later value of a step counts.
+
+    Args:
+        run: a training run's folder, or its `tensorboard` folder.
+
+    Raises:
+        TrainingError: there are no scalars.
+    """
+    # Their names begin with the time at which they were begun.
+    files = sorted(run.rglob("events.out.tfevents.*"), key=lambda path: path.name)
+    values: dict[str, dict[int, float]] = {}
+    for path in files:
+        for tag, step, value in _events(path):
+            values.setdefault(tag, {})[step] = value
+    if not values:
+        raise TrainingError(
+            f"{run}: no TensorBoard scalars in it; give the folder of a run (M/run)"
+        )
+    return {tag: sorted(by_step.items()) for tag, by_step in values.items()}
+
+
+def draw_curves(runs: Mapping[str, Scalars], out: Path) -> None:
+    """Writes the picture of {name of the run: scalars}."""
+    from matplotlib.figure import Figure
+
+    panels = {
+        "loss": lambda tag: tag.startswith("loss/") if len(runs) == 1 else tag == TOTAL,
+        "learning rate": lambda tag: tag == "learning_rate",
+        "validation": lambda tag: tag.startswith("validation/"),
+    }
+    tags = {
+        title: [
+            (run, tag) for run, scalars in runs.items() for tag in sorted(scalars) if shown(tag)
+        ]
+        for title, shown in panels.items()
+    }
+    tags = {title: lines for title, lines in tags.items() if lines}
+    width, height = _PANEL_INCHES
+    figure = Figure(figsize=(width * len(tags), height), layout="constrained")
+    for axes, (title, lines) in zip(
+        figure.subplots(1, len(tags), squeeze=False)[0], tags.items(), strict=True
+    ):
+        for run, tag in lines:
+            steps, values = zip(*runs[run][tag], strict=True)
+            label = tag.rpartition("/")[2] if len(runs) == 1 else run
+            axes.plot(steps, values, label=label, linewidth=2.0 if tag == TOTAL else 1.0)
+        axes.set(title=title, xlabel="step")
+        axes.grid(alpha=0.3)
+        if title == "loss":
+            axes.set_ylim(bottom=0.0)
+        if len(lines) > 1:
+            axes.legend(fontsize="small")
+    with atomic_path(out) as partial:
+        figure.savefig(partial, format=out.suffix[1:], dpi=100)
+
+
+def _events(path: Path) -> Iterator[tuple[str, int, float]]:
+    """Yields (tag, step, value) of an event file, up to where a killed run cut it off."""
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.util.tensor_util import make_ndarray
+
+    records = read_tfrecord(path)
+    while True:
+        try:
+            _, payload = next(records)
+        except (StopIteration, DatasetError):
+            return
+        event = Event.FromString(payload)
+        for value in event.summary.value:
+            array = make_ndarray(value.tensor) if value.HasField("tensor") else np.array([])
+            if array.size == 1 and np.issubdtype(array.dtype, np.number):
+                yield value.tag, event.step, float(array.reshape(()))
+
+
+if __name__ == "__main__":
+    main()
