@@ -20,6 +20,9 @@ from pydantic import (
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Policy = Literal["accept", "mend", "drop", "refuse"]
+BoxLoss = Literal["smooth_l1", "giou"]
+BOX_LOSS = "Of deltas (smooth_l1) or of the boxes they make (giou, 1902.09630)."
+BOX_LOSS_WEIGHT = "Factor on the box loss; for giou Detectron2 takes 2 (RPN) and 10 (box head)."
 
 
 # COCO's twelve numbers, in the order in which pycocotools gives them.
@@ -187,6 +190,8 @@ class RpnConfig(Section):
     test_post_nms_top_k: int = Field(1000, ge=1, description="Likewise at inference.")
     nms_iou: Fraction = Field(0.7, description="Suppress above this overlap.")
     min_box_size_px: float = Field(0.0, ge=0, description="Drop smaller proposals.")
+    box_loss: BoxLoss = Field("smooth_l1", description=BOX_LOSS)
+    box_loss_weight: float = Field(1.0, gt=0, description=BOX_LOSS_WEIGHT)
     smooth_l1_beta: float = Field(0.0, ge=0, description="0 is L1; torchvision uses 1/9.")
 
 
@@ -219,6 +224,11 @@ class BoxHeadConfig(Section):
     delta_weights: tuple[float, float, float, float] = Field(
         (10.0, 10.0, 5.0, 5.0), description="Factors on (dy, dx, dh, dw)."
     )
+    label_smoothing: Fraction = Field(
+        0.0, lt=1, description="Share of a class target spread over all classes (1512.00567)."
+    )
+    box_loss: BoxLoss = Field("smooth_l1", description=BOX_LOSS)
+    box_loss_weight: float = Field(1.0, gt=0, description=BOX_LOSS_WEIGHT)
     smooth_l1_beta: float = Field(0.0, ge=0, description="0 is L1; torchvision uses 1/9.")
     class_agnostic: bool = Field(False, description="One box for all classes.")
 

@@ -14,11 +14,12 @@ import tensorflow as tf
 from configs.errors import ModelError
 from configs.schema import ModelConfig
 from model.layers.backbones import build_backbone
-from model.layers.box_head import BoxHead, box_loss_terms, detect_boxes, sample_training_rois
+from model.layers.box_head import BoxHead, box_loss_terms, detect_boxes
 from model.layers.fpn import LEVELS, ROI_LEVELS, FeaturePyramid
 from model.layers.initializers import derive_seed
 from model.layers.losses import LossTerm
 from model.layers.mask_head import MaskHead, mask_loss_term
+from model.layers.rois import sample_training_rois
 from model.layers.rpn import RpnHead, propose, pyramid_anchors, rpn_loss_terms
 from model.ops.roi_align import roi_align
 from model.weights.files import load_start_weights

@@ -1,56 +1,23 @@
 """Box head: classes and boxes of RoIs (1504.08083).
 
 Letters: N pictures, R RoIs a picture, S bins of RoIAlign, C channels, K classes (0 is background),
-P proposals, M ground-truth rows, D detections, B boxes a RoI (K, or 1 if class-agnostic).
+P proposals, D detections, B boxes a RoI (K, or 1 if class-agnostic).
 """
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from configs.schema import BoxHeadConfig, DetectionConfig, RoiConfig
+from configs.schema import BoxHeadConfig, DetectionConfig
 from model.layers.convolution import Convolution
 from model.layers.initializers import derive_seed, kaiming_normal, kaiming_uniform, normal
 from model.layers.layer import Layer
-from model.layers.losses import LossTerm, count, cross_entropy, smooth_l1, sum_where
+from model.layers.losses import LossTerm, box_losses, count, cross_entropy, sum_where
+from model.layers.rois import SampledRois
 from model.layers.rpn import Proposals
-from model.ops.boxes import (
-    clip_boxes,
-    decode_deltas,
-    encode_deltas,
-    intersection_over_area,
-    iou_matrix,
-)
-from model.ops.matcher import IGNORE, NEGATIVE, match_boxes
+from model.ops.boxes import clip_boxes, decode_deltas
 from model.ops.nms import Detections, multiclass_nms
-from model.ops.sampler import random_priorities, sample_rois
-
-# Keeps the draws of RoIs apart from those of the RPN's anchors.
-SAMPLING_SALT = 2
-
-
-class SampledRois(NamedTuple):
-    """The RoIs of a training step, positives first, constant for the gradient.
-
-    Attributes:
-        boxes: [N, R, 4] float32, yxyx, input-frame pixels.
-        gt_index: int32 [N, R], row of the best ground truth; only for positives.
-        gt_boxes: [N, R, 4], that row's box.
-        gt_classes: int32 [N, R], 1..K for positives, else 0.
-        is_positive: bool [N, R].
-        is_sampled: bool [N, R]; False in the rows that pad to R and in filler pictures.
-        max_positives: int, only the first so many rows can be positive.
-    """
-
-    boxes: tf.Tensor
-    gt_index: tf.Tensor
-    gt_boxes: tf.Tensor
-    gt_classes: tf.Tensor
-    is_positive: tf.Tensor
-    is_sampled: tf.Tensor
-    max_positives: int
 
 
 class BoxHead(Layer):
@@ -133,60 +100,6 @@ class BoxHead(Layer):
         )
 
 
-def sample_training_rois(
-    proposals: Proposals,
-    batch: Mapping[str, tf.Tensor],
-    seed: int,
-    step: tf.Tensor,
-    config: RoiConfig,
-) -> SampledRois:
-    """Returns the RoIs to train on: drawn from the proposals and the ground-truth boxes.
-
-    As in the references the ground truth is added to the proposals, so that there are positives
-    from the first step on. A proposal that a crowd region covers by more than `crowd_overlap` is
-    ignored instead of negative.
-
-    Args:
-        proposals: of the RPN.
-        batch: ground truth, as in model/input/input_pipeline.py.
-        seed: of the sampling.
-        step: of the training; other RoIs are drawn in each.
-        config: overlaps and numbers.
-    """
-    is_object = batch["gt_valid"] & ~batch["gt_is_crowd"]
-    is_crowd = batch["gt_valid"] & batch["gt_is_crowd"]
-    boxes = tf.concat([proposals.boxes, batch["gt_boxes"]], axis=1)  # [N, P + M, 4]
-    valid = tf.concat([proposals.valid, is_object], axis=1)
-    gt_index, labels = match_boxes(
-        iou_matrix(boxes, batch["gt_boxes"]),
-        is_object,
-        config.positive_iou,
-        config.positive_iou,
-        allow_low_quality=False,
-    )
-    cover = intersection_over_area(boxes, batch["gt_boxes"])  # [N, P + M, M]
-    cover = tf.reduce_max(tf.where(is_crowd[:, tf.newaxis], cover, 0.0), axis=-1)
-    is_ignored = ~valid | ((labels == NEGATIVE) & (cover > config.crowd_overlap))
-    labels = tf.where(is_ignored, IGNORE, labels)
-    priorities = random_priorities(seed, step, batch["image_ids"], boxes.shape[1], SAMPLING_SALT)
-    samples = min(config.samples_per_picture, boxes.shape[1])
-    index, is_positive, is_sampled = sample_rois(
-        labels, priorities, samples, config.positive_fraction
-    )
-    is_positive &= batch["valid"][:, tf.newaxis]
-    gt_index = tf.gather(gt_index, index, batch_dims=1)  # [N, R]
-    gt_classes = tf.gather(batch["gt_classes"], gt_index, batch_dims=1)
-    return SampledRois(
-        boxes=tf.stop_gradient(tf.gather(boxes, index, batch_dims=1)),
-        gt_index=gt_index,
-        gt_boxes=tf.gather(batch["gt_boxes"], gt_index, batch_dims=1),
-        gt_classes=tf.where(is_positive, gt_classes, 0),
-        is_positive=is_positive,
-        is_sampled=is_sampled & batch["valid"][:, tf.newaxis],
-        max_positives=int(samples * config.positive_fraction),
-    )
-
-
 def box_loss_terms(
     class_logits: tf.Tensor, deltas: tf.Tensor, rois: SampledRois, config: BoxHeadConfig
 ) -> dict[str, LossTerm]:
@@ -199,7 +112,7 @@ def box_loss_terms(
         class_logits: [N, R, K + 1].
         deltas: [N, R, B, 4]; those of the ground truth's class are used.
         rois: what was sampled.
-        config: weights of the deltas, beta.
+        config: weights of the deltas, label smoothing, box loss.
     """
     positives = slice(0, rois.max_positives)
     is_positive = rois.is_positive[:, positives]  # [N, P]
@@ -209,16 +122,19 @@ def box_loss_terms(
     else:
         column = tf.maximum(rois.gt_classes[:, positives] - 1, 0)
         pred_deltas = tf.gather(pred_deltas, column, axis=2, batch_dims=2)
-    gt_deltas = encode_deltas(
-        rois.gt_boxes[:, positives], rois.boxes[:, positives], config.delta_weights
+    losses = box_losses(
+        pred_deltas,
+        rois.boxes[:, positives],
+        rois.gt_boxes[:, positives],
+        is_positive,
+        config.delta_weights,
+        config,
     )
-    differences = tf.where(is_positive[..., tf.newaxis], pred_deltas - gt_deltas, 0.0)
-    box_losses = tf.reduce_sum(smooth_l1(differences, config.smooth_l1_beta), axis=-1)
     denominator = count(rois.is_sampled)
-    class_losses = cross_entropy(class_logits, rois.gt_classes)
+    class_losses = cross_entropy(class_logits, rois.gt_classes, config.label_smoothing)
     return {
         "roi_class": LossTerm(sum_where(rois.is_sampled, class_losses), denominator),
-        "roi_box": LossTerm(sum_where(is_positive, box_losses), denominator),
+        "roi_box": LossTerm(tf.reduce_sum(losses), denominator),
     }
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import tensorflow as tf
 
 from configs.schema import MaskHeadConfig
-from model.layers.box_head import SampledRois
 from model.layers.convolution import Convolution
 from model.layers.initializers import derive_seed, kaiming_normal, normal
 from model.layers.layer import Layer
 from model.layers.losses import LossTerm, binary_cross_entropy, count, sum_where
+from model.layers.rois import SampledRois
 from model.ops.masks import mask_targets
 
 

@@ -8,7 +8,6 @@ Naming, after Detectron2's rpn.py:
     pred_objectness_logits   before the sigmoid; pred_scores after
     pred_anchor_deltas       what would turn an anchor into a box
     gt_labels                POSITIVE, NEGATIVE or IGNORE of each anchor
-    gt_anchor_deltas         what turns an anchor into its ground-truth box
 """
 
 from collections.abc import Mapping
@@ -21,9 +20,9 @@ from model.layers.convolution import Convolution
 from model.layers.fpn import LEVELS
 from model.layers.initializers import derive_seed, normal
 from model.layers.layer import Layer
-from model.layers.losses import LossTerm, binary_cross_entropy, count, smooth_l1, sum_where
+from model.layers.losses import LossTerm, binary_cross_entropy, box_losses, count, sum_where
 from model.ops.anchors import base_anchors, level_anchors
-from model.ops.boxes import clip_boxes, decode_deltas, encode_deltas, is_large_enough
+from model.ops.boxes import clip_boxes, decode_deltas, is_large_enough
 from model.ops.matcher import match_anchors
 from model.ops.nms import nms_keep
 from model.ops.sampler import random_priorities, sample_anchors
@@ -178,7 +177,7 @@ def rpn_loss_terms(
         batch: ground truth, as in model/input/input_pipeline.py.
         seed: of the sampling.
         step: of the training; other anchors are drawn in each.
-        config: overlaps, samples, beta.
+        config: overlaps, samples, box loss.
         roi_config: crowd_overlap.
     """
     matches = match_anchors(
@@ -200,14 +199,12 @@ def rpn_loss_terms(
     positive &= batch["valid"][:, tf.newaxis]
     sampled = positive | (negative & batch["valid"][:, tf.newaxis])
     gt_boxes = tf.gather(batch["gt_boxes"], matches.gt_index, batch_dims=1)  # [N, A, 4]
-    gt_anchor_deltas = encode_deltas(gt_boxes, anchors, DELTA_WEIGHTS)
-    differences = tf.where(positive[..., tf.newaxis], pred_anchor_deltas - gt_anchor_deltas, 0.0)
+    losses = box_losses(pred_anchor_deltas, anchors, gt_boxes, positive, DELTA_WEIGHTS, config)
     objectness = binary_cross_entropy(pred_objectness_logits, tf.cast(positive, tf.float32))
     denominator = count(sampled)
-    box_losses = tf.reduce_sum(smooth_l1(differences, config.smooth_l1_beta), axis=-1)
     return {
         "rpn_objectness": LossTerm(sum_where(sampled, objectness), denominator),
-        "rpn_box": LossTerm(sum_where(positive, box_losses), denominator),
+        "rpn_box": LossTerm(tf.reduce_sum(losses), denominator),
     }
 
 

@@ -2,14 +2,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from configs.schema import BoxHeadConfig, DetectionConfig, RoiConfig
-from model.layers.box_head import (
-    BoxHead,
-    SampledRois,
-    box_loss_terms,
-    detect_boxes,
-    sample_training_rois,
-)
+from configs.schema import BoxHeadConfig, DetectionConfig
+from model.layers.box_head import BoxHead, box_loss_terms, detect_boxes
+from model.layers.rois import SampledRois
 from model.layers.rpn import Proposals
 
 NUM_CLASSES = 3
@@ -84,41 +79,6 @@ def convolved(x, kernel):
     height, width = x.shape[:2]
     taps = [(i, j) for i in range(3) for j in range(3)]
     return sum(padded[i : i + height, j : j + width] @ kernel[i, j] for i, j in taps)
-
-
-def batch(boxes, classes, crowds):
-    return {
-        "gt_boxes": tf.constant([boxes], tf.float32),
-        "gt_classes": tf.constant([classes]),
-        "gt_valid": tf.constant([[c > 0 for c in classes]]),
-        "gt_is_crowd": tf.constant([crowds]),
-        "image_ids": tf.constant([7], tf.int64),
-        "valid": tf.constant([True]),
-    }
-
-
-def test_training_rois_are_labelled_and_crowds_ignored():
-    rois = sample_training_rois(
-        proposals(
-            [[0, 0, 10, 10], [0, 0, 10, 4], [52, 52, 58, 58], [0, 0, 10, 9], [9, 9, 9, 9]],
-            [True, True, True, True, False],
-        ),
-        batch([[0, 0, 10, 10], [50, 50, 60, 60], [0, 0, 0, 0]], [2, 1, 0], [False, True, False]),
-        0,
-        tf.constant(0, tf.int64),
-        RoiConfig(samples_per_picture=8, positive_fraction=0.5),
-    )
-    sampled = rois.is_sampled[0].numpy()
-    positive = rois.is_positive[0].numpy()
-    # Positive: two proposals and the added ground truth; negative: the one of IoU 0.4. The one in
-    # the crowd, the crowd itself and padding are neither.
-    assert positive.tolist() == [True] * 3 + [False] * 5
-    assert sampled.tolist() == [True] * 4 + [False] * 4
-    assert rois.gt_classes[0].numpy().tolist() == [2] * 3 + [0] * 5
-    assert rois.max_positives == 4
-    boxes = {tuple(box) for box in rois.boxes[0].numpy()[positive].tolist()}
-    assert boxes == {(0, 0, 10, 10), (0, 0, 10, 9)}
-    np.testing.assert_array_equal(rois.boxes[0, 3], [0, 0, 10, 4])
 
 
 def sampled_rois():

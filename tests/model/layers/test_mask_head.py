@@ -3,8 +3,8 @@ import pytest
 import tensorflow as tf
 
 from configs.schema import MaskHeadConfig
-from model.layers.box_head import SampledRois
 from model.layers.mask_head import MaskHead, mask_loss_term
+from model.layers.rois import SampledRois
 
 NUM_CLASSES = 3
 
