@@ -260,8 +260,8 @@ class ModelConfig(Section):
     )
     weights: str | None = Field(
         None,
-        description="File to start from (docs/weights.md): of ours, torchvision, Detectron2 or "
-        "tensorpack, recognised by its names; null is random.",
+        description="File to start from (docs/weights.md): of ours, torchvision, Detectron2, "
+        "tensorpack or an EfficientNet-Lite, recognised by its names; null is random.",
     )
     backbone: BackboneConfig = BackboneConfig()
     fpn: FpnConfig = FpnConfig()

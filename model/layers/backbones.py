@@ -13,12 +13,17 @@ import keras
 
 from configs.errors import ConfigError
 from configs.schema import BackboneConfig
+from model.layers.efficientnet_lite import EfficientNetLite
 from model.layers.keras_backbones import IMAGENET, MINUS_ONE_TO_ONE, KerasBackbone, PixelStatistics
 from model.layers.resnet import ResNet
 
 
 def _resnet(depth: int, config: BackboneConfig, seed: int, policy: str) -> keras.layers.Layer:
     return ResNet(depth, config, seed, dtype=policy, name="backbone")
+
+
+def _efficientnet_lite0(config: BackboneConfig, seed: int, policy: str) -> keras.layers.Layer:
+    return EfficientNetLite(config, seed, dtype=policy, name="backbone")
 
 
 def _keras(
@@ -43,6 +48,7 @@ BACKBONES: dict[str, Callable[[BackboneConfig, int, str], keras.layers.Layer]] =
     "resnet50": partial(_resnet, 50),
     "resnet101": partial(_resnet, 101),
     "resnet152": partial(_resnet, 152),
+    "efficientnet_lite0": _efficientnet_lite0,
     "mobilenet": partial(_keras, "MobileNet", MINUS_ONE_TO_ONE),
     "mobilenet_v2": partial(_keras, "MobileNetV2", MINUS_ONE_TO_ONE),
     "mobilenet_v3_small": partial(_scaled_outside, "MobileNetV3Small", MINUS_ONE_TO_ONE),

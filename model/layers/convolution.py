@@ -1,4 +1,4 @@
-"""A convolution with its normalisation, and with the references' padding.
+"""Convolutions with their normalisation, and with the references' padding.
 
 Letters: N pictures, H, W, C channels.
 """
@@ -53,7 +53,7 @@ class Convolution(Layer):
         """Creates the weights for `input_shape` [N, H, W, C]."""
         self.kernel = self.add_weight(
             name="kernel",
-            shape=(self.kernel_size, self.kernel_size, input_shape[-1], self.filters),
+            shape=self._kernel_shape(input_shape[-1]),
             initializer=self.initializer,
         )
         if self.norm is None:
@@ -76,7 +76,7 @@ class Convolution(Layer):
             return self._convolve(features, kernel, self.bias.value)
         if isinstance(norm, FrozenBatchNorm) or (isinstance(norm, BatchNorm) and not training):
             scale, shift = norm.scale_and_shift()
-            return self._convolve(features, kernel * scale, shift)
+            return self._convolve(features, kernel * tf.reshape(scale, self._scale_shape), shift)
         features = self._convolve(features, kernel)
         return norm(features, valid=valid) if isinstance(norm, BatchNorm) else norm(features)
 
@@ -85,9 +85,39 @@ class Convolution(Layer):
     ) -> tf.Tensor:
         """Returns the convolution, all in the compute dtype, plus `bias` [filters]."""
         dtype = self.compute_dtype
-        features, kernel = tf.cast(features, dtype), tf.cast(kernel, dtype)
-        features = tf.nn.conv2d(features, kernel, self.stride, self.padding)
+        features = self._product(tf.cast(features, dtype), tf.cast(kernel, dtype))
         return features if bias is None else tf.nn.bias_add(features, tf.cast(bias, dtype))
+
+    def _kernel_shape(self, channels: int) -> tuple[int, int, int, int]:
+        return (self.kernel_size, self.kernel_size, channels, self.filters)
+
+    @property
+    def _scale_shape(self) -> list[int]:
+        """In which a factor a filter is multiplied into the kernel."""
+        return [self.filters]
+
+    def _product(self, features: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        return tf.nn.conv2d(features, kernel, self.stride, self.padding)
+
+
+class DepthwiseConvolution(Convolution):
+    """A convolution of each channel by itself (1704.04861, section 3.1); kernel [k, k, C, 1].
+
+    Args:
+        filters: channels that come in and out.
+        kernel_size: and the other arguments, as `Convolution`'s.
+    """
+
+    def _kernel_shape(self, channels: int) -> tuple[int, int, int, int]:
+        return (self.kernel_size, self.kernel_size, channels, 1)
+
+    @property
+    def _scale_shape(self) -> list[int]:
+        return [self.filters, 1]
+
+    def _product(self, features: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        strides, padding = [1, self.stride, self.stride, 1], self.padding
+        return tf.nn.depthwise_conv2d(features, kernel, strides, padding)
 
 
 def padding_of(kernel_size: int, stride: int, symmetric: bool) -> str | list[list[int]]:

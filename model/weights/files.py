@@ -1,7 +1,7 @@
 """Files with weights: what they hold, whose they are, and how a detector starts from them.
 
-Whatever made a file, its arrays are first given torchvision's names (a module a kind), then ours
-(model/weights/torchvision.py); files of ours go straight in.
+A module a kind knows the names. Kinds that come from PyTorch are first given torchvision's names,
+then ours (model/weights/torchvision.py); those with TensorFlow's axes go straight in.
 """
 
 import os
@@ -16,12 +16,14 @@ from absl import logging
 from configs.errors import ModelError
 from configs.loader import read_preset
 from configs.schema import BackboneConfig, ModelConfig
-from model.weights import detectron2, tensorpack
+from model.weights import detectron2, efficientnet_lite, tensorpack
 from model.weights.arrays_only import READERS
 from model.weights.tensors import Tensor
 from model.weights.torchvision import current_name, from_torchvision, torchvision_name
 
-KINDS = ("ours", "torchvision", "detectron2", "tensorpack")
+KINDS = ("ours", "torchvision", "detectron2", "tensorpack", "efficientnet_lite")
+# Those whose arrays have our axes.
+_WITH_OUR_AXES = ("ours", "efficientnet_lite")
 SUFFIXES = (".npz", ".safetensors", *READERS)
 # Layers whose shape depends on the number of classes: where it differs, they start anew.
 CLASS_LAYERS = ("box_head/class_logits/", "box_head/deltas/", "mask_head/mask_")
@@ -87,7 +89,9 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     if path.suffix not in SUFFIXES:
         raise ModelError(f"weights: {path} must be a file of {', '.join(SUFFIXES)}")
     if not path.is_file():
-        raise ModelError(f"weights: there is no file {path}")
+        raise ModelError(
+            f"weights: there is no file {path}; set model.weights=null to start from random weights"
+        )
     try:
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as arrays:
@@ -116,6 +120,8 @@ def recognise(names: set[str], ours: set[str]) -> str | None:
         return "detectron2"
     if tensorpack.is_tensorpack(names):
         return "tensorpack"
+    if efficientnet_lite.is_efficientnet_lite(names):
+        return "efficientnet_lite"
     wanted = {torchvision_name(path) for path in ours}
     if any(current_name(name) in wanted for name in names):
         return "torchvision"
@@ -145,7 +151,7 @@ def load_start_weights(
     if kind is None:
         raise ModelError(
             f"weights: nothing in {path} has the name of a weight of the model, as we, "
-            f"torchvision, Detectron2 or tensorpack call it (first: {sorted(stored)[:2]})"
+            f"{', '.join(KINDS[1:])} call it (first: {sorted(stored)[:2]})"
         )
     found = _by_path(stored, kind, set(variables), detector.config.backbone)
     stored_classes = _stored_classes(stored, kind, detector.config)
@@ -185,10 +191,13 @@ def load_start_weights(
 def _by_path(
     stored: Mapping[str, np.ndarray], kind: str, ours: set[str], config: BackboneConfig
 ) -> dict[str, Tensor]:
-    """Returns by our paths what the file holds, with torchvision's axes if it is not of ours."""
+    """Returns by our paths what the file holds; the axes are torchvision's or `_WITH_OUR_AXES`."""
     if kind == "ours":
         by_name = {name.removeprefix("weights/"): Tensor(name, stored[name]) for name in stored}
         return {path: by_name[path] for path in by_name if path in ours}
+    if kind == "efficientnet_lite":
+        found = efficientnet_lite.by_our_paths(stored)
+        return {path: found[path] for path in found if path in ours}
     if kind == "detectron2":
         theirs = detectron2.by_torchvision_names(stored, config.norm_epsilon)
     elif kind == "tensorpack":
@@ -201,7 +210,7 @@ def _by_path(
 
 def _in_our_axes(path: str, tensor: Tensor, shape: tuple[int, ...], kind: str) -> np.ndarray | None:
     """Returns the array as our variable wants it, None where it does not fit."""
-    if kind == "ours":
+    if kind in _WITH_OUR_AXES:
         return tensor.array if tensor.array.shape == shape else None
     try:
         return from_torchvision({str(torchvision_name(path)): tensor.array}, {path: shape})[path]
@@ -222,7 +231,7 @@ def _countable(stored: Mapping[str, np.ndarray]) -> set[str]:
 
 def _differences(kind: str, config: BackboneConfig) -> list[str]:
     """Returns in words which settings of a ResNet are not those of the kind's published files."""
-    if kind == "ours" or not config.name.startswith("resnet"):
+    if kind in _WITH_OUR_AXES or not config.name.startswith("resnet"):
         return []
     expected, given = read_preset(kind)["backbone"], config.model_dump(mode="json")
     return [

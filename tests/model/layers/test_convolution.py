@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model.layers.convolution import Convolution, padding_of
+from model.layers.convolution import Convolution, DepthwiseConvolution, padding_of
 
 NORMS = ["none", "frozen_batch_norm", "batch_norm", "group_norm"]
 
@@ -95,3 +95,21 @@ def test_names_of_weights(norm):
         "frozen_batch_norm": affine | moving,
     }
     assert names == expected[norm] | {"conv/kernel"}
+
+
+def test_depthwise_folds_its_norm_and_filters_each_channel():
+    layer = DepthwiseConvolution(
+        2, 3, initializer=keras.initializers.RandomNormal(seed=3), norm="frozen_batch_norm"
+    )
+    layer.build((None, None, None, 2))
+    rng = np.random.default_rng(1)
+    for variable in layer.norm.variables:
+        variable.assign(rng.uniform(0.5, 1.5, variable.shape))
+    norm, out = layer.norm, layer(features())
+    for channel in range(2):
+        alone = features()[..., channel : channel + 1]
+        alone = tf.nn.conv2d(alone, layer.kernel.value[:, :, channel : channel + 1], 1, "SAME")
+        mean, variance = norm.moving_mean[channel], norm.moving_variance[channel]
+        expected = (alone[..., 0] - mean) / tf.sqrt(variance + 1e-5)
+        expected = expected * norm.gamma[channel] + norm.beta[channel]
+        np.testing.assert_allclose(out[..., channel], expected, rtol=1e-4, atol=1e-5)

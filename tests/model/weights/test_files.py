@@ -3,8 +3,9 @@ import pytest
 from safetensors.numpy import save_file
 
 from configs.errors import ModelError
+from configs.schema import BackboneConfig
 from model.detector import build_detector
-from model.weights.files import read_weights
+from model.weights.files import load_start_weights, read_weights
 from model.weights.torchvision import to_torchvision
 from tests.model.small_detector import small_config
 
@@ -42,6 +43,23 @@ def test_starts_a_backbone_from_a_classifier(weights, tmp_path):
     assert np.abs(started["rpn/conv/kernel"] - weights["rpn/conv/kernel"]).max() > 0
 
 
+def test_starts_efficientnet_lite_from_its_classifier(shared_data):
+    path = shared_data / "weights/efficientnet_lite0_imagenet.npz"
+    backbone = BackboneConfig(name="efficientnet_lite0")
+    detector = build_detector(small_config(backbone=backbone), 3)
+    report = load_start_weights(detector, path)
+    assert report.kind == "efficientnet_lite"
+    # The stem, 16 blocks of 3 convolutions but for the first, which widens nothing; their norms.
+    assert len(report.loaded) == (1 + 16 * 3 - 1) * 5
+    assert all(path.startswith("backbone/") for path in report.loaded)
+    assert not any(path.startswith("backbone/") for path in report.initial)
+    assert {name.split("/")[0] for name in report.left_over} == {"head", "classifier"}
+    started, stored = detector.export_weights(), np.load(path)
+    np.testing.assert_array_equal(
+        started["backbone/block07/expand/norm/moving_mean"], stored["block07/expand/bn/mean"]
+    )
+
+
 @pytest.mark.parametrize("theirs", [False, True])
 def test_layers_of_other_classes_start_anew(weights, tmp_path, theirs):
     stored = weights
@@ -66,7 +84,7 @@ def test_what_does_not_fit_is_refused(weights, tmp_path):
 
 
 def test_unreadable_files_are_refused(tmp_path):
-    with pytest.raises(ModelError, match="no file"):
+    with pytest.raises(ModelError, match=r"no file .*set model\.weights=null to start from"):
         read_weights(tmp_path / "absent.npz")
     with pytest.raises(ModelError, match=r"weights\.h5 must be a file of \.npz, \.safetensors"):
         read_weights(tmp_path / "weights.h5")
