@@ -233,6 +233,31 @@ class BoxHeadConfig(Section):
     class_agnostic: bool = Field(False, description="One box for all classes.")
 
 
+class CascadeConfig(Section):
+    """Cascade R-CNN (1712.00726); it is there if and only if this section is.
+
+    The first stage is the box head itself, with `roi.positive_iou` and `box_head.delta_weights`;
+    here stand the stages after it, each a box head on the boxes that the one before has made.
+    """
+
+    positive_ious: tuple[Fraction, ...] = Field(
+        (0.6, 0.7), min_length=1, description="A RoI at or above is positive, by stage."
+    )
+    delta_weights: tuple[tuple[float, float, float, float], ...] = Field(
+        ((20.0, 20.0, 10.0, 10.0), (30.0, 30.0, 15.0, 15.0)),
+        description="Factors on (dy, dx, dh, dw), by stage.",
+    )
+
+    @model_validator(mode="after")
+    def _stages_agree(self) -> "CascadeConfig":
+        if len(self.positive_ious) != len(self.delta_weights):
+            raise ValueError(
+                f"model.cascade.positive_ious has {len(self.positive_ious)} stages, "
+                f"model.cascade.delta_weights {len(self.delta_weights)}"
+            )
+        return self
+
+
 class MaskHeadConfig(Section):
     """Mask head (1703.06870); it is there if and only if this section is."""
 
@@ -269,8 +294,18 @@ class ModelConfig(Section):
     rpn: RpnConfig = RpnConfig()
     roi: RoiConfig = RoiConfig()
     box_head: BoxHeadConfig = BoxHeadConfig()
+    cascade: CascadeConfig | None = None
     mask_head: MaskHeadConfig | None = None
     detections: DetectionConfig = DetectionConfig()
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> "ModelConfig":
+        if self.cascade is not None and not self.box_head.class_agnostic:
+            raise ValueError(
+                "model.cascade refines one box for all classes: "
+                "set model.box_head.class_agnostic: true"
+            )
+        return self
 
 
 class OptimizerConfig(Section):

@@ -15,12 +15,14 @@ from configs.errors import ModelError
 from configs.schema import ModelConfig
 from model.layers.backbones import build_backbone
 from model.layers.box_head import BoxHead, box_loss_terms, detect_boxes
+from model.layers.cascade import refine_boxes, relabel_rois, scale_gradient, stages_of
 from model.layers.fpn import LEVELS, ROI_LEVELS, FeaturePyramid
 from model.layers.initializers import derive_seed
 from model.layers.losses import LossTerm
 from model.layers.mask_head import MaskHead, mask_loss_term
-from model.layers.rois import sample_training_rois
-from model.layers.rpn import RpnHead, propose, pyramid_anchors, rpn_loss_terms
+from model.layers.rois import SampledRois, sample_training_rois
+from model.layers.rpn import Proposals, RpnHead, propose, pyramid_anchors, rpn_loss_terms
+from model.ops.nms import Detections
 from model.ops.roi_align import roi_align
 from model.weights.files import load_start_weights
 
@@ -86,11 +88,14 @@ class Detector:
         num_anchors = len(config.anchors.aspect_ratios)
         self.rpn = RpnHead(channels, num_anchors, derive_seed(seed, "rpn"), name="rpn", **policy)
         self.rpn.build()
-        self.box_head = BoxHead(
-            config.box_head, num_classes, derive_seed(seed, "box_head"), name="box_head", **policy
-        )
+        self.stages = stages_of(config)
+        self.box_heads = []
         bins = config.roi.box_resolution
-        self.box_head.build((None, None, bins, bins, channels))
+        for stage in self.stages:
+            head_seed = derive_seed(seed, stage.head)
+            box_head = BoxHead(config.box_head, num_classes, head_seed, name=stage.head, **policy)
+            box_head.build((None, None, bins, bins, channels))
+            self.box_heads.append(box_head)
         self.mask_head = None
         if config.mask_head is not None:
             self.mask_head = MaskHead(
@@ -128,6 +133,8 @@ class Detector:
     ) -> dict[str, LossTerm]:
         """Returns rpn_objectness, rpn_box, roi_class, roi_box and, with a mask head, mask.
 
+        In a cascade each stage has its roi_class_1, roi_box_1, ...
+
         A term depends on each picture by itself (but for batch statistics), so the terms of parts
         of a batch add up to those of the whole. Filler pictures count for nothing.
 
@@ -153,8 +160,7 @@ class Detector:
         )
         proposals = propose(anchors, logits, deltas, image_sizes, config.rpn, training=True)
         rois = sample_training_rois(proposals, batch, seed, step, config.roi)
-        class_logits, box_deltas = self.box_predictions(pyramid, rois.boxes)
-        terms |= box_loss_terms(class_logits, box_deltas, rois, config.box_head)
+        terms |= self._box_loss_terms(pyramid, rois, batch)
         if self.mask_head is not None:
             positives = slice(0, rois.max_positives)
             mask_logits = self.mask_logits(
@@ -179,10 +185,7 @@ class Detector:
         pyramid = self.features(images, image_sizes)
         logits, deltas, anchors = self.rpn_outputs(pyramid)
         proposals = propose(anchors, logits, deltas, image_sizes, config.rpn, training=False)
-        class_logits, box_deltas = self.box_predictions(pyramid, proposals.boxes)
-        found = detect_boxes(
-            class_logits, box_deltas, proposals, image_sizes, config.box_head, config.detections
-        )
+        found = self._detect_boxes(pyramid, proposals, image_sizes)
         used = found.valid
         outputs = {
             "boxes": tf.where(used[..., tf.newaxis], found.boxes, 0.0),
@@ -215,10 +218,11 @@ class Detector:
         return logits, deltas, pyramid_anchors(self.config.anchors, pyramid)
 
     def box_predictions(
-        self, pyramid: Mapping[str, tf.Tensor], rois: tf.Tensor
+        self, pyramid: Mapping[str, tf.Tensor], rois: tf.Tensor, stage: int = 0
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns class logits [N, R, K + 1] and deltas [N, R, K or 1, 4] of RoIs [N, R, 4]."""
-        return self.box_head(self._roi_features(pyramid, rois, self.config.roi.box_resolution))
+        features = self._roi_features(pyramid, rois, self.config.roi.box_resolution)
+        return self.box_heads[stage](scale_gradient(features, 1.0 / len(self.stages)))
 
     def mask_logits(
         self, pyramid: Mapping[str, tf.Tensor], rois: tf.Tensor, classes: tf.Tensor
@@ -255,6 +259,43 @@ class Detector:
         for path, variable in variables.items():
             variable.assign(weights[path])
 
+    def _box_loss_terms(
+        self, pyramid: Mapping[str, tf.Tensor], rois: SampledRois, batch: Mapping[str, tf.Tensor]
+    ) -> dict[str, LossTerm]:
+        """Returns the terms of all stages; `rois` are those of the first."""
+        terms = {}
+        for number, stage in enumerate(self.stages):
+            logits, deltas = self.box_predictions(pyramid, rois.boxes, number)
+            of_stage = box_loss_terms(
+                logits, deltas, rois, stage.delta_weights, self.config.box_head
+            )
+            terms |= {f"{name}{stage.loss_suffix}": term for name, term in of_stage.items()}
+            if number + 1 < len(self.stages):
+                boxes = refine_boxes(deltas, rois.boxes, batch["image_sizes"], stage)
+                positive_iou = self.stages[number + 1].positive_iou
+                rois = relabel_rois(rois, boxes, batch, positive_iou, self.config.roi.crowd_overlap)
+        return terms
+
+    def _detect_boxes(
+        self, pyramid: Mapping[str, tf.Tensor], proposals: Proposals, image_sizes: tf.Tensor
+    ) -> Detections:
+        """Returns the detections: boxes of the last stage, scores of all."""
+        boxes, logits = proposals.boxes, []
+        for number, stage in enumerate(self.stages):
+            of_stage, deltas = self.box_predictions(pyramid, boxes, number)
+            logits.append(of_stage)
+            if number + 1 < len(self.stages):
+                boxes = refine_boxes(deltas, boxes, image_sizes, stage)
+        return detect_boxes(
+            logits,
+            deltas,
+            boxes,
+            proposals.valid,
+            image_sizes,
+            self.stages[-1].delta_weights,
+            self.config.detections,
+        )
+
     def _masks(self, pyramid: Mapping[str, tf.Tensor], found: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Returns mask probabilities [N, D, 2 S, 2 S]; zero in rows that are not in use.
 
@@ -270,7 +311,7 @@ class Detector:
         return tf.ensure_shape(masks, [None, slots, *masks.shape[2:]])
 
     def _parts(self) -> list[keras.layers.Layer]:
-        parts = [self.backbone, self.fpn, self.rpn, self.box_head, self.mask_head]
+        parts = [self.backbone, self.fpn, self.rpn, *self.box_heads, self.mask_head]
         return [part for part in parts if part is not None]
 
     def _roi_features(

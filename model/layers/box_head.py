@@ -4,6 +4,7 @@ Letters: N pictures, R RoIs a picture, S bins of RoIAlign, C channels, K classes
 P proposals, D detections, B boxes a RoI (K, or 1 if class-agnostic).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -15,7 +16,6 @@ from model.layers.initializers import derive_seed, kaiming_normal, kaiming_unifo
 from model.layers.layer import Layer
 from model.layers.losses import LossTerm, box_losses, count, cross_entropy, sum_where
 from model.layers.rois import SampledRois
-from model.layers.rpn import Proposals
 from model.ops.boxes import clip_boxes, decode_deltas
 from model.ops.nms import Detections, multiclass_nms
 
@@ -101,7 +101,11 @@ class BoxHead(Layer):
 
 
 def box_loss_terms(
-    class_logits: tf.Tensor, deltas: tf.Tensor, rois: SampledRois, config: BoxHeadConfig
+    class_logits: tf.Tensor,
+    deltas: tf.Tensor,
+    rois: SampledRois,
+    delta_weights: Sequence[float],
+    config: BoxHeadConfig,
 ) -> dict[str, LossTerm]:
     """Returns the terms `roi_class` and `roi_box`, both divided by the number of sampled RoIs.
 
@@ -112,7 +116,8 @@ def box_loss_terms(
         class_logits: [N, R, K + 1].
         deltas: [N, R, B, 4]; those of the ground truth's class are used.
         rois: what was sampled.
-        config: weights of the deltas, label smoothing, box loss.
+        delta_weights: factors on (dy, dx, dh, dw).
+        config: label smoothing, box loss.
     """
     positives = slice(0, rois.max_positives)
     is_positive = rois.is_positive[:, positives]  # [N, P]
@@ -127,7 +132,7 @@ def box_loss_terms(
         rois.boxes[:, positives],
         rois.gt_boxes[:, positives],
         is_positive,
-        config.delta_weights,
+        delta_weights,
         config,
     )
     denominator = count(rois.is_sampled)
@@ -139,33 +144,35 @@ def box_loss_terms(
 
 
 def detect_boxes(
-    class_logits: tf.Tensor,
+    class_logits: Sequence[tf.Tensor],
     deltas: tf.Tensor,
-    proposals: Proposals,
+    rois: tf.Tensor,
+    valid: tf.Tensor,
     image_sizes: tf.Tensor,
-    config: BoxHeadConfig,
-    detection_config: DetectionConfig,
+    delta_weights: Sequence[float],
+    config: DetectionConfig,
 ) -> Detections:
     """Returns the detections: scores over the threshold, non-maximum suppression a class.
 
     Args:
-        class_logits: [N, P, K + 1].
-        deltas: [N, P, B, 4].
-        proposals: the RoIs; rows that are not valid give nothing.
+        class_logits: [N, P, K + 1] of each stage; scores are the mean of their softmax.
+        deltas: [N, P, B, 4] of the last stage.
+        rois: [N, P, 4], the boxes that these deltas move.
+        valid: bool [N, P]; other rows give nothing.
         image_sizes: float32 [N, 2], height and width to clip to.
-        config: weights of the deltas.
-        detection_config: threshold, overlap, number of detections.
+        delta_weights: factors on (dy, dx, dh, dw).
+        config: threshold, overlap, number of detections.
     """
-    scores = tf.nn.softmax(class_logits)[..., 1:]  # [N, P, K]
-    scores = tf.where(proposals.valid[..., tf.newaxis], scores, -1.0)
+    scores = tf.add_n([tf.nn.softmax(logits) for logits in class_logits]) / len(class_logits)
+    scores = tf.where(valid[..., tf.newaxis], scores[..., 1:], -1.0)  # [N, P, K]
     num_boxes = deltas.shape[1] * deltas.shape[2]
-    boxes = decode_deltas(deltas, proposals.boxes[:, :, tf.newaxis], config.delta_weights)
+    boxes = decode_deltas(deltas, rois[:, :, tf.newaxis], delta_weights)
     boxes = clip_boxes(tf.reshape(boxes, [-1, num_boxes, 4]), image_sizes)
     return multiclass_nms(
         tf.reshape(boxes, tf.shape(deltas)),
         scores,
-        detection_config.score_threshold,
-        detection_config.nms_iou,
-        detection_config.max_detections,
-        detection_config.min_box_size_px,
+        config.score_threshold,
+        config.nms_iou,
+        config.max_detections,
+        config.min_box_size_px,
     )

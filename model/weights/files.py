@@ -5,6 +5,7 @@ then ours (model/weights/torchvision.py); those with TensorFlow's axes go straig
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ KINDS = ("ours", "torchvision", "detectron2", "tensorpack", "efficientnet_lite")
 _WITH_OUR_AXES = ("ours", "efficientnet_lite")
 SUFFIXES = (".npz", ".safetensors", *READERS)
 # Layers whose shape depends on the number of classes: where it differs, they start anew.
-CLASS_LAYERS = ("box_head/class_logits/", "box_head/deltas/", "mask_head/mask_")
+CLASS_LAYERS = re.compile(r"box_head(_\d+)?/(class_logits|deltas)/|mask_head/mask_")
 _CONVENTIONS = (
     "channel_order",
     "pixel_mean",
@@ -161,7 +162,7 @@ def load_start_weights(
         array = _in_our_axes(name, tensor, tuple(variables[name].shape), kind)
         if array is not None:
             start[name] = array
-        elif name.startswith(CLASS_LAYERS) and stored_classes not in (None, detector.num_classes):
+        elif CLASS_LAYERS.match(name) and stored_classes not in (None, detector.num_classes):
             restarted.append(name)
         else:
             raise ModelError(

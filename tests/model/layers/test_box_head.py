@@ -5,7 +5,6 @@ import tensorflow as tf
 from configs.schema import BoxHeadConfig, DetectionConfig
 from model.layers.box_head import BoxHead, box_loss_terms, detect_boxes
 from model.layers.rois import SampledRois
-from model.layers.rpn import Proposals
 
 NUM_CLASSES = 3
 
@@ -22,12 +21,6 @@ def head(policy="float32", **settings):
 
 def roi_features():
     return tf.constant(np.random.default_rng(0).normal(size=(2, 5, 2, 2, 8)), tf.float32)
-
-
-def proposals(boxes, valid=None):
-    count = len(boxes)
-    valid = [True] * count if valid is None else valid
-    return Proposals(tf.constant([boxes], tf.float32), tf.zeros([1, count]), tf.constant([valid]))
 
 
 @pytest.mark.parametrize("settings", [{}, CONVOLUTIONS, CONVOLUTIONS | {"norm": "group_norm"}])
@@ -102,6 +95,7 @@ def test_loss_by_hand(class_agnostic):
         tf.math.log(tf.constant([probabilities])),
         tf.constant(deltas),
         sampled_rois(),
+        (10.0, 10.0, 5.0, 5.0),
         BoxHeadConfig(class_agnostic=class_agnostic),
     )
     # The target is dy = 1 / 10, times its weight 10.
@@ -123,11 +117,12 @@ def test_detections_by_hand(class_agnostic):
     deltas = np.zeros((1, 4, 1 if class_agnostic else 3, 4), np.float32)
     deltas[0, 2] = [1.0, 0.0, 0.0, 0.0]  # moved down by a tenth of its height
     found = detect_boxes(
-        tf.math.log(tf.constant([probabilities]) + 1e-9),
+        [tf.math.log(tf.constant([probabilities]) + 1e-9)],
         tf.constant(deltas),
-        proposals(boxes, [True, True, True, False]),
+        tf.constant([boxes], tf.float32),
+        tf.constant([[True, True, True, False]]),
         tf.constant([[41.0, 100.0]]),
-        BoxHeadConfig(class_agnostic=class_agnostic),
+        (10.0, 10.0, 5.0, 5.0),
         DetectionConfig(score_threshold=0.15, max_detections=5),
     )
     assert found.valid[0].numpy().tolist() == [True, True, False, False, False]
