@@ -263,7 +263,7 @@ class Detector:
         self, pyramid: Mapping[str, tf.Tensor], rois: SampledRois, batch: Mapping[str, tf.Tensor]
     ) -> dict[str, LossTerm]:
         """Returns the terms of all stages; `rois` are those of the first."""
-        terms = {}
+        terms: dict[str, LossTerm] = {}
         for number, stage in enumerate(self.stages):
             logits, deltas = self.box_predictions(pyramid, rois.boxes, number)
             of_stage = box_loss_terms(
