@@ -354,6 +354,12 @@ class TrainConfig(Section):
         ge=0,
         description="After a lost or stalled worker go on from the last checkpoint, so many times.",
     )
+    max_non_finite_steps: int = Field(
+        0,
+        ge=0,
+        description="Steps of a run that may be skipped since a loss or a gradient is not finite "
+        "(float16 overflows apart); the next one ends it.",
+    )
 
     @field_validator("batch")
     @classmethod

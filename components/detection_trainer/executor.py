@@ -60,5 +60,5 @@ def _log(event: Event) -> None:
         logging.info("%s", start_line(event))
     elif event["event"] == "progress":
         logging.log_every_n_seconds(logging.INFO, "%s", 10, progress_line(event))
-    elif event["event"] == "restart":
+    elif event["event"] in ("restart", "skipped"):
         logging.warning("%s", event["text"])

@@ -32,6 +32,7 @@ _WITHOUT_EFFECT = {
     "input_threads",
     "heartbeat_seconds",
     "max_restarts",
+    "max_non_finite_steps",
 }
 _FILE_NAME = re.compile(r"step-(\d{8})\.safetensors")
 

@@ -84,17 +84,39 @@ class Distribution:
                 name: np.full(array.shape, -0.0, array.dtype) for name, array in arrays.items()
             }
 
+        result: dict[str, np.ndarray] = {}
+        for dtype in (np.float32, np.int64):  # a pack holds one dtype
+            names = sorted(name for name, array in arrays.items() if array.dtype == dtype)
+            values = self._sums([arrays[name] for name in names]) if names else []
+            result |= dict(zip(names, values, strict=True))
+        return result
+
+    def gather(self, payload: bytes) -> list[bytes]:
+        """Returns every worker's `payload`, by worker, on every worker; all must call it."""
+        if self._strategy is None:
+            return [payload]
+        lengths = self._rows(np.asarray([len(payload)], np.int64))[:, 0]
+        padded = payload.ljust(-(-max(1, int(lengths.max())) // 8) * 8)
+        rows = self._rows(np.frombuffer(padded, np.int64))
+        return [row.tobytes()[:length] for row, length in zip(rows, lengths, strict=True)]
+
+    def _rows(self, row: np.ndarray) -> np.ndarray:
+        """Returns every worker's `row`, int64 [n], as int64 [workers, n]."""
+        rows = np.zeros((self.workers, len(row)), np.int64)
+        rows[self.index] = row
+        return self._sums([rows])[0]
+
+    def _sums(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Returns the sums over the workers of arrays of one dtype, between two steps."""
+
         @tf.function(autograph=False)
         def sums(values: list[tf.Tensor]) -> list[tf.Tensor]:
             return self.run(lambda *local: self.all_sum(local), values)
 
-        result = {}
-        for dtype in (np.float32, np.int64):  # a pack holds one dtype
-            names = sorted(name for name, array in arrays.items() if array.dtype == dtype)
-            values = sums([tf.constant(arrays[name]) for name in names]) if names else []
-            for name, value in zip(names, values, strict=True):
-                result[name] = value.numpy().reshape(arrays[name].shape)
-        return result
+        values = sums([tf.constant(array) for array in arrays])
+        return [
+            value.numpy().reshape(array.shape) for value, array in zip(values, arrays, strict=True)
+        ]
 
     def leave(self) -> None:
         """Returns when every worker has called it, or was lost: then none needs this one.

@@ -63,6 +63,7 @@ class TrainResult:
         images_per_second: of all workers, steps that were traced left out.
         first_losses: by name, of the first step.
         last_losses: by name, of the last step.
+        skipped_steps: since something in them was not finite.
     """
 
     model_dir: str
@@ -74,6 +75,7 @@ class TrainResult:
     images_per_second: float
     first_losses: dict[str, float]
     last_losses: dict[str, float]
+    skipped_steps: int
 
 
 class TrainingStopped(TrainingError):
@@ -174,6 +176,7 @@ def train(
         images_per_second=done["images_per_second"],
         first_losses=done["first_losses"],
         last_losses=done["last_losses"],
+        skipped_steps=done["skipped_steps"],
     )
 
 

@@ -147,7 +147,7 @@ class ProgressPrinter:
             self._say(start_line(event))
         elif event["event"] == "progress":
             self._show_progress(event)
-        elif event["event"] == "restart":
+        elif event["event"] in ("restart", "skipped"):
             self._say(event["text"])
 
     def _say(self, line: str) -> None:

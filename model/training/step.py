@@ -23,6 +23,7 @@ from model.training.optimizers import Optimizer, weights_decay
 # many good steps.
 INITIAL_LOSS_SCALE = 2.0**15
 GOOD_STEPS_TO_DOUBLE = 2000
+_SKIPPED_STEPS = "state/skipped_steps"
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,9 @@ class StepReport:
 class TrainState:
     """What a step changes: weights, optimiser slots, loss scale, count of updates.
 
+    Attributes:
+        skipped_steps: steps left out so far since something in them was not finite.
+
     Args:
         detector: its `variables` (all) and `trainable_variables` (those with slots).
         optimizer: its slots start at zero.
@@ -79,6 +83,7 @@ class TrainState:
         self.loss_scale = tf.Variable(loss_scale, trainable=False, dtype=tf.float32)
         self.good_steps = tf.Variable(0, trainable=False, dtype=tf.int64)
         self.updates = tf.Variable(0, trainable=False, dtype=tf.int64)
+        self.skipped_steps = 0
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Returns everything as arrays (float32, int64) by stable names."""
@@ -87,6 +92,7 @@ class TrainState:
             for path, value in self._detector.export_weights().items()
         }
         arrays |= {name: variable.numpy() for name, variable in self._own_variables().items()}
+        arrays[_SKIPPED_STEPS] = np.asarray(self.skipped_steps, np.int64)
         return {name: np.asarray(value) for name, value in arrays.items()}
 
     def from_arrays(self, arrays: dict[str, np.ndarray]) -> None:
@@ -105,6 +111,7 @@ class TrainState:
         )
         for name, variable in self._own_variables().items():
             variable.assign(arrays[name])
+        self.skipped_steps = int(arrays[_SKIPPED_STEPS])
 
     def _own_variables(self) -> dict[str, tf.Variable]:
         variables = {

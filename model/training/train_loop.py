@@ -18,6 +18,15 @@ from configs.schema import TrainConfig
 from model.training.checkpoints import CheckpointStore
 from model.training.devices import device_name
 from model.training.distribution import Distribution
+from model.training.non_finite import (
+    NotFiniteError,
+    description,
+    is_culprit,
+    keep_batch,
+    note_for_others,
+    picture_ids,
+    suspects,
+)
 from model.training.optimizers import build_optimizer
 from model.training.progress import WorkerStatus
 from model.training.schedules import learning_rate, total_steps
@@ -25,18 +34,6 @@ from model.training.step import INITIAL_LOSS_SCALE, StepReport, TrainState, Trai
 from model.training.throughput import Throughput
 
 _SECONDS_BETWEEN_PROGRESS_EVENTS = 0.5
-
-
-class NotFiniteError(TrainingError):
-    """A loss or a gradient is not finite.
-
-    Attributes:
-        is_culprit: whether this worker's own losses are the ones that are not.
-    """
-
-    def __init__(self, message: str, is_culprit: bool) -> None:
-        super().__init__(message)
-        self.is_culprit = is_culprit
 
 
 def next_batch(batches: Iterator[dict[str, tf.Tensor]]) -> dict[str, tf.Tensor]:
@@ -134,18 +131,19 @@ class TrainLoop:
         """Trains to the last step, or until any worker is asked to stop.
 
         Returns:
-            `step` (updates done), `steps` (of the whole run) and the history: `seconds`,
-            `images_per_second`, `first_losses`, `last_losses`.
+            `step` (steps done), `steps` (of the whole run), `skipped_steps` (not finite) and the
+            history: `seconds`, `images_per_second`, `first_losses`, `last_losses`.
 
         Raises:
-            NotFiniteError: a loss or a gradient is not finite.
+            NotFiniteError: a loss or a gradient is not finite, too often.
         """
         first_step = self._restore()
         self._announce(first_step)
         done = self._run_from(first_step) if first_step < self._steps else first_step
         if self._scalars:
             self._scalars.close()
-        return {"step": done, "steps": self._steps, **self._history}
+        skipped = self.state.skipped_steps
+        return {"step": done, "steps": self._steps, "skipped_steps": skipped, **self._history}
 
     def _restore(self) -> int:
         """Makes all workers equal to the newest checkpoint, or to the chief's first weights."""
@@ -238,7 +236,8 @@ class TrainLoop:
                 "step %d: overflow at loss scale %g, skipped", started.step, report.loss_scale
             )
         elif not report.applied:
-            raise self._not_finite(started, report)
+            self._skip(started, report)
+            return report
         self._history["first_losses"] = self._history["first_losses"] or report.losses
         self._history["last_losses"] = report.losses
         if self._distribution.is_chief:
@@ -275,9 +274,12 @@ class TrainLoop:
             "input_wait_seconds": started.input_seconds,
         }
         logging.info("step %d: %s", started.step + 1, scalars)
+        self._write(scalars, started.step + 1)
+
+    def _write(self, scalars: dict[str, float], step: int) -> None:
         with self._scalars.as_default():
             for name, value in scalars.items():
-                tf.summary.scalar(name, value, step=started.step + 1)
+                tf.summary.scalar(name, value, step=step)
 
     def _save(self, done: int) -> None:
         self._status.beat("checkpoint", done)
@@ -300,18 +302,34 @@ class TrainLoop:
             self._train.global_batch,
         )
 
-    def _not_finite(self, started: _StartedStep, report: StepReport) -> NotFiniteError:
-        """Keeps the batch for inspection and returns the error that names it."""
-        worker = self._distribution.index
-        path = self._work_dir / f"not-finite-step-{started.step}-worker-{worker}.npz"
-        np.savez(path, **{name: tensor.numpy() for name, tensor in started.batch.items()})
-        ids = started.batch["image_ids"].numpy()[started.batch["valid"].numpy()]
-        what = "gradients" if np.isfinite(report.loss) else "losses"
-        losses = ", ".join(f"{name} {value:g}" for name, value in report.losses.items())
-        return NotFiniteError(
-            f"step {started.step}: {what} not finite ({losses}, gradient norm "
-            f"{report.gradient_norm:g}) on pictures {', '.join(map(str, ids))} of worker {worker}; "
-            f"batch kept in {path}; lower train.optimizer.learning_rate, set clip_norm, or look at "
-            f"these pictures",
-            is_culprit=not np.isfinite(list(report.local_sums.values())).all(),
-        )
+    def _skip(self, started: _StartedStep, report: StepReport) -> None:
+        """Accounts for a step that changed nothing since something in it is not finite.
+
+        All workers come here in the same step, and all go on or end alike.
+
+        Raises:
+            NotFiniteError: `train.max_non_finite_steps` have been skipped already.
+        """
+        worker, allowed = self._distribution.index, self._train.max_non_finite_steps
+        pictures = picture_ids(started.batch)
+        path = keep_batch(self._work_dir, started.step, worker, started.batch)
+        text = f"{description(started.step, report, pictures)} of worker {worker}"
+        if self.state.skipped_steps >= allowed:
+            raise NotFiniteError(
+                f"{text}; batch kept in {path}; lower train.optimizer.learning_rate, set "
+                f"clip_norm, look at these pictures, or raise train.max_non_finite_steps (now {allowed})",
+                is_culprit(report),
+            )
+        self.state.skipped_steps += 1
+        logging.warning("%s; skipped, batch kept in %s", text, path)
+        notes = self._distribution.gather(note_for_others(report, pictures))
+        if self._distribution.is_chief:
+            text = description(started.step, report, suspects(notes))
+            self._status.event(
+                "skipped",
+                step=started.step,
+                pictures=suspects(notes),
+                text=f"{text}; skipped, {self.state.skipped_steps} of {allowed} "
+                f"(train.max_non_finite_steps); batches kept in {self._work_dir}",
+            )
+            self._write({"skipped_steps": self.state.skipped_steps}, started.step + 1)

@@ -82,7 +82,7 @@ def test_key_changes_with_examples_and_source():
 
 
 def test_key_stays_where_only_the_watching_changes():
-    changed = config(log_every_steps=1, checkpoint_every_steps=7, heartbeat_seconds=5)
+    changed = config(log_every_steps=1, checkpoint_every_steps=7, max_non_finite_steps=5)
     assert checkpoint_key(config(), "e") == checkpoint_key(changed, "e")
 
 

@@ -285,14 +285,30 @@ def test_a_stalled_worker_is_found_by_its_heartbeat(tmp_path, monkeypatch):
 
 
 @pytest.mark.e2e
-def test_losses_that_are_not_finite_name_step_and_pictures(tmp_path, monkeypatch):
-    monkeypatch.setenv("TINY_NAN", "1:5")
-    with pytest.raises(TrainingError, match=r"step 5: losses not finite .* of worker 1;") as caught:
-        launch(tmp_path, tiny_config("2x2"))
-    with np.load(tmp_path / "run" / "not-finite-step-5-worker-1.npz") as batch:
-        ids = batch["image_ids"][batch["valid"]]
-        assert np.isnan(batch["gt_boxes"]).all()
-    assert f"pictures {', '.join(map(str, ids))} of" in str(caught.value)
+def test_steps_that_are_not_finite_are_skipped_up_to_a_limit(tmp_path, monkeypatch):
+    monkeypatch.setenv("TINY_NAN", "1:5 0:10")
+    events = []
+    with pytest.raises(TrainingError, match=r"step 10: losses not finite .* of worker 0;") as ended:
+        launch(tmp_path, tiny_config("2x2", max_non_finite_steps=1), on_progress=events.append)
+    kept = {}
+    for step, worker in ((5, 1), (10, 0)):
+        with np.load(tmp_path / "run" / f"not-finite-step-{step}-worker-{worker}.npz") as batch:
+            kept[step] = batch["image_ids"][batch["valid"]].tolist()
+            assert np.isnan(batch["gt_boxes"]).all()
+    assert f"pictures {', '.join(map(str, kept[10]))} of" in str(ended.value)
+    assert "train.max_non_finite_steps (now 1)" in str(ended.value)
+    [skipped] = [event for event in events if event["event"] == "skipped"]
+    assert skipped["pictures"] == kept[5]  # worker 1's, told by the chief
+    assert "roi_class nan" in skipped["text"]
+
+    # Another start counts on from the checkpoint of step 8, and may allow more.
+    result = launch(tmp_path, tiny_config("2x2", max_non_finite_steps=2), on_progress=events.append)
+    assert [e["first_step"] for e in events if e["event"] == "start"] == [0, 8]
+    assert result.skipped_steps == 2
+    arrays = final_arrays(result.checkpoints_dir)
+    assert arrays["state/updates"] == result.steps - 2
+    assert all(np.isfinite(array).all() for array in arrays.values())
+    assert scalars(result.run_dir)["skipped_steps"] == [1.0, 2.0]
 
 
 @pytest.mark.e2e

@@ -6,7 +6,7 @@ comes in through the environment:
 
     TINY_DIE=worker:step:signal    the worker sends itself a signal before that step
     TINY_STALL=worker:step         the worker sleeps before that step
-    TINY_NAN=worker:step           the worker's ground truth of that step is not a number
+    TINY_NAN=worker:step ...       the worker's ground truth of these steps is not a number
     TINY_FULL=worker:step          the worker's disk is full before that step
     TINY_ONCE=file                 the above only as long as there is this file; it is removed
     TINY_SLOW=seconds              every step takes that much longer
@@ -135,8 +135,9 @@ def _misbehave(worker: int, step: int, batch: dict[str, np.ndarray]) -> None:
     time.sleep(float(os.environ.get("TINY_SLOW", 0)))
     here = f"{worker}:{step}"
     dies_here, _, number = os.environ.get("TINY_DIE", "").rpartition(":")
-    others = [os.environ.get(name) for name in ("TINY_STALL", "TINY_NAN", "TINY_FULL")]
-    if here not in (dies_here, *others):
+    not_numbers = os.environ.get("TINY_NAN", "").split()
+    others = [os.environ.get(name) for name in ("TINY_STALL", "TINY_FULL")]
+    if here not in (dies_here, *not_numbers, *others):
         return
     if once := os.environ.get("TINY_ONCE"):
         if not os.path.exists(once):
@@ -144,7 +145,7 @@ def _misbehave(worker: int, step: int, batch: dict[str, np.ndarray]) -> None:
         os.unlink(once)
     if here == os.environ.get("TINY_STALL"):
         time.sleep(600)
-    if here == os.environ.get("TINY_NAN"):
+    if here in not_numbers:
         batch["gt_boxes"][:] = np.nan
     if here == os.environ.get("TINY_FULL"):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
