@@ -20,6 +20,7 @@ from pydantic import (
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Policy = Literal["accept", "mend", "drop", "refuse"]
+NmsMethod = Literal["greedy", "linear", "gaussian"]
 BoxLoss = Literal["smooth_l1", "giou"]
 BOX_LOSS = "Of deltas (smooth_l1) or of the boxes they make (giou, 1902.09630)."
 BOX_LOSS_WEIGHT = "Factor on the box loss; for giou Detectron2 takes 2 (RPN) and 10 (box head)."
@@ -270,7 +271,14 @@ class DetectionConfig(Section):
     """From class scores and boxes to detections."""
 
     score_threshold: Fraction = Field(0.05, description="Detections must score above this.")
+    nms_method: NmsMethod = Field(
+        "greedy",
+        description="What becomes of a box that overlaps a better one of its class by o: greedy, "
+        "it falls above nms_iou; linear, its score is multiplied by 1 - o above nms_iou; gaussian, "
+        "by exp(-o^2 / nms_sigma) at any o (soft-NMS, 1704.04503).",
+    )
     nms_iou: Fraction = Field(0.5, description="Suppress within a class above this overlap.")
+    nms_sigma: float = Field(0.5, gt=0, description="Of gaussian; the larger, the softer.")
     max_detections: int = Field(100, ge=1, description="A picture.")
     min_box_size_px: float = Field(0.0, ge=0, description="Drop smaller detections.")
 

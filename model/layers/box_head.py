@@ -161,7 +161,7 @@ def detect_boxes(
         valid: bool [N, P]; other rows give nothing.
         image_sizes: float32 [N, 2], height and width to clip to.
         delta_weights: factors on (dy, dx, dh, dw).
-        config: threshold, overlap, number of detections.
+        config: threshold, suppression, number of detections.
     """
     scores = tf.add_n([tf.nn.softmax(logits) for logits in class_logits]) / len(class_logits)
     scores = tf.where(valid[..., tf.newaxis], scores[..., 1:], -1.0)  # [N, P, K]
@@ -175,4 +175,6 @@ def detect_boxes(
         config.nms_iou,
         config.max_detections,
         config.min_box_size_px,
+        config.nms_method,
+        config.nms_sigma,
     )

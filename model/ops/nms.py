@@ -1,12 +1,14 @@
-"""Non-maximum suppression: exact greedy, with static shapes.
+"""Non-maximum suppression: exact greedy and soft (1704.04503), with static shapes.
 
 Letters: B independent lists, N images, R boxes or RoIs, K classes, D detections.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
 
+from configs.schema import NmsMethod
 from model.ops.boxes import iou_matrix, is_large_enough, paired_iou
 
 # Boxes that suppress at a time in `nms_keep`.
@@ -105,19 +107,23 @@ def multiclass_nms(
     iou_threshold: float,
     max_detections: int,
     min_box_size_px: float,
+    method: NmsMethod = "greedy",
+    sigma: float = 0.5,
 ) -> Detections:
-    """Returns the best detections after greedy suppression within each class.
+    """Returns the best detections after suppression within each class.
 
-    Each turn takes the best score left and suppresses within its class, so no more than D turns
-    are made, and fewer where less is found.
+    Each turn takes the best score left and lowers those of its class that overlap it (greedy: to
+    nothing), so no more than D turns are made, and fewer where less is found.
 
     Args:
         boxes: [N, R, K, 4] float32, yxyx, or [N, R, 1, 4] for all classes; clipped.
         scores: [N, R, K] float32, class k in column k - 1 (no background).
-        score_threshold: detections score above it.
-        iou_threshold: overlap above which a box falls.
+        score_threshold: detections score above it, also after their scores were lowered.
+        iou_threshold: overlap above which a box falls; see `suppression_factor`.
         max_detections: D.
         min_box_size_px: smaller boxes are dropped, and suppress nothing.
+        method: see `suppression_factor`.
+        sigma: likewise.
 
     Returns:
         The detections; equal scores go by class, then by RoI.
@@ -127,6 +133,7 @@ def multiclass_nms(
     num_images = tf.shape(scores)[0]
     num_boxes = tf.shape(boxes)[2]
     images = tf.range(num_images)
+    factor_of = suppression_factor(method, iou_threshold, sigma)
     # One row for each class, so that a turn touches one row.
     left = tf.transpose(tf.where(usable, tf.cast(scores, tf.float32), -1.0), [0, 2, 1])
     boxes = tf.transpose(boxes, [0, 2, 1, 3])
@@ -141,9 +148,9 @@ def multiclass_nms(
         roi = tf.argmax(class_scores, axis=1, output_type=tf.int32)
         class_boxes = tf.gather(boxes, tf.minimum(column, num_boxes - 1), batch_dims=1)
         box = tf.gather(class_boxes, roi, batch_dims=1)
-        falls = paired_iou(box[:, None, :], class_boxes) > iou_threshold
-        falls |= tf.range(tf.shape(class_scores)[1])[None, :] == roi[:, None]
-        class_scores = tf.where(falls, -1.0, class_scores)
+        class_scores *= factor_of(paired_iou(box[:, None, :], class_boxes))
+        is_left = tf.range(tf.shape(class_scores)[1])[None, :] != roi[:, None]
+        class_scores = tf.where(is_left & (class_scores > score_threshold), class_scores, -1.0)
         place = tf.stack([images, column], axis=1)
         left = tf.tensor_scatter_nd_update(left, place, class_scores)
         best_of_class = tf.tensor_scatter_nd_update(
@@ -184,3 +191,28 @@ def multiclass_nms(
         valid=valid,
         roi_index=tf.where(valid, found_rois, 0),
     )
+
+
+def suppression_factor(
+    method: NmsMethod, iou_threshold: float, sigma: float
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns the function from a box's overlap with a better one to the factor on its score.
+
+    Args:
+        method: the paper's first, second and third rule.
+        iou_threshold: where greedy and linear begin.
+        sigma: of the gaussian. TensorFlow's NonMaxSuppressionV5 calls half of it sigma.
+
+    Reference: 1704.04503, section 3.
+    """
+
+    def greedy(overlaps: tf.Tensor) -> tf.Tensor:
+        return tf.where(overlaps > iou_threshold, 0.0, 1.0)
+
+    def linear(overlaps: tf.Tensor) -> tf.Tensor:
+        return tf.where(overlaps > iou_threshold, 1.0 - overlaps, 1.0)
+
+    def gaussian(overlaps: tf.Tensor) -> tf.Tensor:
+        return tf.exp(-tf.square(overlaps) / sigma)
+
+    return {"greedy": greedy, "linear": linear, "gaussian": gaussian}[method]

@@ -38,6 +38,29 @@ def multiclass_nms(boxes, scores, score_threshold, iou_threshold, max_detections
     return sorted(found, key=lambda row: -row[0])[:max_detections]
 
 
+def soft_nms(boxes, scores, method, iou_threshold, sigma, score_threshold):
+    """(score, index) of what is left, best first: 1704.04503, figure 2, for one class.
+
+    A score that falls to the threshold drops out.
+    """
+    left = {i: float(score) for i, score in enumerate(scores) if score > score_threshold}
+    found = []
+    while left:
+        best = max(left, key=left.get)
+        found.append((left.pop(best), best))
+        for i in list(left):
+            overlap = iou(boxes[best], boxes[i])
+            if method == "gaussian":
+                left[i] *= math.exp(-(overlap**2) / sigma)
+            if method == "linear" and overlap > iou_threshold:
+                left[i] *= 1 - overlap
+            if method == "greedy" and overlap > iou_threshold:
+                left[i] = 0.0
+            if left[i] <= score_threshold:
+                del left[i]
+    return found
+
+
 def bilinear(feature, y, x):
     """Value [C] of a map [H, W, C] at a point, cells having theirs at whole numbers."""
     height, width = feature.shape[:2]

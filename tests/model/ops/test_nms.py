@@ -117,6 +117,65 @@ def test_classes_are_suppressed_apart(mode, class_agnostic):
         np.testing.assert_array_equal(found.boxes[row][:num], chosen)
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("method", ["greedy", "linear", "gaussian"])
+def test_soft_suppression_is_that_of_the_loop_for_each_class(mode, method):
+    rng = np.random.default_rng(4)
+    boxes = crowded_boxes(rng, (2, 20, 3), spread=40).astype(np.float64)
+    scores = rng.uniform(0.05, 1.0, (2, 20, 3)).astype(np.float32)
+    detect = MODES[mode](
+        lambda b, s: multiclass_nms(b, s, 0.1, 0.3, 40, 0.0, method=method, sigma=0.4)
+    )
+    found = detect(tf.constant(boxes), tf.constant(scores))
+    for row in range(2):
+        expected = [
+            (score, k + 1, roi)
+            for k in range(3)
+            for score, roi in reference.soft_nms(
+                boxes[row, :, k], scores[row, :, k], method, 0.3, 0.4, 0.1
+            )
+        ]
+        expected = sorted(expected, reverse=True)[:40]
+        num = len(expected)
+        assert 10 < num == found.valid[row].numpy().sum()
+        np.testing.assert_allclose(found.scores[row, :num], [e[0] for e in expected], rtol=1e-5)
+        assert found.classes[row].numpy()[:num].tolist() == [e[1] for e in expected]
+        assert found.roi_index[row].numpy()[:num].tolist() == [e[2] for e in expected]
+
+
+def test_gaussian_suppression_is_that_of_tensorflow():
+    rng = np.random.default_rng(5)
+    boxes = crowded_boxes(rng, (40,), spread=50)
+    scores = rng.uniform(0.05, 1.0, 40).astype(np.float32)
+    index, their_scores, _ = tf.raw_ops.NonMaxSuppressionV5(
+        boxes=boxes,
+        scores=scores,
+        max_output_size=40,
+        iou_threshold=0.5,  # not used there with a sigma
+        score_threshold=0.01,
+        soft_nms_sigma=0.5,  # half of ours
+    )
+    found = multiclass_nms(
+        boxes[None, :, None], scores[None, :, None], 0.01, 0.5, 40, 0.0, "gaussian", sigma=1.0
+    )
+    num = len(index)
+    assert found.valid.numpy().sum() == num > 15
+    np.testing.assert_array_equal(found.roi_index[0, :num], index)
+    np.testing.assert_allclose(found.scores[0, :num], their_scores, rtol=1e-5)
+
+
+def test_soft_suppression_by_hand():
+    # The second box overlaps the first by 0.6, the third none; the fourth has sunk too low.
+    boxes = tf.constant([[0.0, 0, 8, 10], [0, 0, 8, 6], [50, 50, 58, 58], [0, 0, 8, 10]])
+    scores = tf.constant([0.9, 0.8, 0.5, 0.3])
+    found = multiclass_nms(
+        boxes[None, :, None], scores[None, :, None], 0.05, 0.5, 4, 0.0, method="linear"
+    )
+    np.testing.assert_allclose(found.scores, [[0.9, 0.5, 0.8 * 0.4, 0]], rtol=1e-5)
+    assert found.roi_index.numpy().tolist() == [[0, 2, 1, 0]]
+    assert found.valid.numpy().tolist() == [[True, True, True, False]]
+
+
 def test_rows_left_over_are_zero():
     boxes = tf.constant([[[[0.0, 0, 8, 8]], [[20.0, 20, 28, 28]]], [[[0.0, 0, 8, 8]]] * 2])
     scores = tf.constant([[[0.9], [0.2]], [[0.05], [0.01]]])
