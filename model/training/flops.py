@@ -1,0 +1,255 @@
+"""What a training step costs, counted in the graph that TensorFlow traces from the detector.
+
+The graph is traced, never run, so nothing of the size of a picture is allocated and any backbone
+or head is counted, with frozen stages and whatever the gradient leaves out as they are. Counted are
+the multiply-adds of convolutions and matrix products; the rest (norms, activations, NMS) is a few
+per cent of them. A multiply-add is two floating-point operations.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+# Peak dense FLOP/s of one GPU by the arithmetic of a Keras dtype policy, in units of 1e12.
+# Sources: NVIDIA's data sheets of V100 (SXM2), T4, A10G, L4, A100 (SXM), H100 (SXM) and H200, the
+# figures without sparsity. From Ampere on TensorFlow computes float32 convolutions and products in
+# TF32 unless told otherwise. None: the GPU has no unit for it.
+PEAK_TFLOPS: dict[str, dict[str, float | None]] = {
+    "V100": {"float32": 15.7, "tf32": None, "mixed_float16": 125.0, "mixed_bfloat16": None},
+    "T4": {"float32": 8.1, "tf32": None, "mixed_float16": 65.0, "mixed_bfloat16": None},
+    "A10G": {"float32": 35.0, "tf32": 35.0, "mixed_float16": 70.0, "mixed_bfloat16": 70.0},
+    "L4": {"float32": 30.3, "tf32": 60.0, "mixed_float16": 121.0, "mixed_bfloat16": 121.0},
+    "A100": {"float32": 19.5, "tf32": 156.0, "mixed_float16": 312.0, "mixed_bfloat16": 312.0},
+    "H100": {"float32": 67.0, "tf32": 494.5, "mixed_float16": 989.0, "mixed_bfloat16": 989.0},
+    "H200": {"float32": 67.0, "tf32": 494.5, "mixed_float16": 989.0, "mixed_bfloat16": 989.0},
+}
+
+# Tensors that share the memory of what they are made from.
+_VIEWS = {"Identity", "Reshape", "ExpandDims", "Squeeze", "StopGradient", "IdentityN"}
+# Tensors that are there with or without a batch.
+_NO_ACTIVATIONS = {"ReadVariableOp", "Const", "Placeholder"}
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """The cost of one worker's step on one batch.
+
+    Attributes:
+        forward: multiply-adds of the losses.
+        backward: multiply-adds of their gradient.
+        activation_bytes: tensors of the forward pass that the backward pass reads; XLA may keep
+            fewer by computing some anew.
+    """
+
+    forward: int
+    backward: int
+    activation_bytes: int
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of the step."""
+        return 2 * (self.forward + self.backward)
+
+
+def step_cost(detector: Any, batch: dict[str, tf.TensorSpec]) -> StepCost:
+    """Returns what a training step on one batch costs.
+
+    Args:
+        detector: as in model/detector.py.
+        batch: shapes and dtypes, as of model/input/input_pipeline.py.
+    """
+    weights = [getattr(weight, "value", weight) for weight in detector.trainable_variables]
+    forward_ops: set[str] = set()
+
+    def losses_and_gradients(batch: dict[str, tf.Tensor]) -> list[tf.Tensor]:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(weights)
+            # Outside training: synchronised batch norm would ask for other workers.
+            terms = detector.loss_terms(batch, 0, tf.constant(0, tf.int64), training=False)
+            loss = tf.add_n([tf.cast(term.sum, tf.float32) for term in terms.values()])
+        forward_ops.update(op.name for op in loss.graph.get_operations())
+        gradients = tape.gradient(loss, weights)
+        return [loss, *(gradient for gradient in gradients if gradient is not None)]
+
+    traced = tf.function(losses_and_gradients, autograph=False).get_concrete_function(batch)
+    live = _needed(traced.graph.outputs)
+    forward = [op for op in live if op.name in forward_ops]
+    backward = [op for op in live if op.name not in forward_ops]
+    return StepCost(
+        forward=sum(map(multiply_adds, forward)),
+        backward=sum(map(multiply_adds, backward)),
+        activation_bytes=_bytes_handed_over(backward, forward_ops),
+    )
+
+
+class FlopCounter:
+    """Counts the operations of a step from its batch, once a bucket.
+
+    Args:
+        detector: as in model/detector.py.
+    """
+
+    def __init__(self, detector: Any) -> None:
+        self._detector = detector
+        self._by_shape: dict[tuple[int, ...], int] = {}
+
+    def __call__(self, batch: dict[str, tf.Tensor]) -> int:
+        """Returns the floating-point operations of a step on `batch`; the first takes seconds."""
+        shape = tuple(batch["images"].shape)
+        if shape not in self._by_shape:
+            specs = {name: tf.TensorSpec(t.shape, t.dtype) for name, t in batch.items()}
+            self._by_shape[shape] = step_cost(self._detector, specs).flops
+        return self._by_shape[shape]
+
+
+def batch_specs(
+    bucket: tuple[int, int],
+    pictures: int,
+    max_objects: int,
+    mask_side: int | None = None,
+) -> dict[str, tf.TensorSpec]:
+    """Returns shapes and dtypes of a training batch, by the keys of model/input/input_pipeline.py.
+
+    Args:
+        bucket: height and width of the padded pictures.
+        pictures: of one worker.
+        max_objects: ground-truth rows of a picture.
+        mask_side: of the bitmaps; None without masks.
+    """
+    n, rows = pictures, max_objects
+    shapes: dict[str, tuple[list[int], tf.DType]] = {
+        "images": ([n, *bucket, 3], tf.uint8),
+        "image_sizes": ([n, 2], tf.float32),
+        "image_ids": ([n], tf.int64),
+        "valid": ([n], tf.bool),
+        "gt_boxes": ([n, rows, 4], tf.float32),
+        "gt_classes": ([n, rows], tf.int32),
+        "gt_valid": ([n, rows], tf.bool),
+        "gt_is_crowd": ([n, rows], tf.bool),
+    }
+    if mask_side is not None:
+        shapes |= {
+            "gt_masks": ([n, rows, mask_side, mask_side], tf.uint8),
+            "gt_mask_boxes": ([n, rows, 4], tf.float32),
+            "gt_has_mask": ([n, rows], tf.bool),
+        }
+    return {name: tf.TensorSpec(shape, dtype) for name, (shape, dtype) in shapes.items()}
+
+
+def multiply_adds(op: tf.Operation) -> int:
+    """Returns the multiply-adds of one operation of a graph; 0 for those that are not counted.
+
+    Raises:
+        ValueError: it counts, but a shape is not known.
+    """
+    count = _COUNTS.get(op.type)
+    return 0 if count is None else count(op)
+
+
+def peak_flops(gpu: str, precision: str) -> float | None:
+    """Returns the peak FLOP/s of a GPU under a dtype policy; None where it is not known.
+
+    Args:
+        gpu: a name that contains a key of `PEAK_TFLOPS`, such as "Tesla V100-SXM2-16GB".
+        precision: Keras dtype policy; float32 means TF32 where the GPU has it.
+    """
+    words = gpu.upper().replace("-", " ").split()
+    found = next((rates for name, rates in PEAK_TFLOPS.items() if name in words), None)
+    if found is None:
+        return None
+    rate = found.get(precision)
+    if precision == "float32":
+        rate = found["tf32"] or rate
+    return None if rate is None else rate * 1e12
+
+
+def _needed(outputs: Iterable[tf.Tensor]) -> list[tf.Operation]:
+    """Returns the operations that the outputs depend on; a traced gradient has others too."""
+    todo, seen = [tensor.op for tensor in outputs], {}
+    while todo:
+        op = todo.pop()
+        if op.name not in seen:
+            seen[op.name] = op
+            todo += [tensor.op for tensor in op.inputs]
+            todo += op.control_inputs
+    return list(seen.values())
+
+
+def _bytes_handed_over(backward: list[tf.Operation], forward_ops: set[str]) -> int:
+    """Returns the bytes of forward tensors that backward operations read, each counted once."""
+    kept: dict[str, int] = {}
+    for op in backward:
+        for tensor in op.inputs:
+            while tensor.op.type in _VIEWS and len(tensor.op.inputs):
+                tensor = tensor.op.inputs[tensor.value_index]
+            is_activation = tensor.op.name in forward_ops and tensor.op.type not in _NO_ACTIVATIONS
+            if is_activation and tensor.shape.is_fully_defined():
+                kept[tensor.name] = tensor.shape.num_elements() * tensor.dtype.size
+    return sum(kept.values())
+
+
+def _shape(tensor: tf.Tensor) -> list[int]:
+    if not tensor.shape.is_fully_defined():
+        raise ValueError(f"{tensor.op.type} {tensor.name}: the shape {tensor.shape} is not static")
+    return [int(side) for side in tensor.shape]
+
+
+def _size(shape: list[int]) -> int:
+    return int(np.prod(shape, dtype=np.int64))
+
+
+def _convolution(op: tf.Operation) -> int:
+    return _size(_shape(op.outputs[0])) * _size(_shape(op.inputs[1])[:3])
+
+
+def _convolution_to_input(op: tf.Operation) -> int:
+    return _size(_shape(op.inputs[2])) * _size(_shape(op.inputs[1])[:3])
+
+
+def _convolution_to_filter(op: tf.Operation) -> int:
+    return _size(_shape(op.inputs[2])) * _size(_shape(op.outputs[0])[:3])
+
+
+def _depthwise(op: tf.Operation) -> int:
+    return _size(_shape(op.outputs[0])) * _size(_shape(op.inputs[1])[:2])
+
+
+def _depthwise_to_input(op: tf.Operation) -> int:
+    return _size(_shape(op.inputs[2])) * _size(_shape(op.inputs[1])[:2])
+
+
+def _depthwise_to_filter(op: tf.Operation) -> int:
+    return _size(_shape(op.inputs[2])) * _size(_shape(op.outputs[0])[:2])
+
+
+def _einsum(op: tf.Operation) -> int:
+    """Returns the product of all sides that the equation names, each once."""
+    terms = op.get_attr("equation").decode().split("->")[0].split(",")
+    sides: dict[str, int] = {}
+    for term, tensor in zip(terms, op.inputs, strict=True):
+        sides |= dict(zip(term, _shape(tensor), strict=True))
+    return _size(list(sides.values()))
+
+
+def _product(transposed: str) -> Callable[[tf.Operation], int]:
+    def count(op: tf.Operation) -> int:
+        inner = _shape(op.inputs[0])[-2 if op.get_attr(transposed) else -1]
+        return _size(_shape(op.outputs[0])) * inner
+
+    return count
+
+
+_COUNTS: dict[str, Callable[[tf.Operation], int]] = {
+    "Conv2D": _convolution,
+    "Conv2DBackpropInput": _convolution_to_input,
+    "Conv2DBackpropFilter": _convolution_to_filter,
+    "DepthwiseConv2dNative": _depthwise,
+    "DepthwiseConv2dNativeBackpropInput": _depthwise_to_input,
+    "DepthwiseConv2dNativeBackpropFilter": _depthwise_to_filter,
+    "Einsum": _einsum,
+    "MatMul": _product("transpose_a"),
+    "BatchMatMulV2": _product("adj_x"),
+}
