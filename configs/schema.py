@@ -350,6 +350,15 @@ class TrainConfig(Section):
     checkpoint_every_steps: int = Field(500, ge=1)
     keep_checkpoints: int = Field(3, ge=1, description="The last K are kept.")
     log_every_steps: int = Field(20, ge=1, description="TensorBoard and progress lines.")
+    picture_every_steps: int = Field(
+        0,
+        ge=0,
+        description="Ground truth beside detections of a few pictures in TensorBoard; 0 is never.",
+    )
+    profile_steps: tuple[int, int] | None = Field(
+        None,
+        description="[a, b]: TensorFlow's profiler watches the chief's steps a to b - 1.",
+    )
     input_threads: int = Field(0, ge=0, description="Per worker; 0 is tf.data's own choice.")
     heartbeat_seconds: float = Field(
         600.0,
@@ -375,6 +384,13 @@ class TrainConfig(Section):
         if not re.fullmatch(r"[1-9]\d*x[1-9]\d*", batch):
             raise ValueError(f"expected NxM such as 8x4, got {batch!r}")
         return batch
+
+    @field_validator("profile_steps")
+    @classmethod
+    def _window_has_steps(cls, window: tuple[int, int] | None) -> tuple[int, int] | None:
+        if window is not None and not 0 <= window[0] < window[1]:
+            raise ValueError(f"expected [a, b] with 0 <= a < b, got {list(window)}")
+        return window
 
     @property
     def workers(self) -> int:

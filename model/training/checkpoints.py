@@ -33,6 +33,8 @@ _WITHOUT_EFFECT = {
     "heartbeat_seconds",
     "max_restarts",
     "max_non_finite_steps",
+    "profile_steps",
+    "picture_every_steps",
 }
 _FILE_NAME = re.compile(r"step-(\d{8})\.safetensors")
 

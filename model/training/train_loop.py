@@ -1,5 +1,6 @@
 """The loop of one worker: restore, step after step, checkpoints, what a person wants to see."""
 
+import json
 import math
 import re
 import time
@@ -18,6 +19,7 @@ from configs.schema import TrainConfig
 from model.training.checkpoints import CheckpointStore
 from model.training.devices import device_name
 from model.training.distribution import Distribution
+from model.training.flops import FlopCounter, peak_flops
 from model.training.non_finite import (
     NotFiniteError,
     description,
@@ -28,6 +30,8 @@ from model.training.non_finite import (
     suspects,
 )
 from model.training.optimizers import build_optimizer
+from model.training.pictures import TrainingPictures
+from model.training.profile import ProfilerWindow
 from model.training.progress import WorkerStatus
 from model.training.schedules import learning_rate, total_steps
 from model.training.step import INITIAL_LOSS_SCALE, StepReport, TrainState, TrainStep
@@ -60,6 +64,7 @@ class _StartedStep:
     raw: dict[str, tf.Tensor]
     learning_rate: float
     input_seconds: float
+    flops: int
     traced: bool
 
 
@@ -121,7 +126,13 @@ class TrainLoop:
             scales_loss=scales_loss,
             eager=eager,
         )
-        self._throughput = Throughput(distribution.workers)
+        peak = peak_flops(device_name(), precision)
+        self._throughput = Throughput(distribution.workers, peak)
+        self._count_flops = FlopCounter(detector) if peak and distribution.is_chief else None
+        window = train.profile_steps if distribution.is_chief else None
+        self._profiler = ProfilerWindow(window, self._work_dir / "tensorboard")
+        self._detector = detector
+        self._pictures: TrainingPictures | None = None
         self._traced_shapes: set[tuple[int, ...]] = set()
         self._history: dict[str, Any] = {"seconds": 0.0, "first_losses": {}, "last_losses": {}}
         self._scalars: Any = None
@@ -140,6 +151,9 @@ class TrainLoop:
         first_step = self._restore()
         self._announce(first_step)
         done = self._run_from(first_step) if first_step < self._steps else first_step
+        self._profiler.close()
+        if self._pictures:
+            self._pictures.close()
         if self._scalars:
             self._scalars.close()
         skipped = self.state.skipped_steps
@@ -179,6 +193,12 @@ class TrainLoop:
         if self._distribution.is_chief:
             self._status.event("start", **facts)
             self._scalars = tf.summary.create_file_writer(str(self._work_dir / "tensorboard"))
+            if self._train.picture_every_steps:
+                self._pictures = self._training_pictures()
+
+    def _training_pictures(self) -> TrainingPictures:
+        first_batch = next_batch(iter(self._input.dataset(self._distribution.index)))
+        return TrainingPictures(self._detector, first_batch, self._input.categories, self._scalars)
 
     def _run_from(self, first_step: int) -> int:
         """Does the steps; returns how many updates are done in all.
@@ -215,21 +235,26 @@ class TrainLoop:
         self._traced_shapes.add(shape)
         rate = self._learning_rate(step)
         try:
-            raw = self._step(batch, step, rate, self._stop_asked())
+            with self._profiler.step(step):
+                raw = self._step(batch, step, rate, self._stop_asked())
         except tf.errors.ResourceExhaustedError as error:
             raise TrainingError(
                 f"step {step}: out of memory with {self._train.pictures_per_worker} pictures of "
                 f"{shape[1]}x{shape[2]} px a worker; lower the second number of train.batch or "
                 f"the sizes in input ({error.message.splitlines()[0]})"
             ) from error
-        return _StartedStep(step, batch, raw, rate, input_seconds, traced)
+        flops = self._count_flops(batch) if self._count_flops else 0
+        return _StartedStep(step, batch, raw, rate, input_seconds, flops, traced)
 
     def _finish(self, started: _StartedStep) -> StepReport:
         """Reads a step's numbers, checks and shows them."""
         report = self._step.report(started.raw)
+        self._profiler.finished(started.step)
         now = time.monotonic()
         seconds, self._last_finish = now - self._last_finish, now
-        self._throughput.record(seconds, report.pictures, started.input_seconds, started.traced)
+        self._throughput.record(
+            seconds, report.pictures, started.input_seconds, started.traced, started.flops
+        )
         self._history["seconds"] += seconds
         if report.is_overflow:
             logging.info(
@@ -261,6 +286,10 @@ class TrainLoop:
             )
         if is_last or done % self._train.log_every_steps == 0:
             self._write_scalars(started, report)
+        if self._pictures and done % self._train.picture_every_steps == 0:
+            self._status.beat("pictures", done)
+            self._pictures.show(done)
+            self._last_finish = time.monotonic()  # no part of the next step's time
 
     def _write_scalars(self, started: _StartedStep, report: StepReport) -> None:
         scalars = {f"loss/{name}": value for name, value in report.losses.items()}
@@ -283,7 +312,10 @@ class TrainLoop:
 
     def _save(self, done: int) -> None:
         self._status.beat("checkpoint", done)
-        throughput = self._throughput.summary()
+        own_figures = json.dumps(self._throughput.own_figures()).encode()
+        throughput = self._throughput.summary(
+            [json.loads(figures) for figures in self._distribution.gather(own_figures)]
+        )
         # Every worker tells it: the launcher on a host without the chief has no other source.
         self._history["images_per_second"] = throughput["images_per_second"]
         if not self._distribution.is_chief:
@@ -317,7 +349,8 @@ class TrainLoop:
         if self.state.skipped_steps >= allowed:
             raise NotFiniteError(
                 f"{text}; batch kept in {path}; lower train.optimizer.learning_rate, set "
-                f"clip_norm, look at these pictures, or raise train.max_non_finite_steps (now {allowed})",
+                f"clip_norm, look at these pictures, or raise train.max_non_finite_steps "
+                f"(now {allowed})",
                 is_culprit(report),
             )
         self.state.skipped_steps += 1

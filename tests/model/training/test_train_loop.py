@@ -1,10 +1,21 @@
-"""What the loop makes of errors below it; whole runs are in test_launcher.py and test_worker.py."""
+"""Errors below the loop, and what it leaves to look at.
+
+Whole runs are in test_launcher.py and test_worker.py.
+"""
+
+import itertools
+import json
 
 import pytest
 import tensorflow as tf
 
 from configs.errors import DatasetError
-from model.training.train_loop import next_batch
+from model.training.checkpoints import CheckpointStore
+from model.training.distribution import Distribution
+from model.training.progress import WorkerStatus
+from model.training.train_loop import TrainLoop, next_batch
+from tests.model.small_detector import small_batch
+from tests.model.training.tiny_run import TinyDetector, tiny_config
 
 
 def batches(error: Exception):
@@ -26,3 +37,65 @@ def test_an_error_of_the_data_set_keeps_its_one_line():
 def test_other_errors_stay_as_they_are():
     with pytest.raises(tf.errors.OpError, match="ZeroDivisionError"):
         next_batch(batches(ZeroDivisionError("by zero")))
+
+
+class Corners(TinyDetector):
+    """The tiny detector, which also "finds" the first quarter of every picture."""
+
+    def detect(self, images, image_sizes):
+        count = images.shape[0]
+        return {
+            "boxes": tf.tile([[[0.0, 0.0, 32.0, 32.0]]], [count, 1, 1]),
+            "scores": tf.fill([count, 1], 0.9),
+            "classes": tf.ones([count, 1], tf.int32),
+            "num": tf.ones([count], tf.int32),
+        }
+
+
+class OneBatch:
+    """The same batch at every step."""
+
+    num_pictures, steps_per_epoch, buckets = 2, 1, ((64, 64),)
+    categories = ({"label": 1, "name": "corner"},)
+
+    def dataset(self, worker, first_step=0, threads=0):
+        return itertools.repeat(small_batch(2))
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory):
+    """The folder of a run of four steps with pictures and a profiler window."""
+    folder = tmp_path_factory.mktemp("watched")
+    config = tiny_config("1x2", 4, picture_every_steps=2, profile_steps=[1, 3], log_every_steps=4)
+    loop = TrainLoop(
+        config.train, Corners(), OneBatch(), Distribution(), CheckpointStore(folder, "key", 1),
+        WorkerStatus(folder, 0), str(folder),
+        precision="float32", jit=False, stop_asked=lambda: False,
+    )  # fmt: skip
+    loop.run()
+    return folder
+
+
+def test_pictures_come_as_often_as_asked(watched):
+    shown = set()
+    for path in (watched / "tensorboard").glob("events.*"):
+        for event in tf.compat.v1.train.summary_iterator(str(path)):
+            tags = [value.tag for value in event.summary.value]
+            shown |= {(event.step, tag) for tag in tags if tag.startswith("pictures/")}
+    assert shown == {(2, "pictures/100"), (2, "pictures/101")} | {
+        (4, "pictures/100"), (4, "pictures/101"),
+    }  # fmt: skip
+
+
+def test_the_profile_lies_where_tensorboard_looks(watched):
+    [profile] = watched.glob("tensorboard/plugins/profile/*/*.xplane.pb")
+    # The two steps of the window, by the name that TensorBoard's step page goes by.
+    assert profile.read_bytes().count(b"train") > 0
+
+
+def test_throughput_has_a_row_for_the_worker(watched):
+    figures = json.loads((watched / "throughput.json").read_text())
+    assert figures["steps_measured"] == 3
+    assert figures["share_of_peak_flops"] is None  # a CPU
+    [row] = figures["per_worker"]
+    assert row["worker"] == 0 and row["peak_memory_mib"] > 0
