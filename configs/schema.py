@@ -18,6 +18,8 @@ from pydantic import (
     model_validator,
 )
 
+from configs.errors import ConfigError
+
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Policy = Literal["accept", "mend", "drop", "refuse"]
 NmsMethod = Literal["greedy", "linear", "gaussian"]
@@ -340,7 +342,12 @@ class OptimizerConfig(Section):
 class TrainConfig(Section):
     """The training run."""
 
-    batch: str = Field("1x2", description="NxM: workers x pictures per worker in a step.")
+    batch: str = Field(
+        "1x2",
+        description="NxM: workers (one a GPU) x pictures per worker in a step. `autoxM`: as many "
+        "workers as all hosts have GPUs, one a host without any. `train.workers: N` (or `auto`) "
+        "sets N alone and wins.",
+    )
     epochs: float = Field(12.0, gt=0)
     max_steps: int | None = Field(None, ge=1, description="Stop earlier, after these steps.")
     seed: int = Field(0, ge=0)
@@ -378,11 +385,24 @@ class TrainConfig(Section):
         "(float16 overflows apart); the next one ends it.",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _workers_are_part_of_the_batch(cls, settings: Any) -> Any:
+        """Puts `workers` where it is kept: before the x of `batch`."""
+        if not isinstance(settings, dict) or "workers" not in settings:
+            return settings
+        workers = settings["workers"]
+        if not re.fullmatch(r"[1-9]\d*|auto", str(workers)):
+            raise ValueError(f"train.workers: expected a number or auto, got {workers!r}")
+        batch = str(settings.get("batch", cls.model_fields["batch"].default))
+        rest = {name: value for name, value in settings.items() if name != "workers"}
+        return rest | {"batch": f"{workers}x{batch.partition('x')[2]}"}
+
     @field_validator("batch")
     @classmethod
     def _batch_is_n_by_m(cls, batch: str) -> str:
-        if not re.fullmatch(r"[1-9]\d*x[1-9]\d*", batch):
-            raise ValueError(f"expected NxM such as 8x4, got {batch!r}")
+        if not re.fullmatch(r"([1-9]\d*|auto)x[1-9]\d*", batch):
+            raise ValueError(f"expected NxM such as 8x4 or autox4, got {batch!r}")
         return batch
 
     @field_validator("profile_steps")
@@ -394,8 +414,19 @@ class TrainConfig(Section):
 
     @property
     def workers(self) -> int:
-        """Number of worker processes, one per GPU."""
-        return int(self.batch.split("x")[0])
+        """Number of worker processes, one per GPU.
+
+        Raises:
+            ConfigError: it is `auto`, which only the launcher can turn into a number.
+        """
+        workers = self.batch.split("x")[0]
+        if workers == "auto":
+            raise ConfigError(f"train.batch: {self.batch} has no number of workers before training")
+        return int(workers)
+
+    def with_workers(self, workers: int) -> "TrainConfig":
+        """Returns the same settings with so many workers."""
+        return self.model_copy(update={"batch": f"{workers}x{self.pictures_per_worker}"})
 
     @property
     def pictures_per_worker(self) -> int:

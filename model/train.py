@@ -9,6 +9,7 @@ import click
 from configs.console import OneLineCommand, finish, one_line_errors
 from configs.files import write_json
 from configs.loader import load_config
+from model.training.cluster import cluster_from_environment
 from model.training.launcher import TrainingStopped, TrainResult, train
 from model.training.progress import ProgressPrinter
 
@@ -44,19 +45,27 @@ def main(
     """Train a detector and export it as a SavedModel.
 
     The same command again goes on where the last one was cut off. SIGTERM or Ctrl-C writes a
-    checkpoint and ends with status 0.
+    checkpoint and ends with status 0. On several hosts (docs/clusters.md) only the first one
+    needs OUT.
     """
     config = load_config(config_path, overrides)
-    os.makedirs(out, exist_ok=True)
+    is_chief = cluster_from_environment(os.environ).is_chief
+    if is_chief:
+        os.makedirs(out, exist_ok=True)
     try:
         # A line that changes would write over a debugger's prompt.
         with ProgressPrinter(in_place=not eager) as printer:
             result = train(config, examples, out, checkpoints, on_progress=printer, eager=eager)
     except TrainingStopped as stopped:
-        write_json(os.path.join(out, "summary.json"), {"resumable": True, "step": stopped.step})
+        if is_chief:
+            write_json(os.path.join(out, "summary.json"), {"resumable": True, "step": stopped.step})
         click.echo(str(stopped))
         return
-    finish(summary(result), out, _lines(result))
+    if is_chief:
+        finish(summary(result), out, _lines(result))
+    else:
+        click.echo(f"trained   {result.steps} steps; the model is on the first host")
+        click.echo(f"logs      {result.run_dir}")
 
 
 def summary(result: TrainResult) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """The device of one worker: what it is, how it is set up, and what `auto` means on it."""
 
 import os
+import subprocess
 
+import psutil
 import tensorflow as tf
 
 
@@ -29,6 +31,28 @@ def device_name() -> str:
         return str(details.get("device_name", "GPU"))
     threads = tf.config.threading.get_intra_op_parallelism_threads()
     return f"CPU ({threads or os.cpu_count()} threads)"
+
+
+def device_memory_bytes() -> int:
+    """Returns the memory of this worker's GPU, or this host's where it computes on the CPU.
+
+    0 where the driver's tool does not tell. TensorFlow itself would have to take the memory first.
+    """
+    if not tf.config.list_physical_devices("GPU"):
+        return int(psutil.virtual_memory().total)
+    device = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+    query = [
+        "nvidia-smi",
+        "--query-gpu=memory.total",
+        "--format=csv,noheader,nounits",
+        "-i",
+        device,
+    ]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)
+        return int(answer.stdout) << 20
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return 0
 
 
 def resolve_precision(setting: str) -> str:

@@ -7,13 +7,14 @@ over gRPC between CPUs).
 """
 
 import contextlib
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from model.training.job import cluster_from_environment
+from model.training.job import worker_place
 
 # Gradients travel in packs of about this size: the first packs are sent while the backward pass
 # still computes the rest, and small tensors do not pay one latency each.
@@ -33,7 +34,7 @@ class Distribution:
 
         Must be called before TensorFlow has touched a device.
         """
-        addresses, self.index = cluster_from_environment()
+        addresses, self.index = worker_place(os.environ)
         self.workers = len(addresses)
         self._strategy = None
         if self.workers > 1:

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from configs.errors import ConfigError
-from model.training.job import TrainingJob, cluster_from_environment
+from model.training.cluster import Cluster
+from model.training.job import TrainingJob
 from model.training.progress import Event, OnProgress, WorkerStatus, events_path
 from model.training.worker import build, run_training
 
@@ -17,10 +18,18 @@ if TYPE_CHECKING:
     from configs.schema import Config
 
 
-def eager_config(config: "Config") -> "Config":
-    """Returns the config with one worker of as many pictures as each of its workers has."""
-    batch = f"1x{config.train.pictures_per_worker}"
-    return config.model_copy(update={"train": config.train.model_copy(update={"batch": batch})})
+def eager_config(config: "Config", cluster: Cluster) -> "Config":
+    """Returns the config with one worker of as many pictures as each of its workers has.
+
+    Raises:
+        ConfigError: there are several hosts.
+    """
+    if len(cluster.hosts) > 1:
+        raise ConfigError(
+            f"--eager runs one worker, but {cluster.source} names {len(cluster.hosts)} hosts: "
+            f"unset {cluster.source}"
+        )
+    return config.model_copy(update={"train": config.train.with_workers(1)})
 
 
 def run_eagerly(
@@ -34,20 +43,14 @@ def run_eagerly(
         build_parts: see `model.training.worker.main`.
 
     Raises:
-        ConfigError: TF_CONFIG in the environment names several workers.
         Exception: whatever a step raises, as it is.
     """
-    addresses, index = cluster_from_environment()
-    if len(addresses) > 1:
-        raise ConfigError(
-            f"--eager runs one worker, but TF_CONFIG names {len(addresses)}: unset TF_CONFIG"
-        )
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from model.training.devices import set_up_device
     from model.training.distribution import Distribution
 
     set_up_device(job.threads)
-    events_path(job.status_dir, index).unlink(missing_ok=True)
+    events_path(job.status_dir, 0).unlink(missing_ok=True)
     status = _ToldStatus(job, on_progress)
     run_training(job, Distribution(), status, lambda: False, build_parts, eager=True)
     return status.last

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,11 +73,11 @@ class TrainingJob:
         return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
 
 
-def cluster_from_environment() -> tuple[list[str], int]:
-    """Returns the workers' addresses and this process's index, from TF_CONFIG.
+def worker_place(environ: Mapping[str, str]) -> tuple[list[str], int]:
+    """Returns the workers' addresses and a worker's index, from the TF_CONFIG of the launcher.
 
     Without TF_CONFIG there is one worker, whose address is empty.
     """
-    settings = json.loads(os.environ.get("TF_CONFIG") or "{}")
+    settings = json.loads(environ.get("TF_CONFIG") or "{}")
     workers = settings.get("cluster", {}).get("worker", [""])
     return list(workers), int(settings.get("task", {}).get("index", 0))

@@ -6,17 +6,16 @@ of its own, and the kernel kills it when the launcher's process ends, however th
 
 import contextlib
 import errno
-import json
 import math
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +25,16 @@ from absl import logging
 from configs.errors import ConfigError, DatasetError, ModelError, RcnnError, TrainingError
 from configs.schema import Config
 from model.examples import read_manifest
-from model.training.checkpoints import CheckpointStore, checkpoint_key, run_folder
+from model.training.checkpoints import checkpoint_key, run_folder
+from model.training.cluster import Cluster, cluster_from_environment
 from model.training.eager import eager_config, run_eagerly
-from model.training.job import TRAINING_SPLIT, TrainingJob, cluster_from_environment
+from model.training.host import (
+    check_ports,
+    threads_per_worker,
+    with_counted_workers,
+    worker_environments,
+)
+from model.training.job import TRAINING_SPLIT, TrainingJob
 from model.training.progress import Event, EventFollower, OnProgress, events_path, read_beat
 from model.training.worker import PARENT_VARIABLE
 
@@ -55,7 +61,7 @@ class TrainResult:
 
     Attributes:
         model_dir: the exported SavedModel.
-        run_dir: TensorBoard scalars, logs, throughput.json.
+        run_dir: TensorBoard scalars, logs, throughput.json; on a host without the chief its logs.
         checkpoints_dir: the folder of this run's checkpoints.
         model_id: of the exported model; "" on a host without the chief, which exports none.
         steps: of the whole run.
@@ -116,7 +122,8 @@ def train(
     Args:
         config: settings; `input`, `model` and `train` count.
         examples_dir: CocoTransform's examples, with a split named `train`.
-        out_dir: gets `model/` and `run/`.
+        out_dir: gets `model/` and `run/`. Only the chief's host needs and writes this and the
+            folders below; another host's logs lie in a temporary folder of its own.
         checkpoints_dir: stable place that outlives a failed run; with it everything that grows
             during the run lies there, in one folder a run, and is copied to the run folder at
             the end. Without it: `checkpoints/` in the run folder.
@@ -132,7 +139,8 @@ def train(
         What came out.
 
     Raises:
-        ConfigError: more workers than GPUs, or than TF_CONFIG names.
+        ConfigError: more workers than GPUs, or hosts that cannot share them
+            (model/training/cluster.py).
         DatasetError: the examples are not usable.
         TrainingStopped: SIGTERM or SIGINT came; a checkpoint was written.
         TrainingError: a worker was lost or a loss is not finite.
@@ -142,12 +150,17 @@ def train(
         raise DatasetError(
             f"{examples_dir}: no split named {TRAINING_SPLIT!r}, only {sorted(manifest['splits'])}"
         )
+    cluster = cluster_from_environment(os.environ)
     if eager:
-        config = eager_config(config)
-    run_dir = Path(run_dir or Path(out_dir) / "run").resolve()
+        config = eager_config(config, cluster)
+    else:
+        config = with_counted_workers(config, cluster, os.environ)
     key = checkpoint_key(config, manifest["digest"], source_digest)
+    run_dir = Path(run_dir or Path(out_dir) / "run").resolve()
     stable_dir = Path(checkpoints_dir).resolve() if checkpoints_dir else run_dir / "checkpoints"
     work_dir = run_folder(stable_dir, key) if checkpoints_dir else run_dir
+    if not cluster.is_chief:
+        work_dir = run_dir = Path(tempfile.mkdtemp(prefix=f"tfx-rcnn-{config.name}-"))
     job = TrainingJob(
         settings=config.to_json(),
         examples_dir=str(Path(examples_dir).resolve()),
@@ -155,7 +168,7 @@ def train(
         checkpoints_dir=str(stable_dir),
         key=key,
         model_dir=str(Path(model_dir or Path(out_dir) / "model").resolve()),
-        threads=_threads_per_worker(config.train.workers),
+        threads=threads_per_worker(cluster.workers_per_host(config.train.workers)),
     )
     for folder in (job.logs_dir, job.status_dir, run_dir):
         folder.mkdir(parents=True, exist_ok=True)
@@ -163,7 +176,7 @@ def train(
     if eager:
         done = run_eagerly(job, on_progress)
     else:
-        done = _run_with_restarts(job, on_progress, worker_module)
+        done = _run_with_restarts(job, cluster, on_progress, worker_module)
     if work_dir != run_dir:
         _copy_run(work_dir, run_dir)
     return TrainResult(
@@ -181,22 +194,19 @@ def train(
 
 
 def _copy_run(work_dir: Path, run_dir: Path) -> None:
-    """Copies what a person wants to keep of a run; the checkpoints stay where they are.
-
-    A host without the chief has its workers' logs alone.
-    """
+    """Copies what a person wants to keep of a run; the checkpoints stay where they are."""
     for name in ("tensorboard", "logs"):
-        if (work_dir / name).is_dir():
-            shutil.copytree(work_dir / name, run_dir / name, dirs_exist_ok=True)
-    if (work_dir / "throughput.json").exists():
-        shutil.copy2(work_dir / "throughput.json", run_dir / "throughput.json")
+        shutil.copytree(work_dir / name, run_dir / name, dirs_exist_ok=True)
+    shutil.copy2(work_dir / "throughput.json", run_dir / "throughput.json")
 
 
-def _run_with_restarts(job: TrainingJob, on_progress: OnProgress, worker_module: str) -> Event:
+def _run_with_restarts(
+    job: TrainingJob, cluster: Cluster, on_progress: OnProgress, worker_module: str
+) -> Event:
     restarts_left = job.config.train.max_restarts
     while True:
         try:
-            return _run(job, on_progress, worker_module)
+            return _run(job, cluster, on_progress, worker_module)
         except WorkerLostError as error:
             if not restarts_left:
                 raise
@@ -206,13 +216,13 @@ def _run_with_restarts(job: TrainingJob, on_progress: OnProgress, worker_module:
             on_progress({"event": "restart", "text": text})
 
 
-def _run(job: TrainingJob, on_progress: OnProgress, worker_module: str) -> Event:
+def _run(job: TrainingJob, cluster: Cluster, on_progress: OnProgress, worker_module: str) -> Event:
     """Runs all workers once; returns the last event of the chief, or of the only local worker."""
     job_path = job.logs_dir.parent / "job.json"
     job.write(job_path)
     job.stop_path.unlink(missing_ok=True)
-    check_given_port()
-    group = _WorkerGroup(job)
+    check_ports(job.config.train.workers, cluster)
+    group = _WorkerGroup(job, cluster)
     try:
         with _forwarded_signals(group.ask_to_stop):
             group.start([sys.executable, "-m", worker_module, str(job_path)])
@@ -227,24 +237,29 @@ def _run(job: TrainingJob, on_progress: OnProgress, worker_module: str) -> Event
 class _WorkerGroup:
     """The worker processes of this host."""
 
-    def __init__(self, job: TrainingJob) -> None:
+    def __init__(self, job: TrainingJob, cluster: Cluster) -> None:
         self._job = job
+        self._cluster = cluster
         self._heartbeat_seconds = job.config.train.heartbeat_seconds
-        self._environments = worker_environments(job.config.train.workers)
+        self._environments = worker_environments(job.config.train.workers, cluster, os.environ)
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._reporter = min(self._environments)  # the chief, or this host's first worker
+        self._follower = EventFollower(job.status_dir, self._reporter)
+        self._saved_step = 0
         self._stop_before: float | None = None
         self._started = 0.0
 
     def start(self, command: list[str]) -> None:
         """Starts every worker with an empty status and log."""
         self._started = time.time()
+        inherited = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
         for worker in self._environments:
             events_path(self._job.status_dir, worker).unlink(missing_ok=True)
         for worker, environment in self._environments.items():
             with open(self._job.log_path(worker), "wb") as log:
                 self._processes[worker] = subprocess.Popen(
                     command,
-                    env={**os.environ, **environment, PARENT_VARIABLE: str(os.getpid())},
+                    env={**inherited, **environment, PARENT_VARIABLE: str(os.getpid())},
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
@@ -270,14 +285,13 @@ class _WorkerGroup:
         Raises:
             TrainingError: a worker failed; WorkerLostError if it may be worth another start.
         """
-        reporter = min(self._processes)
-        follower = EventFollower(self._job.status_dir, reporter)
         last: Event = {"event": "none"}
         while True:
             running = [w for w, process in self._processes.items() if process.poll() is None]
-            for event in follower.new_events():
+            for event in self._follower.new_events():
                 on_progress(event)
                 last = event
+                self._saved_step = _saved_step(event) or self._saved_step
             if any(process.poll() for process in self._processes.values()):
                 raise self._death()
             if not running:
@@ -289,7 +303,7 @@ class _WorkerGroup:
                 )
             time.sleep(_POLL_SECONDS)
         if last["event"] not in ("done", "stopped"):
-            raise self._lost(reporter, "ended without a result")
+            raise self._lost(self._reporter, "ended without a result")
         return last
 
     def _signal(self, number: int) -> None:
@@ -311,14 +325,21 @@ class _WorkerGroup:
         raise self._lost(
             worker,
             f"showed no progress for {self._heartbeat_seconds:g} s (train.heartbeat_seconds) in "
-            f"phase {phase!r} of step {step}; stacks in {self._job.logs_dir}/worker-*.stacks",
+            f"phase {phase!r} of step {step}{self._others(phase)}; stacks in "
+            f"{self._job.logs_dir}/worker-*.stacks",
         )
+
+    def _others(self, phase: str) -> str:
+        """Returns what a worker waits for that has not met the other hosts' workers."""
+        if phase != "joining" or len(self._cluster.hosts) == 1:
+            return ""
+        return f": were all hosts started, and do they reach {', '.join(self._cluster.hosts)}?"
 
     def _death(self) -> RcnnError:
         """Returns the error of the worker that failed first, as far as that can be told."""
         if self._stop_before is not None:
-            store = CheckpointStore(self._job.checkpoints_dir, self._job.key, keep=1)
-            return TrainingStopped(max(store.steps(), default=0))
+            steps = [_saved_step(event) for event in self._follower.new_events()]
+            return TrainingStopped(max(steps, default=0) or self._saved_step)
         deadline = time.monotonic() + _SECONDS_FOR_OTHER_DEATHS
         while time.monotonic() < deadline and any(
             process.poll() is None for process in self._processes.values()
@@ -370,90 +391,9 @@ class _WorkerGroup:
         return WorkerLogError("\n".join(["", *text.splitlines()[-_LOG_TAIL_LINES:]]))
 
 
-def worker_environments(workers: int) -> dict[int, dict[str, str]]:
-    """Returns, for each worker that this host runs, the variables that make it that worker.
-
-    With TF_CONFIG given this host runs one worker of a launch made elsewhere.
-
-    Raises:
-        ConfigError: there are fewer GPUs than workers, or TF_CONFIG names another number of them.
-    """
-    gpus = visible_gpus(os.environ)
-    if os.environ.get("TF_CONFIG"):
-        addresses, index = cluster_from_environment()
-        if len(addresses) != workers:
-            raise ConfigError(
-                f"train.batch asks for {workers} workers, but TF_CONFIG names {len(addresses)}"
-            )
-        return {index: {}}
-    if gpus and workers > len(gpus):
-        raise ConfigError(
-            f"train.batch asks for {workers} workers, but there are {len(gpus)} GPUs; lower the "
-            "first number of train.batch, or set CUDA_VISIBLE_DEVICES= to train on CPUs"
-        )
-    environments: dict[int, dict[str, str]] = {worker: {} for worker in range(workers)}
-    if workers > 1:
-        addresses = [f"127.0.0.1:{port}" for port in free_ports(workers)]
-        for worker in environments:
-            task = {"type": "worker", "index": worker}
-            environments[worker]["TF_CONFIG"] = json.dumps(
-                {"cluster": {"worker": addresses}, "task": task}
-            )
-    if gpus:
-        for worker in environments:
-            environments[worker]["CUDA_VISIBLE_DEVICES"] = gpus[worker]
-    return environments
-
-
-def check_given_port() -> None:
-    """Checks that nobody listens on the port that TF_CONFIG gives this host's worker.
-
-    TensorFlow alone would say "Could not start gRPC server", after the seconds that it loads.
-
-    Raises:
-        TrainingError: the port is in use.
-    """
-    if not os.environ.get("TF_CONFIG"):
-        return
-    addresses, index = cluster_from_environment()
-    port = addresses[index].rpartition(":")[2]
-    if len(addresses) < 2 or not port.isdigit():
-        return
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("", int(port)))
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise TrainingError(
-                    f"port {port}, which TF_CONFIG gives worker {index}, is in use on this host: "
-                    "end the program that holds it, or give another port in every TF_CONFIG"
-                ) from None
-
-
-def visible_gpus(environment: Mapping[str, str]) -> list[str]:
-    """Returns what CUDA_VISIBLE_DEVICES names, or the number of every NVIDIA GPU; no TensorFlow."""
-    named = environment.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
-        return [name.strip() for name in named.split(",") if name.strip() not in ("", "-1")]
-    folder = Path("/proc/driver/nvidia/gpus")
-    return [str(number) for number, _ in enumerate(folder.iterdir())] if folder.is_dir() else []
-
-
-def free_ports(count: int) -> list[int]:
-    """Returns ports of the loopback address that nobody listens on at this moment."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-
-
-def _threads_per_worker(workers: int) -> int:
-    """Returns a worker's share of this process's cores; 0 where it has them all."""
-    if workers == 1 or os.environ.get("TF_CONFIG"):
-        return 0
-    return max(1, len(os.sched_getaffinity(0)) // workers)
+def _saved_step(event: Event) -> int:
+    """Returns the step of the newest checkpoint, as far as an event tells it, else 0."""
+    return int(event.get({"start": "first_step", "checkpoint": "step"}.get(event["event"], ""), 0))
 
 
 @contextlib.contextmanager

@@ -90,9 +90,10 @@ def start_line(event: Event) -> str:
     """Returns the one line about a run that starts."""
     buckets = " ".join(f"{height}x{width}" for height, width in event["buckets"])
     resumed = f", goes on at step {event['first_step']}" if event["first_step"] else ""
+    memory = f" of {event['memory_bytes'] / 2**30:.0f} GiB" if event["memory_bytes"] else ""
     return (
         f"batch {event['workers']}x{event['pictures_per_worker']} (workers x pictures) on "
-        f"{event['device']}, "
+        f"{event['device']}{memory}, "
         f"{event['precision']}, jit {'on' if event['jit'] else 'off'}, "
         f"learning rate {event['learning_rate']:g}, buckets {buckets}, "
         f"{event['parameters'] / 1e6:.1f} M weights, {event['pictures']} pictures, "

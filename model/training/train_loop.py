@@ -17,7 +17,7 @@ from configs.errors import DatasetError, TrainingError
 from configs.files import write_json
 from configs.schema import TrainConfig
 from model.training.checkpoints import CheckpointStore
-from model.training.devices import device_name
+from model.training.devices import device_memory_bytes, device_name
 from model.training.distribution import Distribution
 from model.training.flops import FlopCounter, peak_flops
 from model.training.non_finite import (
@@ -32,7 +32,7 @@ from model.training.non_finite import (
 from model.training.optimizers import build_optimizer
 from model.training.pictures import TrainingPictures
 from model.training.profile import ProfilerWindow
-from model.training.progress import WorkerStatus
+from model.training.progress import WorkerStatus, start_line
 from model.training.schedules import learning_rate, total_steps
 from model.training.step import INITIAL_LOSS_SCALE, StepReport, TrainState, TrainStep
 from model.training.throughput import Throughput
@@ -179,6 +179,7 @@ class TrainLoop:
             "workers": self._distribution.workers,
             "pictures_per_worker": self._train.pictures_per_worker,
             "device": device_name(),
+            "memory_bytes": device_memory_bytes(),
             "precision": self._precision,
             "jit": self._jit,
             "learning_rate": self._learning_rate(self._train.optimizer.warmup_steps),
@@ -189,7 +190,7 @@ class TrainLoop:
             "steps_per_epoch": self._input.steps_per_epoch,
             "first_step": first_step,
         }
-        logging.info("starts: %s", facts)
+        logging.info("starts: %s", start_line(facts))
         if self._distribution.is_chief:
             self._status.event("start", **facts)
             self._scalars = tf.summary.create_file_writer(str(self._work_dir / "tensorboard"))

@@ -67,13 +67,13 @@ def main(job_path: str, build_parts: Callable[..., Any] | None = None) -> None:
     end_with_launcher()
     from absl import logging
 
-    from model.training.job import TrainingJob, cluster_from_environment
+    from model.training.job import TrainingJob, worker_place
     from model.training.progress import WorkerStatus
 
     logging.set_verbosity(logging.INFO)
     job = TrainingJob.read(job_path)
     stop_asked = StopRequest(job.stop_path)
-    _, index = cluster_from_environment()
+    _, index = worker_place(os.environ)
     status = WorkerStatus(job.status_dir, index)
     status.beat("joining")
     stacks = open(job.stacks_path(index), "w", encoding="utf-8")

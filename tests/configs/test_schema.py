@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from configs.errors import ConfigError
 from configs.loader import load_config
 from configs.schema import (
     _COMPONENT_SETTINGS,
@@ -43,6 +44,31 @@ def test_mask_head_is_there_only_with_its_section():
 def test_batch_is_workers_times_pictures():
     train = config(train={"batch": "8x4"}).train
     assert (train.workers, train.pictures_per_worker, train.global_batch) == (8, 4, 32)
+
+
+@pytest.mark.parametrize(
+    ("settings", "batch"),
+    [
+        ({"workers": "auto", "batch": "8x4"}, "autox4"),
+        ({"workers": 16, "batch": "autox2"}, "16x2"),
+        ({"workers": 3}, "3x2"),
+    ],
+)
+def test_workers_alone_may_be_set(settings, batch):
+    assert config(train=settings).train.batch == batch
+
+
+@pytest.mark.parametrize("workers", [0, "many", None])
+def test_workers_are_a_number_or_auto(workers):
+    with pytest.raises(ValidationError, match=r"train.workers: expected a number or auto"):
+        config(train={"workers": workers})
+
+
+def test_auto_has_no_number_before_the_launcher_gives_it_one():
+    train = config(train={"batch": "autox4"}).train
+    with pytest.raises(ConfigError, match="autox4 has no number of workers"):
+        _ = train.global_batch
+    assert train.with_workers(6).batch == "6x4"
 
 
 def test_a_threshold_reaches_only_the_evaluator():

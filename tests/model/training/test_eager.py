@@ -13,9 +13,9 @@ import pytest
 
 from configs.errors import ConfigError
 from model.detector import build_detector
+from model.training.cluster import Cluster
 from model.training.distribution import Distribution
-from model.training.eager import eager_config, run_eagerly
-from model.training.job import TrainingJob
+from model.training.eager import eager_config
 from model.training.optimizers import Sgd
 from model.training.step import TrainState, TrainStep
 from tests.model.small_detector import LOSSES, NUM_CLASSES, small_batch, small_config
@@ -60,15 +60,14 @@ def test_eager_steps_give_the_losses_of_the_graph():
 
 
 def test_one_worker_takes_the_pictures_of_each():
-    assert eager_config(tiny_config("8x4")).train.batch == "1x4"
+    for batch in ("8x4", "autox4"):
+        assert eager_config(tiny_config(batch), Cluster()).train.batch == "1x4"
 
 
-def test_a_cluster_is_refused(tmp_path, monkeypatch):
-    cluster = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}
-    monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
-    job = TrainingJob(tiny_config().to_json(), "", str(tmp_path), "", "key", "", 0)
+def test_a_cluster_is_refused():
+    cluster = Cluster(("a:1", "b:1"), 0, "TF_CONFIG")
     with pytest.raises(ConfigError, match="--eager runs one worker, but TF_CONFIG names 2"):
-        run_eagerly(job, print)
+        eager_config(tiny_config(), cluster)
 
 
 def line_in(path: str, function: str) -> int:

@@ -4,7 +4,6 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,16 +13,10 @@ import numpy as np
 import psutil
 import pytest
 
-from configs.errors import ConfigError, DatasetError, TrainingError
+from configs.errors import DatasetError, TrainingError
 from model.training.checkpoints import CheckpointStore
-from model.training.launcher import (
-    TrainingStopped,
-    check_given_port,
-    free_ports,
-    train,
-    visible_gpus,
-    worker_environments,
-)
+from model.training.host import free_ports
+from model.training.launcher import TrainingStopped, train
 from tests.model.training.tiny_run import MODULE, launch, tiny_config, write_examples
 
 ROOT = Path(__file__).parents[3]
@@ -36,59 +29,6 @@ ROOT = Path(__file__).parents[3]
 def no_gpus(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.delenv("TF_CONFIG", raising=False)
-
-
-def test_each_worker_gets_its_place_in_one_cluster():
-    settings = [json.loads(e["TF_CONFIG"]) for e in worker_environments(3).values()]
-    assert [s["task"] for s in settings] == [{"type": "worker", "index": i} for i in range(3)]
-    assert len({json.dumps(s["cluster"]) for s in settings}) == 1
-    assert len(set(settings[0]["cluster"]["worker"])) == 3
-
-
-def test_one_worker_needs_no_cluster():
-    assert worker_environments(1) == {0: {}}
-
-
-def test_each_worker_gets_one_gpu(monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
-    given = [e["CUDA_VISIBLE_DEVICES"] for e in worker_environments(2).values()]
-    assert given == ["4", "7"]
-
-
-def test_more_workers_than_gpus_are_refused(monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
-    with pytest.raises(ConfigError, match="3 workers, but there are 2 GPUs"):
-        worker_environments(3)
-
-
-def test_a_given_cluster_runs_one_worker_here(monkeypatch):
-    cluster = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 1}}
-    monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
-    assert worker_environments(2) == {1: {}}
-    with pytest.raises(ConfigError, match="TF_CONFIG names 2"):
-        worker_environments(3)
-
-
-def test_a_given_port_in_use_is_named(monkeypatch):
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        port = other.getsockname()[1]
-        cluster = {"worker": ["10.0.0.1:1", f"127.0.0.1:{port}"]}
-        task = {"type": "worker", "index": 1}
-        monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": task}))
-        with pytest.raises(TrainingError, match=f"port {port}, which TF_CONFIG gives worker 1"):
-            check_given_port()
-    check_given_port()
-
-
-@pytest.mark.parametrize(("value", "gpus"), [("", []), ("-1", []), ("0, 2", ["0", "2"])])
-def test_named_gpus_are_the_visible_ones(value, gpus):
-    assert visible_gpus({"CUDA_VISIBLE_DEVICES": value}) == gpus
-
-
-def test_free_ports_differ():
-    assert len(set(free_ports(5))) == 5
 
 
 def test_examples_without_a_training_split_are_refused(tmp_path):
@@ -164,14 +104,19 @@ def uninterrupted(tmp_path_factory) -> dict[str, np.ndarray]:
     return final_arrays(result.checkpoints_dir)
 
 
-def start_run(out: Path, **environment: str) -> subprocess.Popen:
+def start_run(
+    out: Path, examples: Path | None = None, cores: set[int] | None = None, **environment: str
+) -> subprocess.Popen:
     """Starts 2x2, 30 steps, a checkpoint each; prints the chief's events."""
+    examples = examples or out / "examples"
+    cores = cores or os.sched_getaffinity(0)
     return subprocess.Popen(
-        [sys.executable, "-m", MODULE, "launch", str(out), "2x2", "30"],
+        [sys.executable, "-m", MODULE, "launch", str(examples), str(out), "2x2", "30"],
         cwd=ROOT,
         env={**os.environ, "TINY_SLOW": "0.05", **environment},
         stdout=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: os.sched_setaffinity(0, cores),
     )
 
 
@@ -344,25 +289,36 @@ def test_a_stable_place_takes_all_that_grows_and_the_run_a_copy(tmp_path, monkey
 
 @pytest.mark.e2e
 @pytest.mark.slow
-def test_hosts_with_a_given_cluster_train_together(tmp_path, uninterrupted):
-    addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
+def test_hosts_train_together_and_only_the_chief_needs_its_folder(tmp_path, uninterrupted):
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        pytest.skip("one core cannot be two hosts")
+    names = ",".join(f"127.0.0.{i + 1}:{port}" for i, port in enumerate(free_ports(2)))
+    (tmp_path / "file").touch()
+    outs = [tmp_path / "0", tmp_path / "file" / "1"]  # nothing can be written below a file
     hosts = []
-    for index in (0, 1):
-        task = {"type": "worker", "index": index}
-        cluster = json.dumps({"cluster": {"worker": addresses}, "task": task})
-        hosts.append(start_run(tmp_path / str(index), TF_CONFIG=cluster, TINY_SLOW="0"))
+    for index, out in enumerate(outs):
+        half = len(cores) // 2  # as many threads a worker as two workers of one host have
+        hosts.append(
+            start_run(
+                out,
+                tmp_path / f"examples-{index}",
+                set(cores[index * half : (index + 1) * half]),
+                TFX_RCNN_HOSTS=names,
+                TFX_RCNN_HOST_INDEX=str(index),
+                TMPDIR=str(tmp_path),
+                TINY_SLOW="0",
+            )
+        )
     for host in hosts:
         host.communicate(timeout=120)
         assert host.returncode == 0
-    [folder] = (tmp_path / "0" / "run" / "checkpoints").iterdir()
-    arrays = final_arrays(folder)
-    assert arrays.keys() == uninterrupted.keys()
-    for name, value in uninterrupted.items():
-        # A host's worker has all cores, two workers of one host share them: sums differ in order.
-        np.testing.assert_allclose(arrays[name], value, rtol=1e-5, atol=1e-7, err_msg=name)
-    assert (tmp_path / "0" / "model" / "weights.npz").exists()
-    assert not (tmp_path / "1" / "model").exists()
-    assert not (tmp_path / "1" / "run" / "checkpoints").exists()
+    [folder] = (outs[0] / "run" / "checkpoints").iterdir()
+    assert_same_bits(final_arrays(folder), uninterrupted)
+    assert (outs[0] / "model" / "weights.npz").exists()
+    [log] = tmp_path.glob("tfx-rcnn-*/logs/worker-*.log")
+    assert log.name == "worker-1.log"
+    assert "starts: batch 2x2 (workers x pictures) on CPU" in log.read_text()
 
 
 @pytest.mark.e2e

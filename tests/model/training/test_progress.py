@@ -9,6 +9,7 @@ from model.training.progress import (
     beat_path,
     events_path,
     read_beat,
+    start_line,
 )
 
 PROGRESS = {
@@ -20,6 +21,35 @@ PROGRESS = {
     "images_per_second": 4.25,
     "eta_seconds": 3725.0,
 }
+
+
+START = {
+    "event": "start",
+    "workers": 8,
+    "pictures_per_worker": 4,
+    "device": "Tesla V100-SXM2-32GB",
+    "memory_bytes": 32 << 30,
+    "precision": "mixed_float16",
+    "jit": True,
+    "learning_rate": 0.04,
+    "buckets": [[800, 1344], [1344, 800]],
+    "parameters": 41_500_000,
+    "pictures": 117266,
+    "steps": 43980,
+    "steps_per_epoch": 3665,
+    "first_step": 0,
+}
+
+
+def test_the_start_is_one_line():
+    assert start_line(START) == (
+        "batch 8x4 (workers x pictures) on Tesla V100-SXM2-32GB of 32 GiB, mixed_float16, jit on, "
+        "learning rate 0.04, buckets 800x1344 1344x800, 41.5 M weights, 117266 pictures, "
+        "43980 steps (3665 an epoch)"
+    )
+    resumed = start_line({**START, "first_step": 500, "memory_bytes": 0})
+    assert "V100-SXM2-32GB, mixed_float16" in resumed
+    assert resumed.endswith(", goes on at step 500")
 
 
 def test_beat_says_step_and_phase(tmp_path):

@@ -1,8 +1,8 @@
 """Test doubles: a detector of two layers and an input of made-up pictures, for real workers.
 
 `python -m tests.model.training.tiny_run JOB` is a worker of the launcher, with these in place of
-the real ones; `... tiny_run launch OUT BATCH STEPS` is a whole run. What no setting can ask for
-comes in through the environment:
+the real ones; `... tiny_run launch EXAMPLES OUT BATCH STEPS` is a whole run. What no setting can
+ask for comes in through the environment:
 
     TINY_DIE=worker:step:signal    the worker sends itself a signal before that step
     TINY_STALL=worker:step         the worker sleeps before that step
@@ -195,10 +195,15 @@ def launch(out: Path, config: Config, **places: object) -> TrainResult:
     return train(config, examples, out, worker_module=MODULE, **places)
 
 
-def _launch_command(out: str, batch: str, steps: str) -> None:
+def _launch_command(examples: str, out: str, batch: str, steps: str) -> None:
     try:
-        config = tiny_config(batch, int(steps), checkpoint_every_steps=1)
-        launch(Path(out), config, on_progress=lambda event: print(json.dumps(event), flush=True))
+        train(
+            tiny_config(batch, int(steps), checkpoint_every_steps=1),
+            write_examples(Path(examples)),
+            out,
+            on_progress=lambda event: print(json.dumps(event), flush=True),
+            worker_module=MODULE,
+        )
     except TrainingStopped as stopped:
         print(stopped)
 

@@ -1,0 +1,132 @@
+"""What this host gives its workers: a place in the cluster, GPUs, ports, CPU threads."""
+
+import contextlib
+import errno
+import json
+import os
+import re
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+from configs.errors import ConfigError, TrainingError
+from configs.schema import Config
+from model.training.cluster import Cluster
+
+_NVIDIA_DRIVER = Path("/proc/driver/nvidia/gpus")  # one folder a GPU
+_DEVICES = Path("/dev")  # nvidia0, nvidia1, ...: in sandboxes without the driver's folder
+
+
+def with_counted_workers(config: Config, cluster: Cluster, environ: Mapping[str, str]) -> Config:
+    """Returns the config with `auto` workers as a number: a worker a GPU, or one a host without.
+
+    Hosts are taken to be alike: each counts its own GPUs.
+
+    Raises:
+        ConfigError: the environment counts other GPUs than this host shows.
+    """
+    gpus = len(visible_gpus(environ))
+    if gpus and cluster.gpus is not None and cluster.gpus != gpus:
+        raise ConfigError(
+            f"SM_NUM_GPUS is {cluster.gpus}, but this host shows {gpus} GPUs (CUDA_VISIBLE_DEVICES "
+            f"is {environ.get('CUDA_VISIBLE_DEVICES', 'not set')})"
+        )
+    if not config.train.batch.startswith("auto"):
+        return config
+    workers = len(cluster.hosts) * max(1, gpus)
+    return config.model_copy(update={"train": config.train.with_workers(workers)})
+
+
+def worker_environments(
+    workers: int, cluster: Cluster, environ: Mapping[str, str]
+) -> dict[int, dict[str, str]]:
+    """Returns, for each worker that this host runs, the variables that make it that worker.
+
+    Args:
+        workers: of all hosts.
+        cluster: the hosts.
+        environ: names the GPUs that may be used.
+
+    Raises:
+        ConfigError: this host has fewer GPUs than workers, or the hosts cannot share the workers.
+    """
+    share = cluster.workers_per_host(workers)
+    gpus = visible_gpus(environ)
+    if gpus and share > len(gpus):
+        here = f", {share} of them on this host" if share < workers else ""
+        raise ConfigError(
+            f"train.batch asks for {workers} workers{here}, but there are {len(gpus)} GPUs; lower "
+            "the first number of train.batch, or set CUDA_VISIBLE_DEVICES= to train on CPUs"
+        )
+    if len(cluster.hosts) > 1:
+        addresses = cluster.worker_addresses(workers)
+    else:
+        addresses = [f"127.0.0.1:{port}" for port in free_ports(workers)]
+    environments: dict[int, dict[str, str]] = {}
+    for rank in range(share):
+        worker = cluster.index * share + rank
+        variables = environments[worker] = {}
+        if workers > 1:
+            task = {"type": "worker", "index": worker}
+            variables["TF_CONFIG"] = json.dumps({"cluster": {"worker": addresses}, "task": task})
+        if gpus:
+            variables["CUDA_VISIBLE_DEVICES"] = gpus[rank]
+    return environments
+
+
+def check_ports(workers: int, cluster: Cluster) -> None:
+    """Checks that nobody listens on the ports that this host's workers are to have.
+
+    TensorFlow alone would say "Could not start gRPC server", after the seconds that it loads.
+
+    Raises:
+        TrainingError: a port is in use.
+    """
+    if len(cluster.hosts) < 2:
+        return  # the ports of a host alone are found free
+    share = cluster.workers_per_host(workers)
+    addresses = cluster.worker_addresses(workers)
+    for worker in range(cluster.index * share, (cluster.index + 1) * share):
+        port = int(addresses[worker].rpartition(":")[2])
+        if _is_taken(port):
+            raise TrainingError(
+                f"port {port}, which {cluster.source} gives worker {worker}, is in use on this "
+                "host: end the program that holds it, or give all hosts other ports"
+            )
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False
+
+
+def visible_gpus(environ: Mapping[str, str]) -> list[str]:
+    """Returns what CUDA_VISIBLE_DEVICES names, or the number of every NVIDIA GPU; no TensorFlow."""
+    named = environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [name.strip() for name in named.split(",") if name.strip() not in ("", "-1")]
+    if _NVIDIA_DRIVER.is_dir():
+        return [str(number) for number, _ in enumerate(_NVIDIA_DRIVER.iterdir())]
+    numbers = [re.fullmatch(r"nvidia(\d+)", path.name) for path in _DEVICES.iterdir()]
+    return sorted((match[1] for match in numbers if match), key=int)
+
+
+def free_ports(count: int) -> list[int]:
+    """Returns ports of the loopback address that nobody listens on at this moment."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+def threads_per_worker(workers_here: int) -> int:
+    """Returns a worker's share of this process's cores; 0 where it has them all."""
+    if workers_here == 1:
+        return 0
+    return max(1, len(os.sched_getaffinity(0)) // workers_here)

@@ -1,0 +1,120 @@
+"""What a host gives its workers: places, GPUs, ports, threads."""
+
+import json
+import socket
+
+import pytest
+
+from configs.errors import ConfigError, TrainingError
+from model.training import host
+from model.training.cluster import Cluster
+from model.training.host import (
+    check_ports,
+    free_ports,
+    visible_gpus,
+    with_counted_workers,
+    worker_environments,
+)
+from tests.model.training.tiny_run import tiny_config
+
+NO_GPUS = {"CUDA_VISIBLE_DEVICES": ""}
+TWO_GPUS = {"CUDA_VISIBLE_DEVICES": "4,7"}
+SECOND_OF_TWO = Cluster(("a:2222", "b:2222"), 1, "SM_HOSTS")
+
+
+def test_each_worker_gets_its_place_in_one_cluster():
+    given = worker_environments(3, Cluster(), NO_GPUS)
+    settings = [json.loads(e["TF_CONFIG"]) for e in given.values()]
+    assert [s["task"] for s in settings] == [{"type": "worker", "index": i} for i in range(3)]
+    assert len({json.dumps(s["cluster"]) for s in settings}) == 1
+    assert len(set(settings[0]["cluster"]["worker"])) == 3
+
+
+def test_one_worker_needs_no_cluster():
+    assert worker_environments(1, Cluster(), NO_GPUS) == {0: {}}
+
+
+def test_each_worker_gets_one_gpu():
+    given = [
+        e["CUDA_VISIBLE_DEVICES"] for e in worker_environments(2, Cluster(), TWO_GPUS).values()
+    ]
+    assert given == ["4", "7"]
+
+
+def test_hosts_run_a_worker_a_gpu():
+    given = worker_environments(4, SECOND_OF_TWO, TWO_GPUS)
+    assert list(given) == [2, 3]
+    addresses = ["a:2222", "a:2223", "b:2222", "b:2223"]
+    assert json.loads(given[3]["TF_CONFIG"]) == {
+        "cluster": {"worker": addresses},
+        "task": {"type": "worker", "index": 3},
+    }
+    assert [e["CUDA_VISIBLE_DEVICES"] for e in given.values()] == ["4", "7"]
+
+
+@pytest.mark.parametrize(
+    ("workers", "cluster", "message"),
+    [
+        (3, Cluster(), "asks for 3 workers, but there are 2 GPUs"),
+        (6, SECOND_OF_TWO, "asks for 6 workers, 3 of them on this host, but there are 2 GPUs"),
+        (3, SECOND_OF_TWO, "asks for 3 workers, but SM_HOSTS names 2 hosts"),
+        (1, SECOND_OF_TWO, "asks for 1 workers, but SM_HOSTS names 2 hosts"),
+    ],
+)
+def test_workers_that_the_hosts_cannot_run_are_refused(workers, cluster, message):
+    with pytest.raises(ConfigError, match=message):
+        worker_environments(workers, cluster, TWO_GPUS)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "environ", "batch"),
+    [
+        (Cluster(), TWO_GPUS, "2x4"),
+        (Cluster(), NO_GPUS, "1x4"),
+        (SECOND_OF_TWO, TWO_GPUS, "4x4"),
+        (SECOND_OF_TWO, NO_GPUS, "2x4"),
+    ],
+)
+def test_auto_counts_the_gpus_of_all_hosts(cluster, environ, batch):
+    assert with_counted_workers(tiny_config("autox4"), cluster, environ).train.batch == batch
+    assert with_counted_workers(tiny_config("6x4"), cluster, environ).train.batch == "6x4"
+
+
+def test_gpus_that_the_environment_counts_otherwise_are_refused():
+    cluster = Cluster(SECOND_OF_TWO.hosts, 1, "SM_HOSTS", gpus=8)
+    with pytest.raises(ConfigError, match=r"SM_NUM_GPUS is 8, but this host shows 2 GPUs .*4,7"):
+        with_counted_workers(tiny_config(), cluster, TWO_GPUS)
+
+
+def test_a_given_port_in_use_is_named():
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        cluster = Cluster(("10.0.0.1:1", f"127.0.0.1:{port - 1}"), 1, "TFX_RCNN_HOSTS")
+        with pytest.raises(
+            TrainingError, match=f"port {port}, which TFX_RCNN_HOSTS gives worker 3"
+        ):
+            check_ports(4, cluster)
+    check_ports(4, cluster)
+
+
+@pytest.mark.parametrize(("value", "gpus"), [("", []), ("-1", []), ("0, 2", ["0", "2"])])
+def test_named_gpus_are_the_visible_ones(value, gpus):
+    assert visible_gpus({"CUDA_VISIBLE_DEVICES": value}) == gpus
+
+
+@pytest.mark.parametrize("has_driver_folder", [True, False])
+def test_without_a_name_all_gpus_are_visible(tmp_path, monkeypatch, has_driver_folder):
+    driver, devices = tmp_path / "gpus", tmp_path / "dev"
+    for name in ("nvidia0", "nvidia10", "nvidia2", "nvidiactl", "nvidia-uvm"):
+        (devices / name).mkdir(parents=True)
+    if has_driver_folder:
+        (driver / "0000:00:1e.0").mkdir(parents=True)
+    monkeypatch.setattr(host, "_NVIDIA_DRIVER", driver)
+    monkeypatch.setattr(host, "_DEVICES", devices)
+    assert visible_gpus({}) == (["0"] if has_driver_folder else ["0", "2", "10"])
+
+
+def test_free_ports_differ():
+    assert len(set(free_ports(5))) == 5
