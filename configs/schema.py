@@ -6,6 +6,7 @@ changed threshold does not retrain a model.
 """
 
 import json
+import math
 import re
 from typing import Annotated, Any, Literal
 
@@ -22,6 +23,12 @@ from configs.errors import ConfigError
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Policy = Literal["accept", "mend", "drop", "refuse"]
+LogScaleLimits = tuple[float | None, float]
+LOG_SCALE_LIMITS = (
+    "Lowest (null: none) and highest dh and dw, natural logarithms, weights taken off: log(1000 / "
+    "16), tensorpack log(1344 / 16), AWSDet both ways."
+)
+_HIGHEST_LOG_SCALE = math.log(1000 / 16)
 NmsMethod = Literal["greedy", "linear", "gaussian"]
 BoxLoss = Literal["smooth_l1", "giou"]
 BOX_LOSS = "Of deltas (smooth_l1) or of the boxes they make (giou, 1902.09630)."
@@ -162,6 +169,9 @@ class FpnConfig(Section):
     """Feature pyramid (1612.03144)."""
 
     channels: int = Field(256, ge=8, description="Channels of P2-P6.")
+    upsampling: Literal["nearest", "bilinear"] = Field(
+        "nearest", description="Of the coarser level; bilinear is AWSDet's."
+    )
     norm: Literal["none", "group_norm"] = Field("none", description="After each convolution.")
 
 
@@ -183,8 +193,14 @@ class AnchorConfig(Section):
 class RpnConfig(Section):
     """Region proposal network (1506.01497)."""
 
+    channels: int | None = Field(
+        None, ge=1, description="Of its 3x3 convolution; null is those of the pyramid."
+    )
     positive_iou: Fraction = Field(0.7, description="An anchor at or above is positive.")
     negative_iou: Fraction = Field(0.3, description="An anchor below is negative.")
+    ignore_crossing_anchors: bool = Field(
+        False, description="Train on anchors within the picture only (1506.01497, section 3.1.3)."
+    )
     samples_per_picture: int = Field(256, ge=1, description="Anchors in the loss.")
     positive_fraction: Fraction = Field(0.5, description="Upper share of positives.")
     pre_nms_top_k: int = Field(2000, ge=1, description="Proposals a level before NMS, training.")
@@ -193,6 +209,9 @@ class RpnConfig(Section):
     test_post_nms_top_k: int = Field(1000, ge=1, description="Likewise at inference.")
     nms_iou: Fraction = Field(0.7, description="Suppress above this overlap.")
     min_box_size_px: float = Field(0.0, ge=0, description="Drop smaller proposals.")
+    log_scale_limits: LogScaleLimits = Field(
+        (None, _HIGHEST_LOG_SCALE), description=LOG_SCALE_LIMITS
+    )
     box_loss: BoxLoss = Field("smooth_l1", description=BOX_LOSS)
     box_loss_weight: float = Field(1.0, gt=0, description=BOX_LOSS_WEIGHT)
     smooth_l1_beta: float = Field(0.0, ge=0, description="0 is L1; torchvision uses 1/9.")
@@ -208,7 +227,22 @@ class RoiConfig(Section):
         0.5,
         description="Anchors and RoIs covered more than this by a crowd are ignored.",
     )
-    sampling_ratio: int = Field(2, ge=1, description="RoIAlign samples a bin and axis.")
+    sampling_ratio: int = Field(
+        2,
+        ge=0,
+        description="RoIAlign samples a bin and axis; 0 is one a cell (Detectron2), which has no "
+        "static shape: it runs without XLA.",
+    )
+    level_shift: float = Field(
+        1e-6,
+        ge=0,
+        description="Added to a RoI's level before it is rounded down (torchvision: 1e-6).",
+    )
+    level_size_shift: float = Field(
+        0.0,
+        ge=0,
+        description="Added to its size / 224 inside the logarithm (tensorpack, AWSDet: 1e-6).",
+    )
     aligned: bool = Field(True, description="RoIAlign's half-pixel shift (Detectron2).")
     box_resolution: int = Field(7, ge=1, description="Bins of the box head's RoIAlign.")
 
@@ -226,6 +260,9 @@ class BoxHeadConfig(Section):
     hidden_units: int = Field(1024, ge=1, description="Units of each hidden layer.")
     delta_weights: tuple[float, float, float, float] = Field(
         (10.0, 10.0, 5.0, 5.0), description="Factors on (dy, dx, dh, dw)."
+    )
+    log_scale_limits: LogScaleLimits = Field(
+        (None, _HIGHEST_LOG_SCALE), description=LOG_SCALE_LIMITS
     )
     label_smoothing: Fraction = Field(
         0.0, lt=1, description="Share of a class target spread over all classes (1512.00567)."
@@ -398,6 +435,11 @@ class TrainConfig(Section):
         rest = {name: value for name, value in settings.items() if name != "workers"}
         return rest | {"batch": f"{workers}x{batch.partition('x')[2]}"}
 
+    @field_validator("jit", mode="before")
+    @classmethod
+    def _yaml_reads_on_as_true(cls, jit: Any) -> Any:
+        return {True: "on", False: "off"}[jit] if isinstance(jit, bool) else jit
+
     @field_validator("batch")
     @classmethod
     def _batch_is_n_by_m(cls, batch: str) -> str:
@@ -526,6 +568,11 @@ class Config(Section):
                     f"evaluate.thresholds asks for {threshold.metric}, "
                     "but the config has no model.mask_head"
                 )
+        if self.train.jit == "on" and self.model.roi.sampling_ratio == 0:
+            raise ValueError(
+                "train.jit: on cannot compile model.roi.sampling_ratio: 0, whose shapes are "
+                "dynamic: set a number of samples such as 2, or train.jit: off"
+            )
         return self
 
     def to_json(self) -> str:

@@ -15,7 +15,7 @@ from configs.errors import ModelError
 from configs.schema import ModelConfig
 from model.layers.backbones import build_backbone
 from model.layers.box_head import BoxHead, box_loss_terms, detect_boxes
-from model.layers.cascade import refine_boxes, relabel_rois, scale_gradient, stages_of
+from model.layers.cascade import Stage, refine_boxes, relabel_rois, scale_gradient, stages_of
 from model.layers.fpn import LEVELS, ROI_LEVELS, FeaturePyramid
 from model.layers.initializers import derive_seed
 from model.layers.losses import LossTerm
@@ -75,6 +75,11 @@ class Detector:
     ) -> None:
         if num_classes < 1:
             raise ModelError(f"a detector needs at least one class, got {num_classes}")
+        if jit and config.roi.sampling_ratio == 0:
+            raise ModelError(
+                "model.roi.sampling_ratio: 0 has dynamic shapes, which XLA cannot compile: "
+                "set a number of samples such as 2, or train.jit: off"
+            )
         self.config = config
         self.num_classes = num_classes
         self._jit = jit
@@ -86,7 +91,9 @@ class Detector:
         )
         self.fpn.build()
         num_anchors = len(config.anchors.aspect_ratios)
-        self.rpn = RpnHead(channels, num_anchors, derive_seed(seed, "rpn"), name="rpn", **policy)
+        rpn_channels = config.rpn.channels or channels
+        rpn_seed = derive_seed(seed, "rpn")
+        self.rpn = RpnHead(channels, rpn_channels, num_anchors, rpn_seed, name="rpn", **policy)
         self.rpn.build()
         self.stages = stages_of(config)
         self.box_heads = []
@@ -271,7 +278,7 @@ class Detector:
             )
             terms |= {f"{name}{stage.loss_suffix}": term for name, term in of_stage.items()}
             if number + 1 < len(self.stages):
-                boxes = refine_boxes(deltas, rois.boxes, batch["image_sizes"], stage)
+                boxes = self._refined(deltas, rois.boxes, batch["image_sizes"], stage)
                 positive_iou = self.stages[number + 1].positive_iou
                 rois = relabel_rois(rois, boxes, batch, positive_iou, self.config.roi.crowd_overlap)
         return terms
@@ -285,7 +292,7 @@ class Detector:
             of_stage, deltas = self.box_predictions(pyramid, boxes, number)
             logits.append(of_stage)
             if number + 1 < len(self.stages):
-                boxes = refine_boxes(deltas, boxes, image_sizes, stage)
+                boxes = self._refined(deltas, boxes, image_sizes, stage)
         return detect_boxes(
             logits,
             deltas,
@@ -293,8 +300,16 @@ class Detector:
             proposals.valid,
             image_sizes,
             self.stages[-1].delta_weights,
+            self.config.box_head.log_scale_limits,
             self.config.detections,
         )
+
+    def _refined(
+        self, deltas: tf.Tensor, boxes: tf.Tensor, image_sizes: tf.Tensor, stage: Stage
+    ) -> tf.Tensor:
+        """Returns the boxes [N, R, 4] that a stage hands to the next."""
+        limits = self.config.box_head.log_scale_limits
+        return refine_boxes(deltas, boxes, image_sizes, stage.delta_weights, limits)
 
     def _masks(self, pyramid: Mapping[str, tf.Tensor], found: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Returns mask probabilities [N, D, 2 S, 2 S]; zero in rows that are not in use.
@@ -325,4 +340,5 @@ class Detector:
             sampling_ratio=roi.sampling_ratio,
             aligned=roi.aligned,
             body="gather" if self._jit else "auto",
+            level_shifts=(roi.level_shift, roi.level_size_shift),
         )

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from configs.schema import BoxHeadConfig, DetectionConfig
+from configs.schema import BoxHeadConfig, DetectionConfig, LogScaleLimits
 from model.layers.convolution import Convolution
 from model.layers.initializers import derive_seed, kaiming_normal, kaiming_uniform, normal
 from model.layers.layer import Layer
@@ -150,6 +150,7 @@ def detect_boxes(
     valid: tf.Tensor,
     image_sizes: tf.Tensor,
     delta_weights: Sequence[float],
+    log_scale_limits: LogScaleLimits,
     config: DetectionConfig,
 ) -> Detections:
     """Returns the detections: scores over the threshold, non-maximum suppression a class.
@@ -161,12 +162,13 @@ def detect_boxes(
         valid: bool [N, P]; other rows give nothing.
         image_sizes: float32 [N, 2], height and width to clip to.
         delta_weights: factors on (dy, dx, dh, dw).
+        log_scale_limits: on the deltas.
         config: threshold, suppression, number of detections.
     """
     scores = tf.add_n([tf.nn.softmax(logits) for logits in class_logits]) / len(class_logits)
     scores = tf.where(valid[..., tf.newaxis], scores[..., 1:], -1.0)  # [N, P, K]
     num_boxes = deltas.shape[1] * deltas.shape[2]
-    boxes = decode_deltas(deltas, rois[:, :, tf.newaxis], delta_weights)
+    boxes = decode_deltas(deltas, rois[:, :, tf.newaxis], delta_weights, log_scale_limits)
     boxes = clip_boxes(tf.reshape(boxes, [-1, num_boxes, 4]), image_sizes)
     return multiclass_nms(
         tf.reshape(boxes, tf.shape(deltas)),

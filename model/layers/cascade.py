@@ -9,12 +9,12 @@ the pyramid is divided by the number of stages. At inference scores are the mean
 Letters: N pictures, R RoIs a picture, B boxes a RoI.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from configs.schema import ModelConfig
+from configs.schema import LogScaleLimits, ModelConfig
 from model.layers.rois import SampledRois, label_boxes
 from model.ops.boxes import box_areas, clip_boxes, decode_deltas
 from model.ops.matcher import IGNORE, POSITIVE
@@ -49,7 +49,11 @@ def stages_of(config: ModelConfig) -> list[Stage]:
 
 
 def refine_boxes(
-    deltas: tf.Tensor, boxes: tf.Tensor, image_sizes: tf.Tensor, stage: Stage
+    deltas: tf.Tensor,
+    boxes: tf.Tensor,
+    image_sizes: tf.Tensor,
+    delta_weights: Sequence[float],
+    log_scale_limits: LogScaleLimits,
 ) -> tf.Tensor:
     """Returns the RoIs of the next stage [N, R, 4], clipped, constant for the gradient.
 
@@ -57,9 +61,10 @@ def refine_boxes(
         deltas: [N, R, 1, 4] of this stage.
         boxes: [N, R, 4], its RoIs.
         image_sizes: float32 [N, 2], height and width to clip to.
-        stage: this stage.
+        delta_weights: of this stage.
+        log_scale_limits: on the deltas.
     """
-    refined = decode_deltas(deltas[:, :, 0], boxes, stage.delta_weights)
+    refined = decode_deltas(deltas[:, :, 0], boxes, delta_weights, log_scale_limits)
     return tf.stop_gradient(clip_boxes(refined, image_sizes))
 
 

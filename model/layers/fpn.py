@@ -18,12 +18,12 @@ ROI_LEVELS = LEVELS[:-1]  # P6 serves the RPN only
 
 
 class FeaturePyramid(Layer):
-    """Lateral 1x1 convolutions, top-down sums (nearest upsampling), 3x3 convolutions.
+    """Lateral 1x1 convolutions, top-down sums, 3x3 convolutions.
 
     P6 is every second pixel of P5, as in the paper (footnote 1) and both references.
 
     Args:
-        config: channels and norm.
+        config: channels, norm, upsampling.
         channels: of C2-C5, by stage.
         seed: of the initial weights.
     """
@@ -33,6 +33,7 @@ class FeaturePyramid(Layer):
     ) -> None:
         super().__init__(**kwargs)
         self.stage_channels = dict(channels)
+        self.add_upsampled = add_nearest if config.upsampling == "nearest" else add_bilinear
 
         def convolution(name: str, kernel_size: int) -> Convolution:
             return Convolution(
@@ -64,13 +65,13 @@ class FeaturePyramid(Layer):
         pyramid = {}
         for stage, level in reversed(list(zip(self.laterals, ROI_LEVELS, strict=True))):
             lateral = self.laterals[stage](stages[stage])
-            merged = lateral if merged is None else add_upsampled(lateral, merged)
+            merged = lateral if merged is None else self.add_upsampled(lateral, merged)
             pyramid[level] = self.outputs[level](merged)
         pyramid["p6"] = pyramid["p5"][:, ::2, ::2]
         return {level: pyramid[level] for level in LEVELS}
 
 
-def add_upsampled(features: tf.Tensor, coarse: tf.Tensor) -> tf.Tensor:
+def add_nearest(features: tf.Tensor, coarse: tf.Tensor) -> tf.Tensor:
     """Returns `features` [N, 2 H, 2 W, C] plus `coarse` [N, H, W, C], each pixel used for 2x2.
 
     Broadcasting adds without writing the upsampled map.
@@ -78,3 +79,20 @@ def add_upsampled(features: tf.Tensor, coarse: tf.Tensor) -> tf.Tensor:
     shape, channels = tf.shape(coarse), features.shape[-1]
     halves = tf.reshape(features, [-1, shape[1], 2, shape[2], 2, channels])
     return tf.reshape(halves + coarse[:, :, tf.newaxis, :, tf.newaxis], tf.shape(features))
+
+
+def add_bilinear(features: tf.Tensor, coarse: tf.Tensor) -> tf.Tensor:
+    """Returns `features` [N, 2 H, 2 W, C] plus `coarse` [N, H, W, C], upsampled bilinearly.
+
+    As `tf.image.resize`, whose kernel XLA lacks, with pixel centres at half: each new pixel is 3/4
+    of the one it lies in and 1/4 of the next one on its side, at the border of itself.
+    """
+    for axis in (1, 2):
+        length = tf.shape(coarse)[axis]
+        places = tf.range(length)
+        before = tf.gather(coarse, tf.maximum(places - 1, 0), axis=axis)
+        after = tf.gather(coarse, tf.minimum(places + 1, length - 1), axis=axis)
+        halves = tf.stack([coarse + (before - coarse) / 4, coarse + (after - coarse) / 4], axis + 1)
+        shape = tf.concat([tf.shape(coarse)[:axis], [2 * length], tf.shape(coarse)[axis + 1 :]], 0)
+        coarse = tf.reshape(halves, shape)
+    return features + tf.ensure_shape(coarse, features.shape)

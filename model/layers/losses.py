@@ -69,11 +69,12 @@ def box_losses(
         gt_boxes: [N, R, 4], what the deltas should make of them.
         is_positive: bool [N, R].
         delta_weights: factors on (dy, dx, dh, dw).
-        config: `box_loss`, its weight and its beta.
+        config: `box_loss`, its weight and its beta; limits on the deltas.
     """
     pred_deltas = tf.where(is_positive[..., tf.newaxis], pred_deltas, 0.0)
     if config.box_loss == "giou":
-        losses = giou_loss(decode_deltas(pred_deltas, boxes, delta_weights), gt_boxes)
+        pred_boxes = decode_deltas(pred_deltas, boxes, delta_weights, config.log_scale_limits)
+        losses = giou_loss(pred_boxes, gt_boxes)
     else:
         differences = pred_deltas - encode_deltas(gt_boxes, boxes, delta_weights)
         losses = tf.reduce_sum(smooth_l1(differences, config.smooth_l1_beta), axis=-1)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from configs.schema import AnchorConfig, RoiConfig, RpnConfig
+from configs.schema import AnchorConfig, LogScaleLimits, RoiConfig, RpnConfig
 from model.layers.convolution import Convolution
 from model.layers.fpn import LEVELS
 from model.layers.initializers import derive_seed, normal
@@ -23,7 +23,7 @@ from model.layers.layer import Layer
 from model.layers.losses import LossTerm, binary_cross_entropy, box_losses, count, sum_where
 from model.ops.anchors import base_anchors, level_anchors
 from model.ops.boxes import clip_boxes, decode_deltas, is_large_enough
-from model.ops.matcher import match_anchors
+from model.ops.matcher import IGNORE, Matches, match_anchors
 from model.ops.nms import nms_keep
 from model.ops.sampler import random_priorities, sample_anchors
 
@@ -51,12 +51,16 @@ class RpnHead(Layer):
 
     Args:
         channels: of the pyramid.
+        hidden_channels: of the 3x3 convolution.
         num_anchors: a, anchors a cell.
         seed: of the initial weights (normal, deviation 0.01).
     """
 
-    def __init__(self, channels: int, num_anchors: int, seed: int, **kwargs: Any) -> None:
+    def __init__(
+        self, channels: int, hidden_channels: int, num_anchors: int, seed: int, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
+        self.channels = channels
 
         def convolution(name: str, filters: int, kernel_size: int) -> Convolution:
             initializer = normal(0.01, derive_seed(seed, name))
@@ -68,13 +72,14 @@ class RpnHead(Layer):
                 name=name,
             )
 
-        self.conv = convolution("conv", channels, 3)
+        self.conv = convolution("conv", hidden_channels, 3)
         self.objectness = convolution("objectness", num_anchors, 1)
         self.deltas = convolution("deltas", num_anchors * 4, 1)
 
     def build(self, input_shape: Any = None) -> None:
         """Creates the weights; the channels were given before."""
-        for convolution in (self.conv, self.objectness, self.deltas):
+        self.conv.build((None, None, None, self.channels))
+        for convolution in (self.objectness, self.deltas):
             convolution.build((None, None, None, self.conv.filters))
 
     def call(self, features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -136,6 +141,7 @@ def propose(
             tf.stop_gradient(deltas[level]),
             pre_nms_top_k,
             width,
+            config.log_scale_limits,
         )
         for level in LEVELS
     ]
@@ -180,16 +186,7 @@ def rpn_loss_terms(
         config: overlaps, samples, box loss.
         roi_config: crowd_overlap.
     """
-    matches = match_anchors(
-        anchors,
-        batch["gt_boxes"],
-        batch["gt_valid"],
-        batch["gt_is_crowd"],
-        positive_iou=config.positive_iou,
-        negative_iou=config.negative_iou,
-        allow_low_quality=True,
-        crowd_overlap=roi_config.crowd_overlap,
-    )
+    matches = _match(anchors, batch, config, roi_config.crowd_overlap)
     priorities = random_priorities(
         seed, step, batch["image_ids"], matches.label.shape[1], SAMPLING_SALT
     )
@@ -208,16 +205,43 @@ def rpn_loss_terms(
     }
 
 
+def _match(
+    anchors: tf.Tensor, batch: Mapping[str, tf.Tensor], config: RpnConfig, crowd_overlap: float
+) -> Matches:
+    """Returns the ground truth of each anchor [A, 4] in each picture."""
+    if config.ignore_crossing_anchors:
+        clipped = clip_boxes(anchors[tf.newaxis], batch["image_sizes"])  # [N, A, 4]
+        is_within = tf.reduce_all(clipped == anchors, axis=-1)
+        anchors = tf.where(is_within[..., tf.newaxis], anchors, 0.0)  # a point overlaps nothing
+    matches = match_anchors(
+        anchors,
+        batch["gt_boxes"],
+        batch["gt_valid"],
+        batch["gt_is_crowd"],
+        positive_iou=config.positive_iou,
+        negative_iou=config.negative_iou,
+        allow_low_quality=True,
+        crowd_overlap=crowd_overlap,
+    )
+    if config.ignore_crossing_anchors:
+        matches = matches._replace(label=tf.where(is_within, matches.label, IGNORE))
+    return matches
+
+
 def _best_of_level(
-    anchors: tf.Tensor, logits: tf.Tensor, deltas: tf.Tensor, top_k: int, width: int
+    anchors: tf.Tensor,
+    logits: tf.Tensor,
+    deltas: tf.Tensor,
+    top_k: int,
+    width: int,
+    log_scale_limits: LogScaleLimits,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns boxes [N, width, 4] and logits [N, width] of the best `top_k`, padded with -inf."""
     available = logits.shape[1] if logits.shape[1] is not None else tf.shape(logits)[1]
     k = min(top_k, available) if isinstance(available, int) else tf.minimum(top_k, available)
     best, index = tf.math.top_k(logits, k)  # [N, k]
-    boxes = decode_deltas(
-        tf.gather(deltas, index, batch_dims=1), tf.gather(anchors, index), DELTA_WEIGHTS
-    )
+    deltas = tf.gather(deltas, index, batch_dims=1)
+    boxes = decode_deltas(deltas, tf.gather(anchors, index), DELTA_WEIGHTS, log_scale_limits)
     rest = [[0, 0], [0, width - k]]
     boxes = tf.pad(boxes, [*rest, [0, 0]])
     best = tf.pad(best, rest, constant_values=-float("inf"))

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-MAX_LOG_SCALE = math.log(1000 / 16)  # limit on dh and dw: exp would overflow early in training
+# Lower and upper limit on dh and dw: without the upper one exp overflows early in training.
+LOG_SCALE_LIMITS = (None, math.log(1000 / 16))
 
 # A shorter side counts as this in `encode_deltas`, so that padding rows stay finite.
 _SHORTEST_SIDE_PX = 1e-6
@@ -120,7 +121,7 @@ def decode_deltas(
     deltas: tf.Tensor,
     anchors: tf.Tensor,
     weights: Sequence[float],
-    max_log_scale: float = MAX_LOG_SCALE,
+    log_scale_limits: tuple[float | None, float] = LOG_SCALE_LIMITS,
 ) -> tf.Tensor:
     """Returns the boxes that deltas make of anchors: the inverse of `encode_deltas`.
 
@@ -128,7 +129,8 @@ def decode_deltas(
         deltas: [..., 4] (dy, dx, dh, dw).
         anchors: [..., 4] float32, yxyx, a shape that broadcasts with `deltas`.
         weights: factors on (dy, dx, dh, dw) that the deltas carry.
-        max_log_scale: limit on dh and dw, after the weights are taken off.
+        log_scale_limits: lower (None: none) and upper limit on dh and dw, after the weights are
+            taken off.
 
     Returns:
         [..., 4] float32, yxyx; never inside out.
@@ -137,7 +139,10 @@ def decode_deltas(
     deltas = tf.cast(deltas, tf.float32) / tf.constant(weights, tf.float32)
     shifts, scales = tf.split(deltas, 2, axis=-1)
     centers = shifts * sizes + centers
-    half_sizes = tf.exp(tf.minimum(scales, max_log_scale)) * sizes * 0.5
+    lowest, highest = log_scale_limits
+    scales = tf.minimum(scales, highest)
+    scales = scales if lowest is None else tf.maximum(scales, lowest)
+    half_sizes = tf.exp(scales) * sizes * 0.5
     return tf.concat([centers - half_sizes, centers + half_sizes], axis=-1)
 
 

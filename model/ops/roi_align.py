@@ -23,22 +23,25 @@ _CANONICAL_LEVEL = 4  # of a RoI with the size that ImageNet's pictures have
 _CANONICAL_SIZE_PX = 224
 
 
-def assign_levels(rois: tf.Tensor) -> tf.Tensor:
+def assign_levels(rois: tf.Tensor, shift: float = 1e-6, size_shift: float = 0.0) -> tf.Tensor:
     """Returns the level of the pyramid that each RoI is pooled from.
+
+    It is floor(4 + log2(sqrt(area) / 224 + size_shift) + shift), kept within 2 and 5: equation 1 of
+    1612.03144, and what code bases add to it so that a RoI of just 224 px does not fall below.
 
     Args:
         rois: [N, R, 4] float32, yxyx, input-frame pixels.
+        shift: octaves; torchvision's is 1e-6, others have none.
+        size_shift: tensorpack's is 1e-6, Detectron2's 1e-8.
 
     Returns:
         [N, R] int32, 2 ... 5; 2 for points.
-
-    Reference: 1612.03144, equation 1; as torchvision, a RoI counts as larger by 1e-6 octaves.
     """
     sizes = tf.sqrt(box_areas(rois))
     levels = tf.fill(tf.shape(sizes), 2)
     for level in (3, 4, 5):
-        smallest = _CANONICAL_SIZE_PX * 2.0 ** (level - _CANONICAL_LEVEL - 1e-6)
-        levels += tf.cast(sizes >= smallest, tf.int32)
+        smallest = 2.0 ** (level - _CANONICAL_LEVEL - shift) - size_shift
+        levels += tf.cast(sizes >= _CANONICAL_SIZE_PX * smallest, tf.int32)
     return levels
 
 
@@ -49,6 +52,7 @@ def roi_align(
     sampling_ratio: int,
     aligned: bool,
     body: Body = "auto",
+    level_shifts: tuple[float, float] = (1e-6, 0.0),
 ) -> tf.Tensor:
     """Returns the features of each RoI: means over bilinear samples in its bins.
 
@@ -65,13 +69,14 @@ def roi_align(
         body: "gather" compiles under XLA; "sparse" has no XLA kernel. They are equal. "auto" is
             the faster one without XLA, "sparse" (benchmarks/roi_align.py), so name "gather"
             inside a function with jit_compile.
+        level_shifts: `shift` and `size_shift` of `assign_levels`.
 
     Returns:
         [N, R, S, S, C] in the features' dtype; summed in float32.
 
     Reference: 1703.06870, section 3.
     """
-    levels = assign_levels(rois)
+    levels = assign_levels(rois, *level_shifts)
     return roi_align_on_levels(features, rois, levels, resolution, sampling_ratio, aligned, body)
 
 
@@ -130,7 +135,7 @@ class _Taps(NamedTuple):
 def _taps(
     starts: tf.Tensor, sizes: tf.Tensor, lengths: tf.Tensor, resolution: int, sampling_ratio: int
 ) -> _Taps:
-    """Returns the cells on both sides of each sample, T = 2 samples.
+    """Returns the cells on both sides of each sample, T = 2 samples (adaptive: 1 + samples).
 
     Args:
         starts: [Q] float32, of the RoIs in cells; a cell's value is at its whole number.
@@ -152,11 +157,30 @@ def _taps(
     counted = (positions >= -1.0) & (positions <= last_position + 1.0) & (samples < counts)
     share_of_bin = tf.math.divide_no_nan(tf.cast(counted, tf.float32), counts)
     positions = tf.clip_by_value(positions, 0.0, last_position)
+    if sampling_ratio == 0:
+        return _merged_taps(positions, share_of_bin, last)
     before = tf.cast(tf.floor(positions), tf.int32)
     after = tf.minimum(before + 1, last)
     share_after = positions - tf.cast(before, tf.float32)
     weights = [(1.0 - share_after) * share_of_bin, share_after * share_of_bin]
     return _Taps(tf.concat([before, after], axis=-1), tf.concat(weights, axis=-1))
+
+
+def _merged_taps(positions: tf.Tensor, share_of_bin: tf.Tensor, last: tf.Tensor) -> _Taps:
+    """Returns a tap a cell, with the weights of all samples beside it.
+
+    Samples that are a cell apart or less share cells: up to four times fewer pairs of taps.
+
+    Args:
+        positions: [Q, S, samples], rising, at most 1 apart.
+        share_of_bin: [Q, S, samples], weights of the samples.
+        last: int32 [Q, 1, 1], the last cell.
+    """
+    first = tf.cast(tf.floor(positions[..., :1]), tf.int32)
+    cells = first + tf.range(tf.shape(positions)[2] + 1)  # [Q, S, T]
+    distances = tf.abs(positions[:, :, None, :] - tf.cast(cells, tf.float32)[..., None])
+    weights = tf.reduce_sum(tf.nn.relu(1.0 - distances) * share_of_bin[:, :, None, :], axis=3)
+    return _Taps(tf.minimum(cells, last), weights)
 
 
 def _table_of(maps: list[tf.Tensor]) -> tf.Tensor:

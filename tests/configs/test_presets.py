@@ -1,6 +1,7 @@
 """Presets: below a config's own settings, named in docs/presets.md, and resolved once."""
 
 import re
+from math import log
 from pathlib import Path
 from typing import get_args
 
@@ -53,6 +54,18 @@ def test_a_preset_leaves_the_mask_head_to_the_config():
     assert with_masks.model.mask_head is not None
 
 
+def test_adaptive_sampling_is_not_compiled():
+    with pytest.raises(ConfigError, match=r"train\.jit: on cannot compile .*set a number"):
+        default_config(["model.preset=detectron2", "train.jit=on"])
+    config = default_config(
+        ["model.preset=detectron2", "train.jit=on", "model.roi.sampling_ratio=2"]
+    )
+    assert config.model.roi.level_size_shift == 1e-8
+    for name in ("faster", "mask"):
+        path = ROOT / "configs" / f"{name}_rcnn_r50_fpn_1x_coco.yaml"
+        assert load_config(path, ["train.jit=on"]).model.roi.sampling_ratio == 2
+
+
 def test_an_unknown_preset_is_refused_with_the_known_ones():
     with pytest.raises(ConfigError, match=r"'mmdet'.*awsdet, detectron2, tensorpack, torchvision"):
         default_config(["model.preset=mmdet"])
@@ -89,8 +102,12 @@ def shown(value):
     """A value as the page writes it."""
     if isinstance(value, bool):
         return str(value).lower()
+    if value is None:
+        return "null"
     if isinstance(value, list):
-        return ", ".join(f"{number:g}" for number in value)
+        return ", ".join(shown(number) for number in value)
     if isinstance(value, float):
-        return "1/9" if abs(value - 1 / 9) < 1e-12 else f"{value:g}"
+        names = {1 / 9: "1/9", log(1000 / 16): "log(1000/16)", log(1344 / 16): "log(1344/16)"}
+        names |= {-number: f"-{name}" for number, name in names.items()}
+        return names.get(value, f"{value:g}")
     return str(value)

@@ -71,6 +71,13 @@ def test_auto_has_no_number_before_the_launcher_gives_it_one():
     assert train.with_workers(6).batch == "6x4"
 
 
+def test_yaml_words_on_and_off_are_taken_for_jit(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("name: a\ntrain: {jit: off}\n")  # False for YAML
+    assert load_config(path).train.jit == "off"
+    assert load_config(path, ["train.jit=on"]).train.jit == "on"
+
+
 def test_a_threshold_reaches_only_the_evaluator():
     changed = config(evaluate={"thresholds": [{"metric": "box/AP", "min": 0.3}]})
     moved = {

@@ -242,6 +242,14 @@ def test_every_precision_gives_float32_losses_near_each_other(precision, losses)
         assert float(terms[name].sum) == pytest.approx(exact[name][0], rel=0.02)
 
 
+def test_adaptive_sampling_is_refused_under_xla_before_anything_is_built():
+    roi = small_config().roi.model_copy(update={"sampling_ratio": 0})
+    with pytest.raises(
+        ModelError, match=r"sampling_ratio: 0 .*XLA cannot compile.*train\.jit: off"
+    ):
+        build_detector(small_config(roi=roi), NUM_CLASSES, jit=True)
+
+
 def test_class_agnostic_boxes():
     config = small_config()
     box_head = config.box_head.model_copy(update={"class_agnostic": True})

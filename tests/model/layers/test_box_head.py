@@ -123,6 +123,7 @@ def test_detections_by_hand(class_agnostic):
         tf.constant([[True, True, True, False]]),
         tf.constant([[41.0, 100.0]]),
         (10.0, 10.0, 5.0, 5.0),
+        (None, 4.0),
         DetectionConfig(score_threshold=0.15, max_detections=5),
     )
     assert found.valid[0].numpy().tolist() == [True, True, False, False, False]

@@ -36,12 +36,12 @@ def test_settings_that_do_not_agree_are_refused():
 
 
 def test_boxes_move_by_the_weights_of_their_stage_and_stop_the_gradient():
-    stage = Stage("box_head_2", "_2", 0.6, (20.0, 20.0, 10.0, 10.0))
+    weights = (20.0, 20.0, 10.0, 10.0)
     boxes = tf.constant([[[0.0, 0, 10, 10], [0, 0, 10, 20]]])
     deltas = tf.constant([[[[4.0, 0, 0, 0]], [[0, 2.0, 0, 10 * np.log(2.0)]]]], tf.float32)
     with tf.GradientTape() as tape:
         tape.watch(deltas)
-        refined = refine_boxes(deltas, boxes, tf.constant([[50.0, 25.0]]), stage)
+        refined = refine_boxes(deltas, boxes, tf.constant([[50.0, 25.0]]), weights, (None, 4.0))
     # 4 / 20 of 10 rows down; 2 / 20 of 20 columns to the right and twice as wide, then clipped.
     np.testing.assert_allclose(refined, [[[2, 0, 12, 10], [0, 0, 10, 25]]], atol=1e-5)
     assert tape.gradient(refined, deltas) is None
@@ -108,6 +108,7 @@ def test_scores_are_the_mean_of_the_stages():
         tf.constant([[True]]),
         tf.constant([[41.0, 100.0]]),
         (30.0, 30.0, 15.0, 15.0),
+        (None, 4.0),
         DetectionConfig(max_detections=2),
     )
     np.testing.assert_allclose(found.scores, [[0.5, 0.2]], rtol=1e-5)

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from configs.schema import FpnConfig
-from model.layers.fpn import FeaturePyramid, add_upsampled
+from model.layers.fpn import FeaturePyramid, add_bilinear, add_nearest
 
 CHANNELS = {"c2": 8, "c3": 9, "c4": 10, "c5": 11}
 
@@ -36,7 +36,29 @@ def test_upsampling_repeats_each_pixel_four_times():
     fine = tf.constant(np.random.default_rng(0).normal(size=(2, 4, 6, 3)), tf.float32)
     coarse = tf.constant(np.random.default_rng(1).normal(size=(2, 2, 3, 3)), tf.float32)
     expected = fine.numpy() + coarse.numpy().repeat(2, axis=1).repeat(2, axis=2)
-    np.testing.assert_array_equal(add_upsampled(fine, coarse), expected)
+    np.testing.assert_array_equal(add_nearest(fine, coarse), expected)
+
+
+@pytest.mark.parametrize("jit", [None, True])
+def test_bilinear_upsampling_is_that_of_tensorflow(jit):
+    fine = tf.constant(np.random.default_rng(0).normal(size=(2, 4, 6, 3)), tf.float32)
+    coarse = tf.constant(np.random.default_rng(1).normal(size=(2, 2, 3, 3)), tf.float32)
+    expected = fine + tf.image.resize(coarse, (4, 6), "bilinear")
+    add = tf.function(add_bilinear, jit_compile=jit)
+    np.testing.assert_allclose(add(fine, coarse), expected, atol=1e-6)
+
+
+def test_upsampling_by_config():
+    inputs = stages()
+    nearest, bilinear = (
+        FeaturePyramid(FpnConfig(channels=8, upsampling=kind), CHANNELS, 0, name="fpn")
+        for kind in ("nearest", "bilinear")
+    )
+    nearest.build()
+    bilinear.build()
+    plain, smooth = nearest(inputs), bilinear(inputs)
+    np.testing.assert_array_equal(plain["p5"], smooth["p5"])
+    assert np.abs(plain["p4"] - smooth["p4"]).max() > 0.01
 
 
 @pytest.mark.parametrize("norm", ["none", "group_norm"])

@@ -8,8 +8,8 @@ from model.layers.rpn import RpnHead, propose, pyramid_anchors, rpn_loss_terms
 LEVELS = ("p2", "p3", "p4", "p5", "p6")
 
 
-def head(policy="float32"):
-    layer = RpnHead(8, 3, seed=0, dtype=policy, name="rpn")
+def head(policy="float32", hidden_channels=8):
+    layer = RpnHead(8, hidden_channels, 3, seed=0, dtype=policy, name="rpn")
     layer.build()
     return layer
 
@@ -47,6 +47,13 @@ def test_gradients_reach_every_weight(policy):
         assert np.abs(gradient).max() > 0
 
 
+def test_hidden_channels_may_differ_from_the_pyramid():
+    layer = head(hidden_channels=12)
+    assert layer.conv.kernel.shape == (3, 3, 8, 12)
+    assert layer.deltas.kernel.shape == (1, 1, 12, 12)
+    assert layer(pyramid()["p5"])[1].shape == (2, 2 * 2 * 3, 4)
+
+
 def test_anchors_of_all_levels():
     anchors = pyramid_anchors(AnchorConfig(), pyramid())
     assert [anchors[level].shape[0] for level in LEVELS] == [768, 192, 48, 12, 3]
@@ -80,6 +87,17 @@ def test_proposals_are_the_best_that_no_better_one_suppresses():
     assert np.isneginf(proposals.logits[0].numpy()[7:]).all()
 
 
+def test_size_deltas_of_proposals_are_limited_both_ways():
+    anchors, logits, deltas = one_level([[40, 40, 50, 50], [0, 0, 16, 16]], [2.0, 1.0])
+    deltas["p2"] = tf.constant([[[0.0, 0, 9, -9], [0, 0, -9, 0]]])
+    config = RpnConfig(log_scale_limits=(np.log(0.5), np.log(4.0)))
+    proposals = propose(
+        anchors, logits, deltas, tf.constant([[100.0, 100.0]]), config, training=False
+    )
+    expected = [[25, 42.5, 65, 47.5], [4, 0, 12, 16]]
+    np.testing.assert_allclose(proposals.boxes[0, :2], expected, rtol=1e-5)
+
+
 @pytest.mark.parametrize("top_k", [2, 3])
 def test_number_of_proposals_is_limited_a_level_and_in_all(top_k):
     anchors, logits, deltas = one_level(
@@ -99,6 +117,7 @@ def ground_truth(boxes, crowds):
         "gt_boxes": tf.constant([boxes], tf.float32),
         "gt_valid": tf.fill([1, count], True),
         "gt_is_crowd": tf.constant([crowds]),
+        "image_sizes": tf.constant([[100.0, 100.0]]),
         "image_ids": tf.constant([7], tf.int64),
         "valid": tf.constant([True]),
     }
@@ -117,3 +136,29 @@ def test_loss_by_hand():
     assert float(terms["rpn_box"].sum) == pytest.approx(0.75)
     assert float(terms["rpn_objectness"].denominator) == 2
     assert float(terms["rpn_box"].denominator) == 2
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_anchors_that_cross_the_border_can_be_left_out(ignored):
+    # Both objects are best matched by an anchor across the border; the second also by one within.
+    anchors = [[-1.0, 0, 9, 10], [80, 80, 100, 101], [82, 82, 98, 98], [40, 40, 50, 50]]
+    batch = ground_truth([[0, 0, 10, 10], [80, 80, 100, 100]], [False, False])
+    logits = tf.constant([[1.0, 2.0, 3.0, 4.0]])
+    config = RpnConfig(ignore_crossing_anchors=ignored)
+    terms = rpn_loss_terms(
+        tf.constant(anchors),
+        logits,
+        tf.zeros([1, 4, 4]),
+        batch,
+        0,
+        tf.constant(0),
+        config,
+        RoiConfig(),
+    )
+    within = np.log1p(np.exp(-3.0)) + np.log1p(np.exp(4.0))  # one positive, one negative
+    crossing = np.log1p(np.exp(-1.0)) + np.log1p(np.exp(-2.0))
+    # 16 x 16 of 20 x 20 is an overlap of 0.64: positive only as the best of its object.
+    every = crossing + np.log1p(np.exp(4.0))
+    expected = within if ignored else every
+    assert float(terms["rpn_objectness"].sum) == pytest.approx(expected, rel=1e-5)
+    assert float(terms["rpn_objectness"].denominator) == (2 if ignored else 3)

@@ -4,7 +4,7 @@ import tensorflow as tf
 from hypothesis import given
 
 from model.ops.boxes import (
-    MAX_LOG_SCALE,
+    LOG_SCALE_LIMITS,
     box_areas,
     clip_boxes,
     decode_deltas,
@@ -108,7 +108,7 @@ def test_decode_limits_scales():
     anchors = tf.constant([[0.0, 0, 16, 16]])
     grown = decode_deltas(tf.constant([[0.0, 0, 50, 50]]), anchors, ONES)
     np.testing.assert_allclose(grown, [[-492, -492, 508, 508]], rtol=1e-5)  # 1000 px, centre 8
-    assert np.exp(MAX_LOG_SCALE) == pytest.approx(1000 / 16)
+    assert np.exp(LOG_SCALE_LIMITS[1]) == pytest.approx(1000 / 16)
 
 
 def test_encode_of_padding_is_finite():

@@ -55,6 +55,20 @@ def test_levels_go_by_the_area():
     ]
 
 
+@pytest.mark.parametrize(("shift", "size_shift"), [(1e-6, 0), (0, 1e-8), (0, 1e-6), (0.1, 0.2)])
+def test_levels_are_those_of_the_formula_with_its_additions(shift, size_shift):
+    # A few float32 steps around each border: 224 px * (1 - 1e-6) is 15 steps below 224.
+    sizes = np.concatenate([size * (1 + 6e-8 * np.arange(-40, 40)) for size in (112, 224, 448)])
+    sizes = np.concatenate([sizes, np.linspace(50, 600, 100)]).astype(np.float32)
+    octaves = np.log2(sizes.astype(float) / 224 + size_shift)
+    expected = np.clip(np.floor(4 + octaves + shift), 2, 5)
+    rois = np.stack([0 * sizes, 0 * sizes, sizes, sizes], axis=-1)[None]
+    levels = assign_levels(tf.constant(rois), shift, size_shift)[0].numpy()
+    far = np.abs(4 + octaves + shift - np.round(4 + octaves + shift)) > 2e-7  # rounding
+    np.testing.assert_array_equal(levels[far], expected[far])
+    assert far.mean() > 0.8
+
+
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("aligned", [True, False])
 @pytest.mark.parametrize("resolution, sampling_ratio", [(7, 2), (3, 1), (2, 3)])
