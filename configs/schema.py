@@ -385,10 +385,28 @@ class TrainConfig(Section):
         "workers as all hosts have GPUs, one a host without any. `train.workers: N` (or `auto`) "
         "sets N alone and wins.",
     )
+    accumulate: int = Field(
+        1,
+        ge=1,
+        description="Batches of NxM whose gradients are added up to one step; steps, epochs and "
+        "the rate count as with one batch of so many pictures.",
+    )
     epochs: float = Field(12.0, gt=0)
     max_steps: int | None = Field(None, ge=1, description="Stop earlier, after these steps.")
     seed: int = Field(0, ge=0)
     optimizer: OptimizerConfig = OptimizerConfig()
+    freeze: tuple[str, ...] = Field(
+        (),
+        description="Weights that stay as they are: patterns of their paths, such as "
+        "'backbone/*' or '*/bias' (in addition to model.backbone.frozen_stages).",
+    )
+    ema_decay: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Decay of an exponential moving average of the weights, which is then "
+        "exported in place of them; 0 is none.",
+    )
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
     jit: Literal["auto", "on", "off"] = "auto"
     checkpoint_every_steps: int = Field(500, ge=1)
@@ -472,13 +490,18 @@ class TrainConfig(Section):
 
     @property
     def pictures_per_worker(self) -> int:
-        """Pictures of one worker in one step."""
+        """Pictures of one worker at once."""
         return int(self.batch.split("x")[1])
+
+    @property
+    def pictures_per_step(self) -> int:
+        """Pictures of one worker in one step."""
+        return self.pictures_per_worker * self.accumulate
 
     @property
     def global_batch(self) -> int:
         """Pictures of all workers in one step."""
-        return self.workers * self.pictures_per_worker
+        return self.workers * self.pictures_per_step
 
 
 class Threshold(Section):

@@ -91,8 +91,9 @@ def start_line(event: Event) -> str:
     buckets = " ".join(f"{height}x{width}" for height, width in event["buckets"])
     resumed = f", goes on at step {event['first_step']}" if event["first_step"] else ""
     memory = f" of {event['memory_bytes'] / 2**30:.0f} GiB" if event["memory_bytes"] else ""
+    parts = f", {event['accumulate']} times a step," if event["accumulate"] > 1 else ""
     return (
-        f"batch {event['workers']}x{event['pictures_per_worker']} (workers x pictures) on "
+        f"batch {event['workers']}x{event['pictures_per_worker']} (workers x pictures){parts} on "
         f"{event['device']}{memory}, "
         f"{event['precision']}, jit {'on' if event['jit'] else 'off'}, "
         f"learning rate {event['learning_rate']:g}, buckets {buckets}, "

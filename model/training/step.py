@@ -10,6 +10,8 @@ A collective cannot be part of an XLA program on CPUs (TensorFlow 2.16), hence f
 are compiled apart when there are several workers; with one worker the step is one program.
 """
 
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from model.training.distribution import Distribution
+from model.training.freezing import unfrozen
 from model.training.optimizers import Optimizer, weights_decay
 
 # Dynamic loss scale of float16 (1710.03740, section 3.2): halved at an overflow, doubled after so
@@ -62,17 +65,34 @@ class TrainState:
     """What a step changes: weights, optimiser slots, loss scale, count of updates.
 
     Attributes:
+        trainable: the weights that gradients change.
+        averages: their exponential moving averages; [] without.
         skipped_steps: steps left out so far since something in them was not finite.
 
     Args:
         detector: its `variables` (all) and `trainable_variables` (those with slots).
         optimizer: its slots start at zero.
         loss_scale: initial loss scale; 1 for none.
+        freeze: patterns of weights that stay as they are, see `unfrozen`.
+        ema_decay: of the averages; 0 for none.
     """
 
-    def __init__(self, detector: Any, optimizer: Optimizer, loss_scale: float) -> None:
+    def __init__(
+        self,
+        detector: Any,
+        optimizer: Optimizer,
+        loss_scale: float,
+        *,
+        freeze: Sequence[str] = (),
+        ema_decay: float = 0.0,
+    ) -> None:
         self._detector = detector
-        self.trainable = [_tf_variable(variable) for variable in detector.trainable_variables]
+        self._variables = unfrozen(detector, freeze)
+        self.trainable = [_tf_variable(variable) for variable in self._variables]
+        self._ema_decay = ema_decay
+        self.averages = [
+            tf.Variable(weight, trainable=False) for weight in self.trainable if ema_decay > 0.0
+        ]
         self.slots = [
             {
                 name: tf.Variable(tf.zeros(weight.shape), trainable=False)
@@ -113,14 +133,41 @@ class TrainState:
             variable.assign(arrays[name])
         self.skipped_steps = int(arrays[_SKIPPED_STEPS])
 
+    def average(self) -> None:
+        """Moves the averages towards the weights; part of an update.
+
+        The decay grows from 2/11 to `ema_decay`, so that the first weights are soon forgotten, as
+        with `num_updates` of `tf.train.ExponentialMovingAverage`.
+        """
+        if not self.averages:
+            return
+        updates = tf.cast(self.updates.read_value(), tf.float32)
+        decay = tf.minimum(self._ema_decay, (1.0 + updates) / (10.0 + updates))
+        for average, weight in zip(self.averages, self.trainable, strict=True):
+            average.assign_add((1.0 - decay) * (weight.read_value() - average.read_value()))
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Puts the averages in the weights' place within the block; nothing without averages."""
+        kept = [tf.identity(weight) for weight in self.trainable if self.averages]
+        for weight, average in zip(self.trainable, self.averages, strict=False):
+            weight.assign(average)
+        try:
+            yield
+        finally:
+            for weight, value in zip(self.trainable, kept, strict=False):
+                weight.assign(value)
+
     def _own_variables(self) -> dict[str, tf.Variable]:
         variables = {
             "state/loss_scale": self.loss_scale,
             "state/good_steps": self.good_steps,
             "state/updates": self.updates,
         }
-        for weight, slots in zip(self._detector.trainable_variables, self.slots, strict=True):
+        for weight, slots in zip(self._variables, self.slots, strict=True):
             variables |= {f"slots/{name}/{weight.path}": slot for name, slot in slots.items()}
+        for weight, average in zip(self._variables, self.averages, strict=False):
+            variables[f"averages/{weight.path}"] = average
         return variables
 
 
@@ -165,24 +212,30 @@ class TrainStep:
         ]
         self._scales_loss = scales_loss
         self._names: list[str] = []
-        one_program = jit and distribution.workers == 1
-        parts_jit = jit and not one_program
+        self._eager = eager
+        self._one_program = jit and distribution.workers == 1
+        parts_jit = jit and not self._one_program
         # Not nested functions where nothing is compiled: synchronised batch norm has a collective
         # in the forward pass, which a strategy refuses within a function in its replica.
         self._forward = self._loss_vectors
         if parts_jit:
             self._forward = tf.function(self._loss_vectors, autograph=False, jit_compile=True)
-        if eager:
-            self._update, self._step = self._clip_and_apply, self._compute
-            return
         # A function of its own, so that it is traced once and not again for every bucket.
-        self._update = tf.function(
-            self._clip_and_apply, autograph=False, jit_compile=parts_jit or None
-        )
-        self._step = tf.function(
-            lambda *args: distribution.run(self._compute, args),
+        self._update = self._clip_and_apply
+        if not eager:
+            self._update = tf.function(
+                self._clip_and_apply, autograph=False, jit_compile=parts_jit or None
+            )
+        self._step = self._program(self._compute)
+
+    def _program(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Returns `function` as the graph in which this worker calls it."""
+        if self._eager:
+            return function
+        return tf.function(
+            lambda *args: self._distribution.run(function, args),
             autograph=False,
-            jit_compile=one_program or None,
+            jit_compile=self._one_program or None,
         )
 
     def __call__(
@@ -231,7 +284,7 @@ class TrainStep:
         learning_rate: tf.Tensor,
         asks_stop: tf.Tensor,
     ) -> dict[str, tf.Tensor]:
-        weights, loss_scale = self._state.trainable, self._state.loss_scale.read_value()
+        weights = self._state.trainable
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(weights)
             sums, denominators = self._forward(batch, step)
@@ -239,13 +292,33 @@ class TrainStep:
                 pictures = tf.reduce_sum(tf.cast(batch["valid"], tf.float32))
                 counts = tf.concat([denominators, [pictures, asks_stop]], axis=0)
                 [counts] = self._distribution.all_sum([counts])
-                denominators = tf.maximum(counts[:-2], 1.0)
-            loss = tf.reduce_sum(sums / denominators)
-            if self._scales_loss:
-                loss = loss * loss_scale
+            loss = self._scaled_loss(sums, self._denominators(counts))
         gradients = tape.gradient(loss, weights, unconnected_gradients="zero")
+        return self._update_and_report(gradients, sums, counts, learning_rate)
+
+    def _denominators(self, counts: tf.Tensor) -> tf.Tensor:
+        """Returns what loss sums are divided by.
+
+        Args:
+            counts: of all workers: denominators by loss, pictures, how many ask to stop.
+        """
+        return tf.stop_gradient(tf.maximum(counts[:-2], 1.0))
+
+    def _scaled_loss(self, sums: tf.Tensor, denominators: tf.Tensor) -> tf.Tensor:
+        loss = tf.reduce_sum(sums / denominators)
+        return loss * self._state.loss_scale.read_value() if self._scales_loss else loss
+
+    def _update_and_report(
+        self,
+        gradients: list[tf.Tensor],
+        sums: tf.Tensor,
+        counts: tf.Tensor,
+        learning_rate: tf.Tensor,
+    ) -> dict[str, tf.Tensor]:
+        """Reduces this worker's gradients and loss sums, and updates the weights."""
+        loss_scale = self._state.loss_scale.read_value()
         *gradients, global_sums = self._distribution.all_sum([*gradients, sums])
-        losses = global_sums / denominators
+        losses = global_sums / self._denominators(counts)
         applied, gradient_norm = self._update(gradients, losses, learning_rate)
         return {
             "losses": losses,
@@ -297,6 +370,7 @@ class TrainStep:
                 weight.assign(new_weight)
                 for name, slot in slots.items():
                     slot.assign(new_slots[name])
+            state.average()
             return tf.constant(True)
 
         applied = tf.cond(is_finite, apply, lambda: tf.constant(False))

@@ -16,6 +16,7 @@ from absl import logging
 from configs.errors import DatasetError, TrainingError
 from configs.files import write_json
 from configs.schema import TrainConfig
+from model.training.accumulation import build_step
 from model.training.checkpoints import CheckpointStore
 from model.training.devices import device_memory_bytes, device_name
 from model.training.distribution import Distribution
@@ -34,7 +35,7 @@ from model.training.pictures import TrainingPictures
 from model.training.profile import ProfilerWindow
 from model.training.progress import WorkerStatus, start_line
 from model.training.schedules import learning_rate, total_steps
-from model.training.step import INITIAL_LOSS_SCALE, StepReport, TrainState, TrainStep
+from model.training.step import INITIAL_LOSS_SCALE, StepReport, TrainState
 from model.training.throughput import Throughput
 
 _SECONDS_BETWEEN_PROGRESS_EVENTS = 0.5
@@ -109,12 +110,19 @@ class TrainLoop:
         self._precision = precision
         self._jit = jit
         self._stop_asked = stop_asked
-        self._parameters = sum(int(np.prod(v.shape)) for v in detector.trainable_variables)
         self._steps = total_steps(train.epochs, training_input.steps_per_epoch, train.max_steps)
         scales_loss = precision == "mixed_float16"
         optimizer = build_optimizer(train.optimizer)
-        self.state = TrainState(detector, optimizer, INITIAL_LOSS_SCALE if scales_loss else 1.0)
-        self._step = TrainStep(
+        self.state = TrainState(
+            detector,
+            optimizer,
+            INITIAL_LOSS_SCALE if scales_loss else 1.0,
+            freeze=train.freeze,
+            ema_decay=train.ema_decay,
+        )
+        self._parameters = sum(int(np.prod(weight.shape)) for weight in self.state.trainable)
+        self._step = build_step(
+            train.accumulate,
             detector,
             self.state,
             optimizer,
@@ -178,6 +186,7 @@ class TrainLoop:
         facts = {
             "workers": self._distribution.workers,
             "pictures_per_worker": self._train.pictures_per_worker,
+            "accumulate": self._train.accumulate,
             "device": device_name(),
             "memory_bytes": device_memory_bytes(),
             "precision": self._precision,

@@ -164,7 +164,8 @@ def run_training(
     is_done = outcome["step"] == outcome["steps"]
     if is_done and distribution.is_chief:
         status.beat("export", outcome["step"])
-        outcome["model_id"] = export({name: outcome[name] for name in ("step", "last_losses")})
+        with loop.state.averaged():
+            outcome["model_id"] = export({name: outcome[name] for name in ("step", "last_losses")})
     status.event("done" if is_done else "stopped", **outcome)
 
 
@@ -182,7 +183,7 @@ def build(job: "TrainingJob", precision: str, jit: bool) -> Any:
         config.input,
         with_masks=config.model.mask_head is not None,
         workers=config.train.workers,
-        batch_per_worker=config.train.pictures_per_worker,
+        batch_per_worker=config.train.pictures_per_step,
         seed=config.train.seed,
     )
     detector = build_detector(

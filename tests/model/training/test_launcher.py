@@ -100,7 +100,8 @@ def uninterrupted(tmp_path_factory) -> dict[str, np.ndarray]:
     out = tmp_path_factory.mktemp("uninterrupted")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CUDA_VISIBLE_DEVICES", "")
-        result = launch(out, tiny_config("2x2", 30, checkpoint_every_steps=1))
+        config = tiny_config("2x2", 30, checkpoint_every_steps=1, ema_decay=0.9)
+        result = launch(out, config)
     return final_arrays(result.checkpoints_dir)
 
 
@@ -162,6 +163,9 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, uninterrupted):
     [folder] = (tmp_path / "run" / "checkpoints").iterdir()
     assert_same_bits(final_arrays(folder), uninterrupted)
     assert list(folder.glob(".*")) == []
+    with np.load(tmp_path / "model" / "weights.npz") as exported:
+        for name, weight in exported.items():
+            np.testing.assert_array_equal(weight, uninterrupted[f"averages/{name}"])
 
 
 @pytest.mark.e2e

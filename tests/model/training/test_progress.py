@@ -27,6 +27,7 @@ START = {
     "event": "start",
     "workers": 8,
     "pictures_per_worker": 4,
+    "accumulate": 1,
     "device": "Tesla V100-SXM2-32GB",
     "memory_bytes": 32 << 30,
     "precision": "mixed_float16",

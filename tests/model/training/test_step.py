@@ -10,10 +10,10 @@ from model.training.step import TrainState, TrainStep
 from tests.model.training.tiny_run import TinyDetector, TinyInput
 
 
-def make(*, clip_norm=0.0, loss_scale=1.0, jit=False, policy="float32"):
+def make(*, clip_norm=0.0, loss_scale=1.0, jit=False, policy="float32", **state):
     detector = TinyDetector(policy=policy)
     optimizer = Sgd(0.9, 0.0)
-    state = TrainState(detector, optimizer, loss_scale)
+    state = TrainState(detector, optimizer, loss_scale, **state)
     step = TrainStep(
         detector,
         state,
@@ -133,6 +133,39 @@ def test_mixed_precision_trains_in_float32_weights(policy):
     assert np.abs(weights(detector) - before).max() > 0.0
 
 
+def test_averages_follow_the_weights():
+    detector, state, step = make(ema_decay=0.3)
+    average = weights(detector).astype(np.float64)
+    for count in range(1, 5):
+        run(step, batch(count), count)
+        decay = min(0.3, (1 + count) / (10 + count))  # 2/11, 3/12, then 0.3
+        average = decay * average + (1 - decay) * weights(detector)
+    after = weights(detector)
+    with state.averaged():
+        np.testing.assert_allclose(weights(detector), average, rtol=1e-5, atol=1e-7)
+    assert weights(detector).tobytes() == after.tobytes()
+    assert np.abs(after - average).max() > 1e-3
+
+
+def test_averages_stay_where_the_step_is_skipped():
+    detector, state, step = make(ema_decay=0.5)
+    before = weights(detector)
+    run(step, batch(gt_boxes=np.full([4, 1, 4], np.nan, np.float32)))
+    with state.averaged():
+        np.testing.assert_array_equal(weights(detector), before)
+
+
+def test_frozen_weights_stay_and_have_no_slots():
+    detector, state, step = make(freeze=("conv/*",))
+    before = detector.export_weights()
+    run(step, batch())
+    after = detector.export_weights()
+    changed = [path for path in before if (before[path] != after[path]).any()]
+    assert changed == ["head/kernel", "head/bias"]
+    slots = [name for name in state.to_arrays() if name.startswith("slots/")]
+    assert slots == ["slots/momentum/head/kernel", "slots/momentum/head/bias"]
+
+
 def test_one_trace_a_bucket_shape():
     _, _, step = make()
     for number in range(8):
@@ -141,11 +174,11 @@ def test_one_trace_a_bucket_shape():
 
 
 def test_state_comes_back_from_its_arrays():
-    _, state, step = make(loss_scale=8.0)
+    _, state, step = make(loss_scale=8.0, ema_decay=0.9)
     run(step, batch())
-    _, other_state, _ = make(loss_scale=8.0)
+    _, other_state, _ = make(loss_scale=8.0, ema_decay=0.9)
     other_state.from_arrays(state.to_arrays())
     for name, array in state.to_arrays().items():
         assert array.tobytes() == other_state.to_arrays()[name].tobytes(), name
-    assert "slots/momentum/conv/kernel" in state.to_arrays()
+    assert {"slots/momentum/conv/kernel", "averages/head/bias"} <= state.to_arrays().keys()
     assert np.abs(other_state.to_arrays()["slots/momentum/conv/kernel"]).max() > 0

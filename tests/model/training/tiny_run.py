@@ -179,7 +179,7 @@ def tiny_config(batch: str = "1x4", steps: int = 12, **train: object) -> Config:
 def _build(job, precision, jit):
     train = job.config.train
     detector = TinyDetector(train.seed, precision)
-    training_input = TinyInput(train.workers, train.pictures_per_worker, train.seed)
+    training_input = TinyInput(train.workers, train.pictures_per_step, train.seed)
 
     def export(training):
         Path(job.model_dir).mkdir(parents=True, exist_ok=True)
@@ -198,7 +198,7 @@ def launch(out: Path, config: Config, **places: object) -> TrainResult:
 def _launch_command(examples: str, out: str, batch: str, steps: str) -> None:
     try:
         train(
-            tiny_config(batch, int(steps), checkpoint_every_steps=1),
+            tiny_config(batch, int(steps), checkpoint_every_steps=1, ema_decay=0.9),
             write_examples(Path(examples)),
             out,
             on_progress=lambda event: print(json.dumps(event), flush=True),
