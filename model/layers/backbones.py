@@ -14,7 +14,14 @@ import keras
 from configs.errors import ConfigError
 from configs.schema import BackboneConfig
 from model.layers.efficientnet_lite import EfficientNetLite
-from model.layers.keras_backbones import IMAGENET, MINUS_ONE_TO_ONE, KerasBackbone, PixelStatistics
+from model.layers.keras_backbones import (
+    CAFFE,
+    HALF_OF_256,
+    IMAGENET,
+    MINUS_ONE_TO_ONE,
+    KerasBackbone,
+    PixelStatistics,
+)
 from model.layers.resnet import ResNet
 
 
@@ -38,25 +45,36 @@ def _keras(
     return KerasBackbone(make, pixels, config, seed, dtype=policy, name="backbone")
 
 
-# Families that would scale pixels themselves.
+# Families that would scale pixels themselves if they were let to.
 _scaled_outside = partial(_keras, include_preprocessing=False)
 
 # name -> (config, seed, dtype policy) -> layer
 BACKBONES: dict[str, Callable[[BackboneConfig, int, str], keras.layers.Layer]] = {
-    "resnet18": partial(_resnet, 18),
-    "resnet34": partial(_resnet, 34),
-    "resnet50": partial(_resnet, 50),
-    "resnet101": partial(_resnet, 101),
-    "resnet152": partial(_resnet, 152),
+    **{f"resnet{depth}": partial(_resnet, depth) for depth in (18, 34, 50, 101, 152)},
     "efficientnet_lite0": _efficientnet_lite0,
+    **{f"keras_resnet{n}": partial(_keras, f"ResNet{n}", CAFFE) for n in (50, 101, 152)},
+    **{f"resnet{n}_v2": partial(_keras, f"ResNet{n}V2", MINUS_ONE_TO_ONE) for n in (50, 101, 152)},
     "mobilenet": partial(_keras, "MobileNet", MINUS_ONE_TO_ONE),
     "mobilenet_v2": partial(_keras, "MobileNetV2", MINUS_ONE_TO_ONE),
     "mobilenet_v3_small": partial(_scaled_outside, "MobileNetV3Small", MINUS_ONE_TO_ONE),
     "mobilenet_v3_large": partial(_scaled_outside, "MobileNetV3Large", MINUS_ONE_TO_ONE),
-    "efficientnet_v2_b0": partial(_scaled_outside, "EfficientNetV2B0", MINUS_ONE_TO_ONE),
-    "efficientnet_v2_b3": partial(_scaled_outside, "EfficientNetV2B3", MINUS_ONE_TO_ONE),
-    "densenet121": partial(_keras, "DenseNet121", IMAGENET),
-    "densenet169": partial(_keras, "DenseNet169", IMAGENET),
+    **{f"efficientnet_b{n}": partial(_keras, f"EfficientNetB{n}", IMAGENET) for n in range(8)},
+    **{
+        f"efficientnet_v2_b{n}": partial(_scaled_outside, f"EfficientNetV2B{n}", IMAGENET)
+        for n in range(4)
+    },
+    **{
+        f"efficientnet_v2_{size.lower()}": partial(
+            _scaled_outside, f"EfficientNetV2{size}", HALF_OF_256
+        )
+        for size in ("S", "M", "L")
+    },
+    **{
+        f"convnext_{size.lower()}": partial(_scaled_outside, f"ConvNeXt{size}", IMAGENET)
+        for size in ("Tiny", "Small", "Base", "Large", "XLarge")
+    },
+    **{f"densenet{n}": partial(_keras, f"DenseNet{n}", IMAGENET) for n in (121, 169, 201)},
+    **{f"vgg{n}": partial(_keras, f"VGG{n}", CAFFE) for n in (16, 19)},
 }
 
 

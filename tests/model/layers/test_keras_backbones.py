@@ -6,6 +6,10 @@ import tensorflow as tf
 from configs.errors import ConfigError
 from configs.schema import BackboneConfig
 from model.layers.backbones import BACKBONES, build_backbone
+from model.layers.keras_backbones import MINUS_ONE_TO_ONE, KerasBackbone, find_taps
+
+# Families whose layers Keras numbers, or which end a stage in a branch or start with a patch.
+AWKWARD = ["mobilenet_v3_small", "resnet50_v2", "convnext_tiny", "efficientnet_b0"]
 
 
 def backbone(name="mobilenet", policy="float32", **settings):
@@ -26,12 +30,16 @@ def check_strides(network):
         assert features.shape[3] == network.channels[stage]
 
 
-def test_strides_paths_and_weights_do_not_depend_on_what_was_built_before():
-    networks = [backbone(), backbone()]
+@pytest.mark.parametrize(
+    "name", ["mobilenet", *(pytest.param(name, marks=pytest.mark.slow) for name in AWKWARD)]
+)
+def test_strides_paths_and_weights_do_not_depend_on_what_was_built_before(name):
+    networks = [backbone(name), backbone(name)]
     check_strides(networks[1])
     first, second = ({v.path: v.numpy() for v in network.variables} for network in networks)
     assert all(path.startswith("backbone/") for path in first)
     assert len(first) == len(networks[0].variables)
+    assert sorted(first) == sorted(p for layer in networks[0].layer_weights for p in layer.paths)
     assert first.keys() == second.keys()
     for path, values in first.items():
         np.testing.assert_array_equal(second[path], values)
@@ -64,11 +72,70 @@ def test_policy_holds_for_the_backbone_alone():
 
 
 def test_other_norms_are_refused():
-    with pytest.raises(ConfigError, match=r"mobilenet has frozen_batch_norm only, got group_norm"):
+    with pytest.raises(ConfigError, match=r"mobilenet keeps .* set frozen_batch_norm, got group_n"):
         backbone(norm="group_norm")
 
 
+def network(*strides, shortcut=False):
+    """A convolution a stride, with weights of one channel; the last may have a branch beside it."""
+    x = inputs = keras.Input((None, None, 3))
+    for number, stride in enumerate(strides):
+        y = keras.layers.Conv2D(4, 3, stride, padding="same", name=f"layer{number}")(x)
+        x = keras.layers.Add(name=f"sum{number}")([x, y]) if shortcut and stride == 1 else y
+    return keras.Model(inputs, x)
+
+
+def tapped(model):
+    return {stage: model.operations[number].name for stage, number in find_taps(model, "a").items()}
+
+
+def test_taps_are_the_last_of_a_stride_on_the_main_path():
+    # The layers of stride 1 are beside a shortcut: only the sums carry all.
+    taps = tapped(network(2, 2, 1, 1, 2, 1, 2, 2, 1, shortcut=True))
+    assert taps == {"c1": "layer0", "c2": "sum3", "c3": "sum5", "c4": "layer6", "c5": "sum8"}
+
+
+def test_a_patch_stands_for_the_first_two_stages():
+    taps = tapped(network(4, 1, 2, 2, 2))
+    assert taps == {"c1": "layer0", "c2": "layer1", "c3": "layer2", "c4": "layer3", "c5": "layer4"}
+
+
+@pytest.mark.parametrize(
+    ("strides", "said"),
+    [
+        ((2, 2, 4, 2), r"odd has no map of stride 8 for C3, which the feature pyramid needs"),
+        ((8, 2, 2), r"no map of stride 2 for C1, C2"),
+        ((3, 2), r"no map of stride 2 for C1, C2, C3, C4, C5"),
+    ],
+)
+def test_a_missing_stage_is_named(strides, said):
+    def application(**_):
+        return network(*strides)
+
+    config = BackboneConfig(name="odd", frozen_stages=0)
+    with pytest.raises(ConfigError, match=said):
+        KerasBackbone(application, MINUS_ONE_TO_ONE, config, 0, name="backbone")
+
+
+def test_each_family_sees_the_pixels_that_it_was_trained_on():
+    """By keras.applications' own preprocessing, where that is not a layer of the network."""
+    pixels = np.arange(2 * 2 * 3, dtype=np.float32).reshape(1, 2, 2, 3) * 20
+    applications = keras.applications
+    expected = {
+        "keras_resnet50": applications.resnet.preprocess_input(pixels.copy()),
+        "resnet50_v2": applications.resnet_v2.preprocess_input(pixels.copy()),
+        "mobilenet_v2": applications.mobilenet_v2.preprocess_input(pixels.copy()),
+        "densenet121": applications.densenet.preprocess_input(pixels.copy()),
+        "efficientnet_v2_s": pixels / 128 - 1,
+    }
+    for name, values in expected.items():
+        mean, std, is_bgr = BACKBONES[name].args[1]
+        found = (pixels / 255 - np.array(mean)) / np.array(std)
+        found = found[..., ::-1] if is_bgr else found
+        np.testing.assert_allclose(found, values, atol=1e-4, err_msg=name)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in BACKBONES if not name.startswith("resnet")])
-def test_strides_of_every_family(name):
+@pytest.mark.parametrize("name", BACKBONES)
+def test_strides_of_every_backbone(name):
     check_strides(backbone(name))
