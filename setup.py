@@ -11,6 +11,7 @@ INSTALL_REQUIRES = [
     "apache-beam>=2.60,<2.65",  # 2.65 and later look for a Prism binary to download.
     "click>=8.1",
     "fsspec>=2024.2",
+    "h5py>=3.10",
     "ijson>=3.2",
     "jinja2>=3.1",
     "keras>=3.5",

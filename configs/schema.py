@@ -332,8 +332,8 @@ class ModelConfig(Section):
     )
     weights: str | None = Field(
         None,
-        description="File to start from (docs/weights.md): of ours, torchvision, Detectron2, "
-        "tensorpack or an EfficientNet-Lite, recognised by its names; null is random.",
+        description="File to start from (docs/weights.md), of ours, torchvision, Detectron2, "
+        "tensorpack, Keras, ...; imagenet: what keras.applications fetches; null: random.",
     )
     backbone: BackboneConfig = BackboneConfig()
     fpn: FpnConfig = FpnConfig()

@@ -16,16 +16,24 @@ from absl import logging
 
 from configs.errors import ModelError
 from configs.loader import read_preset
-from configs.schema import BackboneConfig, ModelConfig
-from model.weights import detectron2, efficientnet_lite, tensorpack
-from model.weights.arrays_only import READERS
+from configs.schema import BackboneConfig
+from model.weights import (
+    arrays_only,
+    detectron2,
+    efficientnet_lite,
+    keras_applications,
+    keras_files,
+    mobilenet_v2,
+    tensorpack,
+)
 from model.weights.tensors import Tensor
 from model.weights.torchvision import current_name, from_torchvision, torchvision_name
 
-KINDS = ("ours", "torchvision", "detectron2", "tensorpack", "efficientnet_lite")
-# Those whose arrays have our axes.
-_WITH_OUR_AXES = ("ours", "efficientnet_lite")
-SUFFIXES = (".npz", ".safetensors", *READERS)
+# Kinds whose arrays have our axes; those of the others have torchvision's.
+_WITH_OUR_AXES = ("ours", "keras", "efficientnet_lite", "mobilenet_v2")
+KINDS = (*_WITH_OUR_AXES, "torchvision", "detectron2", "tensorpack")
+_READERS = arrays_only.READERS | keras_files.READERS
+SUFFIXES = (".npz", ".safetensors", *_READERS)
 # Layers whose shape depends on the number of classes: where it differs, they start anew.
 CLASS_LAYERS = re.compile(r"box_head(_\d+)?/(class_logits|deltas)/|mask_head/mask_")
 _CONVENTIONS = (
@@ -97,8 +105,8 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as arrays:
                 return dict(arrays)
-        if path.suffix in READERS:
-            return READERS[path.suffix](path)
+        if path.suffix in _READERS:
+            return _READERS[path.suffix](path)
         from safetensors.numpy import load_file
 
         return load_file(path)
@@ -123,6 +131,8 @@ def recognise(names: set[str], ours: set[str]) -> str | None:
         return "tensorpack"
     if efficientnet_lite.is_efficientnet_lite(names):
         return "efficientnet_lite"
+    if mobilenet_v2.is_mobilenet_v2(names):
+        return "mobilenet_v2"
     wanted = {torchvision_name(path) for path in ours}
     if any(current_name(name) in wanted for name in names):
         return "torchvision"
@@ -139,23 +149,23 @@ def load_start_weights(
 
     Args:
         detector: with its initial weights.
-        path: of a whole detector or of a classifier.
+        path: of a whole detector or a classifier; "imagenet" is what keras.applications fetches.
         kind: one of `KINDS`; None recognises it by the names.
 
     Raises:
         ModelError: the file is unreadable, of no known kind, holds nothing for this model, or a
             shape differs.
     """
-    stored = read_weights(path)
     variables = {variable.path: variable for variable in detector.variables}
-    kind = kind or recognise(set(stored), set(variables))
+    stored, recognised = _read(detector, path, set(variables))
+    kind = kind or recognised
     if kind is None:
         raise ModelError(
             f"weights: nothing in {path} has the name of a weight of the model, as we, "
             f"{', '.join(KINDS[1:])} call it (first: {sorted(stored)[:2]})"
         )
-    found = _by_path(stored, kind, set(variables), detector.config.backbone)
-    stored_classes = _stored_classes(stored, kind, detector.config)
+    found = _by_path(stored, kind, set(variables), detector)
+    stored_classes = _stored_classes(stored, kind, detector)
     start: dict[str, np.ndarray] = {}
     restarted = []
     for name, tensor in found.items():
@@ -189,15 +199,32 @@ def load_start_weights(
     return report
 
 
+def _read(
+    detector: Any, path: str | os.PathLike[str], ours: set[str]
+) -> tuple[dict[str, np.ndarray], str | None]:
+    """Returns the arrays and whose they are."""
+    if str(path) == keras_applications.PUBLISHED:
+        name = detector.config.backbone.name
+        return keras_applications.fetch_published(detector.backbone, name), "keras"
+    stored = read_weights(path)
+    is_keras = Path(path).suffix in keras_files.READERS
+    return stored, "keras" if is_keras else recognise(set(stored), ours)
+
+
 def _by_path(
-    stored: Mapping[str, np.ndarray], kind: str, ours: set[str], config: BackboneConfig
+    stored: Mapping[str, np.ndarray], kind: str, ours: set[str], detector: Any
 ) -> dict[str, Tensor]:
-    """Returns by our paths what the file holds; the axes are torchvision's or `_WITH_OUR_AXES`."""
-    if kind == "ours":
-        by_name = {name.removeprefix("weights/"): Tensor(name, stored[name]) for name in stored}
-        return {path: by_name[path] for path in by_name if path in ours}
-    if kind == "efficientnet_lite":
-        found = efficientnet_lite.by_our_paths(stored)
+    """Returns by our paths what the file holds; the axes are ours or torchvision's."""
+    config: BackboneConfig = detector.config.backbone
+    if kind in _WITH_OUR_AXES:
+        if kind == "keras":
+            found = keras_applications.by_our_paths(stored, detector.backbone, config.name)
+        elif kind == "efficientnet_lite":
+            found = efficientnet_lite.by_our_paths(stored)
+        elif kind == "mobilenet_v2":
+            found = mobilenet_v2.by_our_paths(stored)
+        else:
+            found = {name.removeprefix("weights/"): Tensor(name, stored[name]) for name in stored}
         return {path: found[path] for path in found if path in ours}
     if kind == "detectron2":
         theirs = detectron2.by_torchvision_names(stored, config.norm_epsilon)
@@ -219,9 +246,9 @@ def _in_our_axes(path: str, tensor: Tensor, shape: tuple[int, ...], kind: str) -
         return None
 
 
-def _stored_classes(stored: Mapping[str, np.ndarray], kind: str, config: ModelConfig) -> int | None:
+def _stored_classes(stored: Mapping[str, np.ndarray], kind: str, detector: Any) -> int | None:
     """Returns K of the file, None without a class layer."""
-    found = _by_path(stored, kind, {_CLASS_LOGITS}, config.backbone)
+    found = _by_path(stored, kind, {_CLASS_LOGITS}, detector)
     return len(found[_CLASS_LOGITS].array) - 1 if found else None
 
 

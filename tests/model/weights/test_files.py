@@ -86,8 +86,8 @@ def test_what_does_not_fit_is_refused(weights, tmp_path):
 def test_unreadable_files_are_refused(tmp_path):
     with pytest.raises(ModelError, match=r"no file .*set model\.weights=null to start from"):
         read_weights(tmp_path / "absent.npz")
-    with pytest.raises(ModelError, match=r"weights\.h5 must be a file of \.npz, \.safetensors"):
-        read_weights(tmp_path / "weights.h5")
+    with pytest.raises(ModelError, match=r"weights\.bin must be a file of \.npz, \.safetensors"):
+        read_weights(tmp_path / "weights.bin")
     np.savez(tmp_path / "objects.npz", a=np.array([print], object))
     with pytest.raises(ModelError, match=r"objects\.npz.*allow_pickle=False"):
         read_weights(tmp_path / "objects.npz")
