@@ -123,6 +123,32 @@ def finish(summary: dict[str, Any], out: str | os.PathLike[str], lines: list[str
         click.echo(line)
 
 
+def print_table(columns: list[str], rows: list[list[str]]) -> None:
+    """Prints a table: with lines on a terminal, else columns of plain text.
+
+    Args:
+        columns: headers; the first column is aligned to the left, the others to the right.
+        rows: cells as text.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(file=sys.stdout)
+    if console.is_terminal:
+        table = Table(*columns)
+        for column in table.columns[1:]:
+            column.justify = "right"
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+        return
+    widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
+    for row in [columns, *rows]:
+        first = row[0].ljust(widths[0])
+        rest = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        click.echo("  ".join([first, *rest]).rstrip())
+
+
 def read_json(path: str | os.PathLike[str], error: type[RcnnError]) -> Any:
     """Returns the JSON value of a file.
 

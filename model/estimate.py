@@ -1,0 +1,422 @@
+"""Time, memory and cost of a training before it starts.
+
+    python -m model.estimate --config C --gpu V100 --workers 8
+
+The model behind it (docs/speed.md): the step is traced, not run, for its floating-point operations
+and the bytes of its activations. Without tensor cores a GPU does a share of its peak FLOP/s; with
+them (16 bits, TF32) a detector waits for memory, and does so many operations per byte that the GPU
+can move. Both constants, and how far they are spread, come from published runs.
+"""
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import click
+
+from configs.console import OneLineCommand, one_line_errors, print_table
+from configs.errors import ConfigError
+from configs.loader import load_config
+from configs.schema import Config
+from model.input.sizes import padded_sides, resized_sides
+
+GIB = 1 << 30
+
+
+class Gpu(NamedTuple):
+    """What an estimate needs to know of a GPU.
+
+    Attributes:
+        bytes_per_second: memory bandwidth, from NVIDIA's data sheet.
+        memory_gib: of its variants, ascending.
+        dollars_per_hour: of one GPU, AWS on demand, us-east-1, list price of mid 2024: p3, g4dn,
+            g5, g6, p4d and p5 (an eighth of the instance where there is none with one GPU); None
+            where there was no such instance.
+        has_tf32: whether float32 convolutions run on tensor cores.
+    """
+
+    bytes_per_second: float
+    memory_gib: tuple[int, ...]
+    dollars_per_hour: float | None
+    has_tf32: bool
+
+
+GPUS = {
+    "V100": Gpu(900e9, (16, 32), 3.06, False),
+    "T4": Gpu(320e9, (16,), 0.526, False),
+    "A10G": Gpu(600e9, (24,), 1.006, True),
+    "L4": Gpu(300e9, (24,), 0.805, True),
+    "A100": Gpu(1555e9, (40, 80), 4.10, True),
+    "H100": Gpu(3350e9, (80,), 12.29, True),
+    "H200": Gpu(4800e9, (141,), None, True),
+}
+
+
+class PublishedSpeed(NamedTuple):
+    """A run that others measured: R50-FPN on COCO.
+
+    Attributes:
+        flops_per_picture: of our model of that kind at that size (tests hold this to `step_cost`).
+        images_per_second: of one GPU.
+    """
+
+    what: str
+    gpu: str
+    precision: str
+    flops_per_picture: float
+    images_per_second: float
+
+
+# At the usual 800x1088 of a 4:3 picture; NVIDIA pads all to 832x1344.
+FASTER_800, MASK_800, MASK_832 = 0.933e12, 1.328e12, 1.581e12
+PUBLISHED = (
+    PublishedSpeed(
+        "Detectron2, Faster, 0.210 s per 16 on 8", "V100", "float32", FASTER_800, 16 / 0.210 / 8
+    ),
+    PublishedSpeed("Detectron2, Mask, 62/s on 8", "V100", "float32", MASK_800, 62 / 8),
+    PublishedSpeed(
+        "torchvision, Faster, 0.2288 s per 16 on 8", "V100", "float32", FASTER_800, 16 / 0.2288 / 8
+    ),
+    PublishedSpeed(
+        "torchvision, Mask, 0.2728 s per 16 on 8", "V100", "float32", MASK_800, 16 / 0.2728 / 8
+    ),
+    PublishedSpeed("NVIDIA 20.02, Mask, 38.9/s on 8", "V100", "float32", MASK_832, 38.9 / 8),
+    PublishedSpeed("NVIDIA 20.02, Mask, 54.1/s on 8", "V100", "mixed_float16", MASK_832, 54.1 / 8),
+    PublishedSpeed(
+        "AWSDet, Faster, 8x4, 12 epochs in 5 h 15 min", "V100", "mixed_float16", FASTER_800,
+        12 * 118287 / (5.25 * 3600) / 8,
+    ),
+    PublishedSpeed("NVIDIA TF2, Mask, 19.4/s on 1", "V100", "mixed_float16", MASK_832, 19.4),
+    PublishedSpeed("NVIDIA TF2, Mask, 28.6/s on 1", "A100", "mixed_float16", MASK_832, 28.6),
+)  # fmt: skip
+
+# Memory over that of activations, weights, slots and gradients: what published runs of two pictures
+# a GPU in float32 took (Detectron2 3.0 and 3.4 GB, MMDetection 4.4, torchvision 5.2 and 5.4).
+ACTIVATION_FACTOR = (1.4, 2.0, 3.0)
+CONTEXT_GIB = 1  # of a GPU's memory, what CUDA, cuDNN and NCCL take beside the tensors
+# Speed kept at each doubling of the workers beyond 8: AWSDet kept 0.93 at 16, 0.90 at 32 and, with
+# half the pictures a GPU, 0.70 at 64.
+WORKERS_OF_ONE_MACHINE = 8
+KEPT_PER_DOUBLING = (0.88, 0.93, 1.0)
+# Where nothing was published for the GPU, and for TF32.
+WIDER_WITHOUT_A_ROW = 1.3
+
+
+class Spread(NamedTuple):
+    """A number and how far off it may be."""
+
+    low: float
+    middle: float
+    high: float
+
+    def scaled(self, factor: float) -> "Spread":
+        """Returns the spread times a positive factor."""
+        return Spread(*(value * factor for value in self))
+
+    def times(self, other: "Spread") -> "Spread":
+        """Returns the product of two positive spreads."""
+        return Spread(*(a * b for a, b in zip(self, other, strict=True)))
+
+    def wider(self, factor: float) -> "Spread":
+        """Returns the spread with its ends further apart."""
+        return Spread(self.low / factor, self.middle, self.high * factor)
+
+    def divides(self, amount: float) -> "Spread":
+        """Returns amount / self: the higher end gives the lower one."""
+        return Spread(amount / self.high, amount / self.middle, amount / self.low)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the config asks of one GPU.
+
+    Attributes:
+        flops_per_picture: of a training step.
+        activation_bytes: of a worker's step in the largest bucket.
+        weights: number of all weights.
+        trained_weights: number of those that are trained.
+        slots: optimiser slots of a trained weight.
+        pictures_per_worker: in a step.
+    """
+
+    flops_per_picture: float
+    activation_bytes: int
+    weights: int
+    trained_weights: int
+    slots: int
+    pictures_per_worker: int
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The answer; the low and high ends are what the published runs leave open.
+
+    Attributes:
+        images_per_second: of all workers.
+        hours: from the first step to the last.
+        memory_gib: of the tensors on one GPU.
+        dollars: of all GPUs for these hours; None without a price.
+        steps: of the whole run.
+        fits: by memory of the GPU's variants: "yes", "no" or "perhaps".
+        reasons: for the width of the range.
+    """
+
+    images_per_second: Spread
+    hours: Spread
+    memory_gib: Spread
+    dollars: Spread | None
+    steps: int
+    fits: dict[str, str]
+    reasons: list[str]
+
+
+def sustained_flops(gpu: str, precision: str) -> Spread:
+    """Returns the FLOP/s that a detector gets from a GPU.
+
+    Args:
+        gpu: a key of `GPUS`.
+        precision: Keras dtype policy.
+    """
+    from model.training.flops import peak_flops
+
+    is_float32 = precision == "float32"
+    if is_float32 and not GPUS[gpu].has_tf32:
+        per_peak = [_rate(row) / (peak_flops(row.gpu, precision) or 0) for row in _rows(precision)]
+        rate = _spread(per_peak).scaled(peak_flops(gpu, precision) or 0)
+    else:
+        rows = _rows("mixed_float16")
+        per_byte = [_rate(row) / GPUS[row.gpu].bytes_per_second for row in rows]
+        # TF32 moves twice the bytes for the same operations.
+        rate = _spread(per_byte).scaled(GPUS[gpu].bytes_per_second / (2 if is_float32 else 1))
+    has_row = any(row.gpu == gpu and row.precision == _known(precision) for row in PUBLISHED)
+    return rate if has_row else rate.wider(WIDER_WITHOUT_A_ROW)
+
+
+def estimate(
+    work: Work,
+    gpu: str,
+    precision: str,
+    workers: int,
+    steps: int,
+    dollars_per_gpu_hour: float | None,
+) -> Estimate:
+    """Returns what a training takes.
+
+    Args:
+        work: from `work_of`.
+        gpu: a key of `GPUS`.
+        precision: Keras dtype policy.
+        workers: GPUs.
+        steps: of the whole run.
+        dollars_per_gpu_hour: None takes the table's.
+    """
+    doublings = max(0.0, math.log2(workers / WORKERS_OF_ONE_MACHINE))
+    kept = Spread(*(share**doublings for share in KEPT_PER_DOUBLING))
+    rate = sustained_flops(gpu, precision).scaled(workers / work.flops_per_picture).times(kept)
+    hours = rate.divides(steps * workers * work.pictures_per_worker / 3600)
+    memory = _memory_gib(work)
+    price = GPUS[gpu].dollars_per_hour if dollars_per_gpu_hour is None else dollars_per_gpu_hour
+    return Estimate(
+        images_per_second=rate,
+        hours=hours,
+        memory_gib=memory,
+        dollars=None if price is None else hours.scaled(workers * price),
+        steps=steps,
+        fits={f"{size} GiB": _fits(memory, size) for size in GPUS[gpu].memory_gib},
+        reasons=_reasons(gpu, precision, workers),
+    )
+
+
+def work_of(config: Config, precision: str, num_classes: int, bucket: tuple[int, int]) -> Work:
+    """Returns what a config asks of one GPU, from the traced step.
+
+    Args:
+        config: `model.weights` is not read.
+        precision: Keras dtype policy.
+        num_classes: K, without the background.
+        bucket: height and width of the padded pictures.
+    """
+    from model.detector import build_detector
+    from model.training.flops import batch_specs, step_cost
+    from model.training.optimizers import build_optimizer
+
+    pictures = config.train.pictures_per_worker
+    without_file = config.model.model_copy(update={"weights": None})
+    detector = build_detector(without_file, num_classes, precision=precision, jit=True)
+    mask_side = config.transform.mask_size + 1 if config.model.mask_head else None
+    cost = step_cost(detector, batch_specs(bucket, pictures, config.input.max_objects, mask_side))
+    return Work(
+        flops_per_picture=cost.flops / pictures,
+        activation_bytes=cost.activation_bytes,
+        weights=sum(math.prod(weight.shape) for weight in detector.variables),
+        trained_weights=sum(math.prod(weight.shape) for weight in detector.trainable_variables),
+        slots=len(build_optimizer(config.train.optimizer).slot_names),
+        pictures_per_worker=pictures,
+    )
+
+
+def usual_bucket(config: Config, height: int, width: int) -> tuple[int, int]:
+    """Returns the padded input of a picture of this size."""
+    jitter = config.input.scale_jitter
+    scale = math.sqrt(jitter[0] * jitter[1])  # the middle of a log-uniform factor
+    rows, columns = resized_sides(
+        height, width, config.input.short_side_px * scale, config.input.long_side_px * scale
+    )
+    sides = padded_sides([int(rows), int(columns)], config.input.size_multiple_px)
+    return int(sides[0]), int(sides[1])
+
+
+def _known(precision: str) -> str:
+    """Returns the policy under which published runs of this kind are listed."""
+    return "float32" if precision == "float32" else "mixed_float16"
+
+
+def _rows(precision: str) -> list[PublishedSpeed]:
+    return [row for row in PUBLISHED if row.precision == precision]
+
+
+def _rate(row: PublishedSpeed) -> float:
+    return row.flops_per_picture * row.images_per_second
+
+
+def _spread(values: list[float]) -> Spread:
+    """Returns least, geometric mean and largest."""
+    middle = math.exp(sum(map(math.log, values)) / len(values))
+    return Spread(min(values), middle, max(values))
+
+
+def _memory_gib(work: Work) -> Spread:
+    fixed = 4 * (work.weights + work.trained_weights * (1 + work.slots))  # and gradients
+    return Spread(*((fixed + work.activation_bytes * factor) / GIB for factor in ACTIVATION_FACTOR))
+
+
+def _fits(memory: Spread, size_gib: int) -> str:
+    free = size_gib - CONTEXT_GIB
+    if memory.high <= free:
+        return "yes"
+    return "no" if memory.low > free else "perhaps"
+
+
+def _reasons(gpu: str, precision: str, workers: int) -> list[str]:
+    rows = _rows(_known(precision))
+    rates = [_rate(row) for row in rows if row.gpu == "V100"]
+    reasons = [
+        f"{len(rows)} published runs of R50-FPN, whose codes differ "
+        f"{max(rates) / min(rates):.1f}-fold on a V100; none is of this code"
+    ]
+    if gpu not in {row.gpu for row in rows}:
+        reasons.append(f"none of them on {gpu}: scaled from V100 and A100 by the data sheets")
+    if precision == "float32" and GPUS[gpu].has_tf32:
+        reasons.append("none of them in TF32: taken as 16 bits with twice the bytes")
+    if workers > WORKERS_OF_ONE_MACHINE:
+        reasons.append("more than 8 workers: the network between machines matters")
+    reasons.append("without start, compilation, evaluation, and waits for input")
+    return reasons
+
+
+def _total_steps(config: Config, workers: int, pictures: int) -> int:
+    from model.training.schedules import total_steps
+
+    steps_per_epoch = -(-pictures // (workers * config.train.pictures_per_worker))
+    return total_steps(config.train.epochs, steps_per_epoch, config.train.max_steps)
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.partition("x")
+    if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
+        raise ConfigError(f"--picture-size: expected HEIGHTxWIDTH such as 480x640, got {text!r}")
+    return int(height), int(width)
+
+
+def _precision(setting: str, gpu: str) -> str:
+    """Returns the dtype policy that `auto` means on this GPU, as model/training/devices.py."""
+    if setting == "auto":
+        return "mixed_bfloat16" if GPUS[gpu].has_tf32 else "mixed_float16"
+    if setting == "mixed_bfloat16" and not GPUS[gpu].has_tf32:
+        raise ConfigError(f"train.precision mixed_bfloat16: {gpu} has no unit for it")
+    return setting
+
+
+def _rows_of_table(found: Estimate) -> list[list[str]]:
+    def of(spread: Spread, unit: str, form: str) -> list[str]:
+        return [unit, *(format(value, form) for value in (spread.middle, spread.low, spread.high))]
+
+    rows = [
+        of(found.images_per_second, "images/s", ".1f"),
+        of(found.hours, "hours", ".2f"),
+        of(found.memory_gib, "GiB a GPU", ".1f"),
+    ]
+    return rows + ([of(found.dollars, "US dollars", ".2f")] if found.dollars else [])
+
+
+@click.command(
+    cls=OneLineCommand,
+    epilog="Example: python -m model.estimate --config configs/faster_rcnn_r50_fpn_1x_coco.yaml "
+    "--gpu V100 --workers 8",
+)
+@click.option("--config", "config_path", required=True, type=click.Path(), help="YAML config.")
+@click.option("--gpu", required=True, type=click.Choice(list(GPUS), case_sensitive=False))
+@click.option("--workers", type=click.IntRange(1), help="GPUs; default: the N of train.batch NxM.")
+@click.option(
+    "--pictures", default=118287, show_default=True, type=click.IntRange(1), help="Of the data set."
+)
+@click.option("--classes", default=80, show_default=True, type=click.IntRange(1))
+@click.option(
+    "--picture-size",
+    default="480x640",
+    show_default=True,
+    help="HEIGHTxWIDTH of a usual picture as stored.",
+)
+@click.option(
+    "--price",
+    type=click.FloatRange(0),
+    help="US dollars an hour of one GPU; default: AWS's list price of mid 2024.",
+)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@one_line_errors
+def main(
+    config_path: str,
+    gpu: str,
+    workers: int | None,
+    pictures: int,
+    classes: int,
+    picture_size: str,
+    price: float | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Say what a training will take: time, memory and money, and how sure that is."""
+    from model.quiet_tensorflow import quiet_tensorflow
+
+    config = load_config(config_path, overrides)
+    precision = _precision(config.train.precision, gpu)
+    bucket = usual_bucket(config, *_size(picture_size))
+    workers = workers or config.train.workers
+    with quiet_tensorflow():
+        work = work_of(config, precision, classes, bucket)
+    steps = _total_steps(config, workers, pictures)
+    found = estimate(work, gpu, precision, workers, steps, price)
+    if as_json:
+        facts = {"gpu": gpu, "workers": workers, "precision": precision, "bucket": list(bucket)}
+        spreads = {
+            name: value._asdict() if isinstance(value, Spread) else value
+            for name, value in vars(found).items()
+        }
+        click.echo(json.dumps({**facts, **dataclasses.asdict(work), **spreads}, indent=2))
+        return
+    click.echo(
+        f"{config.name}: {workers}x{work.pictures_per_worker} on {gpu}, {precision}, "
+        f"{bucket[0]}x{bucket[1]} px, {work.flops_per_picture / 1e12:.3g} TFLOP a picture, "
+        f"{found.steps} steps"
+    )
+    print_table(["", "likely", "low", "high"], _rows_of_table(found))
+    click.echo("fits " + ", ".join(f"{size}: {answer}" for size, answer in found.fits.items()))
+    for reason in found.reasons:
+        click.echo(f"- {reason}")
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m model.estimate")
