@@ -163,6 +163,11 @@ class BackboneConfig(Section):
     frozen_stages: int = Field(
         2, ge=0, le=5, description="Stages without training: 1 the stem, 2 also C2, ..."
     )
+    checkpointed_stages: tuple[Literal["stem", "c2", "c3", "c4", "c5"], ...] = Field(
+        (),
+        description="Stages whose inner maps are computed again in the backward pass instead of "
+        "kept (own ResNets): less memory, more time (docs/training.md).",
+    )
 
 
 class FpnConfig(Section):

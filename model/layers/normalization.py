@@ -115,7 +115,7 @@ class BatchNorm(Normalization):
         unbiased = variance * count / tf.maximum(count - 1.0, 1.0)
         is_usable = (count > 0.0) & tf.reduce_all(tf.math.is_finite(mean + variance))
         for variable, value in ((self.moving_mean, mean), (self.moving_variance, unbiased)):
-            old = variable.value.read_value()
+            old = tf.convert_to_tensor(variable.value)
             new = MOVING_SHARE * old + (1.0 - MOVING_SHARE) * tf.stop_gradient(value)
             variable.assign(tf.where(is_usable, new, old))
 

@@ -10,10 +10,12 @@ The variants called v1, v1b (v1.5), v1c and v1d, which are the paper's ResNet an
 from functools import partial
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from configs.schema import BackboneConfig
 from model.layers.convolution import Convolution, padding_of
+from model.layers.gradient_checkpointing import checkpointed
 from model.layers.initializers import derive_seed, kaiming_normal
 from model.layers.layer import Layer
 
@@ -122,6 +124,7 @@ class ResNet(Layer):
         self.is_bgr = config.channel_order == "bgr"
         self.mean, self.std = config.pixel_mean, config.pixel_std
         self.frozen_stages = config.frozen_stages
+        self.checkpointed_stages = config.checkpointed_stages
         self.stem = [
             _convolution(name, filters, size, stride, stem_config, seed, self.dtype_policy)
             for name, filters, size, stride in _stem_convolutions(config)
@@ -175,20 +178,33 @@ class ResNet(Layer):
         mean, std = ((r / 255, g / 255, b / 255) for r, g, b in (self.mean, self.std))
         features = normalize_pixels(images, image_sizes, mean, std)
         features = features[..., ::-1] if self.is_bgr else features
+        outputs = {}
+        for number, stage in enumerate(("stem", *STAGES), start=1):
+            run = partial(self._run_stage, stage, valid=valid, training=training)
+            if number <= self.frozen_stages:
+                features = tf.stop_gradient(run(features))
+            elif training and stage in self.checkpointed_stages:
+                features = checkpointed(run, self._stage_variables(stage), features)
+            else:
+                features = run(features)
+            outputs[stage] = features
+        return {stage: outputs[stage] for stage in STAGES}
+
+    def _run_stage(
+        self, stage: str, features: tf.Tensor, valid: tf.Tensor | None, training: bool
+    ) -> tf.Tensor:
+        """Returns the map that comes out of the stem or of c2 ... c5."""
+        if stage != "stem":
+            for block in self.stages[stage]:
+                features = block(features, valid=valid, training=training)
+            return features
         for convolution in self.stem:
             features = tf.nn.relu(convolution(features, valid=valid, training=training))
-        features = max_pool(features, self.symmetric_padding)
-        features = self._stop_if_frozen(features, 1)
-        outputs = {}
-        for number, (stage, blocks) in enumerate(self.stages.items()):
-            for block in blocks:
-                features = block(features, valid=valid, training=training)
-            features = self._stop_if_frozen(features, number + 2)
-            outputs[stage] = features
-        return outputs
+        return max_pool(features, self.symmetric_padding)
 
-    def _stop_if_frozen(self, features: tf.Tensor, number: int) -> tf.Tensor:
-        return tf.stop_gradient(features) if number <= self.frozen_stages else features
+    def _stage_variables(self, stage: str) -> list[keras.Variable]:
+        layers = self.stem if stage == "stem" else self.stages[stage]
+        return [variable for layer in layers for variable in layer.variables]
 
 
 def average_pool(features: tf.Tensor, stride: int) -> tf.Tensor:

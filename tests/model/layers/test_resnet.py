@@ -130,6 +130,28 @@ def test_frozen_stages_do_not_change_in_training(frozen_stages, prefixes, norm):
         assert (gradient is None) == (variable.path not in trained), variable.path
 
 
+@pytest.mark.parametrize("frozen_stages", [0, 2])
+def test_checkpointed_stages_change_no_number(frozen_stages):
+    stages = ("stem", "c2", "c4", "c5")
+    results = []
+    for checkpointed_stages in ((), stages):
+        network = backbone(
+            norm="batch_norm",
+            frozen_stages=frozen_stages,
+            checkpointed_stages=checkpointed_stages,
+        )
+        weights = [variable.value for variable in network.trainable_variables]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(weights)
+            outputs = run(network, training=True)
+            loss = tf.add_n([tf.reduce_mean(tf.square(x)) for x in outputs.values()])
+        gradients = tape.gradient(loss, weights)
+        results.append([*outputs.values(), *gradients, *network.non_trainable_variables])
+    for value, exact in zip(*results, strict=True):
+        exact = tf.convert_to_tensor(exact).numpy()
+        np.testing.assert_allclose(value, exact, rtol=1e-4, atol=1e-5 * np.abs(exact).max())
+
+
 def test_stride_in_1x1_moves_the_stride():
     # A map that is zero in odd rows and columns: a 1x1 convolution of stride 2 sees all of it.
     by_3x3, by_1x1 = (backbone("resnet50", stride_in_1x1=setting) for setting in (False, True))
