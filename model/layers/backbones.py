@@ -2,7 +2,7 @@
 
 A backbone is a layer that is called as `backbone(images, image_sizes, valid=, training=)`, has its
 own normalisation of pixels, returns C2-C5 by name, and tells their `channels`. A further one is a
-function here and a line in `BACKBONES`.
+function and a line in `BACKBONES` (docs/backbones.md).
 """
 
 import difflib
@@ -33,48 +33,66 @@ def _efficientnet_lite0(config: BackboneConfig, seed: int, policy: str) -> keras
     return EfficientNetLite(config, seed, dtype=policy, name="backbone")
 
 
-def _keras(
-    application: str,
+def keras_network(
+    network: Callable[..., keras.Model],
     pixels: PixelStatistics,
     config: BackboneConfig,
     seed: int,
     policy: str,
-    **options: bool,
 ) -> keras.layers.Layer:
-    make = partial(getattr(keras.applications, application), **options)
-    return KerasBackbone(make, pixels, config, seed, dtype=policy, name="backbone")
+    """Returns a backbone made of a network of Keras's layers.
+
+    Args:
+        network: makes it, given include_top, weights and input_shape.
+        pixels: what it was trained on.
+        config: the `model.backbone` section.
+        seed: of the initial weights.
+        policy: Keras dtype policy.
+    """
+    return KerasBackbone(network, pixels, config, seed, dtype=policy, name="backbone")
 
 
-# Families that would scale pixels themselves if they were let to.
-_scaled_outside = partial(_keras, include_preprocessing=False)
+def _application(
+    name: str, pixels: PixelStatistics, **options: bool
+) -> Callable[[BackboneConfig, int, str], keras.layers.Layer]:
+    network = partial(getattr(keras.applications, name), **options)
+    return partial(keras_network, network, pixels)
+
+
+# For families that would otherwise scale pixels themselves.
+_UNSCALED = {"include_preprocessing": False}
 
 # name -> (config, seed, dtype policy) -> layer
 BACKBONES: dict[str, Callable[[BackboneConfig, int, str], keras.layers.Layer]] = {
     **{f"resnet{depth}": partial(_resnet, depth) for depth in (18, 34, 50, 101, 152)},
     "efficientnet_lite0": _efficientnet_lite0,
-    **{f"keras_resnet{n}": partial(_keras, f"ResNet{n}", CAFFE) for n in (50, 101, 152)},
-    **{f"resnet{n}_v2": partial(_keras, f"ResNet{n}V2", MINUS_ONE_TO_ONE) for n in (50, 101, 152)},
-    "mobilenet": partial(_keras, "MobileNet", MINUS_ONE_TO_ONE),
-    "mobilenet_v2": partial(_keras, "MobileNetV2", MINUS_ONE_TO_ONE),
-    "mobilenet_v3_small": partial(_scaled_outside, "MobileNetV3Small", MINUS_ONE_TO_ONE),
-    "mobilenet_v3_large": partial(_scaled_outside, "MobileNetV3Large", MINUS_ONE_TO_ONE),
-    **{f"efficientnet_b{n}": partial(_keras, f"EfficientNetB{n}", IMAGENET) for n in range(8)},
+    **{f"keras_resnet{n}": _application(f"ResNet{n}", CAFFE) for n in (50, 101, 152)},
+    **{f"resnet{n}_v2": _application(f"ResNet{n}V2", MINUS_ONE_TO_ONE) for n in (50, 101, 152)},
+    "mobilenet": _application("MobileNet", MINUS_ONE_TO_ONE),
+    "mobilenet_v2": _application("MobileNetV2", MINUS_ONE_TO_ONE),
     **{
-        f"efficientnet_v2_b{n}": partial(_scaled_outside, f"EfficientNetV2B{n}", IMAGENET)
+        f"mobilenet_v3_{size.lower()}": _application(
+            f"MobileNetV3{size}", MINUS_ONE_TO_ONE, **_UNSCALED
+        )
+        for size in ("Small", "Large")
+    },
+    **{f"efficientnet_b{n}": _application(f"EfficientNetB{n}", IMAGENET) for n in range(8)},
+    **{
+        f"efficientnet_v2_b{n}": _application(f"EfficientNetV2B{n}", IMAGENET, **_UNSCALED)
         for n in range(4)
     },
     **{
-        f"efficientnet_v2_{size.lower()}": partial(
-            _scaled_outside, f"EfficientNetV2{size}", HALF_OF_256
+        f"efficientnet_v2_{size.lower()}": _application(
+            f"EfficientNetV2{size}", HALF_OF_256, **_UNSCALED
         )
         for size in ("S", "M", "L")
     },
     **{
-        f"convnext_{size.lower()}": partial(_scaled_outside, f"ConvNeXt{size}", IMAGENET)
+        f"convnext_{size.lower()}": _application(f"ConvNeXt{size}", IMAGENET, **_UNSCALED)
         for size in ("Tiny", "Small", "Base", "Large", "XLarge")
     },
-    **{f"densenet{n}": partial(_keras, f"DenseNet{n}", IMAGENET) for n in (121, 169, 201)},
-    **{f"vgg{n}": partial(_keras, f"VGG{n}", CAFFE) for n in (16, 19)},
+    **{f"densenet{n}": _application(f"DenseNet{n}", IMAGENET) for n in (121, 169, 201)},
+    **{f"vgg{n}": _application(f"VGG{n}", CAFFE) for n in (16, 19)},
 }
 
 
