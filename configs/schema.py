@@ -177,7 +177,9 @@ class FpnConfig(Section):
     upsampling: Literal["nearest", "bilinear"] = Field(
         "nearest", description="Of the coarser level; bilinear is AWSDet's."
     )
-    norm: Literal["none", "group_norm"] = Field("none", description="After each convolution.")
+    norm: Literal["none", "batch_norm", "sync_batch_norm", "group_norm"] = Field(
+        "none", description="After each convolution."
+    )
 
 
 class AnchorConfig(Section):
@@ -260,7 +262,9 @@ class BoxHeadConfig(Section):
 
     convolutions: int = Field(0, ge=0, description="3x3 convolutions before the hidden layers.")
     convolution_channels: int = Field(256, ge=1, description="Of each convolution.")
-    norm: Literal["none", "group_norm"] = Field("none", description="After each convolution.")
+    norm: Literal["none", "batch_norm", "sync_batch_norm", "group_norm"] = Field(
+        "none", description="After each convolution."
+    )
     fully_connected: int = Field(2, ge=1, description="Fully connected hidden layers.")
     hidden_units: int = Field(1024, ge=1, description="Units of each hidden layer.")
     delta_weights: tuple[float, float, float, float] = Field(
@@ -596,12 +600,34 @@ class Config(Section):
                     f"evaluate.thresholds asks for {threshold.metric}, "
                     "but the config has no model.mask_head"
                 )
-        if self.train.jit == "on" and self.model.roi.sampling_ratio == 0:
+        if self.train.jit == "on" and self.jit_obstacle:
             raise ValueError(
-                "train.jit: on cannot compile model.roi.sampling_ratio: 0, whose shapes are "
-                "dynamic: set a number of samples such as 2, or train.jit: off"
+                f"train.jit: on cannot compile {self.jit_obstacle}, or train.jit: auto"
             )
         return self
+
+    @property
+    def jit_obstacle(self) -> str | None:
+        """What keeps XLA from compiling a training step, and what to set instead; None if nothing.
+
+        `train.jit: auto` does not compile then.
+        """
+        if self.model.roi.sampling_ratio == 0:
+            return (
+                "model.roi.sampling_ratio: 0, whose shapes are dynamic: "
+                "set a number of samples such as 2"
+            )
+        if not self.train.batch.startswith("1x"):
+            for section, norm in (
+                ("backbone", self.model.backbone.norm),
+                ("fpn", self.model.fpn.norm),
+            ):
+                if norm == "sync_batch_norm":
+                    return (
+                        f"model.{section}.norm: sync_batch_norm, whose forward pass waits for the "
+                        "other workers: set another norm"
+                    )
+        return None
 
     def to_json(self) -> str:
         """Returns the whole config as JSON; `Config.model_validate_json` reads it back equal."""

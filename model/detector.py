@@ -213,7 +213,7 @@ class Detector:
     ) -> dict[str, tf.Tensor]:
         """Returns P2-P6; the arguments are the backbone's."""
         stages = self.backbone(images, image_sizes=image_sizes, valid=valid, training=training)
-        return self.fpn(stages)
+        return self.fpn(stages, valid=valid, training=training)
 
     def rpn_outputs(
         self, pyramid: Mapping[str, tf.Tensor]

@@ -55,18 +55,25 @@ class FeaturePyramid(Layer):
         for output in self.outputs.values():
             output.build((None, None, None, output.filters))
 
-    def call(self, stages: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def call(
+        self,
+        stages: Mapping[str, tf.Tensor],
+        valid: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> dict[str, tf.Tensor]:
         """Returns {"p2": [N, H / 4, W / 4, C], ..., "p6": [N, H / 64, W / 64, C]}.
 
         Args:
             stages: C2-C5 of pictures whose sides are multiples of 32.
+            valid: bool [N], pictures that enter batch statistics; needed in training.
+            training: whether batch norm uses the statistics of the batch.
         """
         merged = None
         pyramid = {}
         for stage, level in reversed(list(zip(self.laterals, ROI_LEVELS, strict=True))):
-            lateral = self.laterals[stage](stages[stage])
+            lateral = self.laterals[stage](stages[stage], valid=valid, training=training)
             merged = lateral if merged is None else self.add_upsampled(lateral, merged)
-            pyramid[level] = self.outputs[level](merged)
+            pyramid[level] = self.outputs[level](merged, valid=valid, training=training)
         pyramid["p6"] = pyramid["p5"][:, ::2, ::2]
         return {level: pyramid[level] for level in LEVELS}
 

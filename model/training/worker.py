@@ -145,7 +145,7 @@ def run_training(
     train = job.config.train
     precision = resolve_precision(train.precision)
     status.beat("building")
-    jit = not eager and resolve_jit(train.jit, job.config.model.roi.sampling_ratio)
+    jit = not eager and resolve_jit(train.jit, job.config.jit_obstacle)
     detector, training_input, export = build_parts(job, precision, jit)
     loop = TrainLoop(
         train,

@@ -78,6 +78,19 @@ def test_yaml_words_on_and_off_are_taken_for_jit(tmp_path):
     assert load_config(path, ["train.jit=on"]).train.jit == "on"
 
 
+@pytest.mark.parametrize(
+    ("batch", "section"), [("2x2", "backbone"), ("autox2", "backbone"), ("2x2", "fpn")]
+)
+def test_a_norm_over_several_workers_is_not_compiled(batch, section):
+    settings = {"model": {section: {"norm": "sync_batch_norm"}}}
+    with pytest.raises(
+        ValidationError, match=rf"jit: on cannot compile model.{section}.norm: sync"
+    ):
+        config(**settings, train={"batch": batch, "jit": "on"})
+    assert config(**settings, train={"batch": batch}).jit_obstacle is not None
+    assert config(**settings, train={"batch": "1x4", "jit": "on"}).jit_obstacle is None
+
+
 def test_a_threshold_reaches_only_the_evaluator():
     changed = config(evaluate={"thresholds": [{"metric": "box/AP", "min": 0.3}]})
     moved = {

@@ -61,18 +61,30 @@ def test_upsampling_by_config():
     assert np.abs(plain["p4"] - smooth["p4"]).max() > 0.01
 
 
-@pytest.mark.parametrize("norm", ["none", "group_norm"])
+@pytest.mark.parametrize("norm", ["none", "group_norm", "batch_norm"])
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
 def test_gradients_reach_every_weight(norm, policy):
     layer = pyramid_layer(norm, policy)
     weights = [variable.value for variable in layer.trainable_variables]
     with tf.GradientTape() as tape:
-        pyramid = layer(stages())
+        pyramid = layer(stages(), valid=tf.constant([True, True]), training=True)
         loss = tf.add_n([tf.reduce_sum(tf.cast(p, tf.float32) ** 2) for p in pyramid.values()])
     assert {p.dtype for p in pyramid.values()} == {tf.as_dtype(layer.compute_dtype)}
     for gradient in tape.gradient(loss, weights):
         assert np.isfinite(gradient).all()
         assert np.abs(gradient).max() > 0
+
+
+def test_batch_norm_takes_the_valid_pictures_in_training_only():
+    layer, inputs = pyramid_layer("batch_norm"), stages()
+    untrained = layer(inputs)["p5"].numpy()
+    valid = tf.constant([True, False])
+    trained = layer(inputs, valid=valid, training=True)
+    for level in ("p2", "p3", "p4", "p5"):  # gamma is 1 and beta 0
+        channels = trained[level][0].numpy().reshape(-1, 8)
+        np.testing.assert_allclose(channels.mean(axis=0), 0, atol=1e-5)
+        np.testing.assert_allclose(channels.var(axis=0), 1, atol=1e-3)
+    assert np.abs(layer(inputs)["p5"] - untrained).max() > 0.01  # the moving statistics moved
 
 
 def test_coarse_levels_reach_fine_ones_but_not_the_other_way():

@@ -75,6 +75,13 @@ def test_synchronised_norm_of_one_replica_is_batch_norm():
     np.testing.assert_allclose(norm.moving_mean, whole.moving_mean, rtol=1e-6)
 
 
+def test_synchronised_norm_of_one_worker_compiles():
+    x, valid = features(2), tf.constant([True, True])
+    norm, plain = (built(BatchNorm(kind, EPSILON, dtype="float32")) for kind in (True, False))
+    compiled = tf.function(lambda x: norm(x, valid=valid), jit_compile=True)
+    np.testing.assert_allclose(compiled(x), plain(x, valid=valid), rtol=1e-5, atol=1e-6)
+
+
 def test_frozen_norm_is_the_stored_statistics_and_trains_nothing():
     norm = built(FrozenBatchNorm(EPSILON, dtype="float32"))
     assert norm.trainable_variables == []
