@@ -253,8 +253,14 @@ def _stored_classes(stored: Mapping[str, np.ndarray], kind: str, detector: Any) 
 
 
 def _countable(stored: Mapping[str, np.ndarray]) -> set[str]:
-    """Returns the names of a file less PyTorch's counters of batches, which say nothing."""
-    return {name for name in stored if not name.endswith("num_batches_tracked")}
+    """Returns the names of weights: no counters of batches (PyTorch), no slots of a checkpoint."""
+    is_checkpoint = any(name.startswith("weights/") for name in stored)
+    return {
+        name
+        for name in stored
+        if not name.endswith("num_batches_tracked")
+        and (not is_checkpoint or name.startswith("weights/"))
+    }
 
 
 def _differences(kind: str, config: BackboneConfig) -> list[str]:

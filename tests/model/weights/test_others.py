@@ -29,8 +29,7 @@ def build(seed, num_classes=3, backbone=(), **sections):
     config = small_config(
         backbone=BackboneConfig(**settings),
         roi=RoiConfig(samples_per_picture=8),
-        mask_head=MaskHeadConfig(resolution=4, convolutions=4, channels=8),
-        **sections,
+        **({"mask_head": MaskHeadConfig(resolution=4, convolutions=4, channels=8)} | sections),
     )
     return build_detector(config, num_classes, seed)
 
@@ -217,6 +216,50 @@ def test_the_report_says_what_is_missing_and_what_is_left(blank, state, tmp_path
     text = "\n".join(report.lines())
     assert "initial   12 (mask_head/conv1/bias, mask_head/conv1/kernel, " in text
     assert "left over 1 (fc.weight)" in text
+
+
+@pytest.fixture(scope="module")
+def boxes_only():
+    """A detector without the mask section, whose weights each test may change."""
+    return build(3, mask_head=None)
+
+
+ALL_KINDS = {"ours": dict} | KINDS
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
+def test_the_mask_section_may_be_dropped(weights, state, detector, boxes_only, tmp_path, kind):
+    file = ALL_KINDS[kind](weights if kind == "ours" else state)
+    report = load_start_weights(boxes_only, write(tmp_path / "a.npz", file))
+    assert (report.kind, report.initial, report.restarted) == (kind, [], [])
+    assert len(report.left_over) == 2 * (4 + 2)  # kernels and biases of the mask head's layers
+    batch = small_batch(pictures=1)
+    expected = detector.detect(batch["images"], batch["image_sizes"])
+    found = boxes_only.detect(batch["images"], batch["image_sizes"])
+    assert expected.keys() - found.keys() == {"masks"}
+    for name, value in found.items():
+        np.testing.assert_array_equal(value, expected[name])
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
+def test_the_mask_section_may_be_added(weights, state, blank, tmp_path, kind):
+    file = weights if kind == "ours" else state
+    file = {name: array for name, array in file.items() if "mask" not in name}
+    blank.import_weights({name: np.zeros_like(array) for name, array in weights.items()})
+    report = load_start_weights(blank, write(tmp_path / "a.npz", ALL_KINDS[kind](file)))
+    assert (report.kind, report.left_over, report.restarted) == (kind, [], [])
+    assert len(report.initial) == 2 * (4 + 2)
+    for name, array in blank.export_weights().items():
+        is_new = name.startswith("mask_head/")
+        np.testing.assert_array_equal(array, 0 * array if is_new else weights[name])
+
+
+def test_a_checkpoints_optimiser_is_no_weight_left_over(weights, boxes_only, tmp_path):
+    checkpoint = {f"weights/{name}": array for name, array in weights.items()}
+    checkpoint |= {"momentum/rpn/conv/bias": np.zeros(8), "updates": np.array(3)}
+    report = load_start_weights(boxes_only, write(tmp_path / "a.safetensors", checkpoint))
+    assert report.initial == []
+    assert {name.split("/")[1] for name in report.left_over} == {"mask_head"}
 
 
 def test_conventions_other_than_the_files_are_warned_of(blank, state, tmp_path):
