@@ -61,7 +61,7 @@ setup(
     package_data={
         "": ["py.typed", "*.pbtxt", "*.yaml", "*.j2", "*.html", "*.css", "*.js", "*.svg"],
         "components.coco_evaluator": ["report/*"],
-        "configs": ["presets/*.yaml"],
+        "configs": ["presets/*.yaml", "awsdet/*.yaml"],
     },
     install_requires=INSTALL_REQUIRES,
     extras_require={

@@ -3,28 +3,27 @@
 #
 #   scripts/train_ec2_single_node.sh <NUM_GPUS> <config.yaml> [KEY=VALUE ...]
 #
-# It runs the whole pipeline on data/ (annotations/, train2017/, val2017/, or what the config names;
-# DATA_DIR for another folder) and writes to runs/<name of the config file>/ (ROOT for another one).
-# What is done already is not done again, and a training that was cut off goes on from its last
-# checkpoint. The pictures per GPU are the config's, so NUM_GPUS sets the global batch and, where the
-# config scales it, the learning rate. On a machine without GPUs it is the number of processes.
+# It runs the whole pipeline on data/ (annotations/, train2017/, val2017/, or what the config names)
+# and writes to runs/<name of the config file>/. What is done already is not done again, and a
+# training that was cut off goes on from its last checkpoint. The pictures per GPU are the config's,
+# so NUM_GPUS (or auto, which counts) sets the global batch and, where the config scales it, the
+# learning rate. On a machine without GPUs NUM_GPUS is the number of processes.
+#
+# Variables: DATA_DIR and ROOT for other folders than these two.
 set -euo pipefail
 
 usage="usage: scripts/train_ec2_single_node.sh <NUM_GPUS> <config.yaml> [KEY=VALUE ...]"
-[[ $# -ge 2 && $1 =~ ^[1-9][0-9]*$ ]] || { echo "$usage" >&2; exit 2; }
+if [[ " $* " == *" --help "* || " $* " == *" -h "* ]]; then
+  sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p}' "$0"
+  exit
+fi
+[[ $# -ge 2 && $1 =~ ^([1-9][0-9]*|auto)$ ]] || { echo "$usage" >&2; exit 2; }
 [[ -f $2 ]] || { echo "error: $2: no such config file" >&2; exit 2; }
-num_gpus=$1
 config=$(realpath "$2")
-settings=("${@:3}")
 data_dir=$(realpath -m "${DATA_DIR:-data}")
 root=$(realpath -m "${ROOT:-runs/$(basename "$2" .yaml)}")
+settings=("train.workers=$1" "${@:3}")
 
 cd "$(dirname "$(realpath "$0")")/.."
-python=${PYTHON:-.venv/bin/python}
-# What is wrong with a config says `pipeline run` below, in one line.
-read_pictures='import sys; from configs.loader import load_config
-print(load_config(sys.argv[1], sys.argv[2:]).train.pictures_per_worker)'
-pictures=$("$python" -c "$read_pictures" "$config" "${settings[@]}" 2>/dev/null || echo 1)
-
-exec "$python" -m pipeline run --config "$config" --data-dir "$data_dir" --root "$root" \
-  "${settings[@]/#/--set=}" --set "train.batch=${num_gpus}x${pictures}"
+exec "${PYTHON:-.venv/bin/python}" -m pipeline run \
+  --config "$config" --data-dir "$data_dir" --root "$root" "${settings[@]/#/--set=}"

@@ -2,18 +2,17 @@
 
 import os
 import subprocess
-import sys
 
 import pytest
+
+from configs.loader import load_config
 
 
 @pytest.fixture
 def script(repo, tmp_path):
     """Runs the script in `tmp_path`; `python -m ...` only prints its arguments there."""
     python = tmp_path / "python"
-    python.write_text(
-        f'#!/bin/sh\nif [ "$1" = -c ]; then exec {sys.executable} "$@"; fi\nprintf "%s\\n" "$@"\n'
-    )
+    python.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     python.chmod(0o755)
     (tmp_path / "mine.yaml").write_text("name: mine\ntrain: {batch: 8x3}\n")
 
@@ -38,13 +37,31 @@ def test_the_pipeline_runs_on_the_data_folder_with_so_many_workers(script, tmp_p
         "--config", str(tmp_path / "mine.yaml"),
         "--data-dir", str(tmp_path / "data"),
         "--root", str(tmp_path / "runs/mine"),
+        "--set=train.workers=4",
         "--set=train.epochs=2",
-        "--set", "train.batch=4x3",
     ]  # fmt: skip
 
 
-def test_pictures_per_gpu_may_be_set(script):
-    assert script("2", "mine.yaml", "train.batch=1x7").stdout.split()[-1] == "train.batch=2x7"
+def test_the_pictures_per_gpu_stay_those_of_the_config(script, tmp_path):
+    settings = [
+        line.removeprefix("--set=")
+        for line in script("2", "mine.yaml").stdout.split()
+        if line.startswith("--set=")
+    ]
+    assert load_config(tmp_path / "mine.yaml", settings).train.batch == "2x3"
+
+
+def test_the_gpus_may_be_counted(script):
+    assert "--set=train.workers=auto" in script("auto", "mine.yaml").stdout.split()
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("8", "-h")])
+def test_help_is_the_text_at_the_top(script, arguments):
+    result = script(*arguments)
+    assert result.returncode == 0
+    assert result.stdout.startswith("Trains on the GPUs of one machine")
+    assert "<NUM_GPUS> <config.yaml> [KEY=VALUE ...]" in result.stdout
+    assert "#" not in result.stdout
 
 
 @pytest.mark.parametrize(
