@@ -13,7 +13,6 @@ import json
 import os
 import re
 import struct
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,8 +20,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from configs.errors import TrainingError
-from configs.files import atomic_path, file_digest, json_digest
+from configs.files import file_digest, json_digest
 from configs.schema import Config
+from model.training.storage import joined, open_folder
 
 # Settings that change how a run is watched, fed or kept, but no bit of its weights.
 _WITHOUT_EFFECT = {
@@ -64,43 +64,37 @@ class CheckpointStore:
     """The checkpoints of one run.
 
     Args:
-        checkpoints_dir: the folder above; holds one folder a run.
+        checkpoints_dir: the folder above, or the URI of one; holds one folder a run.
         key: from `checkpoint_key`.
         keep: how many of the newest stay.
     """
 
     def __init__(self, checkpoints_dir: str | os.PathLike[str], key: str, keep: int) -> None:
-        self._key = key
+        self.key = key
         self._keep = keep
-        self.folder = run_folder(checkpoints_dir, key)
+        self._folder = open_folder(run_folder(checkpoints_dir, key))
 
     def steps(self) -> list[int]:
         """Returns the steps with a checkpoint, ascending; [] where there is no folder."""
-        if not self.folder.is_dir():
-            return []
-        matches = (_FILE_NAME.fullmatch(path.name) for path in self.folder.iterdir())
+        matches = (_FILE_NAME.fullmatch(name) for name in self._folder.names())
         return sorted(int(match[1]) for match in matches if match)
 
-    def path(self, step: int) -> Path:
-        """Returns the file of `step`."""
-        return self.folder / f"step-{step:08d}.safetensors"
-
-    def save(self, step: int, arrays: dict[str, np.ndarray], history: dict[str, Any]) -> Path:
+    def save(self, step: int, arrays: dict[str, np.ndarray], history: dict[str, Any]) -> str:
         """Writes a checkpoint, whole or not at all, and removes the oldest beyond `keep`.
 
         Args:
             step: updates done so far, which is also the step that comes next.
             arrays: everything the run needs to go on, by name.
             history: JSON values that come back from `load` as they are.
+
+        Returns:
+            The file's path or URI.
         """
-        run = {"key": self._key, "step": step, "history": history}
-        with atomic_path(self.path(step)) as partial:
-            save_file(arrays, partial, metadata={"run": json.dumps(run)})
-            with open(partial, "rb+") as stream:  # on the disk before it gets its name
-                os.fsync(stream.fileno())
+        metadata = {"run": json.dumps({"key": self.key, "step": step, "history": history})}
+        self._folder.write(_name(step), lambda path: save_file(arrays, path, metadata=metadata))
         for old in self.steps()[: -self._keep]:
-            self.path(old).unlink(missing_ok=True)
-        return self.path(step)
+            self._folder.remove(_name(old))
+        return self._folder.address(_name(step))
 
     def load(self, step: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Returns the arrays and the history of a checkpoint.
@@ -108,31 +102,34 @@ class CheckpointStore:
         Raises:
             TrainingError: the file is broken or belongs to another run.
         """
-        path = self.path(step)
+        path = self._folder.address(_name(step))
         try:
-            run = json.loads(read_metadata(path)["run"])
-            arrays = load_file(path)
+            with self._folder.local_copy(_name(step)) as local:
+                run = json.loads(read_metadata(local)["run"])
+                arrays = load_file(local)
         except (SafetensorError, OSError, ValueError, KeyError, struct.error) as error:
             raise TrainingError(
                 f"{path}: not a whole checkpoint ({error}); remove it to go on from the one before"
             ) from None
-        if run["key"] != self._key:
+        if run["key"] != self.key:
             raise TrainingError(
                 f"{path}: belongs to another run (settings or examples differ: key "
-                f"{run['key'][:16]}, this run has {self._key[:16]}); give another --checkpoints"
+                f"{run['key'][:16]}, this run has {self.key[:16]}); give another --checkpoints"
             )
         return arrays, run["history"]
 
     def remove_partial_files(self) -> None:
         """Removes what a killed writer left behind."""
-        if self.folder.is_dir():
-            for path in self.folder.glob(".step-*.partial"):
-                path.unlink(missing_ok=True)
+        self._folder.remove_partial_files()
 
 
-def run_folder(checkpoints_dir: str | os.PathLike[str], key: str) -> Path:
+def _name(step: int) -> str:
+    return f"step-{step:08d}.safetensors"
+
+
+def run_folder(checkpoints_dir: str | os.PathLike[str], key: str) -> str:
     """Returns the folder of the run with `key`."""
-    return Path(checkpoints_dir) / key[:16]
+    return joined(checkpoints_dir, key[:16])
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:

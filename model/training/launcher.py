@@ -36,6 +36,7 @@ from model.training.host import (
 )
 from model.training.job import TRAINING_SPLIT, TrainingJob
 from model.training.progress import Event, EventFollower, OnProgress, events_path, read_beat
+from model.training.storage import is_remote
 from model.training.worker import PARENT_VARIABLE
 
 WORKER_MODULE = "model.training.worker"
@@ -126,7 +127,8 @@ def train(
             folders below; another host's logs lie in a temporary folder of its own.
         checkpoints_dir: stable place that outlives a failed run; with it everything that grows
             during the run lies there, in one folder a run, and is copied to the run folder at
-            the end. Without it: `checkpoints/` in the run folder.
+            the end. Without it: `checkpoints/` in the run folder. With a URI that TensorFlow
+            knows (gs://...) only the checkpoints lie there.
         on_progress: is called with every event of the chief.
         model_dir: where the model goes, in place of `out_dir/model`.
         run_dir: where the rest goes, in place of `out_dir/run`.
@@ -157,15 +159,18 @@ def train(
         config = with_counted_workers(config, cluster, os.environ)
     key = checkpoint_key(config, manifest["digest"], source_digest)
     run_dir = Path(run_dir or Path(out_dir) / "run").resolve()
-    stable_dir = Path(checkpoints_dir).resolve() if checkpoints_dir else run_dir / "checkpoints"
-    work_dir = run_folder(stable_dir, key) if checkpoints_dir else run_dir
+    stable_dir = os.fspath(checkpoints_dir or run_dir / "checkpoints")
+    if not is_remote(stable_dir):
+        stable_dir = os.path.abspath(stable_dir)
+    has_local_place = checkpoints_dir and not is_remote(stable_dir)
+    work_dir = Path(run_folder(stable_dir, key)) if has_local_place else run_dir
     if not cluster.is_chief:
         work_dir = run_dir = Path(tempfile.mkdtemp(prefix=f"tfx-rcnn-{config.name}-"))
     job = TrainingJob(
         settings=config.to_json(),
         examples_dir=str(Path(examples_dir).resolve()),
         work_dir=str(work_dir),
-        checkpoints_dir=str(stable_dir),
+        checkpoints_dir=stable_dir,
         key=key,
         model_dir=str(Path(model_dir or Path(out_dir) / "model").resolve()),
         threads=threads_per_worker(cluster.workers_per_host(config.train.workers)),
@@ -182,7 +187,7 @@ def train(
     return TrainResult(
         model_dir=job.model_dir,
         run_dir=str(run_dir),
-        checkpoints_dir=str(run_folder(stable_dir, key)),
+        checkpoints_dir=run_folder(stable_dir, key),
         model_id=done.get("model_id", ""),
         steps=done["steps"],
         seconds=done["seconds"],

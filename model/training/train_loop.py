@@ -4,6 +4,7 @@ import json
 import math
 import re
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,9 +177,15 @@ class TrainLoop:
             if steps:
                 step = steps[-1]
                 arrays, self._history = self._checkpoints.load(step)
-        arrays |= {"step": np.asarray(step, np.int64)}
+        run = zlib.crc32(self._checkpoints.key.encode())
+        arrays |= {"step": np.asarray(step, np.int64), "run": np.asarray(run, np.int64)}
         arrays = self._distribution.broadcast(arrays)
         step = int(arrays.pop("step"))
+        if int(arrays.pop("run")) != run:
+            raise TrainingError(
+                f"worker {self._distribution.index} has other settings, examples or code than the "
+                "first host: give every host the same"
+            )
         self.state.from_arrays(arrays)
         return step
 
@@ -333,7 +340,7 @@ class TrainLoop:
         write_json(self._work_dir / "throughput.json", throughput)
         path = self._checkpoints.save(done, self.state.to_arrays(), self._history)
         self._scalars.flush()
-        self._status.event("checkpoint", step=done, path=str(path))
+        self._status.event("checkpoint", step=done, path=path)
 
     def _learning_rate(self, step: int) -> float:
         return learning_rate(

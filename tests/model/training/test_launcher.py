@@ -272,6 +272,22 @@ def test_a_changed_config_starts_anew_and_a_finished_run_stays(tmp_path):
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
+def test_checkpoints_may_lie_where_only_tensorflow_reaches(tmp_path, monkeypatch):
+    uri = f"file://{tmp_path}/remote"
+    monkeypatch.setenv("TINY_DIE", "0:6:SIGKILL")
+    with pytest.raises(TrainingError, match="SIGKILL"):
+        launch(tmp_path / "a", tiny_config(), checkpoints_dir=uri)
+    monkeypatch.delenv("TINY_DIE")
+    events = []
+    result = launch(tmp_path / "b", tiny_config(), checkpoints_dir=uri, on_progress=events.append)
+    assert events[0]["first_step"] == 4
+    assert Path(result.checkpoints_dir.removeprefix("file://")).parent == tmp_path / "remote"
+    assert list((tmp_path / "remote").glob("*/step-00000012.safetensors.complete"))
+    assert not (Path(result.run_dir) / "checkpoints").exists()
+
+
+@pytest.mark.e2e
 def test_a_stable_place_takes_all_that_grows_and_the_run_a_copy(tmp_path, monkeypatch):
     stable = tmp_path / "stable"
     monkeypatch.setenv("TINY_DIE", "0:6:SIGKILL")
