@@ -166,7 +166,7 @@ class BackboneConfig(Section):
     checkpointed_stages: tuple[Literal["stem", "c2", "c3", "c4", "c5"], ...] = Field(
         (),
         description="Stages whose inner maps are computed again in the backward pass instead of "
-        "kept (own ResNets): less memory, more time (docs/training.md).",
+        "kept (not keras.applications): less memory, more time (docs/training.md).",
     )
 
 

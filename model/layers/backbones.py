@@ -111,10 +111,10 @@ def build_backbone(config: BackboneConfig, seed: int, policy: str) -> keras.laye
         near = difflib.get_close_matches(config.name, BACKBONES, n=1) or sorted(BACKBONES)
         raise ConfigError(f"model.backbone.name: no backbone {config.name!r}; try {near[0]!r}")
     backbone = BACKBONES[config.name](config, seed, policy)
-    if config.checkpointed_stages and not isinstance(backbone, ResNet):
+    if config.checkpointed_stages and not isinstance(backbone, ResNet | EfficientNetLite):
         raise ConfigError(
-            "model.backbone.checkpointed_stages: only our own ResNets compute stages again in the "
-            f"backward pass, {config.name} does not; leave it empty"
+            "model.backbone.checkpointed_stages: only our own ResNets and EfficientNet-Lite compute "
+            f"stages again in the backward pass, {config.name} does not; leave it empty"
         )
     backbone.build((None, None, None, 3))
     return backbone

@@ -9,12 +9,15 @@ is left out. Published weights fit (model/weights/efficientnet_lite.py).
 Reference: tensorflow/tpu, models/official/efficientnet/lite.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
+import keras
 import tensorflow as tf
 
 from configs.schema import BackboneConfig
 from model.layers.convolution import Convolution, DepthwiseConvolution
+from model.layers.gradient_checkpointing import checkpointed
 from model.layers.initializers import derive_seed, kaiming_normal
 from model.layers.layer import Layer
 from model.layers.resnet import normalize_pixels
@@ -36,9 +39,9 @@ class _Row(NamedTuple):
     filters: int
 
 
-# Stage -> its rows. Stage 1, of stride 2, begins with the stem.
+# Stage -> its rows. The first, of stride 2, begins with the stem's convolution.
 STAGES = {
-    "c1": [_Row(1, 3, 1, 1, 16)],
+    "stem": [_Row(1, 3, 1, 1, 16)],
     "c2": [_Row(2, 3, 2, 6, 24)],
     "c3": [_Row(2, 5, 2, 6, 40)],
     "c4": [_Row(3, 3, 2, 6, 80), _Row(3, 5, 1, 6, 112)],
@@ -112,13 +115,15 @@ class EfficientNetLite(Layer):
         channels: by stage, of what comes out.
 
     Args:
-        config: norm and frozen stages; pixel statistics, padding and epsilon are the family's.
+        config: norm, frozen and checkpointed stages; pixel statistics, padding and epsilon are the
+            family's.
         seed: of the initial weights.
     """
 
     def __init__(self, config: BackboneConfig, seed: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.frozen_stages = config.frozen_stages
+        self.checkpointed_stages = config.checkpointed_stages
         self.stem = Convolution(
             STEM_FILTERS,
             3,
@@ -129,7 +134,7 @@ class EfficientNetLite(Layer):
         )
         self.stages = _stages(config, seed, self.dtype_policy)
         self.channels = {
-            stage: blocks[-1].filters for stage, blocks in self.stages.items() if stage != "c1"
+            stage: blocks[-1].filters for stage, blocks in self.stages.items() if stage != "stem"
         }
 
     def build(self, input_shape: Any) -> None:
@@ -150,15 +155,30 @@ class EfficientNetLite(Layer):
     ) -> dict[str, tf.Tensor]:
         """Returns {"c2": [N, H / 4, W / 4, C], ..., "c5": ...}; the arguments are `ResNet`'s."""
         features = normalize_pixels(images, image_sizes, MEAN, STD)
-        features = tf.nn.relu6(self.stem(features, valid=valid, training=training))
         outputs = {}
-        for level, (stage, blocks) in enumerate(self.stages.items(), start=1):
-            for block in blocks:
-                features = block(features, valid=valid, training=training)
+        for level, stage in enumerate(self.stages, start=1):
+            run = partial(self._run_stage, stage, valid=valid, training=training)
             if level <= self.frozen_stages:
-                features = tf.stop_gradient(features)
+                features = tf.stop_gradient(run(features))
+            elif training and stage in self.checkpointed_stages:
+                features = checkpointed(run, self._stage_variables(stage), features)
+            else:
+                features = run(features)
             outputs[stage] = features
         return {stage: outputs[stage] for stage in self.channels}
+
+    def _run_stage(
+        self, stage: str, features: tf.Tensor, valid: tf.Tensor | None, training: bool
+    ) -> tf.Tensor:
+        if stage == "stem":
+            features = tf.nn.relu6(self.stem(features, valid=valid, training=training))
+        for block in self.stages[stage]:
+            features = block(features, valid=valid, training=training)
+        return features
+
+    def _stage_variables(self, stage: str) -> list[keras.Variable]:
+        layers = [*([self.stem] if stage == "stem" else []), *self.stages[stage]]
+        return [variable for layer in layers for variable in layer.variables]
 
 
 def _stages(

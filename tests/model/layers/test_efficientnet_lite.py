@@ -145,6 +145,18 @@ def test_batch_norm_of_frozen_stages_keeps_its_statistics():
     assert "backbone/block03/expand/norm/moving_mean" in moved
 
 
+def test_checkpointed_stages_have_the_same_gradients():
+    def gradients(**settings):
+        network = backbone(frozen_stages=3, **settings)
+        with tf.GradientTape() as tape:
+            loss = tf.add_n([tf.reduce_mean(x**2) for x in run(network).values()])
+        return tape.gradient(loss, [v.value for v in network.trainable_variables])
+
+    kept, again = gradients(), gradients(checkpointed_stages=("c4", "c5"))
+    for expected, found in zip(kept, again, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6 * np.abs(expected).max())
+
+
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_agrees_with_float32(loaded, policy):
     network = backbone(policy)
