@@ -113,8 +113,8 @@ def build_backbone(config: BackboneConfig, seed: int, policy: str) -> keras.laye
     backbone = BACKBONES[config.name](config, seed, policy)
     if config.checkpointed_stages and not isinstance(backbone, ResNet | EfficientNetLite):
         raise ConfigError(
-            "model.backbone.checkpointed_stages: only our own ResNets and EfficientNet-Lite compute "
-            f"stages again in the backward pass, {config.name} does not; leave it empty"
+            "model.backbone.checkpointed_stages: only our own ResNets and EfficientNet-Lite "
+            f"compute stages again in the backward pass, {config.name} does not; leave it empty"
         )
     backbone.build((None, None, None, 3))
     return backbone
