@@ -138,7 +138,7 @@ class Work:
         weights: number of all weights.
         trained_weights: number of those that are trained.
         slots: optimiser slots of a trained weight.
-        pictures_per_worker: in a step.
+        pictures_per_step: of one worker.
     """
 
     flops_per_picture: float
@@ -146,7 +146,7 @@ class Work:
     weights: int
     trained_weights: int
     slots: int
-    pictures_per_worker: int
+    pictures_per_step: int
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,7 @@ def estimate(
     doublings = max(0.0, math.log2(workers / WORKERS_OF_ONE_MACHINE))
     kept = Spread(*(share**doublings for share in KEPT_PER_DOUBLING))
     rate = sustained_flops(gpu, precision).scaled(workers / work.flops_per_picture).times(kept)
-    hours = rate.divides(steps * workers * work.pictures_per_worker / 3600)
+    hours = rate.divides(steps * workers * work.pictures_per_step / 3600)
     memory = _memory_gib(work)
     price = GPUS[gpu].dollars_per_hour if dollars_per_gpu_hour is None else dollars_per_gpu_hour
     return Estimate(
@@ -253,7 +253,7 @@ def work_of(config: Config, precision: str, num_classes: int, bucket: tuple[int,
         weights=sum(math.prod(weight.shape) for weight in detector.variables),
         trained_weights=sum(math.prod(weight.shape) for weight in detector.trainable_variables),
         slots=len(build_optimizer(config.train.optimizer).slot_names),
-        pictures_per_worker=pictures,
+        pictures_per_step=config.train.pictures_per_step,
     )
 
 
@@ -319,7 +319,7 @@ def _reasons(gpu: str, precision: str, workers: int) -> list[str]:
 def _total_steps(config: Config, workers: int, pictures: int) -> int:
     from model.training.schedules import total_steps
 
-    steps_per_epoch = -(-pictures // (workers * config.train.pictures_per_worker))
+    steps_per_epoch = -(-pictures // (workers * config.train.pictures_per_step))
     return total_steps(config.train.epochs, steps_per_epoch, config.train.max_steps)
 
 
@@ -408,7 +408,7 @@ def main(
         click.echo(json.dumps({**facts, **dataclasses.asdict(work), **spreads}, indent=2))
         return
     click.echo(
-        f"{config.name}: {workers}x{work.pictures_per_worker} on {gpu}, {precision}, "
+        f"{config.name}: {workers}x{work.pictures_per_step} on {gpu}, {precision}, "
         f"{bucket[0]}x{bucket[1]} px, {work.flops_per_picture / 1e12:.3g} TFLOP a picture, "
         f"{found.steps} steps"
     )
