@@ -148,8 +148,9 @@ def multiclass_nms(
         roi = tf.argmax(class_scores, axis=1, output_type=tf.int32)
         class_boxes = tf.gather(boxes, tf.minimum(column, num_boxes - 1), batch_dims=1)
         box = tf.gather(class_boxes, roi, batch_dims=1)
-        class_scores *= factor_of(paired_iou(box[:, None, :], class_boxes))
-        is_left = tf.range(tf.shape(class_scores)[1])[None, :] != roi[:, None]
+        factors = factor_of(paired_iou(box[:, None, :], class_boxes))
+        class_scores *= factors
+        is_left = (tf.range(tf.shape(class_scores)[1])[None, :] != roi[:, None]) & (factors > 0.0)
         class_scores = tf.where(is_left & (class_scores > score_threshold), class_scores, -1.0)
         place = tf.stack([images, column], axis=1)
         left = tf.tensor_scatter_nd_update(left, place, class_scores)

@@ -176,6 +176,13 @@ def test_soft_suppression_by_hand():
     assert found.valid.numpy().tolist() == [[True, True, True, False]]
 
 
+def test_what_falls_is_gone_also_where_scores_of_zero_count():
+    boxes = tf.constant([[0.0, 0, 8, 8], [0, 0, 8, 8], [50, 50, 58, 58]])
+    scores = tf.constant([0.9, 0.8, 0.0])
+    found = multiclass_nms(boxes[None, :, None], scores[None, :, None], -0.5, 0.5, 4, 0.0)
+    assert found.roi_index.numpy()[found.valid.numpy()].tolist() == [0, 2]
+
+
 def test_rows_left_over_are_zero():
     boxes = tf.constant([[[[0.0, 0, 8, 8]], [[20.0, 20, 28, 28]]], [[[0.0, 0, 8, 8]]] * 2])
     scores = tf.constant([[[0.9], [0.2]], [[0.05], [0.01]]])
