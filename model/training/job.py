@@ -63,6 +63,13 @@ class TrainingJob:
         """Returns the file that takes a worker's Python stacks on SIGUSR1."""
         return self.logs_dir / f"worker-{worker}.stacks"
 
+    def without_start_weights(self) -> "TrainingJob":
+        """Returns the job of a worker that starts from the chief's weights."""
+        config = self.config
+        model = config.model.model_copy(update={"weights": None})
+        settings = config.model_copy(update={"model": model}).to_json()
+        return dataclasses.replace(self, settings=settings)
+
     def write(self, path: str | os.PathLike[str]) -> None:
         """Writes the job as JSON."""
         write_json(path, dataclasses.asdict(self))

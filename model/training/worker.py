@@ -146,7 +146,9 @@ def run_training(
     precision = resolve_precision(train.precision)
     status.beat("building")
     jit = not eager and resolve_jit(train.jit, job.config.jit_obstacle)
-    detector, training_input, export = build_parts(job, precision, jit)
+    # The others get the chief's weights when the loop starts; they need no file of them.
+    parts_job = job if distribution.is_chief else job.without_start_weights()
+    detector, training_input, export = build_parts(parts_job, precision, jit)
     loop = TrainLoop(
         train,
         detector,
