@@ -92,25 +92,25 @@ class KerasBackbone(Layer):
         self.pixels = pixels
         self.frozen_stages = config.frozen_stages
         self._application = application
-        policy = keras.config.dtype_policy()
-        keras.config.set_dtype_policy(self.dtype_policy)
-        try:
-            whole = application(include_top=False, weights=None, input_shape=(None, None, 3))
-        finally:
-            keras.config.set_dtype_policy(policy)
+        whole = self._make_network()
         taps = find_taps(whole, config.name)
         entry = _last_scaling_layer(whole)
         used = whole.operations[entry + 1 : taps["c5"] + 1]
         self.layer_weights = _name_weights(whole, used, self.name)
         _initialize(used, seed)
-        frozen_to = taps[f"c{self.frozen_stages}"] if self.frozen_stages else -1
-        for index, layer in enumerate(whole.operations):
-            is_norm = isinstance(layer, keras.layers.BatchNormalization)
-            if isinstance(layer, keras.layers.Layer):
-                layer.trainable = not is_norm and index > frozen_to
+        _freeze(whole, taps[f"c{self.frozen_stages}"] if self.frozen_stages else -1)
         outputs = {stage: whole.operations[taps[stage]].output for stage in _STAGES[1:]}
         self.channels = {stage: output.shape[-1] for stage, output in outputs.items()}
         self.network = keras.Model(whole.operations[entry].output, outputs, name="network")
+
+    def _make_network(self) -> keras.Model:
+        """Returns the network under this layer's policy."""
+        policy = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(self.dtype_policy)
+        try:
+            return self._application(include_top=False, weights=None, input_shape=(None, None, 3))
+        finally:
+            keras.config.set_dtype_policy(policy)
 
     def build(self, input_shape: Any) -> None:
         """Does nothing: keras.applications makes weights at once."""
@@ -268,6 +268,14 @@ def snake_case(name: str) -> str:
     """
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def _freeze(network: keras.Model, last: int) -> None:
+    """Freezes batch norms, and all operations up to that numbered `last`."""
+    for number, operation in enumerate(network.operations):
+        if isinstance(operation, keras.layers.Layer):
+            is_norm = isinstance(operation, keras.layers.BatchNormalization)
+            operation.trainable = not is_norm and number > last
 
 
 def _initialize(operations: list[keras.Operation], seed: int) -> None:
