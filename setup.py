@@ -35,7 +35,9 @@ INSTALL_REQUIRES = [
 
 DEV_REQUIRES = [
     "hypothesis>=6.100",
+    "moto>=5",
     "mypy>=1.10",
+    "nbformat>=5",
     "pytest>=8",
     "ruff>=0.6",
     "types-PyYAML",
@@ -66,6 +68,7 @@ setup(
     install_requires=INSTALL_REQUIRES,
     extras_require={
         "dev": DEV_REQUIRES,
+        "sagemaker": ["boto3>=1.34"],
         "gpu": ["tensorflow[and-cuda]>=2.16.2,<2.17"],
     },
     entry_points={"console_scripts": ["tfx-rcnn = pipeline.__main__:main"]},

@@ -1,0 +1,124 @@
+"""What runs in a SageMaker container, in a folder laid out like its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from configs.errors import ConfigError, DatasetError
+from model.training import sagemaker_entry
+from model.training.host import free_ports
+from model.training.sagemaker_entry import host_variables, main, read_config
+
+
+def container(root: Path, parameters: dict[str, str], hosts: list[str], current: str) -> Path:
+    """Lays out what SageMaker puts into a container; returns `root`."""
+    folder = root / "input/config"
+    folder.mkdir(parents=True)
+    (folder / "hyperparameters.json").write_text(json.dumps(parameters))
+    (folder / "resourceconfig.json").write_text(
+        json.dumps({"current_host": current, "hosts": hosts, "network_interface_name": "eth0"})
+    )
+    return root
+
+
+def test_hosts_come_from_sagemakers_file(tmp_path):
+    root = container(tmp_path, {}, ["algo-2", "algo-1"], "algo-2")
+    assert host_variables(root, {}) == {
+        "SM_HOSTS": '["algo-1", "algo-2"]',
+        "SM_CURRENT_HOST": "algo-2",
+    }
+    assert host_variables(root, {"SM_HOSTS": '["algo-1"]'}) == {}
+    assert host_variables(tmp_path / "none", {}) == {}
+
+
+def test_hyperparameters_name_the_config_and_change_it(tmp_path):
+    parameters = {
+        "config": "configs/tiny.yaml",
+        "train.workers": "auto",
+        "train.optimizer.learning_rate": '"0.5"',  # as the SageMaker SDK sends a string
+        "sagemaker_region": '"eu-west-1"',
+    }
+    config, path, _ = read_config(container(tmp_path, parameters, ["a"], "a"))
+    assert path.name == "tiny.yaml"
+    assert config.train.batch == "autox2"
+    assert config.train.optimizer.learning_rate == 0.5
+
+
+def test_a_channel_may_bring_the_config(tmp_path):
+    root = container(tmp_path, {"config": "own.yaml"}, ["a"], "a")
+    (root / "input/data/config").mkdir(parents=True)
+    (root / "input/data/config/own.yaml").write_text("name: own\n")
+    assert read_config(root)[0].name == "own"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({}, "`config` names no config file"),
+        ({"config": "configs/none.yaml"}, "config configs/none.yaml: neither in the image nor"),
+        ({"config": "configs/tiny.yaml", "train.epoch": "3"}, "did you mean 'epochs'"),
+    ],
+)
+def test_a_config_that_cannot_be_read_is_refused(tmp_path, parameters, message):
+    with pytest.raises(ConfigError, match=message):
+        read_config(container(tmp_path, parameters, ["a"], "a"))
+
+
+def test_a_failure_is_written_where_sagemaker_looks(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    root = container(tmp_path, {"config": "configs/tiny.yaml"}, ["a"], "a")
+    result = CliRunner().invoke(main, ["--root", str(root)])
+    assert result.exit_code == 1
+    failure = (root / "output/failure").read_text()
+    assert failure == f"{root}/input/data: expected a channel named examples or coco"
+
+
+def test_coco_data_becomes_examples_by_our_commands(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(sagemaker_entry, "_run", lambda *call: calls.append(call))
+    root = container(tmp_path, {"config": "configs/tiny.yaml"}, ["a"], "a")
+    (root / "input/data/coco").mkdir(parents=True)
+    config, path, _ = read_config(root)
+    folder = sagemaker_entry._examples(root / "input/data", config, path, ["train.epochs=1"])
+    [(first, records), (second, transform)] = calls
+    assert (first, second) == ("components.coco_example_gen", "components.coco_transform")
+    assert "train=annotations/instances_train2017.json:train2017" in records
+    assert records[-1] == transform[-1] == "--set=train.epochs=1"
+    assert str(folder) == f"{transform[transform.index('--out') + 1]}/examples"
+
+
+def test_a_command_that_fails_says_why():
+    with pytest.raises(DatasetError, match=r"json.tool: .*No such file"):
+        sagemaker_entry._run("json.tool", ["none.json"])
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+def test_two_hosts_train_on_a_coco_channel(repo, tmp_path):
+    subprocess.run(
+        [sys.executable, "-m", "pipeline", "shapes", "--out", str(tmp_path / "coco"),
+         "--train", "12", "--val", "2", "--size", "96"], cwd=repo, check=True,
+    )  # fmt: skip
+    names = [f"127.0.0.{i + 1}:{port}" for i, port in enumerate(free_ports(2))]
+    parameters = {"config": "configs/tiny.yaml", "train.workers": "auto"}
+    hosts = []
+    for name in names:
+        root = container(tmp_path / name, parameters, names, name)
+        (root / "input/data").mkdir()
+        (root / "input/data/coco").symlink_to(tmp_path / "coco")
+        command = [sys.executable, "-m", "model.training.sagemaker_entry", "--root", str(root)]
+        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TMPDIR": str(tmp_path)}
+        hosts.append(subprocess.Popen(command, cwd=repo, env=environment))
+    assert [host.wait(timeout=500) for host in hosts] == [0, 0]
+    chief, other = (tmp_path / name for name in names)
+    assert (chief / "model/1/saved_model.pb").exists()
+    assert list(chief.glob("checkpoints/*/step-00000004.safetensors.complete"))
+    assert (chief / "output/data/run/throughput.json").exists()
+    assert not (other / "model").exists()
+    assert not (other / "checkpoints").exists()
+    assert not list(tmp_path.glob("*/output/failure"))
