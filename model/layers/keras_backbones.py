@@ -279,11 +279,12 @@ def _freeze(network: keras.Model, last: int) -> None:
 
 
 def _initialize(operations: list[keras.Operation], seed: int) -> None:
-    """Draws the kernels again, each by a seed of its own path."""
+    """Draws what is random again, each weight by a seed of its own path."""
     for leaf in _leaves(operations):
-        initializer = getattr(leaf, "depthwise_initializer", None)
-        initializer = initializer or getattr(leaf, "kernel_initializer", None)
-        if initializer is not None:
-            kernel = leaf.kernel
-            settings = initializer.get_config() | {"seed": derive_seed(seed, kernel.path)}
-            kernel.assign(type(initializer).from_config(settings)(kernel.shape))
+        for variable in leaf.weights:
+            kind = variable.name.removesuffix("_kernel")  # depthwise_kernel, pointwise_kernel
+            initializer = getattr(leaf, f"{kind}_initializer", None)
+            initializer = initializer or getattr(leaf, "depthwise_initializer", None)
+            if initializer is not None and "seed" in (settings := initializer.get_config()):
+                settings["seed"] = derive_seed(seed, variable.path)
+                variable.assign(type(initializer).from_config(settings)(variable.shape))

@@ -90,6 +90,36 @@ def network(*strides, shortcut=False):
     return keras.Model(inputs, x)
 
 
+def test_every_random_weight_depends_on_the_seed_alone():
+    def application(**_):
+        x = inputs = keras.Input((None, None, 3))
+        layers = keras.layers
+        kinds = (layers.Conv2D, layers.SeparableConv2D, layers.Conv2D, layers.SeparableConv2D)
+        for kind in kinds:
+            x = kind(8, 3, 2, padding="same")(x)
+        return keras.Model(inputs, layers.DepthwiseConv2D(3, 2, padding="same")(x))
+
+    config = BackboneConfig(name="odd", frozen_stages=0)
+
+    def kernels(seed):
+        made = KerasBackbone(application, MINUS_ONE_TO_ONE, config, seed, name="backbone")
+        return {v.path: v.numpy() for v in made.variables if v.path.endswith("kernel")}
+
+    first, again, other = kernels(0), kernels(0), kernels(1)
+    assert list(first) == [
+        "backbone/conv2d_0/kernel",
+        "backbone/separable_conv2d_0/depthwise_kernel",
+        "backbone/separable_conv2d_0/pointwise_kernel",
+        "backbone/conv2d_1/kernel",
+        "backbone/separable_conv2d_1/depthwise_kernel",
+        "backbone/separable_conv2d_1/pointwise_kernel",
+        "backbone/depthwise_conv2d_0/kernel",
+    ]
+    for path, values in first.items():
+        np.testing.assert_array_equal(again[path], values)
+        assert not np.array_equal(other[path], values)
+
+
 def tapped(model):
     return {stage: model.operations[number].name for stage, number in find_taps(model, "a").items()}
 

@@ -5,7 +5,7 @@ from safetensors.numpy import save_file
 from configs.errors import ModelError
 from configs.schema import BackboneConfig
 from model.detector import build_detector
-from model.weights.files import load_start_weights, read_weights
+from model.weights.files import KINDS, load_start_weights, read_weights
 from model.weights.torchvision import to_torchvision
 from tests.model.small_detector import small_config
 
@@ -96,3 +96,9 @@ def test_unreadable_files_are_refused(tmp_path):
     for name in ("bad.npz", "bad.safetensors"):
         with pytest.raises(ModelError, match=f"cannot read .*{name}"):
             read_weights(tmp_path / name)
+
+
+def test_the_page_has_a_row_for_each_kind(repo):
+    page = (repo / "docs/weights.md").read_text()
+    rows = [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert sorted(rows) == sorted(KINDS)
