@@ -131,6 +131,37 @@ def test_detect_returns_boxes_within_the_content():
     assert masks.max() < 1.0
 
 
+@pytest.mark.parametrize("num_classes", [1, 7])
+def test_the_number_of_classes_is_what_is_asked_for(num_classes):
+    detector = build_detector(small_config(), num_classes, seed=1)
+    weights = detector.export_weights()
+    assert weights["box_head/class_logits/bias"].shape == (num_classes + 1,)
+    assert weights["box_head/deltas/bias"].shape == (4 * num_classes,)
+    assert weights["mask_head/mask_bias"].shape == (num_classes,)
+    batch = dict(small_batch(1))
+    batch["gt_classes"] = tf.minimum(batch["gt_classes"], num_classes)
+    terms = detector.loss_terms(batch, 0, STEP)
+    guess = float(terms["roi_class"].sum / terms["roi_class"].denominator)
+    assert guess == pytest.approx(np.log(num_classes + 1), rel=0.05)
+    # The last class is found too where its logit is the highest.
+    bias = np.zeros(num_classes + 1)
+    bias[num_classes] = 5.0
+    detector.box_heads[0].class_logits.bias.assign(bias)
+    found = detector.detect(batch["images"], batch["image_sizes"])
+    assert found["classes"].numpy()[0, 0] == num_classes
+
+
+def test_a_picture_in_which_nothing_is_found_gives_empty_rows():
+    detections = DetectionConfig(max_detections=6, score_threshold=0.99)
+    for jit in (False, True):  # the two ways in which masks are computed
+        detector = build_detector(small_config(detections=detections), NUM_CLASSES, seed=1, jit=jit)
+        found = detector.detect(np.zeros([2, 64, 96, 3], np.uint8), [[64.0, 96.0]] * 2)
+        assert found["num"].numpy().tolist() == [0, 0]
+        assert found["masks"].shape == (2, 6, 8, 8)
+        for name in ("boxes", "scores", "classes", "masks"):
+            assert not found[name].numpy().any(), name
+
+
 def test_masks_are_the_same_where_only_rows_in_use_are_computed():
     detections = DetectionConfig(max_detections=60, nms_iou=0.1, score_threshold=0.01)
     batch = small_batch(2)

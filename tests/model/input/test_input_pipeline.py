@@ -188,6 +188,28 @@ def test_largest_objects_are_kept_and_crowds_go_first(tmp_path):
     assert training_input.overflow == 2
 
 
+@pytest.mark.parametrize("flip", [0.0, 1.0])
+def test_masks_stay_with_their_boxes_where_objects_are_left_out(tmp_path, flip):
+    # Each object is marked by how many rows of its bitmap are set; the second and last are crowded
+    # out, the third has no mask.
+    widths = [5, 4, 30, 10, 20, 3]
+    bitmaps = [np.arange(10)[:, None] < n + np.zeros((1, 10)) for n in range(1, 7)]
+    bitmaps[2] = None
+    boxes = [[0, 0, 8, width] for width in widths]
+    record = example(picture(32, 48), boxes, [1] * 6, bitmaps=bitmaps, mask_boxes=boxes)
+    config = CONFIG.model_copy(update={"flip_probability": flip})
+    folder = write_folder(tmp_path, [record], config)
+    (batch,) = batches(open_input(folder, config, batch=1, with_masks=True), 1)
+    widths, mask_widths = (
+        batch[name][0, :, 3] - batch[name][0, :, 1] for name in ("gt_boxes", "gt_mask_boxes")
+    )
+    np.testing.assert_allclose(widths, [5, 30, 10, 20])
+    # A bitmap of 10 x 10 is stored with one more row and column.
+    np.testing.assert_allclose(mask_widths, np.multiply(widths, [1.1, 0, 1.1, 1.1]), rtol=1e-5)
+    assert batch["gt_has_mask"][0].tolist() == [True, False, True, True]
+    assert batch["gt_masks"][0].any(axis=2).sum(axis=1).tolist() == [1, 0, 4, 5]
+
+
 def test_overflow_is_logged_once(tmp_path, caplog):
     record = example(picture(32, 48), [[0, 0, 8, 8]] * 6, [1] * 6)
     folder = write_folder(tmp_path, [record], CONFIG)

@@ -45,3 +45,20 @@ def test_training_rois_are_labelled_and_crowds_ignored():
     boxes = {tuple(box) for box in rois.boxes[0].numpy()[positive].tolist()}
     assert boxes == {(0, 0, 10, 10), (0, 0, 10, 9)}
     np.testing.assert_array_equal(rois.boxes[0, 3], [0, 0, 10, 4])
+
+
+def test_hundreds_of_objects_are_all_drawn_where_there_is_room():
+    rows, columns = np.divmod(np.arange(300), 20)
+    corners = np.stack([rows, columns], axis=-1) * 30.0
+    boxes = np.concatenate([corners, corners + 20], axis=-1)
+    rois = sample_training_rois(
+        proposals([[0, 0, 5, 5]]),
+        batch(boxes.tolist(), [1 + i % 3 for i in range(300)], [False] * 300),
+        0,
+        tf.constant(0, tf.int64),
+        RoiConfig(samples_per_picture=301, positive_fraction=1.0),
+    )
+    positive = rois.is_positive[0].numpy()
+    assert sorted(rois.gt_index[0].numpy()[positive]) == list(range(300))
+    classes = 1 + rois.gt_index[0].numpy()[positive] % 3
+    np.testing.assert_array_equal(rois.gt_classes[0].numpy()[positive], classes)

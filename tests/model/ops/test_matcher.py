@@ -96,6 +96,27 @@ def test_compiled_equals_eager(shared_anchors):
         np.testing.assert_array_equal(matches.gt_index, eager.gt_index)
 
 
+def test_no_array_has_a_number_for_each_pair_of_an_anchor_and_an_object():
+    anchors, rows = 5000, 700
+    concrete = tf.function(
+        lambda *arguments: match_anchors(*arguments, **RPN, crowd_overlap=0.5)
+    ).get_concrete_function(
+        tf.TensorSpec([anchors, 4]),
+        tf.TensorSpec([2, rows, 4]),
+        tf.TensorSpec([2, rows], tf.bool),
+        tf.TensorSpec([2, rows], tf.bool),
+    )
+    graphs = [concrete.graph, *(f.graph for f in concrete.graph._functions.values())]
+    largest = max(
+        tensor.shape.num_elements() or 0
+        for graph in graphs
+        for operation in graph.get_operations()
+        for tensor in operation.outputs
+        if tensor.shape.rank is not None
+    )
+    assert largest <= 2 * anchors * 4  # the boxes themselves; the pairs would be 7,000,000
+
+
 def test_padding_and_unused_rows_change_nothing():
     rng = np.random.default_rng(2)
     anchors = np.sort(rng.uniform(0, 50, (30, 2, 2)).astype(np.float32), axis=1).reshape(30, 4)
