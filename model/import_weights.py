@@ -16,8 +16,9 @@ from configs.console import one_line_errors, read_json
 from configs.errors import ConfigError, DatasetError
 from configs.files import atomic_path
 from configs.loader import load_config
-from model.detector import build_detector
-from model.weights.files import KINDS, load_start_weights
+from configs.schema import Config
+from model.quiet_tensorflow import quiet_tensorflow
+from model.weights.files import KINDS, WeightReport, load_start_weights
 from model.weights.torchvision import to_torchvision
 
 _OUT_SUFFIXES = (".safetensors", ".npz")
@@ -57,13 +58,23 @@ def main(
     if Path(out).suffix not in _OUT_SUFFIXES:
         raise ConfigError(f"--out {out}: must be a {' or '.join(_OUT_SUFFIXES)} file")
     config = load_config(config_path, overrides)
-    model = config.model.model_copy(update={"weights": None})
-    detector = build_detector(model, _num_classes(num_classes, categories), config.train.seed)
-    report = load_start_weights(detector, path, kind)
-    weights = detector.export_weights()
+    with quiet_tensorflow():
+        weights, report = _read(config, _num_classes(num_classes, categories), kind, path)
     write_weights(out, to_torchvision(weights) if target == "torchvision" else weights, target)
     for line in [*report.lines(), f"written   {out} ({target})"]:
         click.echo(line)
+
+
+def _read(
+    config: Config, num_classes: int, kind: str, path: str
+) -> tuple[dict[str, np.ndarray], WeightReport]:
+    """Returns the weights of a detector that started from the file, and what became of it."""
+    from model.detector import build_detector  # imports TensorFlow
+
+    model = config.model.model_copy(update={"weights": None})
+    detector = build_detector(model, num_classes, config.train.seed)
+    report = load_start_weights(detector, path, kind)
+    return detector.export_weights(), report
 
 
 def write_weights(path: str, weights: Mapping[str, np.ndarray], kind: str) -> None:

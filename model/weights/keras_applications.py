@@ -10,18 +10,21 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from configs.errors import ModelError
-from model.layers.keras_backbones import KerasBackbone, LayerWeights
 from model.weights.tensors import Tensor
+
+if TYPE_CHECKING:  # imports TensorFlow, which --help need not wait for
+    from model.layers.keras_backbones import KerasBackbone, LayerWeights
 
 PUBLISHED = "imagenet"  # what stands for a path: the weights that keras.applications fetches
 _MOST_CLASSIFIER_LAYERS = 2
 
 
-def fetch_published(backbone: object, name: str) -> dict[str, np.ndarray]:
+def fetch_published(backbone: Any, name: str) -> dict[str, np.ndarray]:
     """Returns keras.applications' own weights by our paths, from its cache or the network.
 
     Args:
@@ -45,9 +48,7 @@ def fetch_published(backbone: object, name: str) -> dict[str, np.ndarray]:
         ) from None
 
 
-def by_our_paths(
-    stored: Mapping[str, np.ndarray], backbone: object, name: str
-) -> dict[str, Tensor]:
+def by_our_paths(stored: Mapping[str, np.ndarray], backbone: Any, name: str) -> dict[str, Tensor]:
     """Returns by our paths what a file, or `fetch_published`, holds of a backbone.
 
     Args:
@@ -78,8 +79,8 @@ def by_our_paths(
     return tensors
 
 
-def _of_applications(backbone: object, name: str) -> KerasBackbone:
-    if not isinstance(backbone, KerasBackbone):
+def _of_applications(backbone: Any, name: str) -> "KerasBackbone":
+    if not hasattr(backbone, "layer_weights"):
         raise ModelError(
             f"weights: Keras's fit the networks of keras.applications; {name} is our own, see "
             "docs/weights.md for what fits it"
@@ -88,8 +89,8 @@ def _of_applications(backbone: object, name: str) -> KerasBackbone:
 
 
 def _by_place(
-    stored: Iterable[str], layers: list[LayerWeights]
-) -> list[tuple[LayerWeights, list[str]]]:
+    stored: Iterable[str], layers: list["LayerWeights"]
+) -> list[tuple["LayerWeights", list[str]]]:
     """Returns the names of each layer's weights in a file of Keras 3.
 
     The network may be the file's model or a layer of it, so the prefix is that which most have.
@@ -116,8 +117,8 @@ def _by_place(
 
 
 def _by_layer_name(
-    stored: list[str], layers: list[LayerWeights]
-) -> list[tuple[LayerWeights, list[str]]]:
+    stored: list[str], layers: list["LayerWeights"]
+) -> list[tuple["LayerWeights", list[str]]]:
     """Returns the names of each layer's weights in an older file."""
     by_layer: dict[str, list[str]] = {}
     for name in stored:
@@ -137,7 +138,7 @@ def _layer_of(name: str, ours: set[str]) -> str:
 
 
 def _renumbered(
-    by_layer: Mapping[str, list[str]], layers: list[LayerWeights]
+    by_layer: Mapping[str, list[str]], layers: list["LayerWeights"]
 ) -> dict[str, list[str]]:
     """Returns the groups with layers that Keras numbered through the process counted from 0."""
     numbered = {

@@ -13,6 +13,7 @@ from configs.errors import ModelError
 from configs.schema import BackboneConfig
 from model.detector import build_detector
 from model.layers.backbones import build_backbone
+from model.layers.keras_backbones import LayerWeights
 from model.weights import keras_applications, mobilenet_v2
 from model.weights.files import load_start_weights, read_weights
 from tests.model.layers.test_efficientnet_lite import OBJECTS
@@ -95,8 +96,8 @@ def test_numbered_layers_are_counted_anew(tmp_path):
     """Keras calls ConvNeXt's last norm layer_normalization_7 if it is the eighth of the process."""
     paths = ["backbone/layer_normalization_0/gamma", "backbone/a/kernel"]
     layers = [
-        keras_applications.LayerWeights("layer_normalization_0", "layer_normalization", paths[:1]),
-        keras_applications.LayerWeights("a", "conv2d", paths[1:]),
+        LayerWeights("layer_normalization_0", "layer_normalization", paths[:1]),
+        LayerWeights("a", "conv2d", paths[1:]),
     ]
     stored = ["a/a/kernel:0", "layer_normalization_7/layer_normalization_7/gamma:0", "b/b/bias:0"]
     found = keras_applications._by_layer_name(stored, layers)
