@@ -16,7 +16,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from model.weights.tensors import Tensor, first_match, with_background
+from model.weights.tensors import (
+    Tensor,
+    first_match,
+    in_stage,
+    with_background,
+    without_stage,
+)
 
 _PREDICTOR = "roi_heads.box_predictor."
 _NORM = r"(weight|bias|running_mean|running_var)"
@@ -77,6 +83,10 @@ def torchvision_name(name: str) -> str | None:
     >>> torchvision_name("res2_1_branch2b_bn_s")
     'backbone.body.layer1.1.bn2.weight'
     """
+    of_cascade = re.match(r"roi_heads\.box_(?:head|predictor)\.(\d)\.", name)
+    if of_cascade:
+        plain = torchvision_name(name.replace(f".{of_cascade[1]}.", ".", 1))
+        return None if plain is None else in_stage(plain, int(of_cascade[1]) + 1)
     return first_match(_NAMES, _current_name(name).removeprefix("backbone.bottom_up."))
 
 
@@ -95,6 +105,7 @@ def _current_name(name: str) -> str:
 
 
 def _with_their_classes(name: str, array: np.ndarray) -> np.ndarray:
+    name = without_stage(name)
     if name.startswith(f"{_PREDICTOR}cls_score."):
         return np.roll(array, 1, axis=0)  # the background from last to first
     if name.startswith(f"{_PREDICTOR}bbox_pred."):

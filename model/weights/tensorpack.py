@@ -13,11 +13,18 @@ Reference: tensorpack's examples/FasterRCNN/modeling/{backbone,model_fpn,model_r
 model_mrcnn}.py.
 """
 
+import re
 from collections.abc import Mapping
 
 import numpy as np
 
-from model.weights.tensors import Tensor, first_match, with_background
+from model.weights.tensors import (
+    Tensor,
+    first_match,
+    in_stage,
+    with_background,
+    without_stage,
+)
 
 _WEIGHTS = {
     "W": "weight",
@@ -71,6 +78,10 @@ def torchvision_name(name: str) -> str | None:
     'backbone.body.layer2.0.downsample.1.running_var'
     """
     name = name.removesuffix(":0")
+    of_cascade = re.fullmatch(r"cascade_rcnn_stage(\d)/(?:head/)?(.+)", name)
+    if of_cascade:
+        plain = torchvision_name(f"fastrcnn/{of_cascade[2]}")
+        return None if plain is None else in_stage(plain, int(of_cascade[1]))
     for ending, weight in _WEIGHTS.items():
         if name.endswith(f"/{ending}"):
             layer = first_match(_LAYERS, name.removesuffix(f"/{ending}"))
@@ -83,5 +94,8 @@ def _with_their_axes(name: str, array: np.ndarray) -> np.ndarray:
         array = array.transpose(3, 2, 0, 1)
     elif array.ndim == 2:
         array = array.transpose()
-    is_mask = name.startswith("roi_heads.mask_predictor.mask_fcn_logits.")
-    return with_background(array, 1) if is_mask else array
+    if name.startswith("roi_heads.mask_predictor.mask_fcn_logits."):
+        return with_background(array, 1)
+    if without_stage(name).startswith("roi_heads.box_predictor.bbox_pred.") and len(array) == 4:
+        return with_background(array, 4)  # one box for all classes
+    return array

@@ -36,3 +36,21 @@ def first_match(names: Iterable[tuple[str, str, list[int]]], name: str) -> str |
 def with_background(array: np.ndarray, rows: int) -> np.ndarray:
     """Returns `array` with so many rows of zeros in front, for the background."""
     return np.concatenate([np.zeros_like(array[:1]).repeat(rows, axis=0), array])
+
+
+def in_stage(name: str, stage: int) -> str:
+    """Returns the name that a later stage of a cascade gives to a tensor of the box head.
+
+    torchvision has no cascade; the first stage bears the plain names.
+
+    >>> in_stage("roi_heads.box_head.fc6.weight", 2)
+    'roi_heads.box_head_2.fc6.weight'
+    """
+    if stage == 1:
+        return name
+    return re.sub(r"^roi_heads\.box_(head|predictor)\.", rf"roi_heads.box_\1_{stage}.", name)
+
+
+def without_stage(name: str) -> str:
+    """Returns the plain name of a tensor of a box head: undoes `in_stage`."""
+    return re.sub(r"^roi_heads\.box_(head|predictor)_\d+\.", r"roi_heads.box_\1.", name)

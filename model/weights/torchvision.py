@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from configs.errors import ModelError
+from model.weights.tensors import in_stage
 
 State = dict[str, np.ndarray]
 
@@ -83,12 +84,13 @@ def to_torchvision(weights: Mapping[str, np.ndarray]) -> State:
     """Returns a state dict with the names of current files: the inverse of `from_torchvision`.
 
     Raises:
-        ModelError: a weight has no counterpart there (a group norm, another backbone).
+        ModelError: a weight has no counterpart there (a group norm, a cascade, another
+            backbone).
     """
     state = {}
     for path, array in weights.items():
         name = torchvision_name(path)
-        if name is None:
+        if name is None or path != _without_stage(path):
             raise ModelError(f"weight {path} has no counterpart in torchvision")
         state[name] = np.ascontiguousarray(_axes(path, array.shape).to_theirs(array))
     return state
@@ -100,6 +102,10 @@ def torchvision_name(path: str) -> str | None:
     >>> torchvision_name("backbone/c3_block1/projection/norm/moving_mean")
     'backbone.body.layer2.0.downsample.1.running_mean'
     """
+    of_cascade = re.match(r"box_head_(\d+)/", path)
+    if of_cascade:
+        plain = torchvision_name(_without_stage(path))
+        return None if plain is None else in_stage(plain, int(of_cascade[1]))
     layer, _, weight = path.rpartition("/")
     if layer.startswith("backbone/"):
         return _body_name(layer.removeprefix("backbone/"), weight)
@@ -144,8 +150,14 @@ def current_name(name: str) -> str:
     )
 
 
+def _without_stage(path: str) -> str:
+    """Returns the path that a variable of a later stage of a cascade has in a plain detector."""
+    return re.sub(r"^box_head_\d+/", "box_head/", path)
+
+
 def _axes(path: str, shape: tuple[int, ...]) -> _Axes:
     """Returns how the axes of one of our variables, of this shape, are turned."""
+    path = _without_stage(path)
     if path == "box_head/fc1/kernel":
         return _Axes(_fc6_to_ours, _fc6_to_theirs)
     if path.startswith("box_head/deltas/"):

@@ -1,6 +1,7 @@
 """Weights under the published names of others give the same detector."""
 
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -154,6 +155,48 @@ def test_class_agnostic_boxes_come_in(tmp_path):
     assert load_start_weights(other, file).initial == []
     name = "box_head/deltas/kernel"
     np.testing.assert_array_equal(other.export_weights()[name], weights[name])
+
+
+def later_stage(name, kind, stage):
+    """The name that a plain detector's tensor of the box head has in a cascade."""
+    if kind == "detectron2":
+        return re.sub(r"(box_head|box_predictor)\.", rf"\1.{stage - 1}.", name)
+    return name.replace("fastrcnn/fc", f"cascade_rcnn_stage{stage}/head/fc").replace(
+        "fastrcnn/outputs", f"cascade_rcnn_stage{stage}/outputs"
+    )
+
+
+@pytest.mark.parametrize("kind", ["detectron2", "tensorpack"])
+def test_cascades_come_in(tmp_path, kind):
+    sections = dict(
+        box_head={"hidden_units": 16, "class_agnostic": True}, cascade={}, mask_head=None
+    )
+    weights = build(1, **sections).export_weights()
+    rng = np.random.default_rng(0)
+    weights |= {
+        path: rng.normal(size=array.shape).astype(np.float32)
+        for path, array in weights.items()
+        if path.startswith("box_head")
+    }
+    rest = {path: array for path, array in weights.items() if not path.startswith("box_head")}
+    file = KINDS[kind](to_torchvision(rest))
+    for stage, head in ((1, "box_head/"), (2, "box_head_2/"), (3, "box_head_3/")):
+        plain = {
+            path.replace(head, "box_head/"): array
+            for path, array in weights.items()
+            if path.startswith(head)
+        }
+        for name, array in KINDS[kind](to_torchvision(plain)).items():
+            # tensorpack's one box for all classes has no background's beside it.
+            drop = 4 if kind == "tensorpack" and "outputs/box" in name else 0
+            file[later_stage(name, kind, stage)] = array[..., drop:]
+    other = build(2, **sections)
+    report = load_start_weights(other, write(tmp_path / "a.npz", file))
+    assert (report.initial, report.restarted, report.left_over) == ([], [], [])
+    for path, array in other.export_weights().items():
+        np.testing.assert_array_equal(array, weights[path], err_msg=path)
+    with pytest.raises(ModelError, match=r"box_head_2/.* has no counterpart in torchvision"):
+        to_torchvision(weights)
 
 
 def test_msra_norms_are_factor_and_shift_exactly(blank, state, tmp_path):
