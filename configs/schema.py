@@ -88,6 +88,24 @@ class TransformConfig(Section):
     max_buckets: int = Field(3, ge=1, le=8, description="Padded input shapes of the plan.")
 
 
+class LargeScaleJitterConfig(Section):
+    """Large-scale jitter (2012.07177): a wide range of sizes, then crop or pad to a square."""
+
+    side_px: int = Field(1024, ge=32, description="Of the square that every picture enters.")
+    range: tuple[float, float] = Field(
+        (0.1, 2.0),
+        description="The picture is resized to fit into a square this many times as large; the "
+        "factor is uniform.",
+    )
+
+    @field_validator("range")
+    @classmethod
+    def _range_is_positive(cls, values: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < values[0] <= values[1]:
+            raise ValueError(f"expected [low, high] with 0 < low <= high, got {list(values)}")
+        return values
+
+
 class InputConfig(Section):
     """Size and augmentation of the pictures that enter the model."""
 
@@ -104,9 +122,48 @@ class InputConfig(Section):
         (1.0, 1.0),
         description="Range of the random factor on the resized size (training).",
     )
+    short_side_choices_px: tuple[Annotated[int, Field(ge=32)], ...] = Field(
+        (),
+        description="Training draws the shorter side from these (Detectron2: 640, 672 ... 800); "
+        "empty is short_side_px.",
+    )
+    large_scale_jitter: LargeScaleJitterConfig | None = None
+
+    @property
+    def largest_sides_px(self) -> tuple[float, float]:
+        """Limits of the shorter and the longer side of what training resizes to."""
+        if self.large_scale_jitter is not None:
+            side = self.large_scale_jitter.side_px * self.large_scale_jitter.range[1]
+            return side, side
+        factor = self.scale_jitter[1]
+        short = max(self.short_side_choices_px, default=self.short_side_px)
+        return short * factor, self.long_side_px * factor
+
+    @model_validator(mode="after")
+    def _one_kind_of_jitter(self) -> "InputConfig":
+        given = {
+            "scale_jitter": self.scale_jitter != (1.0, 1.0),
+            "short_side_choices_px": bool(self.short_side_choices_px),
+            "large_scale_jitter": self.large_scale_jitter is not None,
+        }
+        if sum(given.values()) > 1:
+            both = " and ".join(f"input.{name}" for name, is_given in given.items() if is_given)
+            raise ValueError(f"{both} exclude each other: each says how sizes are drawn")
+        jitter, multiple = self.large_scale_jitter, self.size_multiple_px
+        if jitter is not None and jitter.side_px % multiple:
+            raise ValueError(
+                f"input.large_scale_jitter.side_px {jitter.side_px} must be a multiple of "
+                f"input.size_multiple_px {multiple}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _sides_fit(self) -> "InputConfig":
+        if max(self.short_side_choices_px, default=0) > self.long_side_px:
+            raise ValueError(
+                f"input.short_side_choices_px {max(self.short_side_choices_px)} exceeds "
+                f"input.long_side_px {self.long_side_px}"
+            )
         if self.short_side_px > self.long_side_px:
             raise ValueError(
                 f"input.short_side_px {self.short_side_px} exceeds "
@@ -640,7 +697,14 @@ _COMPONENT_SETTINGS: dict[str, dict[str, Any]] = {
     "coco_transform": {
         "name": True,
         "transform": True,
-        "input": {"short_side_px", "long_side_px", "size_multiple_px", "scale_jitter"},
+        "input": {
+            "short_side_px",
+            "long_side_px",
+            "size_multiple_px",
+            "scale_jitter",
+            "short_side_choices_px",
+            "large_scale_jitter",
+        },
         "model": {"anchors"},
     },
     "detection_trainer": {"name": True, "input": True, "model": True, "train": True},

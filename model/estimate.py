@@ -259,11 +259,12 @@ def work_of(config: Config, precision: str, num_classes: int, bucket: tuple[int,
 
 def usual_bucket(config: Config, height: int, width: int) -> tuple[int, int]:
     """Returns the padded input of a picture of this size."""
-    jitter = config.input.scale_jitter
+    if config.input.large_scale_jitter is not None:
+        return (config.input.large_scale_jitter.side_px,) * 2
+    jitter, choices = config.input.scale_jitter, config.input.short_side_choices_px
     scale = math.sqrt(jitter[0] * jitter[1])  # the middle of a log-uniform factor
-    rows, columns = resized_sides(
-        height, width, config.input.short_side_px * scale, config.input.long_side_px * scale
-    )
+    short = sum(choices) / len(choices) if choices else config.input.short_side_px
+    rows, columns = resized_sides(height, width, short * scale, config.input.long_side_px * scale)
     sides = padded_sides([int(rows), int(columns)], config.input.size_multiple_px)
     return int(sides[0]), int(sides[1])
 

@@ -23,7 +23,7 @@ from configs.files import atomic_path, json_digest, write_json
 from configs.loader import load_config
 from configs.schema import Config
 from model.examples import read_manifest
-from model.input.buckets import Bucket, choose_buckets, read_buckets, write_buckets
+from model.input.buckets import read_buckets, training_buckets, write_buckets
 from model.input.index import index_path, joined, read_index
 from model.training.host import visible_gpus
 from model.training.job import TRAINING_SPLIT
@@ -325,15 +325,7 @@ def examples_with_buckets(
     index = joined(
         [read_index(index_path(examples_dir, TRAINING_SPLIT, n, shards)) for n in range(shards)]
     )
-    largest = config.input.scale_jitter[1]
-    buckets: list[Bucket] = choose_buckets(
-        index.height,
-        index.width,
-        short_side_px=config.input.short_side_px * largest,
-        long_side_px=config.input.long_side_px * largest,
-        multiple_px=config.input.size_multiple_px,
-        max_buckets=max_buckets,
-    )
+    buckets = training_buckets(config.input, index.height, index.width, max_buckets)
     write_buckets(target, buckets)  # takes the place of the link, not of the file behind it
     return target
 

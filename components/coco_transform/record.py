@@ -52,11 +52,11 @@ class TransformSettings:
 
     @classmethod
     def from_config(cls, config: Config) -> "TransformSettings":
-        """Returns the settings for a config, its scale jitter included."""
-        factor = config.input.scale_jitter[1]
+        """Returns the settings for a config, its jitter included."""
+        short_side_px, long_side_px = config.input.largest_sides_px
         return cls(
-            short_side_px=config.input.short_side_px * factor,
-            long_side_px=config.input.long_side_px * factor,
+            short_side_px=short_side_px,
+            long_side_px=long_side_px,
             jpeg_quality=config.transform.jpeg_quality,
             mask_frame=config.transform.mask_frame,
             mask_size=config.transform.mask_size,

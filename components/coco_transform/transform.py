@@ -22,7 +22,7 @@ from configs.errors import DatasetError
 from configs.files import atomic_path
 from configs.schema import Config
 from model.examples import Split, read_categories, read_manifest, write_manifest
-from model.input.buckets import Bucket, choose_buckets, write_buckets
+from model.input.buckets import Bucket, training_buckets, write_buckets
 from model.input.index import ShardIndex, index_path, joined, read_index
 
 TRAIN_SPLIT = "train"
@@ -171,12 +171,9 @@ def _split_index(out_dir: str | os.PathLike[str], name: str, shards: int) -> Sha
 def _buckets(indexes: dict[str, ShardIndex], config: Config) -> list[Bucket]:
     """Returns the buckets of the split named train, or of all splits where there is none."""
     chosen = [indexes[TRAIN_SPLIT]] if TRAIN_SPLIT in indexes else list(indexes.values())
-    factor = config.input.scale_jitter[1]
-    return choose_buckets(
+    return training_buckets(
+        config.input,
         np.concatenate([index.height for index in chosen]),
         np.concatenate([index.width for index in chosen]),
-        short_side_px=config.input.short_side_px * factor,
-        long_side_px=config.input.long_side_px * factor,
-        multiple_px=config.input.size_multiple_px,
-        max_buckets=config.transform.max_buckets,
+        config.transform.max_buckets,
     )

@@ -1,4 +1,4 @@
-"""Turns a picture and all that lies in it from left to right."""
+"""Turns a picture and all that lies in it from left to right, and cuts a window out of it."""
 
 import tensorflow as tf
 
@@ -17,3 +17,18 @@ def flip_boxes(boxes: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
 def flip_columns(values: tf.Tensor, axis: int) -> tf.Tensor:
     """Returns a picture or bitmaps with the columns (`axis`) in reverse order."""
     return tf.reverse(values, [axis])
+
+
+def crop_boxes(boxes: tf.Tensor, crop: tf.Tensor) -> tf.Tensor:
+    """Returns the boxes in the frame of a window, cut off at its border.
+
+    Args:
+        boxes: [..., 4] float32, yxyx, pixels of the picture.
+        crop: int32 [4], top, left, height, width of the window.
+
+    Returns:
+        Boxes within the window; one that lies outside has no area.
+    """
+    top, left, height, width = tf.unstack(tf.cast(crop, tf.float32))
+    moved = boxes - tf.stack([top, left, top, left])
+    return tf.clip_by_value(moved, 0.0, tf.stack([height, width, height, width]))

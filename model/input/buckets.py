@@ -8,11 +8,38 @@ import numpy.typing as npt
 from configs.console import read_json
 from configs.errors import DatasetError
 from configs.files import write_json
+from configs.schema import InputConfig
 from model.input.sizes import padded_sides, resized_sides
 
 Bucket = tuple[int, int]  # height, width
 
 BUCKETS_FILE = "buckets.json"
+
+
+def training_buckets(
+    config: InputConfig, heights: npt.ArrayLike, widths: npt.ArrayLike, max_buckets: int
+) -> list[Bucket]:
+    """Returns the shapes in which training batches pictures of these sizes.
+
+    With large-scale jitter that is its square, else what `choose_buckets` finds.
+
+    Args:
+        config: sizes and augmentation.
+        heights: int [N], of the pictures as stored.
+        widths: int [N].
+        max_buckets: at least 1.
+    """
+    if config.large_scale_jitter is not None:
+        return [(config.large_scale_jitter.side_px, config.large_scale_jitter.side_px)]
+    short_side_px, long_side_px = config.largest_sides_px
+    return choose_buckets(
+        heights,
+        widths,
+        short_side_px=short_side_px,
+        long_side_px=long_side_px,
+        multiple_px=config.size_multiple_px,
+        max_buckets=max_buckets,
+    )
 
 
 def choose_buckets(

@@ -16,11 +16,13 @@ A batch is a dict (B pictures, M = input.max_objects, S the side of a bitmap, [H
     gt_has_mask     bool    [B, M]
 
 A bitmap smaller than S x S is padded with zeros to the right and below, and its box grows with it,
-so it is never resampled here and the box may reach beyond the object and the picture. Where the
+so it is never resampled here and the box may reach beyond the object and the picture; of an object
+that a crop cuts off it stays whole. Where the
 bitmap ends at the picture's right or lower border, its last column or row is repeated once: who
 interpolates there finds the mask going on, as RoIAlign does in a mask of the whole picture.
 
-Of a picture with more than M objects the M largest boxes are kept, objects before crowd regions.
+An object of which a crop leaves nothing is left out. Of a picture with more than M objects the M
+largest boxes are kept, objects before crowd regions.
 """
 
 import os
@@ -36,7 +38,7 @@ from configs.errors import DatasetError
 from configs.schema import InputConfig
 from model import records
 from model.examples import masked_crc32c, read_categories, read_manifest, shard_paths
-from model.input.augment import flip_boxes, flip_columns
+from model.input.augment import crop_boxes, flip_boxes, flip_columns
 from model.input.buckets import read_buckets
 from model.input.index import index_path, joined, read_index
 from model.input.plan import FILLER, Augmentation, Plan
@@ -106,12 +108,7 @@ class TrainingInput:
             batch_per_worker,
             workers,
             seed,
-            augmentation=Augmentation(
-                config.short_side_px,
-                config.long_side_px,
-                config.scale_jitter,
-                config.flip_probability,
-            ),
+            augmentation=Augmentation.from_config(config),
             image_ids=self._index.image_id,
         )
         self.steps_per_epoch = self.plan.steps_per_epoch
@@ -142,9 +139,9 @@ class TrainingInput:
 
         def read_step(step: tf.Tensor) -> tuple[tf.Tensor, ...]:
             columns = tf.numpy_function(
-                read, [step], [tf.string, tf.int32, tf.int32, tf.bool, tf.int32, tf.int64]
+                read, [step], [tf.string, tf.int32, tf.int32, tf.bool, tf.int32, tf.int32, tf.int64]
             )
-            for column, shape in zip(columns, ([], [], [], [], [2], []), strict=True):
+            for column, shape in zip(columns, ([], [], [], [], [4], [2], []), strict=True):
                 column.set_shape([None, *shape])
             return tuple(columns)
 
@@ -162,12 +159,14 @@ class TrainingInput:
         )
 
     def _read_step(self, step: int, worker: int, files: "_ShardFiles") -> tuple[np.ndarray, ...]:
-        """Returns the records of one batch, and the size, flip, bucket and image id of each."""
+        """Returns a batch's records, and the size, flip, crop, bucket and image id of each."""
         epoch, step_in_epoch = divmod(step, self.steps_per_epoch)
         bucket, chosen = self.plan.batch(epoch, step_in_epoch, worker)
         used = chosen != FILLER
         heights, widths = self.plan.sizes(epoch, chosen)
         shape = np.asarray(self.buckets[bucket], np.int32)
+        whole = np.asarray([0, 0, *shape])
+        crops = np.where(used[:, np.newaxis], self.plan.crops(epoch, chosen), whole)
         payloads = [
             files.read(self._shards[i], self._index.offset[i], self._index.length[i])
             if i != FILLER
@@ -179,6 +178,7 @@ class TrainingInput:
             np.where(used, heights, shape[0]).astype(np.int32),
             np.where(used, widths, shape[1]).astype(np.int32),
             self.plan.flips(epoch, chosen) & used,
+            crops.astype(np.int32),
             np.tile(shape, (len(chosen), 1)),
             np.where(used, self._index.image_id[chosen], -1),
         )
@@ -189,15 +189,16 @@ class TrainingInput:
         height: tf.Tensor,
         width: tf.Tensor,
         flip: tf.Tensor,
+        crop: tf.Tensor,
         bucket: tf.Tensor,
         image_id: tf.Tensor,
     ) -> Batch:
         """Returns one picture's part of a batch."""
         is_used = tf.strings.length(payload) > 0
-        size = tf.cast(tf.stack([height, width]), tf.float32)
+        size = tf.cast(crop[2:], tf.float32)
         image, objects = tf.cond(
             is_used,
-            lambda: self._picture_and_objects(payload, height, width, flip, bucket),
+            lambda: self._picture_and_objects(payload, height, width, flip, crop, bucket),
             lambda: self._filler(bucket),
         )
         image.set_shape([None, None, 3])
@@ -215,6 +216,7 @@ class TrainingInput:
         height: tf.Tensor,
         width: tf.Tensor,
         flip: tf.Tensor,
+        crop: tf.Tensor,
         bucket: tf.Tensor,
     ) -> tuple[tf.Tensor, Batch]:
         record = tf.io.parse_single_example(payload, _parse_spec(self._with_masks))
@@ -222,13 +224,16 @@ class TrainingInput:
         # Before resizing there are fewer pixels to move: records are not larger than their input.
         picture = tf.cond(flip, lambda: flip_columns(picture, 1), lambda: picture)
         picture = resize_picture(picture, height, width)
-        image = tf.pad(picture, [[0, bucket[0] - height], [0, bucket[1] - width], [0, 0]])
+        top, left, rows, columns = tf.unstack(crop)
+        picture = picture[top : top + rows, left : left + columns]
+        image = tf.pad(picture, [[0, bucket[0] - rows], [0, bucket[1] - columns], [0, 0]])
         sides = tf.cast(tf.stack([height, width, height, width]), tf.float32)
-        kept = _kept_rows(record, self._config.max_objects)
+        boxes = _seen_boxes(record, sides, flip, crop)
+        kept = _kept_rows(boxes, record[records.IS_CROWD], crop, self._config.max_objects)
         record |= {key: tf.gather(record[key], kept) for key in record if key != records.ENCODED}
-        objects = _objects(record, sides, flip, self._config.max_objects)
+        objects = _objects(record, tf.gather(boxes, kept), self._config.max_objects)
         if self._with_masks:
-            objects |= _masks(record, sides, flip, self._config.max_objects, self._mask_side)
+            objects |= _masks(record, sides, flip, crop, self._config.max_objects, self._mask_side)
         return image, objects
 
     def _filler(self, bucket: tf.Tensor) -> tuple[tf.Tensor, Batch]:
@@ -322,18 +327,26 @@ def _boxes(record: Batch, keys: Sequence[str], sides: tf.Tensor) -> tf.Tensor:
     return tf.stack([record[key] for key in keys], axis=-1) * sides
 
 
-def _kept_rows(record: Batch, max_objects: int) -> tf.Tensor:
+def _seen_boxes(record: Batch, sides: tf.Tensor, flip: tf.Tensor, crop: tf.Tensor) -> tf.Tensor:
+    """Returns [n, 4] float32: what the model's input shows of each object, without area if none."""
+    boxes = tf.clip_by_value(_boxes(record, _BOX_KEYS, sides), 0.0, sides)
+    boxes = tf.where(flip, flip_boxes(boxes, sides[1]), boxes)
+    return crop_boxes(boxes, crop)
+
+
+def _kept_rows(
+    boxes: tf.Tensor, is_crowd: tf.Tensor, crop: tf.Tensor, max_objects: int
+) -> tf.Tensor:
     """Returns int32 [n], n <= max_objects: the rows that stay, in the record's order."""
-    ymin, xmin, ymax, xmax = (record[key] for key in _BOX_KEYS)
-    areas = (ymax - ymin) * (xmax - xmin)  # in 0-1
-    order = tf.argsort(tf.cast(record[records.IS_CROWD], tf.float32) * 2 - areas, stable=True)
+    ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=1)
+    areas = (ymax - ymin) * (xmax - xmin) / tf.cast(crop[2] * crop[3], tf.float32)  # in 0-1
+    order = tf.argsort(tf.cast(is_crowd, tf.float32) * 2 - areas, stable=True)
+    order = tf.boolean_mask(order, tf.gather(areas, order) > 0.0)
     return tf.sort(order[:max_objects])
 
 
-def _objects(record: Batch, sides: tf.Tensor, flip: tf.Tensor, max_objects: int) -> Batch:
+def _objects(record: Batch, boxes: tf.Tensor, max_objects: int) -> Batch:
     """Returns the ground truth of one picture's kept rows, padded to `max_objects` rows."""
-    boxes = tf.clip_by_value(_boxes(record, _BOX_KEYS, sides), 0.0, sides)
-    boxes = tf.where(flip, flip_boxes(boxes, sides[1]), boxes)
     labels = tf.cast(record[records.CLASS_LABEL], tf.int32)
     return {
         "gt_boxes": _padded(boxes, max_objects),
@@ -343,7 +356,14 @@ def _objects(record: Batch, sides: tf.Tensor, flip: tf.Tensor, max_objects: int)
     }
 
 
-def _masks(record: Batch, sides: tf.Tensor, flip: tf.Tensor, max_objects: int, side: int) -> Batch:
+def _masks(
+    record: Batch,
+    sides: tf.Tensor,
+    flip: tf.Tensor,
+    crop: tf.Tensor,
+    max_objects: int,
+    side: int,
+) -> Batch:
     """Returns the bitmaps of one picture's kept rows, padded to `max_objects` rows."""
     encoded = record[records.MASK_BITMAP]
     has_mask = tf.strings.length(encoded) > 0
@@ -374,6 +394,7 @@ def _masks(record: Batch, sides: tf.Tensor, flip: tf.Tensor, max_objects: int, s
     boxes = tf.concat([corner, corner + extent * growth], axis=1)
     bitmaps = tf.cond(flip, lambda: flip_columns(bitmaps, 2), lambda: bitmaps)
     boxes = tf.where(flip, flip_boxes(boxes, sides[1]), boxes)
+    boxes -= tf.cast(tf.stack([crop[0], crop[1], crop[0], crop[1]]), tf.float32)
     places = rows[:, tf.newaxis]
     return {
         "gt_masks": tf.scatter_nd(places, bitmaps, [max_objects, side, side]),

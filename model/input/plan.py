@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from configs.errors import DatasetError
+from configs.schema import InputConfig
 from model.input.buckets import assign_buckets
 from model.input.hashing import hashes, uniforms
 from model.input.sizes import resized_sides
@@ -22,7 +23,7 @@ from model.input.sizes import resized_sides
 FILLER = -1  # record index of a place that no picture is left for
 
 # What a random number is for; two purposes never share one.
-_RECORD_ORDER, _STEP_ORDER, _SCALE, _FLIP = range(4)
+_RECORD_ORDER, _STEP_ORDER, _SCALE, _FLIP, _SHORT_SIDE, _TOP, _LEFT = range(7)
 
 Ints = npt.NDArray[np.int64]
 
@@ -34,14 +35,44 @@ class Augmentation:
     Attributes:
         short_side_px: of the resized picture, before jitter.
         long_side_px: likewise.
-        scale_jitter: range of the factor on both, log-uniform.
+        scale_jitter: range of the factor on both; log-uniform, but uniform with `crop_px`.
         flip_probability: of a horizontal flip.
+        short_side_choices_px: one of these takes the place of `short_side_px`, each as likely.
+        crop_px: a side that is longer after resizing is cropped to this, at any place alike; None
+            leaves all as it is.
     """
 
     short_side_px: int
     long_side_px: int
     scale_jitter: tuple[float, float] = (1.0, 1.0)
     flip_probability: float = 0.0
+    short_side_choices_px: tuple[int, ...] = ()
+    crop_px: int | None = None
+
+    @classmethod
+    def from_config(cls, config: InputConfig) -> "Augmentation":
+        """Returns what the `input` section asks for.
+
+        Reference: 2012.07177, section 3 and appendix, for large-scale jitter; its uniform factor
+            and the place of the crop are as in Detectron2's `ResizeScale` and `FixedSizeCrop`.
+        """
+        jitter = config.large_scale_jitter
+        if jitter is not None:
+            side = jitter.side_px
+            return cls(side, side, jitter.range, config.flip_probability, crop_px=side)
+        return cls(
+            config.short_side_px,
+            config.long_side_px,
+            config.scale_jitter,
+            config.flip_probability,
+            config.short_side_choices_px,
+        )
+
+    @property
+    def draws_sizes(self) -> bool:
+        """Whether a picture's bucket may differ from epoch to epoch."""
+        is_jittered = self.scale_jitter[0] < self.scale_jitter[1]
+        return is_jittered or len(set(self.short_side_choices_px)) > 1
 
 
 @dataclass(frozen=True)
@@ -53,10 +84,11 @@ class _Epoch:
     heights: Ints  # [records], resized
     widths: Ints  # [records]
     flips: npt.NDArray[np.bool_]  # [records]
+    crops: Ints  # [records, 4]: top, left, height, width in the resized picture
 
 
 class Plan:
-    """The order, batches, sizes and flips of every epoch.
+    """The order, batches, sizes, crops and flips of every epoch.
 
     Args:
         heights: int [R], of the pictures as stored.
@@ -65,7 +97,7 @@ class Plan:
         batch_per_worker: pictures of a worker in a step.
         workers: number of workers.
         seed: of all that is random.
-        augmentation: sizes, jitter and flip.
+        augmentation: sizes, jitter, crop and flip.
         image_ids: int [R], what a picture's random numbers hang on; its index where not given.
 
     Raises:
@@ -139,15 +171,21 @@ class Plan:
         """Returns whether each record is flipped from left to right in an epoch."""
         return self._epoch(epoch).flips[np.asarray(records)]
 
+    def crops(self, epoch: int, records: npt.ArrayLike) -> Ints:
+        """Returns int64 [n, 4]: top, left, height, width of what is kept of each resized record."""
+        return self._epoch(epoch).crops[np.asarray(records)]
+
     def padding_share(self, epoch: int) -> float:
         """Returns the share of an epoch's input pixels that belong to no picture, fillers too."""
         plan = self._epoch(epoch)
-        content = int((plan.heights * plan.widths).sum())
+        content = int(plan.crops[:, 2:].prod(axis=1).sum())
         areas = np.asarray([height * width for height, width in self.buckets])
         return 1 - content / float(areas[plan.buckets].sum() * self._global_batch)
 
     def _check_that_all_fit(self) -> None:
-        rows, columns = self._resized(self._augmentation.scale_jitter[1])
+        augmentation = self._augmentation
+        short = max(augmentation.short_side_choices_px, default=augmentation.short_side_px)
+        rows, columns = self._content(*self._resized(augmentation.scale_jitter[1], short))
         misfits = np.flatnonzero(assign_buckets(rows, columns, self.buckets) < 0)
         if len(misfits):
             first = misfits[0]
@@ -157,10 +195,17 @@ class Plan:
                 "CocoTransform again with the config that you train with"
             )
 
-    def _resized(self, factors: float | npt.NDArray[np.float64]) -> tuple[Ints, Ints]:
-        short = np.multiply(self._augmentation.short_side_px, factors)
+    def _resized(self, factors: npt.ArrayLike, short_sides: npt.ArrayLike) -> tuple[Ints, Ints]:
+        short = np.multiply(short_sides, factors)
         long = np.multiply(self._augmentation.long_side_px, factors)
         return resized_sides(self._heights, self._widths, short, long)
+
+    def _content(self, heights: Ints, widths: Ints) -> tuple[Ints, Ints]:
+        """Returns the sides that enter the model, of resized pictures."""
+        limit = self._augmentation.crop_px
+        if limit is None:
+            return heights, widths
+        return np.minimum(heights, limit), np.minimum(widths, limit)
 
     def _count_steps(self) -> int:
         """Returns the steps of every epoch.
@@ -168,23 +213,21 @@ class Plan:
         With jitter the last, partial batches differ from epoch to epoch. The count is then the
         largest possible: k buckets of n pictures need at most (n + k (G - 1)) // G batches of G.
         """
-        low, high = self._augmentation.scale_jitter
-        if low < high:
+        augmentation = self._augmentation
+        if augmentation.draws_sizes:
             n, k, size = len(self._heights), len(self.buckets), self._global_batch
             return min(n, (n + k * (size - 1)) // size)
-        assigned = assign_buckets(*self._resized(low), self.buckets)
+        short = max(augmentation.short_side_choices_px, default=augmentation.short_side_px)
+        content = self._content(*self._resized(augmentation.scale_jitter[0], short))
+        assigned = assign_buckets(*content, self.buckets)
         counts = np.bincount(assigned, minlength=len(self.buckets))
         return int((-(-counts // self._global_batch)).sum())
 
     def _plan_epoch(self, epoch: int) -> _Epoch:
-        low, high = self._augmentation.scale_jitter
-        chance = uniforms(self._seed, epoch, _SCALE, self._image_ids)
-        heights, widths = self._resized(low * (high / low) ** chance)
-        flips = (
-            uniforms(self._seed, epoch, _FLIP, self._image_ids)
-            < self._augmentation.flip_probability
-        )
-        assigned = assign_buckets(heights, widths, self.buckets)
+        heights, widths = self._drawn_sizes(epoch)
+        crops = self._drawn_crops(epoch, heights, widths)
+        flips = self._chance(epoch, _FLIP) < self._augmentation.flip_probability
+        assigned = assign_buckets(crops[:, 2], crops[:, 3], self.buckets)
         order = np.argsort(hashes(self._seed, epoch, _RECORD_ORDER, self._image_ids), kind="stable")
         batches, buckets = [], []
         for bucket in range(len(self.buckets)):
@@ -196,7 +239,31 @@ class Plan:
         )
         steps = np.arange(self.steps_per_epoch)
         step_order = np.argsort(hashes(self._seed, epoch, _STEP_ORDER, steps), kind="stable")
-        return _Epoch(records[step_order], step_buckets[step_order], heights, widths, flips)
+        return _Epoch(records[step_order], step_buckets[step_order], heights, widths, flips, crops)
+
+    def _chance(self, epoch: int, purpose: int) -> npt.NDArray[np.float64]:
+        """Returns a number in [0, 1) for each record."""
+        return uniforms(self._seed, epoch, purpose, self._image_ids)
+
+    def _drawn_sizes(self, epoch: int) -> tuple[Ints, Ints]:
+        """Returns the resized heights and widths of all records."""
+        augmentation = self._augmentation
+        low, high = augmentation.scale_jitter
+        chance = self._chance(epoch, _SCALE)
+        factors = low * (high / low) ** chance
+        if augmentation.crop_px is not None:
+            factors = low + (high - low) * chance
+        choices = np.asarray(augmentation.short_side_choices_px or [augmentation.short_side_px])
+        drawn = (self._chance(epoch, _SHORT_SIDE) * len(choices)).astype(np.int64)
+        return self._resized(factors, choices[drawn])
+
+    def _drawn_crops(self, epoch: int, heights: Ints, widths: Ints) -> Ints:
+        """Returns int64 [records, 4]: top, left, height, width of what is kept."""
+        kept_heights, kept_widths = self._content(heights, widths)
+        tops = self._chance(epoch, _TOP) * (heights - kept_heights + 1)
+        lefts = self._chance(epoch, _LEFT) * (widths - kept_widths + 1)
+        corners = np.stack([tops, lefts], axis=1).astype(np.int64)
+        return np.concatenate([corners, np.stack([kept_heights, kept_widths], axis=1)], axis=1)
 
 
 def _batches(records: Ints, size: int) -> Ints:

@@ -130,3 +130,38 @@ def test_component_settings_read_back_as_a_config():
 def test_settings_of_every_config_read_back(file, component):
     read = Config.model_validate_json(component_settings(load_config(file), component))
     assert component_settings(read, component) == component_settings(load_config(file), component)
+
+
+@pytest.mark.parametrize(
+    ("settings", "largest"),
+    [
+        ({}, (800, 1333)),
+        ({"scale_jitter": [0.5, 1.5]}, (1200, 1999.5)),
+        ({"short_side_choices_px": [640, 900, 800]}, (900, 1333)),
+        ({"large_scale_jitter": {"side_px": 512, "range": [0.1, 2.0]}}, (1024, 1024)),
+    ],
+)
+def test_the_largest_sides_hold_whatever_training_draws(settings, largest):
+    assert config(input=settings).input.largest_sides_px == largest
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"scale_jitter": [0.5, 1], "large_scale_jitter": {}},
+            "input.scale_jitter and input.large_scale_jitter exclude each other",
+        ),
+        (
+            {"short_side_choices_px": [640], "scale_jitter": [0.5, 1]},
+            "input.scale_jitter and input.short_side_choices_px exclude each other",
+        ),
+        ({"large_scale_jitter": {"side_px": 1000}}, "must be a multiple of"),
+        ({"large_scale_jitter": {"range": [2.0, 0.1]}}, "0 < low <= high"),
+        ({"short_side_choices_px": [640, 1400]}, "1400 exceeds input.long_side_px 1333"),
+        ({"short_side_choices_px": [0]}, "greater than or equal to 32"),
+    ],
+)
+def test_settings_of_sizes_that_conflict_are_refused(settings, message):
+    with pytest.raises(ValidationError, match=message):
+        config(input=settings)

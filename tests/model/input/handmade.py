@@ -9,7 +9,7 @@ from PIL import Image
 
 from model import records
 from model.examples import shard_file, split_folder, write_manifest, write_tfrecord
-from model.input.buckets import choose_buckets, write_buckets
+from model.input.buckets import training_buckets, write_buckets
 from model.input.index import index_path, write_index
 
 
@@ -83,14 +83,8 @@ def write_folder(folder, examples, config, image_ids=None, shards=1, split="trai
         write_index(index_path(folder, split, shard, shards), rows)
         lines.append({"file": shard_file(shard, shards), "records": len(rows), "sha256": "0" * 64})
     sizes = [size for _, size in examples]
-    buckets = choose_buckets(
-        [size[0] for size in sizes],
-        [size[1] for size in sizes],
-        short_side_px=config.short_side_px * config.scale_jitter[1],
-        long_side_px=config.long_side_px * config.scale_jitter[1],
-        multiple_px=config.size_multiple_px,
-        max_buckets=3,
-    )
+    heights, widths = [size[0] for size in sizes], [size[1] for size in sizes]
+    buckets = training_buckets(config, heights, widths, max_buckets=3)
     write_buckets(folder, buckets)
     categories = [{"id": 7 * label, "name": f"c{label}", "label": label} for label in (1, 2, 3)]
     objects = sum(size[2] for size in sizes)

@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.errors import DatasetError
-from model.input.buckets import assign_buckets, choose_buckets, read_buckets, write_buckets
+from configs.schema import InputConfig, LargeScaleJitterConfig
+from model.input.buckets import (
+    assign_buckets,
+    choose_buckets,
+    read_buckets,
+    training_buckets,
+    write_buckets,
+)
 from model.input.sizes import padded_sides, resized_sides
 
 SIZES = st.lists(st.tuples(st.integers(1, 900), st.integers(1, 900)), min_size=1, max_size=12)
@@ -93,3 +100,11 @@ def test_damaged_buckets_file_is_named(tmp_path, text):
     (tmp_path / "buckets.json").write_text(text)
     with pytest.raises(DatasetError, match=r"buckets\.json"):
         read_buckets(tmp_path)
+
+
+def test_training_buckets_hold_the_largest_size_that_is_drawn():
+    choices = InputConfig(short_side_px=64, long_side_px=256, short_side_choices_px=(48, 64, 96))
+    assert training_buckets(choices, [100], [150], 3) == [(96, 160)]  # 96 x 144, padded
+    jitter = LargeScaleJitterConfig(side_px=128)
+    square = InputConfig(large_scale_jitter=jitter)
+    assert training_buckets(square, [100, 500], [150, 20], 3) == [(128, 128)]

@@ -7,7 +7,7 @@ import tensorflow as tf
 from absl import logging
 
 from configs.errors import DatasetError
-from configs.schema import InputConfig
+from configs.schema import InputConfig, LargeScaleJitterConfig
 from model.input.input_pipeline import TrainingInput
 from model.input.resize import decode_picture, resize_picture
 from tests.model.input.handmade import example, jpeg, write_folder
@@ -165,17 +165,106 @@ def test_masks_stay_on_their_objects_through_resize_and_flip(tmp_path, flip):
         assert batch["gt_masks"].shape == (1, 4, 21, 21)
         assert not batch["gt_masks"][0, [0, 3]].any()
         assert batch["gt_masks"][0, 2].sum() == 20 * 20
-        # Look the bitmap up at every pixel centre of the input frame.
-        rows, columns = batch["image_sizes"][0].astype(int)
-        ymin, xmin, ymax, xmax = batch["gt_mask_boxes"][0, 1]
-        y = np.floor((np.arange(rows) + 0.5 - ymin) / (ymax - ymin) * 21).astype(int)
-        x = np.floor((np.arange(columns) + 0.5 - xmin) / (xmax - xmin) * 21).astype(int)
-        inside = ((y >= 0) & (y < 21))[:, None] & ((x >= 0) & (x < 21))
-        drawn = batch["gt_masks"][0, 1][np.clip(y, 0, 20)[:, None], np.clip(x, 0, 20)] & inside
-        shown = batch["images"][0, :rows, :columns, 0] > 127
-        assert (drawn == shown).all()
+        drawn = drawn_mask(batch, 1)
+        assert (drawn == white_pixels(batch)).all()
         top, left, bottom, right = batch["gt_boxes"][0, 1].round().astype(int)
         assert drawn[top:bottom, left:right].sum() == drawn.sum()
+
+
+def drawn_mask(batch, row):
+    """Looks the bitmap of a row up at every pixel centre of the input frame."""
+    rows, columns = batch["image_sizes"][0].astype(int)
+    ymin, xmin, ymax, xmax = batch["gt_mask_boxes"][0, row]
+    y = np.floor((np.arange(rows) + 0.5 - ymin) / (ymax - ymin) * 21).astype(int)
+    x = np.floor((np.arange(columns) + 0.5 - xmin) / (xmax - xmin) * 21).astype(int)
+    inside = ((y >= 0) & (y < 21))[:, None] & ((x >= 0) & (x < 21))
+    return batch["gt_masks"][0, row][np.clip(y, 0, 20)[:, None], np.clip(x, 0, 20)] & inside
+
+
+def white_pixels(batch):
+    rows, columns = batch["image_sizes"][0].astype(int)
+    return batch["images"][0, :rows, :columns, 0] > 127
+
+
+def jittered(low, high, side_px=32, **changes):
+    jitter = LargeScaleJitterConfig(side_px=side_px, range=(low, high))
+    return CONFIG.model_copy(update={"large_scale_jitter": jitter, **changes})
+
+
+def test_large_scale_jitter_resizes_then_crops_or_pads(tmp_path):
+    # As Detectron2's ResizeScale and FixedSizeCrop, from the sizes and windows of the plan.
+    config = jittered(0.1, 2.0)
+    pixels = [picture(40, 60, n) for n in range(6)]
+    folder = write_folder(tmp_path, [example(p) for p in pixels], config)
+    training_input = open_input(folder, config, batch=1)
+    assert training_input.buckets == [(32, 32)]
+    seen = {"cropped": 0, "padded": 0}
+    for step, batch in enumerate(batches(training_input, 12)):
+        epoch, (record,) = step // 6, [int(batch["image_ids"][0]) - 1]
+        # The index lists the records of the only shard in the order they were written.
+        (height,), (width,) = training_input.plan.sizes(epoch, [record])
+        ((top, left, rows, columns),) = training_input.plan.crops(epoch, [record])
+        resized = resize_picture(decode_picture(jpeg(pixels[record])), height, width).numpy()
+        expected = np.zeros([32, 32, 3], np.uint8)
+        expected[:rows, :columns] = resized[top : top + rows, left : left + columns]
+        assert (batch["images"][0] == expected).all()
+        assert batch["image_sizes"][0].tolist() == [rows, columns] == [
+            min(height, 32), min(width, 32),
+        ]  # fmt: skip
+        seen["cropped" if width > 32 else "padded"] += 1
+    assert min(seen.values()) >= 2
+
+
+@pytest.mark.parametrize("flip", [0.0, 1.0])
+def test_boxes_and_masks_follow_a_crop(tmp_path, flip):
+    random = np.random.default_rng(int(flip) + 2)
+    config = jittered(2.0, 2.0, flip_probability=flip)
+    # 16 x 32 becomes 32 x 64, of which 32 x 32 are kept: pixels' edges stay where bitmaps' are.
+    scenes = [scene_with_mask(*shape, random) for shape in [(16, 32), (32, 16)] * 12]
+    training_input = open_input(
+        write_folder(tmp_path, scenes, config), config, batch=1, with_masks=True
+    )
+    gone = cut = 0
+    for batch in batches(training_input, training_input.steps_per_epoch):
+        (rows,) = np.nonzero(batch["gt_classes"][0] == 2)
+        shown = white_pixels(batch)
+        if not len(rows):
+            gone += 1
+            assert not shown.any()
+            continue
+        [row] = rows
+        assert batch["gt_valid"][0, row] and batch["gt_has_mask"][0, row]
+        assert (drawn_mask(batch, row) == shown).all()
+        top, left, bottom, right = batch["gt_boxes"][0, row]
+        assert 0 <= top < bottom <= 32 and 0 <= left < right <= 32
+        inside = shown[int(top) : int(bottom), int(left) : int(right)]
+        assert inside.sum() == shown.sum()
+        cut += bool({top, left} & {0.0} or {bottom, right} & {32.0})
+        # The rows in use come first and hold something; the crowd keeps its mark.
+        used = batch["gt_valid"][0]
+        assert (np.diff(used.astype(int)) <= 0).all()
+        sides = batch["gt_boxes"][0, :, 2:] - batch["gt_boxes"][0, :, :2]
+        assert (sides[used] > 0).all() and not sides[~used].any()
+        assert (batch["gt_is_crowd"][0] == (batch["gt_classes"][0] == 3)).all()
+    assert gone >= 2 and cut >= 2
+
+
+def test_what_a_crop_leaves_out_makes_room_for_what_it_shows(tmp_path):
+    # Windows of 32 columns show the five large objects or the small one; there are four rows.
+    boxes = [*([[0, 0, 32, 8]] * 5), [28, 40, 32, 64]]
+    config = jittered(2.0, 2.0)
+    record = example(picture(32, 64), boxes, [1, 1, 1, 1, 1, 2])
+    training_input = open_input(write_folder(tmp_path, [record] * 12, config), config, batch=1)
+    seen = {tuple(batch["gt_classes"][0].tolist()) for batch in batches(training_input, 24)}
+    assert {(1, 1, 1, 1), (2, 0, 0, 0)} <= seen <= {(1, 1, 1, 1), (2, 0, 0, 0), (0, 0, 0, 0)}
+
+
+def test_the_shorter_side_is_one_of_the_choices(tmp_path):
+    config = CONFIG.model_copy(update={"short_side_choices_px": (20, 24, 32)})
+    folder = write_folder(tmp_path, [example(picture(40, 60))] * 12, config)
+    training_input = open_input(folder, config, batch=1)
+    seen = {int(batch["image_sizes"][0, 0]) for batch in batches(training_input, 24)}
+    assert seen == {20, 24, 32}
 
 
 def test_largest_objects_are_kept_and_crowds_go_first(tmp_path):

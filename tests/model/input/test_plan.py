@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.errors import DatasetError
+from configs.schema import InputConfig, LargeScaleJitterConfig
 from model.input.buckets import choose_buckets
 from model.input.plan import FILLER, Augmentation, Plan
 
@@ -176,3 +177,70 @@ def test_step_out_of_range_is_an_index_error():
         plan.batch(0, 2, 0)
     with pytest.raises(IndexError, match="worker 1 of 1"):
         plan.batch(0, 0, 1)
+
+
+def large_scale_plan(sizes, batch=2, workers=1, seed=0, image_ids=None):
+    heights, widths = np.array(sizes).T
+    augmentation = Augmentation.from_config(
+        InputConfig(large_scale_jitter=LargeScaleJitterConfig(side_px=64, range=(0.1, 2.0)))
+    )
+    return Plan(
+        heights, widths, [(64, 64)], batch, workers, seed,
+        augmentation=augmentation, image_ids=image_ids,
+    )  # fmt: skip
+
+
+@given(SIZES, WORKERS, st.integers(1, 5), st.integers(0, 3))
+def test_crops_lie_in_their_pictures_and_in_the_square(sizes, workers, batch, epoch):
+    plan = large_scale_plan(sizes, batch, workers)
+    records = range(len(sizes))
+    rows, columns = plan.sizes(epoch, records)
+    tops, lefts, heights, widths = plan.crops(epoch, records).T
+    assert (np.maximum(rows, columns) <= 128).all()
+    assert (heights == np.minimum(rows, 64)).all() and (widths == np.minimum(columns, 64)).all()
+    assert (tops >= 0).all() and (tops + heights <= rows).all()
+    assert (lefts >= 0).all() and (lefts + widths <= columns).all()
+    # One bucket: as few steps as can be, each picture once.
+    assert plan.steps_per_epoch == -(-len(sizes) // (workers * batch))
+    seen = np.concatenate([i for step in epoch_of(plan, workers, epoch) for _, i in step])
+    assert sorted(seen[seen != FILLER]) == list(records)
+
+
+def test_large_scale_jitter_is_uniform_in_factor_and_place():
+    plan = large_scale_plan([(50, 100)] * 4000)
+    factors = plan.sizes(0, range(4000))[1] / 64  # the longer side over the square's
+    # Uniform in 0.1-2: mean 1.05, standard error 0.55 / sqrt(4000) = 0.009; half below the mean.
+    assert factors.min() < 0.12 and factors.max() > 1.97
+    assert factors.mean() == pytest.approx(1.05, abs=0.03)
+    assert (factors < 1.05).mean() == pytest.approx(0.5, abs=0.03)
+    _, lefts, _, widths = plan.crops(0, range(4000)).T
+    room = plan.sizes(0, range(4000))[1] - widths
+    places = lefts[room > 20] / room[room > 20]
+    assert places.min() < 0.02 and places.max() > 0.98
+    assert places.mean() == pytest.approx(0.5, abs=0.03)
+
+
+def test_a_crop_is_a_function_of_seed_epoch_and_image_id():
+    ids = np.arange(100, 150)
+    sizes = [(64, 64)] * 50
+    plan = large_scale_plan(sizes, image_ids=ids)
+    turned = large_scale_plan(sizes, batch=1, workers=3, image_ids=ids[::-1])
+    assert (plan.crops(2, range(50)) == turned.crops(2, range(50))[::-1]).all()
+    assert (plan.crops(2, range(50)) != plan.crops(3, range(50))).any()
+    assert (plan.crops(2, range(50)) != large_scale_plan(sizes, seed=1).crops(2, range(50))).any()
+
+
+def test_every_choice_of_the_shorter_side_is_as_likely():
+    choices = (40, 48, 56, 64)
+    heights, widths = np.full(2000, 50), np.full(2000, 100)
+    plan = Plan(
+        heights, widths, [(64, 128)], 2, 1, 0,
+        augmentation=Augmentation(64, 128, short_side_choices_px=choices),
+    )  # fmt: skip
+    rows, columns = plan.sizes(0, range(2000))
+    counts = {int(side): int((rows == side).sum()) for side in np.unique(rows)}
+    assert set(counts) == set(choices)
+    # 500 each, standard deviation sqrt(2000 * 0.25 * 0.75) = 19.
+    assert all(abs(count - 500) < 80 for count in counts.values())
+    assert (columns == 2 * rows).all()
+    assert (plan.crops(0, range(2000)) == np.stack([rows * 0, rows * 0, rows, columns], 1)).all()
