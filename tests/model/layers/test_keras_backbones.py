@@ -171,6 +171,18 @@ def test_each_family_sees_the_pixels_that_it_was_trained_on():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", AWKWARD)
+def test_compiled_maps_are_the_same(name):
+    network = backbone(name)
+    for expected, found in zip(
+        run(network).values(),
+        tf.function(lambda: run(network), jit_compile=True)().values(),
+        strict=True,
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BACKBONES)
 def test_strides_of_every_backbone(name):
     check_strides(backbone(name))
