@@ -145,7 +145,7 @@ def _taps(
         sampling_ratio: samples a bin; 0 is one a cell.
     """
     bin_sizes = (sizes / resolution)[:, None, None]
-    counts = tf.math.ceil(bin_sizes) if sampling_ratio == 0 else float(sampling_ratio)
+    counts = _samples_a_bin(bin_sizes) if sampling_ratio == 0 else float(sampling_ratio)
     most = tf.reduce_max(counts) if sampling_ratio == 0 else sampling_ratio
     samples = tf.cast(tf.range(tf.cast(most, tf.int32)), tf.float32)
     bins = tf.range(resolution, dtype=tf.float32)[:, None]
@@ -159,7 +159,7 @@ def _taps(
     positions = tf.clip_by_value(positions, 0.0, last_position)
     if sampling_ratio == 0:
         return _merged_taps(positions, share_of_bin, last)
-    before = tf.cast(tf.floor(positions), tf.int32)
+    before = _cells_before(positions)
     after = tf.minimum(before + 1, last)
     share_after = positions - tf.cast(before, tf.float32)
     weights = [(1.0 - share_after) * share_of_bin, share_after * share_of_bin]
@@ -176,11 +176,25 @@ def _merged_taps(positions: tf.Tensor, share_of_bin: tf.Tensor, last: tf.Tensor)
         share_of_bin: [Q, S, samples], weights of the samples.
         last: int32 [Q, 1, 1], the last cell.
     """
-    first = tf.cast(tf.floor(positions[..., :1]), tf.int32)
+    first = _cells_before(positions[..., :1])
     cells = first + tf.range(tf.shape(positions)[2] + 1)  # [Q, S, T]
     distances = tf.abs(positions[:, :, None, :] - tf.cast(cells, tf.float32)[..., None])
     weights = tf.reduce_sum(tf.nn.relu(1.0 - distances) * share_of_bin[:, :, None, :], axis=3)
     return _Taps(tf.minimum(cells, last), weights)
+
+
+def _samples_a_bin(bin_sizes: tf.Tensor) -> tf.Tensor:
+    """Returns one sample a cell, float32; 1 for a size that is not a number."""
+    return tf.where(tf.math.is_nan(bin_sizes), 1.0, tf.math.ceil(bin_sizes))
+
+
+def _cells_before(positions: tf.Tensor) -> tf.Tensor:
+    """Returns int32 the cell at or before each position, which is at least 0.
+
+    A position that is not a number has cell 0 and, in the weights, spoils its own bin alone: so a
+    training that diverges ends by its losses, which are told, and not by a wrong index.
+    """
+    return tf.maximum(tf.cast(tf.floor(positions), tf.int32), 0)
 
 
 def _table_of(maps: list[tf.Tensor]) -> tf.Tensor:

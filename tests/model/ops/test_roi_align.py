@@ -101,6 +101,22 @@ def test_adaptive_sampling_agrees_with_a_loop(aligned):
         np.testing.assert_allclose(pooled[image, roi], expected, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("way", "sampling_ratio"), [*((way, 2) for way in WAYS), ("sparse graph", 0)]
+)
+def test_a_box_that_is_not_a_number_spoils_itself_alone(way, sampling_ratio):
+    body, compiled = WAYS[way]
+    pyramid = random_pyramid()
+    align = compiled(lambda rois: roi_align(pyramid, rois, 3, sampling_ratio, True, body))
+    rois = ROIS.copy()
+    expected = align(tf.constant(rois)).numpy()
+    rois[0, 2] = np.nan
+    pooled = align(tf.constant(rois)).numpy()
+    assert np.isnan(pooled[0, 2]).all()
+    pooled[0, 2] = expected[0, 2]
+    np.testing.assert_array_equal(pooled, expected)
+
+
 def test_adaptive_sampling_is_refused_where_it_cannot_be():
     with pytest.raises(ValueError, match="sampling_ratio 0"):
         roi_align(random_pyramid(), ROIS, 3, 0, True, "gather")
