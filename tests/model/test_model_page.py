@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "model.md"
 CONFIG = ROOT / "configs" / "mask_rcnn_r50_fpn_1x_coco.yaml"
 HEIGHT, WIDTH, OBJECTS, CLASSES = 480, 640, 100, 80
-STORED_MASK = 112  # transform.mask_size
+STORED_MASK = 113  # transform.mask_size, and a border
 INFERENCE, TRAINING = "From a picture to detections", "What training adds"
 # Where the detector looks each function up.
 LOOKED_UP = {
