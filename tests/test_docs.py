@@ -43,3 +43,13 @@ def test_modules_named_in_commands_exist(page):
         and not (ROOT / f"{module.replace('.', '/')}.py").exists()
     ]
     assert missing == []
+
+
+def test_debugger_stops_at_lines_that_there_are():
+    page = (ROOT / "docs" / "debugging.md").read_text()
+    stops = re.findall(r"^> ([\w/.]+)\(\d+\)(\w+)\(\)\n-> (.+)$", page, re.MULTILINE)
+    assert len(stops) >= 3
+    for file, function, line in stops:
+        source = (ROOT / file).read_text()
+        assert line in [text.strip() for text in source.splitlines()], f"{file}: {line}"
+        assert f"def {function}(" in source
