@@ -131,10 +131,14 @@ def _by_layer_name(
 
 
 def _layer_of(name: str, ours: set[str]) -> str:
-    """Returns the layer: the first part, or the one before the weight if the first is a model."""
-    group, _, weight = name.partition("/")
-    inner = weight.rpartition("/")[0].replace("/", "_")
-    return inner if inner in ours and group not in ours else group
+    """Returns the layer of a weight: the first part or, of a layer inside of it, the last ones.
+
+    >>> _layer_of("stem/stem/stem_conv/kernel:0", {"stem_conv"})
+    'stem_conv'
+    """
+    group, *inner, _ = name.split("/")
+    endings = ["_".join(inner[start:]) for start in range(len(inner))]
+    return next((layer for layer in (group, *endings) if layer in ours), group)
 
 
 def _renumbered(

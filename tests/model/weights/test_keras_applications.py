@@ -73,10 +73,11 @@ def test_reads_what_keras_writes(tmp_path, ours, published, file):
     check(read(path, ours), published, ours)
 
 
-def test_reads_a_network_inside_of_a_model(tmp_path, ours, published):
+@pytest.mark.parametrize("file", ["a.h5", "a.keras"])
+def test_reads_a_network_inside_of_a_model(tmp_path, ours, published, file):
     model = keras.Sequential([published, keras.layers.Dense(2, name="mine")])
-    model.save(tmp_path / "a.keras")
-    check(read(tmp_path / "a.keras", ours), published, ours)
+    model.save(tmp_path / file)
+    check(read(tmp_path / file, ours), published, ours)
 
 
 @pytest.mark.parametrize(
@@ -90,6 +91,43 @@ def test_reads_a_network_inside_of_a_model(tmp_path, ours, published):
 def test_reads_published_layouts(tmp_path, ours, published, rename):
     path = legacy_weights(published, tmp_path / "a.h5", rename)
     check(read(path, ours), published, ours)
+
+
+APPLICATIONS = {
+    "keras_resnet50": ("ResNet50", keras.applications.resnet.preprocess_input),
+    "resnet50_v2": ("ResNet50V2", keras.applications.resnet_v2.preprocess_input),
+    "densenet121": ("DenseNet121", keras.applications.densenet.preprocess_input),
+    # These scale pixels in their own first layers.
+    "mobilenet_v3_small": ("MobileNetV3Small", np.array),
+    "efficientnet_v2_b0": ("EfficientNetV2B0", np.array),
+    "convnext_tiny": ("ConvNeXtTiny", np.array),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", [".h5", ".weights.h5"])
+@pytest.mark.parametrize("name", APPLICATIONS)
+def test_a_networks_file_gives_its_own_maps(tmp_path, name, suffix):
+    """The last map equals that of Keras's network, from the same pixels."""
+    application, preprocess = APPLICATIONS[name]
+    network = getattr(keras.applications, application)(weights=None, include_top=False)
+    rng = np.random.default_rng(0)
+    scaling = keras.layers.Normalization  # keeps the statistics of ImageNet
+    layers = [layer for layer in network.layers if not isinstance(layer, scaling)]
+    for weight in (weight for layer in layers for weight in layer.weights):
+        low = 0.5 if "variance" in weight.path or "gamma" in weight.path else -0.1
+        weight.assign(rng.uniform(low, low + 0.2, weight.shape))
+    path = tmp_path / f"a{suffix}"
+    (network.save if suffix == ".h5" else network.save_weights)(path)
+    ours = backbone(name)
+    tensors = keras_applications.by_our_paths(read_weights(path), ours, name)
+    for variable in ours.variables:
+        variable.assign(tensors[variable.path].array)
+    images = rng.integers(0, 256, (1, 64, 64, 3), np.uint8)
+    expected = network(preprocess(images.astype(np.float32)))
+    found = ours(tf.constant(images), image_sizes=tf.fill([1, 2], 64.0))["c5"]
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+    assert np.std(expected) > 0
 
 
 def test_numbered_layers_are_counted_anew(tmp_path):
