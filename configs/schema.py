@@ -473,6 +473,22 @@ class TrainConfig(Section):
         description="Decay of an exponential moving average of the weights, which is then "
         "exported in place of them; 0 is none.",
     )
+    validate_every_epochs: float = Field(
+        0.0, ge=0, description="Measure COCO's AP so often, and at the end; 0 is never."
+    )
+    validation_split: str = Field("eval", description="Split of the examples that is measured.")
+    best_metric: Literal["box/AP", "mask/AP"] = Field(
+        "box/AP", description="By which a validation is the best; its checkpoint is kept."
+    )
+    patience_validations: int = Field(
+        0,
+        ge=0,
+        description="End the training after so many validations without a better one; 0 is never.",
+    )
+    export: Literal["best", "last"] = Field(
+        "best",
+        description="The weights of the best validation, or the last; without validation the last.",
+    )
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
     jit: Literal["auto", "on", "off"] = "auto"
     checkpoint_every_steps: int = Field(500, ge=1)
@@ -518,6 +534,14 @@ class TrainConfig(Section):
         batch = str(settings.get("batch", cls.model_fields["batch"].default))
         rest = {name: value for name, value in settings.items() if name != "workers"}
         return rest | {"batch": f"{workers}x{batch.partition('x')[2]}"}
+
+    @model_validator(mode="after")
+    def _patience_needs_validations(self) -> "TrainConfig":
+        if self.patience_validations and not self.validate_every_epochs:
+            raise ValueError(
+                "train.patience_validations counts validations: set train.validate_every_epochs"
+            )
+        return self
 
     @field_validator("jit", mode="before")
     @classmethod
@@ -651,6 +675,8 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _sections_agree(self) -> "Config":
+        if self.train.best_metric == "mask/AP" and self.model.mask_head is None:
+            raise ValueError("train.best_metric is mask/AP, but the config has no model.mask_head")
         for threshold in self.evaluate.thresholds:
             if threshold.metric.startswith("mask/") and self.model.mask_head is None:
                 raise ValueError(

@@ -11,7 +11,7 @@ from configs.files import write_json
 from configs.loader import load_config
 from model.training.cluster import cluster_from_environment
 from model.training.launcher import TrainingStopped, TrainResult, train
-from model.training.progress import ProgressPrinter
+from model.training.progress import ProgressPrinter, metrics_line
 
 
 @click.command(
@@ -78,9 +78,16 @@ def _lines(result: TrainResult) -> list[str]:
     return [
         f"trained   {result.steps} steps in {result.seconds:.1f} s, "
         f"{result.images_per_second:.2f} images/s, loss {first:.3f} -> {last:.3f}",
+        *_best_lines(result),
         f"model     {result.model_dir} ({result.model_id[:12]})",
         f"run       {result.run_dir}",
     ]
+
+
+def _best_lines(result: TrainResult) -> list[str]:
+    if result.best is None:
+        return []
+    return [f"best      step {result.best['step']}: {metrics_line(result.best['metrics'])}"]
 
 
 if __name__ == "__main__":

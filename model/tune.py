@@ -284,6 +284,8 @@ class TrialRunner:
             "max_restarts": 0,
             "profile_steps": None,
             "picture_every_steps": 0,
+            "validate_every_epochs": 0,
+            "patience_validations": 0,
         }
         settings = self._config.model_dump(mode="json")
         return Config.model_validate(settings | {"train": settings["train"] | changes})

@@ -29,7 +29,8 @@ class DetectionTrainer(base_component.BaseComponent):
     """Trains a detector with one worker process a GPU (or CPU share) and exports it.
 
     Args:
-        examples: channel of CocoTransform's Examples, with a split named train.
+        examples: channel of CocoTransform's Examples, with a split named train, and one to
+            validate on where `train.validate_every_epochs` asks for it.
         settings: JSON from `component_settings(config, "detection_trainer")`.
         checkpoints_dir: stable folder; a run that was cut off goes on from its checkpoints there.
         source_digest: of the executor's and the workers' source files.

@@ -13,7 +13,7 @@ from configs.files import write_json
 from configs.loader import runtime_config
 from model.train import summary
 from model.training.launcher import train
-from model.training.progress import Event, progress_line, start_line
+from model.training.progress import Event, progress_line, start_line, validation_line
 
 
 class Executor(base_executor.BaseExecutor):
@@ -28,7 +28,8 @@ class Executor(base_executor.BaseExecutor):
         """Trains and exports; a rerun after a failure goes on from the last checkpoint.
 
         Args:
-            input_dict: `examples`: Examples of CocoTransform with a split named train.
+            input_dict: `examples`: Examples of CocoTransform with a split named train, and the one
+                that `train.validation_split` names where the run is to validate.
             output_dict: `model`: Model, the SavedModel in its serving folder; `run`: TrainingRun
                 with TensorBoard scalars, logs, throughput.json and summary.json.
             exec_properties: `settings`: JSON of `component_settings`; `overrides`: optional, of
@@ -60,5 +61,7 @@ def _log(event: Event) -> None:
         logging.info("%s", start_line(event))
     elif event["event"] == "progress":
         logging.log_every_n_seconds(logging.INFO, "%s", 10, progress_line(event))
+    elif event["event"] == "validation":
+        logging.info("%s", validation_line(event))
     elif event["event"] in ("restart", "skipped"):
         logging.warning("%s", event["text"])

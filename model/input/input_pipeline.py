@@ -39,12 +39,13 @@ from configs.schema import InputConfig
 from model import records
 from model.examples import masked_crc32c, read_categories, read_manifest, shard_paths
 from model.input.augment import crop_boxes, flip_boxes, flip_columns
-from model.input.buckets import read_buckets
+from model.input.buckets import Bucket, read_buckets, training_buckets
 from model.input.index import index_path, joined, read_index
 from model.input.plan import FILLER, Augmentation, Plan
 from model.input.resize import decode_picture, resize_picture
 
 _CHECKSUM_BYTES = 4  # of a TFRecord, behind its payload
+_MAX_OWN_BUCKETS = 3
 
 Batch = dict[str, tf.Tensor]
 
@@ -63,6 +64,8 @@ class TrainingInput:
         workers: number of workers.
         batch_per_worker: pictures of a worker in a step.
         seed: of order and augmentation.
+        own_buckets: choose the padded shapes from this split's pictures; else they are those of
+            the folder, which are made for the training split.
 
     Attributes:
         categories: `{"id", "name", "label"}`, labels 1..K.
@@ -86,6 +89,7 @@ class TrainingInput:
         workers: int,
         batch_per_worker: int,
         seed: int,
+        own_buckets: bool = False,
     ) -> None:
         self._config = config
         self._with_masks = with_masks
@@ -100,7 +104,7 @@ class TrainingInput:
         self.num_classes = len(self.categories)
         self.num_pictures = len(self._index)
         self.digest: str = read_manifest(examples_dir)["digest"]
-        self.buckets = read_buckets(examples_dir)
+        self.buckets = self._own_buckets() if own_buckets else read_buckets(examples_dir)
         self.plan = Plan(
             self._index.height,
             self._index.width,
@@ -116,6 +120,11 @@ class TrainingInput:
         excess = np.maximum(self._index.num_objects - config.max_objects, 0)
         self.overflow = int(excess.sum())
         self._log(split, int(np.count_nonzero(excess)))
+
+    def _own_buckets(self) -> list[Bucket]:
+        return training_buckets(
+            self._config, self._index.height, self._index.width, _MAX_OWN_BUCKETS
+        )
 
     def bucket_of_step(self, step: int) -> int:
         """Returns the index of the bucket that all workers use in a global step."""

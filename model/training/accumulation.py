@@ -31,11 +31,6 @@ class AccumulatedStep(TrainStep):
         self._gradients = [
             tf.Variable(tf.zeros(weight.shape), trainable=False) for weight in self._state.trainable
         ]
-        self._moving_statistics = [
-            variable
-            for variable in self._detector.non_trainable_variables
-            if variable.name in ("moving_mean", "moving_variance")
-        ]
         self._count_part = self._program(self._part_counts)
         self._sum_counts = self._program(lambda counts: self._distribution.all_sum([counts])[0])
         self._add_part = self._program(self._add_gradients)
@@ -58,9 +53,10 @@ class AccumulatedStep(TrainStep):
 
     def _part_counts(self, part: dict[str, tf.Tensor], step: tf.Tensor) -> tf.Tensor:
         """Returns this worker's denominators of a part and its number of pictures."""
-        before = [variable.value.read_value() for variable in self._moving_statistics]
+        moving_statistics = self._state.moving_statistics
+        before = [variable.value.read_value() for variable in moving_statistics]
         _, denominators = self._forward(part, step)
-        for variable, value in zip(self._moving_statistics, before, strict=True):
+        for variable, value in zip(moving_statistics, before, strict=True):
             variable.assign(value)
         pictures = tf.reduce_sum(tf.cast(part["valid"], tf.float32))
         return tf.concat([denominators, [pictures]], axis=0)

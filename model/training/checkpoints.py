@@ -33,6 +33,9 @@ _WITHOUT_EFFECT = {
     "heartbeat_seconds",
     "max_restarts",
     "max_non_finite_steps",
+    "validate_every_epochs",
+    "patience_validations",
+    "export",
     "profile_steps",
     "picture_every_steps",
 }
@@ -79,13 +82,20 @@ class CheckpointStore:
         matches = (_FILE_NAME.fullmatch(name) for name in self._folder.names())
         return sorted(int(match[1]) for match in matches if match)
 
-    def save(self, step: int, arrays: dict[str, np.ndarray], history: dict[str, Any]) -> str:
+    def save(
+        self,
+        step: int,
+        arrays: dict[str, np.ndarray],
+        history: dict[str, Any],
+        best_step: int | None = None,
+    ) -> str:
         """Writes a checkpoint, whole or not at all, and removes the oldest beyond `keep`.
 
         Args:
             step: updates done so far, which is also the step that comes next.
             arrays: everything the run needs to go on, by name.
             history: JSON values that come back from `load` as they are.
+            best_step: whose checkpoint stays besides the newest.
 
         Returns:
             The file's path or URI.
@@ -93,7 +103,8 @@ class CheckpointStore:
         metadata = {"run": json.dumps({"key": self.key, "step": step, "history": history})}
         self._folder.write(_name(step), lambda path: save_file(arrays, path, metadata=metadata))
         for old in self.steps()[: -self._keep]:
-            self._folder.remove(_name(old))
+            if old != best_step:
+                self._folder.remove(_name(old))
         return self._folder.address(_name(step))
 
     def load(self, step: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -65,12 +65,13 @@ class TrainResult:
         run_dir: TensorBoard scalars, logs, throughput.json; on a host without the chief its logs.
         checkpoints_dir: the folder of this run's checkpoints.
         model_id: of the exported model; "" on a host without the chief, which exports none.
-        steps: of the whole run.
+        steps: done; less than planned where patience ended the run.
         seconds: spent in steps, earlier starts of the same run included.
         images_per_second: of all workers, steps that were traced left out.
         first_losses: by name, of the first step.
         last_losses: by name, of the last step.
         skipped_steps: since something in them was not finite.
+        best: `step` and `metrics` of the best validation; None without validation.
     """
 
     model_dir: str
@@ -83,6 +84,7 @@ class TrainResult:
     first_losses: dict[str, float]
     last_losses: dict[str, float]
     skipped_steps: int
+    best: dict[str, Any] | None
 
 
 class TrainingStopped(TrainingError):
@@ -122,7 +124,8 @@ def train(
 
     Args:
         config: settings; `input`, `model` and `train` count.
-        examples_dir: CocoTransform's examples, with a split named `train`.
+        examples_dir: CocoTransform's examples, with a split named `train`, and the one to
+            validate on.
         out_dir: gets `model/` and `run/`. Only the chief's host needs and writes this and the
             folders below; another host's logs lie in a temporary folder of its own.
         checkpoints_dir: stable place that outlives a failed run; with it everything that grows
@@ -148,10 +151,12 @@ def train(
         TrainingError: a worker was lost or a loss is not finite.
     """
     manifest = read_manifest(examples_dir)
-    if TRAINING_SPLIT not in manifest["splits"]:
-        raise DatasetError(
-            f"{examples_dir}: no split named {TRAINING_SPLIT!r}, only {sorted(manifest['splits'])}"
-        )
+    validates = config.train.validate_every_epochs > 0
+    for split in (TRAINING_SPLIT, *([config.train.validation_split] if validates else [])):
+        if split not in manifest["splits"]:
+            raise DatasetError(
+                f"{examples_dir}: no split named {split!r}, only {sorted(manifest['splits'])}"
+            )
     cluster = cluster_from_environment(os.environ)
     if eager:
         config = eager_config(config, cluster)
@@ -189,12 +194,13 @@ def train(
         run_dir=str(run_dir),
         checkpoints_dir=run_folder(stable_dir, key),
         model_id=done.get("model_id", ""),
-        steps=done["steps"],
+        steps=done["step"],
         seconds=done["seconds"],
         images_per_second=done["images_per_second"],
         first_losses=done["first_losses"],
         last_losses=done["last_losses"],
         skipped_steps=done["skipped_steps"],
+        best=done["best"],
     )
 
 

@@ -105,10 +105,22 @@ def start_line(event: Event) -> str:
 def progress_line(event: Event) -> str:
     """Returns the one line about where a run is."""
     losses = " ".join(f"{name} {value:.3f}" for name, value in event["losses"].items())
+    validated = "" if event["validation"] is None else f"  AP {event['validation']:.3f}"
     return (
-        f"step {event['step']}/{event['steps']}  loss {event['loss']:.4f} ({losses})  "
+        f"step {event['step']}/{event['steps']}  loss {event['loss']:.4f} ({losses}){validated}  "
         f"{event['images_per_second']:.1f} images/s  {_clock(event['eta_seconds'])} left"
     )
+
+
+def validation_line(event: Event) -> str:
+    """Returns the one line about a validation."""
+    best = ", the best so far" if event["is_best"] else ""
+    return f"validation after step {event['step']}: {metrics_line(event['metrics'])}{best}"
+
+
+def metrics_line(metrics: dict[str, float]) -> str:
+    """Returns COCO's numbers in one line; -1 is undefined, as in pycocotools."""
+    return ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())
 
 
 def _clock(seconds: float) -> str:
@@ -151,6 +163,8 @@ class ProgressPrinter:
             self._show_progress(event)
         elif event["event"] in ("restart", "skipped"):
             self._say(event["text"])
+        elif event["event"] == "validation":
+            self._say(validation_line(event))
 
     def _say(self, line: str) -> None:
         if self._live:

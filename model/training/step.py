@@ -67,10 +67,12 @@ class TrainState:
     Attributes:
         trainable: the weights that gradients change.
         averages: their exponential moving averages; [] without.
+        moving_statistics: Keras variables of batch norms.
         skipped_steps: steps left out so far since something in them was not finite.
 
     Args:
-        detector: its `variables` (all) and `trainable_variables` (those with slots).
+        detector: its `variables` (all), `trainable_variables` (those with slots) and
+            `non_trainable_variables`.
         optimizer: its slots start at zero.
         loss_scale: initial loss scale; 1 for none.
         freeze: patterns of weights that stay as they are, see `unfrozen`.
@@ -99,6 +101,11 @@ class TrainState:
                 for name in optimizer.slot_names
             }
             for weight in self.trainable
+        ]
+        self.moving_statistics = [
+            variable
+            for variable in detector.non_trainable_variables
+            if variable.name in ("moving_mean", "moving_variance")
         ]
         self.loss_scale = tf.Variable(loss_scale, trainable=False, dtype=tf.float32)
         self.good_steps = tf.Variable(0, trainable=False, dtype=tf.int64)
@@ -150,13 +157,24 @@ class TrainState:
     def averaged(self) -> Iterator[None]:
         """Puts the averages in the weights' place within the block; nothing without averages."""
         kept = [tf.identity(weight) for weight in self.trainable if self.averages]
-        for weight, average in zip(self.trainable, self.averages, strict=False):
-            weight.assign(average)
+        self.use_averages()
         try:
             yield
         finally:
             for weight, value in zip(self.trainable, kept, strict=False):
                 weight.assign(value)
+
+    def use_averages(self) -> None:
+        """Puts the averages in the weights' place for good; nothing without averages."""
+        for weight, average in zip(self.trainable, self.averages, strict=False):
+            weight.assign(average)
+
+    def share_moving_statistics(self, distribution: Distribution) -> None:
+        """Gives all workers the chief's moving statistics: those that are kept and exported."""
+        values = {variable.path: variable.numpy() for variable in self.moving_statistics}
+        values = distribution.broadcast(values)
+        for variable in self.moving_statistics:
+            variable.assign(values[variable.path])
 
     def _own_variables(self) -> dict[str, tf.Variable]:
         variables = {

@@ -38,6 +38,13 @@ from model.training.progress import WorkerStatus, start_line
 from model.training.schedules import learning_rate, total_steps
 from model.training.step import INITIAL_LOSS_SCALE, StepReport, TrainState
 from model.training.throughput import Throughput
+from model.training.validation import (
+    Validation,
+    best_validation,
+    is_patience_over,
+    is_validation_step,
+    validate,
+)
 
 _SECONDS_BETWEEN_PROGRESS_EVENTS = 0.5
 
@@ -85,6 +92,7 @@ class TrainLoop:
         jit: compile with XLA.
         stop_asked: says whether this worker was asked to stop at the next step.
         eager: run the step undecorated, for a debugger.
+        validation: detects and scores; None for a run without.
     """
 
     def __init__(
@@ -101,8 +109,10 @@ class TrainLoop:
         jit: bool,
         stop_asked: Callable[[], bool],
         eager: bool = False,
+        validation: Validation | None = None,
     ) -> None:
         self._train = train
+        self._validation = validation
         self._input = training_input
         self._distribution = distribution
         self._checkpoints = checkpoints
@@ -143,7 +153,12 @@ class TrainLoop:
         self._detector = detector
         self._pictures: TrainingPictures | None = None
         self._traced_shapes: set[tuple[int, ...]] = set()
-        self._history: dict[str, Any] = {"seconds": 0.0, "first_losses": {}, "last_losses": {}}
+        self._history: dict[str, Any] = {
+            "seconds": 0.0,
+            "first_losses": {},
+            "last_losses": {},
+            "validations": [],
+        }
         self._scalars: Any = None
         self._last_event = self._last_finish = -math.inf
 
@@ -151,22 +166,44 @@ class TrainLoop:
         """Trains to the last step, or until any worker is asked to stop.
 
         Returns:
-            `step` (steps done), `steps` (of the whole run), `skipped_steps` (not finite) and the
-            history: `seconds`, `images_per_second`, `first_losses`, `last_losses`.
+            `step` (steps done), `steps` (of the whole run), `is_done` (False where it can go on),
+            `skipped_steps` (not finite), `best` (validation) and the history: `seconds`,
+            `images_per_second`, `first_losses`, `last_losses`, `validations`.
 
         Raises:
             NotFiniteError: a loss or a gradient is not finite, too often.
         """
         first_step = self._restore()
         self._announce(first_step)
-        done = self._run_from(first_step) if first_step < self._steps else first_step
+        done = first_step
+        stops = self._needs_validation(done) and self._validate(done)
+        if not stops and not self._is_over(done):
+            done = self._run_from(done)
         self._profiler.close()
         if self._pictures:
             self._pictures.close()
         if self._scalars:
             self._scalars.close()
-        skipped = self.state.skipped_steps
-        return {"step": done, "steps": self._steps, "skipped_steps": skipped, **self._history}
+        return {
+            "step": done,
+            "steps": self._steps,
+            "is_done": self._is_over(done) and not self._needs_validation(done),
+            "skipped_steps": self.state.skipped_steps,
+            "best": self._best(),
+            **self._history,
+        }
+
+    def put_export_in_place(self) -> dict[str, Any]:
+        """Gives the detector the weights that are exported; returns what to say of them.
+
+        The run is over then: its own weights are in the last checkpoint.
+        """
+        best = self._best() if self._train.export == "best" else None
+        if best:
+            self.state.from_arrays(self._checkpoints.load(best["step"])[0])
+        self.state.use_averages()
+        step = best["step"] if best else self._checkpoints.steps()[-1]
+        return {"step": step, "last_losses": self._history["last_losses"], "validation": best}
 
     def _restore(self) -> int:
         """Makes all workers equal to the newest checkpoint, or to the chief's first weights."""
@@ -187,6 +224,8 @@ class TrainLoop:
                 "first host: give every host the same"
             )
         self.state.from_arrays(arrays)
+        history = self._distribution.gather(json.dumps(self._history).encode())[0]
+        self._history = json.loads(history)
         return step
 
     def _announce(self, first_step: int) -> None:
@@ -233,13 +272,70 @@ class TrainLoop:
             stops = self._finish(unread).stop_asked if unread else False
             unread = started
             done = step + 1
-            if stops or done == self._steps or done % self._train.checkpoint_every_steps == 0:
+            is_due = done % self._train.checkpoint_every_steps == 0 or self._needs_validation(done)
+            if stops or is_due or done == self._steps:
                 stops = self._finish(unread).stop_asked or stops
                 unread = None
                 self._save(done)
-                if stops:
+                stops = stops or (self._needs_validation(done) and self._validate(done))
+                if stops or self._is_over(done):
                     return done
         return self._steps
+
+    def _needs_validation(self, done: int) -> bool:
+        """Whether the weights of this step are to be validated, and are not yet."""
+        validations = self._history["validations"]
+        return (
+            self._validation is not None
+            and not (validations and validations[-1]["step"] == done)
+            and is_validation_step(
+                done, self._train.validate_every_epochs, self._input.steps_per_epoch, self._steps
+            )
+        )
+
+    def _is_over(self, done: int) -> bool:
+        train = self._train
+        return done == self._steps or is_patience_over(
+            self._history["validations"], train.best_metric, train.patience_validations
+        )
+
+    def _best(self) -> dict[str, Any] | None:
+        return best_validation(self._history["validations"], self._train.best_metric)
+
+    def _validate(self, done: int) -> bool:
+        """Measures the weights and keeps the numbers with them; returns whether to stop instead.
+
+        The checkpoint of this step has been written: a run that is killed here validates again.
+        """
+        if self._validation is None:
+            return False
+        before = time.monotonic()
+        self.state.share_moving_statistics(self._distribution)
+        with self.state.averaged():
+            metrics = validate(
+                self._validation,
+                self._distribution,
+                lambda: self._status.beat("validation", done),
+                self._stop_asked,
+            )
+        seconds = time.monotonic() - before
+        self._last_finish = time.monotonic()  # no part of the next step's time
+        if metrics is None:
+            return True
+        self._history["validations"].append({"step": done, "metrics": metrics})
+        self._save(done)
+        if self._distribution.is_chief:
+            best = self._best()
+            self._status.event(
+                "validation",
+                step=done,
+                metrics=metrics,
+                is_best=best is not None and best["step"] == done,
+                seconds=seconds,
+            )
+            self._write({f"validation/{name}": value for name, value in metrics.items()}, done)
+            self._scalars.flush()
+        return False
 
     def _start(self, step: int, batches: Iterator[dict[str, tf.Tensor]]) -> _StartedStep:
         self._status.beat("input", step)
@@ -300,6 +396,7 @@ class TrainLoop:
                 learning_rate=started.learning_rate,
                 images_per_second=self._throughput.recent_images_per_second(),
                 eta_seconds=(self._steps - done) * self._throughput.recent_step_seconds(),
+                validation=self._last_validation(),
             )
         if is_last or done % self._train.log_every_steps == 0:
             self._write_scalars(started, report)
@@ -307,6 +404,10 @@ class TrainLoop:
             self._status.beat("pictures", done)
             self._pictures.show(done)
             self._last_finish = time.monotonic()  # no part of the next step's time
+
+    def _last_validation(self) -> float | None:
+        validations = self._history["validations"]
+        return validations[-1]["metrics"].get(self._train.best_metric) if validations else None
 
     def _write_scalars(self, started: _StartedStep, report: StepReport) -> None:
         scalars = {f"loss/{name}": value for name, value in report.losses.items()}
@@ -338,7 +439,10 @@ class TrainLoop:
         if not self._distribution.is_chief:
             return
         write_json(self._work_dir / "throughput.json", throughput)
-        path = self._checkpoints.save(done, self.state.to_arrays(), self._history)
+        best = self._best()
+        path = self._checkpoints.save(
+            done, self.state.to_arrays(), self._history, best["step"] if best else None
+        )
         self._scalars.flush()
         self._status.event("checkpoint", step=done, path=path)
 

@@ -8,15 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from model.training.worker import build, main
+from model.training.worker import Parts, build, main
 
 _FIRST_TO_GO = 1000  # of /proc/self/oom_score_adj
 
 
-def build_without_export(job: Any, precision: str, jit: bool) -> Any:
+def build_without_export(job: Any, precision: str, jit: bool) -> Parts:
     """Returns what `model.training.worker.build` does, with an export that does nothing."""
-    detector, training_input, _ = build(job, precision, jit)
-    return detector, training_input, lambda training: ""
+    return build(job, precision, jit)._replace(export=lambda training: "")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Callable
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,7 +62,7 @@ def main(job_path: str, build_parts: Callable[..., Any] | None = None) -> None:
 
     Args:
         job_path: JSON file of a `TrainingJob`.
-        build_parts: (job, precision, jit) -> (detector, training input, export); `build` if None.
+        build_parts: (job, precision, jit) -> `Parts`; `build` if None.
     """
     end_with_launcher()
     from absl import logging
@@ -148,11 +148,12 @@ def run_training(
     jit = not eager and resolve_jit(train.jit, job.config.jit_obstacle)
     # The others get the chief's weights when the loop starts; they need no file of them.
     parts_job = job if distribution.is_chief else job.without_start_weights()
-    detector, training_input, export = build_parts(parts_job, precision, jit)
+    parts = Parts(*build_parts(parts_job, precision, jit))
+    validation = parts.validation(eager) if train.validate_every_epochs else None
     loop = TrainLoop(
         train,
-        detector,
-        training_input,
+        parts.detector,
+        parts.training_input,
         distribution,
         CheckpointStore(job.checkpoints_dir, job.key, train.keep_checkpoints),
         status,
@@ -161,22 +162,38 @@ def run_training(
         jit=jit,
         stop_asked=stop_asked,
         eager=eager,
+        validation=validation,
     )
     outcome = loop.run()
-    is_done = outcome["step"] == outcome["steps"]
-    if is_done and distribution.is_chief:
+    if outcome["is_done"] and distribution.is_chief:
         status.beat("export", outcome["step"])
-        with loop.state.averaged():
-            outcome["model_id"] = export({name: outcome[name] for name in ("step", "last_losses")})
-    status.event("done" if is_done else "stopped", **outcome)
+        outcome["model_id"] = parts.export(loop.put_export_in_place())
+    status.event("done" if outcome["is_done"] else "stopped", **outcome)
 
 
-def build(job: "TrainingJob", precision: str, jit: bool) -> Any:
-    """Returns the detector, its input, and a function that exports the detector."""
+class Parts(NamedTuple):
+    """What a run is made of.
+
+    Attributes:
+        detector: as in model/detector.py.
+        training_input: as in model/input/input_pipeline.py.
+        export: (facts about the training) -> id of the exported model.
+        validation: (eager) -> what detects and scores, as in model/training/validation.py.
+    """
+
+    detector: Any
+    training_input: Any
+    export: Callable[[dict[str, Any]], str]
+    validation: Callable[[bool], Any]
+
+
+def build(job: "TrainingJob", precision: str, jit: bool) -> Parts:
+    """Returns the parts of the job."""
     from model.detector import build_detector
     from model.export import export_saved_model
     from model.input.input_pipeline import TrainingInput
     from model.training.job import TRAINING_SPLIT
+    from model.training.validation import CocoValidation
 
     config = job.config
     training_input = TrainingInput(
@@ -197,7 +214,10 @@ def build(job: "TrainingJob", precision: str, jit: bool) -> Any:
             detector, config, training_input.categories, job.model_dir, training
         )
 
-    return detector, training_input, export
+    def validation(eager: bool) -> CocoValidation:
+        return CocoValidation(detector, job.examples_dir, config.input, config.train, eager)
+
+    return Parts(detector, training_input, export, validation)
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def write_examples(folder: Path) -> Path:
 def _build_without_export(job, precision, jit):
     from model.training.worker import build
 
-    return *build(job, precision, jit)[:2], lambda training: "not exported"
+    return build(job, precision, jit)._replace(export=lambda training: "not exported")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import psutil
@@ -17,7 +18,13 @@ from configs.errors import DatasetError, TrainingError
 from model.training.checkpoints import CheckpointStore
 from model.training.host import free_ports
 from model.training.launcher import TrainingStopped, train
-from tests.model.training.tiny_run import MODULE, launch, tiny_config, write_examples
+from tests.model.training.tiny_run import (
+    MODULE,
+    launch,
+    resumed_config,
+    tiny_config,
+    write_examples,
+)
 
 ROOT = Path(__file__).parents[3]
 
@@ -34,13 +41,20 @@ def no_gpus(monkeypatch):
 def test_examples_without_a_training_split_are_refused(tmp_path):
     examples = write_examples(tmp_path)
     manifest = json.loads((examples / "manifest.json").read_text())
-    manifest["splits"] = {"val": manifest["splits"]["train"]}
+    manifest["splits"]["val"] = manifest["splits"].pop("train")
     (examples / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(DatasetError, match=r"no split named 'train', only \['val'\]"):
+    with pytest.raises(DatasetError, match=r"no split named 'train', only \['eval', 'val'\]"):
         train(tiny_config(), examples, tmp_path)
 
 
 # Whole runs.
+
+
+class Checkpoint(NamedTuple):
+    """What is in a checkpoint."""
+
+    arrays: dict[str, np.ndarray]
+    history: dict[str, Any]
 
 
 def scalars(run_dir: str) -> dict[str, list[float]]:
@@ -56,12 +70,22 @@ def scalars(run_dir: str) -> dict[str, list[float]]:
     }
 
 
-def final_arrays(checkpoints: str | Path) -> dict[str, np.ndarray]:
-    """Returns the newest checkpoint in a run's folder."""
+def store_of(checkpoints: str | Path) -> CheckpointStore:
+    """Returns the checkpoints in a run's folder."""
     folder = Path(checkpoints)
     key = json.loads((folder.parents[1] / "job.json").read_text())["key"]
-    store = CheckpointStore(folder.parent, key, keep=9)
-    return store.load(store.steps()[-1])[0]
+    return CheckpointStore(folder.parent, key, keep=9)
+
+
+def final_checkpoint(checkpoints: str | Path) -> Checkpoint:
+    """Returns the newest checkpoint in a run's folder."""
+    store = store_of(checkpoints)
+    return Checkpoint(*store.load(store.steps()[-1]))
+
+
+def final_arrays(checkpoints: str | Path) -> dict[str, np.ndarray]:
+    """Returns the arrays of the newest checkpoint in a run's folder."""
+    return final_checkpoint(checkpoints).arrays
 
 
 def workers_of(out: Path) -> list[psutil.Process]:
@@ -95,14 +119,13 @@ def test_any_split_of_a_batch_trains_the_same(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory) -> dict[str, np.ndarray]:
+def uninterrupted(tmp_path_factory) -> Checkpoint:
     """The last checkpoint of 2x2, 30 steps, in one go."""
     out = tmp_path_factory.mktemp("uninterrupted")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CUDA_VISIBLE_DEVICES", "")
-        config = tiny_config("2x2", 30, checkpoint_every_steps=1, ema_decay=0.9)
-        result = launch(out, config)
-    return final_arrays(result.checkpoints_dir)
+        result = launch(out, resumed_config("2x2", 30))
+    return final_checkpoint(result.checkpoints_dir)
 
 
 def start_run(
@@ -136,16 +159,22 @@ def wait_until_gone(out: Path) -> None:
         time.sleep(0.05)
 
 
-def assert_same_bits(arrays: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
-    assert arrays.keys() == expected.keys()
-    different = [name for name in expected if arrays[name].tobytes() != expected[name].tobytes()]
+def assert_same_bits(checkpoint: Checkpoint, expected: Checkpoint) -> None:
+    assert checkpoint.arrays.keys() == expected.arrays.keys()
+    different = [
+        name
+        for name, array in expected.arrays.items()
+        if checkpoint.arrays[name].tobytes() != array.tobytes()
+    ]
     assert different == []
+    assert checkpoint.history["validations"] == expected.history["validations"]
+    assert len(expected.history["validations"]) == 10  # every three steps of thirty
 
 
 @pytest.mark.e2e
 def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, uninterrupted):
     chance = random.Random(0)
-    for kill, step in enumerate((1, 9, 17, 25)):
+    for kill, step in enumerate((1, 17)):
         run = start_run(tmp_path)
         wait_for_step(run, step)
         time.sleep(chance.uniform(0, 0.2))  # anywhere in a step or a checkpoint's writing
@@ -158,14 +187,15 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, uninterrupted):
     output, _ = run.communicate(timeout=120)
     assert run.returncode == 0
     events = [json.loads(line) for line in output.splitlines()]
-    assert events[0]["first_step"] >= 25
+    assert events[0]["first_step"] >= 17
     assert events[-1]["event"] == "done"
     [folder] = (tmp_path / "run" / "checkpoints").iterdir()
-    assert_same_bits(final_arrays(folder), uninterrupted)
+    assert_same_bits(final_checkpoint(folder), uninterrupted)
     assert list(folder.glob(".*")) == []
+    best = store_of(folder).load(events[-1]["best"]["step"])[0]
     with np.load(tmp_path / "model" / "weights.npz") as exported:
         for name, weight in exported.items():
-            np.testing.assert_array_equal(weight, uninterrupted[f"averages/{name}"])
+            np.testing.assert_array_equal(weight, best[f"averages/{name}"])
 
 
 @pytest.mark.e2e
@@ -185,7 +215,7 @@ def test_sigterm_writes_a_checkpoint_and_ends_well(tmp_path, uninterrupted, aske
     run.communicate(timeout=120)
     assert run.returncode == 0
     [folder] = (tmp_path / "run" / "checkpoints").iterdir()
-    assert_same_bits(final_arrays(folder), uninterrupted)
+    assert_same_bits(final_checkpoint(folder), uninterrupted)
 
 
 @pytest.mark.e2e
@@ -258,6 +288,71 @@ def test_steps_that_are_not_finite_are_skipped_up_to_a_limit(tmp_path, monkeypat
     assert arrays["state/updates"] == result.steps - 2
     assert all(np.isfinite(array).all() for array in arrays.values())
     assert scalars(result.run_dir)["skipped_steps"] == [1.0, 2.0]
+
+
+@pytest.mark.e2e
+def test_the_best_is_kept_and_exported_and_patience_ends_the_run(tmp_path):
+    config = tiny_config(
+        "2x2", 24, validate_every_epochs=0.5, patience_validations=2, best_metric="mask/AP",
+        keep_checkpoints=1, checkpoint_every_steps=5, log_every_steps=1,
+    )  # fmt: skip
+    events = []
+    result = launch(tmp_path, config, on_progress=events.append)
+    # mask/AP falls from the second validation on: two more, then it is over.
+    validated = [event for event in events if event["event"] == "validation"]
+    assert [(event["step"], event["is_best"]) for event in validated] == [
+        (3, True), (6, True), (9, False), (12, False),
+    ]  # fmt: skip
+    values = [event["metrics"]["mask/AP"] for event in validated]
+    assert values[1] == max(values)
+    assert (result.steps, result.best["step"]) == (12, 6)
+    assert scalars(result.run_dir)["validation/mask/AP"] == pytest.approx(values)
+    shown = [event["validation"] for event in events if event["event"] == "progress"]
+    assert shown[0] is None
+    store = store_of(result.checkpoints_dir)
+    assert store.steps() == [6, 12]
+    best = store.load(6)[0]
+    with np.load(tmp_path / "model" / "weights.npz") as exported:
+        for name, weight in exported.items():
+            np.testing.assert_array_equal(weight, best[f"weights/{name}"])
+    assert launch(tmp_path, config) == result
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(12))
+def test_a_run_killed_at_any_moment_ends_with_the_same_bits(tmp_path, uninterrupted, seed):
+    chance = random.Random(seed)
+    moment = ("anywhere", "in a checkpoint", "in a validation")[seed % 3]
+    step = chance.randrange(1, 28)
+    if moment == "in a checkpoint":
+        # Two checkpoints a validation step: the count is of files, not of steps.
+        run = start_run(tmp_path, TINY_DIE_SAVING=str(chance.randrange(0, 36)))
+    elif moment == "in a validation":
+        worker = chance.randrange(2)
+        record = 2 * chance.randrange(11) + worker
+        once = tmp_path / "once"
+        once.touch()
+        where = f"{worker}:{-1 - record}:SIGKILL"
+        run = start_run(tmp_path, TINY_DIE=where, TINY_ONCE=str(once))
+    else:
+        run = start_run(tmp_path)
+        wait_for_step(run, step)
+        time.sleep(chance.uniform(0, 0.3))
+        victim = run if chance.random() < 0.5 else chance.choice(workers_of(tmp_path))
+        os.kill(victim.pid, signal.SIGKILL)
+    run.communicate(timeout=120)
+    assert run.returncode != 0
+    wait_until_gone(tmp_path)
+    [folder] = (tmp_path / "run" / "checkpoints").iterdir()
+    if moment == "in a checkpoint":
+        assert len(list(folder.glob(".step-*.partial"))) == 1
+
+    run = start_run(tmp_path, TINY_SLOW="0")
+    run.communicate(timeout=120)
+    assert run.returncode == 0
+    assert_same_bits(final_checkpoint(folder), uninterrupted)
+    assert list(folder.glob(".*")) == []
 
 
 @pytest.mark.e2e
@@ -334,7 +429,7 @@ def test_hosts_train_together_and_only_the_chief_needs_its_folder(tmp_path, unin
         host.communicate(timeout=120)
         assert host.returncode == 0
     [folder] = (outs[0] / "run" / "checkpoints").iterdir()
-    assert_same_bits(final_arrays(folder), uninterrupted)
+    assert_same_bits(final_checkpoint(folder), uninterrupted)
     assert (outs[0] / "model" / "weights.npz").exists()
     [log] = tmp_path.glob("tfx-rcnn-*/logs/worker-*.log")
     assert log.name == "worker-1.log"

@@ -20,6 +20,7 @@ PROGRESS = {
     "losses": {"rpn_box": 0.5, "roi_class": 1.0},
     "images_per_second": 4.25,
     "eta_seconds": 3725.0,
+    "validation": None,
 }
 
 

@@ -4,7 +4,10 @@
 the real ones; `... tiny_run launch EXAMPLES OUT BATCH STEPS` is a whole run. What no setting can
 ask for comes in through the environment:
 
-    TINY_DIE=worker:step:signal    the worker sends itself a signal before that step
+    TINY_DIE=worker:step:signal    the worker sends itself a signal before that step, or before it
+                                   validates record r where the step is -1 - r
+    TINY_DIE_SAVING=count          the chief kills itself when it has written so many checkpoints
+                                   and the next one is not quite whole
     TINY_STALL=worker:step         the worker sleeps before that step
     TINY_NAN=worker:step ...       the worker's ground truth of these steps is not a number
     TINY_FULL=worker:step          the worker's disk is full before that step
@@ -156,7 +159,8 @@ def _misbehave(worker: int, step: int, batch: dict[str, np.ndarray]) -> None:
 def write_examples(folder: Path) -> Path:
     """Writes the least that the launcher reads of an examples folder; returns it."""
     folder.mkdir(parents=True, exist_ok=True)
-    splits = {"train": {"records": PICTURES, "objects": PICTURES, "shards": []}}
+    split = {"records": PICTURES, "objects": PICTURES, "shards": []}
+    splits = {"train": split, "eval": split}
     manifest = {"splits": splits, "digest": json_digest(splits)}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder
@@ -173,10 +177,36 @@ def tiny_config(batch: str = "1x4", steps: int = 12, **train: object) -> Config:
         "optimizer": {"warmup_steps": 3, "learning_rate": 0.1, "scale_with_batch": False},
         **train,
     }
-    return Config.model_validate({"name": "tiny", "train": settings})
+    model = {"mask_head": {}}  # best_metric may be mask/AP
+    return Config.model_validate({"name": "tiny", "train": settings, "model": model})
+
+
+def resumed_config(batch: str, steps: int) -> Config:
+    """Returns a config with all that a checkpoint must keep."""
+    return tiny_config(
+        batch, steps, checkpoint_every_steps=1, ema_decay=0.9, validate_every_epochs=0.5
+    )
+
+
+def _die_saving() -> None:
+    """Has this process kill itself in the middle of a checkpoint, as TINY_DIE_SAVING says."""
+    left = [int(os.environ.get("TINY_DIE_SAVING", -1))]
+    synchronise = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if "/.step-" in os.readlink(f"/proc/self/fd/{descriptor}"):
+            if not left[0]:
+                os.truncate(descriptor, 1000)
+                os.kill(os.getpid(), signal.SIGKILL)
+            left[0] -= 1
+        synchronise(descriptor)
+
+    os.fsync = fsync
 
 
 def _build(job, precision, jit):
+    from model.training.worker import Parts
+
     train = job.config.train
     detector = TinyDetector(train.seed, precision)
     training_input = TinyInput(train.workers, train.pictures_per_step, train.seed)
@@ -186,7 +216,37 @@ def _build(job, precision, jit):
         np.savez(Path(job.model_dir) / "weights.npz", **detector.export_weights())
         return "tiny"
 
-    return detector, training_input, export
+    def validation(eager):
+        return TinyValidation(detector, train.workers)
+
+    return Parts(detector, training_input, export, validation)
+
+
+class TinyValidation:
+    """Each worker measures every other picture; box/AP grows as the loss falls, mask/AP falls."""
+
+    def __init__(self, detector: TinyDetector, workers: int) -> None:
+        self._detector = detector
+        self._workers = workers
+
+    def detect(self, worker, goes_on):
+        import tensorflow as tf
+
+        results = []
+        for record in range(worker, PICTURES, self._workers):
+            _misbehave(worker, -1 - record, {})
+            if not goes_on():
+                break
+            batch = {"images": np.zeros([1, 8, 12, 3], np.uint8), "image_ids": np.asarray([record])}
+            batch |= {"valid": np.ones(1, bool), "gt_boxes": np.full([1, 1, 4], 0.5, np.float32)}
+            terms = self._detector.loss_terms(batch, 0, tf.constant(0, tf.int64))
+            results.append({"image_id": record, "loss": float(terms["rpn_box"].sum)})
+        return results
+
+    def score(self, results):
+        assert sorted(result["image_id"] for result in results) == list(range(PICTURES))
+        loss = sum(result["loss"] for result in sorted(results, key=lambda r: r["image_id"]))
+        return {"box/AP": 1.0 - loss, "mask/AP": loss}
 
 
 def launch(out: Path, config: Config, **places: object) -> TrainResult:
@@ -198,7 +258,7 @@ def launch(out: Path, config: Config, **places: object) -> TrainResult:
 def _launch_command(examples: str, out: str, batch: str, steps: str) -> None:
     try:
         train(
-            tiny_config(batch, int(steps), checkpoint_every_steps=1, ema_decay=0.9),
+            resumed_config(batch, int(steps)),
             write_examples(Path(examples)),
             out,
             on_progress=lambda event: print(json.dumps(event), flush=True),
@@ -214,4 +274,5 @@ if __name__ == "__main__":
     else:
         from model.training.worker import main
 
+        _die_saving()
         main(sys.argv[1], _build)
