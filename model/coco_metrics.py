@@ -100,6 +100,7 @@ def ground_truth_from_json(path: str | os.PathLike[str]) -> GroundTruth:
 
 
 def _image(image: dict[str, Any]) -> dict[str, Any]:
+    """Returns the entries of a COCO image that are read."""
     return {
         "id": image["id"],
         "width": image["width"],
@@ -109,6 +110,7 @@ def _image(image: dict[str, Any]) -> dict[str, Any]:
 
 
 def _annotation(annotation: dict[str, Any], number: int) -> dict[str, Any]:
+    """Returns the entries of a COCO annotation that are read, with `number` as its id."""
     x, y, width, height = annotation["bbox"]
     area = annotation.get("area")
     result = {
@@ -357,6 +359,17 @@ def _checked(
 def _checked_detection(
     detection: dict[str, Any], number: int, images: dict[int, Any], categories: set[int]
 ) -> dict[str, Any]:
+    """Returns a COCO result as an annotation; of a mask alone with the mask's box and area.
+
+    Args:
+        detection: a row of a COCO results file.
+        number: its id.
+        images: of the ground truth, by id.
+        categories: ids of the ground truth's.
+
+    Raises:
+        DatasetError: it names what is not in the ground truth, or a number is not finite.
+    """
     image = images.get(detection["image_id"])
     if image is None:
         raise DatasetError(
@@ -405,6 +418,11 @@ def mask_to_rle(segmentation: Any, image: dict[str, Any]) -> dict[str, Any]:
 
 
 def _mask_box(detection: dict[str, Any]) -> list[float]:
+    """Returns [x, y, width, height] of a detection's mask.
+
+    Raises:
+        DatasetError: it has none.
+    """
     from pycocotools import mask as coco_mask
 
     if "segmentation" not in detection:
@@ -461,6 +479,7 @@ def _with_mask(annotation: dict[str, Any]) -> dict[str, Any]:
 
 
 def _coco(ground_truth: GroundTruth, annotations: list[dict[str, Any]]) -> Any:
+    """Returns pycocotools' index of the annotations in the ground truth's images."""
     from pycocotools.coco import COCO
 
     coco = COCO()

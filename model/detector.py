@@ -269,7 +269,7 @@ class Detector:
     def _box_loss_terms(
         self, pyramid: Mapping[str, tf.Tensor], rois: SampledRois, batch: Mapping[str, tf.Tensor]
     ) -> dict[str, LossTerm]:
-        """Returns the terms of all stages; `rois` are those of the first."""
+        """Returns the terms of all stages, scalars; `rois` [N, R, ...] are those of the first."""
         terms: dict[str, LossTerm] = {}
         for number, stage in enumerate(self.stages):
             logits, deltas = self.box_predictions(pyramid, rois.boxes, number)
@@ -286,7 +286,10 @@ class Detector:
     def _detect_boxes(
         self, pyramid: Mapping[str, tf.Tensor], proposals: Proposals, image_sizes: tf.Tensor
     ) -> Detections:
-        """Returns the detections: boxes of the last stage, scores of all."""
+        """Returns the detections [N, D, ...]: boxes of the last stage, scores of all.
+
+        The pyramid is of N pictures, whose sizes are [N, 2]; the proposals are [N, P, ...].
+        """
         boxes, logits = proposals.boxes, []
         for number, stage in enumerate(self.stages):
             of_stage, deltas = self.box_predictions(pyramid, boxes, number)
@@ -332,6 +335,7 @@ class Detector:
     def _roi_features(
         self, pyramid: Mapping[str, tf.Tensor], rois: tf.Tensor, resolution: int
     ) -> tf.Tensor:
+        """Returns [N, R, S, S, C] of RoIs [N, R, 4]; S is `resolution`."""
         roi = self.config.roi
         return roi_align(
             {level: pyramid[level] for level in ROI_LEVELS},

@@ -74,6 +74,7 @@ def draw(
 
 
 def _with_masks(picture: Image.Image, marks: list[Mark]) -> Image.Image:
+    """Returns a copy of the picture on which the marks' masks are tinted."""
     if not any(mark.mask for mark in marks):
         return picture.copy()
     from pycocotools import mask as coco_mask
@@ -88,6 +89,7 @@ def _with_masks(picture: Image.Image, marks: list[Mark]) -> Image.Image:
 
 
 def _draw_box(pen: ImageDraw.ImageDraw, mark: Mark, line: int) -> None:
+    """Draws the outline of the mark's box; `line` is its width in pixels."""
     x, y, width, height = mark.box
     corners = [(x, y), (x + width, y), (x + width, y + height), (x, y + height)]
     for start, end in zip(corners, [*corners[1:], corners[0]], strict=True):
@@ -104,6 +106,7 @@ def _draw_dashes(
     colour: Colour,
     line: int,
 ) -> None:
+    """Draws a dashed line, upright or level, from `start` to `end` (x, y)."""
     length = max(abs(end[0] - start[0]), abs(end[1] - start[1]))
     count = max(1, round(length / (6 * line + 2)))
     for n in range(count):

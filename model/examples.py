@@ -246,6 +246,7 @@ def masked_crc32c(block: bytes) -> int:
 
 
 def _split(examples: str | os.PathLike[str], split: str) -> Split:
+    """Returns the manifest's part on a split; DatasetError where there is none."""
     splits = read_manifest(examples)["splits"]
     if split not in splits:
         raise DatasetError(f"{examples}: no split named {split!r}, only {', '.join(splits)}")

@@ -166,7 +166,12 @@ class ServingModule(tf.Module):
         return padded[0], padded[1]
 
     def _detections(self, images: tf.Tensor, image_sizes: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Returns the signatures' outputs for padded pictures and the sizes of their content."""
+        """Returns the signatures' outputs, [N, D, ...] each (`num_detections` [N]).
+
+        Args:
+            images: [N, H, W, 3], padded.
+            image_sizes: [N, 2], height and width of the content.
+        """
         image_sizes = tf.cast(image_sizes, tf.float32)
         found = self._detector.detect(images, image_sizes)
         sides = tf.tile(image_sizes, [1, 2])[:, tf.newaxis]  # [N, 1, 4]: height, width, twice

@@ -90,6 +90,7 @@ def write_weights(path: str, weights: Mapping[str, np.ndarray], kind: str) -> No
 
 
 def _num_classes(given: int | None, categories: str | None) -> int:
+    """Returns K, given or counted in the file `categories`; ConfigError unless exactly one is."""
     if (given is None) == (categories is None):
         raise ConfigError("give the number of classes by --num-classes or by --categories")
     if given is not None:

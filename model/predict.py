@@ -122,6 +122,7 @@ class LoadedModel:
             yield key, picture, detections
 
     def _padded_size(self, picture: Picture) -> tuple[int, int]:
+        """Returns height and width of the picture as it enters the model, pixels."""
         height, width = resized_sides(
             picture.height,
             picture.width,
@@ -177,6 +178,7 @@ def predict(
     by_position: dict[int, list[dict[str, Any]]] = {}
 
     def readable() -> Iterator[tuple[int, Picture]]:
+        """Yields the pictures that can be read, with their position."""
         for position, path in enumerate(paths):
             try:
                 yield position, read_picture(path)
@@ -209,6 +211,7 @@ def predict(
 
 
 def _mark(result: dict[str, Any], category: dict[str, Any]) -> Mark:
+    """Returns what is drawn of a COCO result."""
     return Mark(
         result["bbox"],
         class_colour(category["label"]),

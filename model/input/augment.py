@@ -15,7 +15,7 @@ def flip_boxes(boxes: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
 
 
 def flip_columns(values: tf.Tensor, axis: int) -> tf.Tensor:
-    """Returns a picture or bitmaps with the columns (`axis`) in reverse order."""
+    """Returns a picture [H, W, 3] or bitmaps [n, S, S] with the columns (`axis`) reversed."""
     return tf.reverse(values, [axis])
 
 

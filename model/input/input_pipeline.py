@@ -202,7 +202,17 @@ class TrainingInput:
         bucket: tf.Tensor,
         image_id: tf.Tensor,
     ) -> Batch:
-        """Returns one picture's part of a batch."""
+        """Returns one picture's part of a batch, each tensor without the axis of pictures.
+
+        Args:
+            payload: string scalar, the record; empty for a filler.
+            height: int32 scalar, of the resized picture, in pixels.
+            width: likewise.
+            flip: bool scalar.
+            crop: int32 [4], top, left, height, width of what is kept of the resized picture.
+            bucket: int32 [2], height and width of the batch.
+            image_id: int64 scalar.
+        """
         is_used = tf.strings.length(payload) > 0
         size = tf.cast(crop[2:], tf.float32)
         image, objects = tf.cond(
@@ -228,6 +238,10 @@ class TrainingInput:
         crop: tf.Tensor,
         bucket: tf.Tensor,
     ) -> tuple[tf.Tensor, Batch]:
+        """Returns uint8 [H, W, 3] of the bucket's size, and the ground truth's M rows.
+
+        The arguments are those of `_prepare`.
+        """
         record = tf.io.parse_single_example(payload, _parse_spec(self._with_masks))
         picture = decode_picture(record[records.ENCODED])
         # Before resizing there are fewer pixels to move: records are not larger than their input.
@@ -246,6 +260,7 @@ class TrainingInput:
         return image, objects
 
     def _filler(self, bucket: tf.Tensor) -> tuple[tf.Tensor, Batch]:
+        """Returns a black picture of the bucket's size, and M rows that are not in use."""
         rows, side = self._config.max_objects, self._mask_side
         objects = {
             "gt_boxes": tf.zeros([rows, 4]),
@@ -262,6 +277,7 @@ class TrainingInput:
         return tf.zeros([bucket[0], bucket[1], 3], tf.uint8), objects
 
     def _log(self, split: str, crowded_pictures: int) -> None:
+        """Logs the sizes at the start, and how many objects exceed `max_objects`."""
         logging.info(
             "input: split %s, %d pictures, %d classes, %d steps an epoch, buckets %s, "
             "%.1f %% padding",
@@ -316,6 +332,8 @@ class _ShardFiles:
 
 
 def _parse_spec(with_masks: bool) -> dict[str, Any]:
+    """Returns what `parse_single_example` reads of a record: its picture, and rows of objects."""
+
     def rows(dtype: tf.DType) -> tf.io.FixedLenSequenceFeature:
         return tf.io.FixedLenSequenceFeature([], dtype, allow_missing=True)
 
@@ -355,7 +373,13 @@ def _kept_rows(
 
 
 def _objects(record: Batch, boxes: tf.Tensor, max_objects: int) -> Batch:
-    """Returns the ground truth of one picture's kept rows, padded to `max_objects` rows."""
+    """Returns gt_boxes [M, 4] and three [M] of one picture's kept rows, padded to `max_objects`.
+
+    Args:
+        record: the kept rows.
+        boxes: [n, 4] float32, yxyx, input-frame pixels.
+        max_objects: M.
+    """
     labels = tf.cast(record[records.CLASS_LABEL], tf.int32)
     return {
         "gt_boxes": _padded(boxes, max_objects),
@@ -373,7 +397,16 @@ def _masks(
     max_objects: int,
     side: int,
 ) -> Batch:
-    """Returns the bitmaps of one picture's kept rows, padded to `max_objects` rows."""
+    """Returns gt_masks [M, S, S], gt_mask_boxes [M, 4] and gt_has_mask [M] of the kept rows.
+
+    Args:
+        record: the kept rows.
+        sides: float32 [4], height and width of the resized picture, twice.
+        flip: bool scalar.
+        crop: int32 [4], top, left, height, width of what is kept of it.
+        max_objects: M.
+        side: S.
+    """
     encoded = record[records.MASK_BITMAP]
     has_mask = tf.strings.length(encoded) > 0
     rows = tf.cast(tf.where(has_mask)[:, 0], tf.int32)  # [m]
@@ -382,6 +415,7 @@ def _masks(
     at_border = tf.cast(tf.gather(corners, rows) >= 1.0, tf.int32)  # [m, 2]
 
     def decode(png_and_border: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns uint8 [S, S] of 0 and 1, and float32 [2] by how much its box grows."""
         png, border = png_and_border
         bitmap = tf.io.decode_png(png, channels=1)[..., 0]
         shape = tf.shape(bitmap)

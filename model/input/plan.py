@@ -168,7 +168,7 @@ class Plan:
         return plan.heights[records], plan.widths[records]
 
     def flips(self, epoch: int, records: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-        """Returns whether each record is flipped from left to right in an epoch."""
+        """Returns bool [n], whether each record is flipped from left to right in an epoch."""
         return self._epoch(epoch).flips[np.asarray(records)]
 
     def crops(self, epoch: int, records: npt.ArrayLike) -> Ints:
@@ -183,6 +183,7 @@ class Plan:
         return 1 - content / float(areas[plan.buckets].sum() * self._global_batch)
 
     def _check_that_all_fit(self) -> None:
+        """Raises DatasetError if a picture, as large as it may be drawn, fits no bucket."""
         augmentation = self._augmentation
         short = max(augmentation.short_side_choices_px, default=augmentation.short_side_px)
         rows, columns = self._content(*self._resized(augmentation.scale_jitter[1], short))
@@ -224,6 +225,7 @@ class Plan:
         return int((-(-counts // self._global_batch)).sum())
 
     def _plan_epoch(self, epoch: int) -> _Epoch:
+        """Returns sizes, flips and crops of all records, and the records of each step in order."""
         heights, widths = self._drawn_sizes(epoch)
         crops = self._drawn_crops(epoch, heights, widths)
         flips = self._chance(epoch, _FLIP) < self._augmentation.flip_probability

@@ -36,6 +36,7 @@ class FeaturePyramid(Layer):
         self.add_upsampled = add_nearest if config.upsampling == "nearest" else add_bilinear
 
         def convolution(name: str, kernel_size: int) -> Convolution:
+            """Returns a convolution with the config's channels and norm."""
             return Convolution(
                 config.channels,
                 kernel_size,

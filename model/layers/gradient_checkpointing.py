@@ -25,13 +25,14 @@ def checkpointed(
     Args:
         function: of one tensor; all its variables are in `variables`.
         variables: that it reads or assigns; those that are not trainable get no gradient.
-        features: a floating-point tensor.
+        features: [N, H, W, C], or any floating-point tensor.
     """
     trained = [variable for variable in variables if variable.trainable]
     others = [variable for variable in variables if not variable.trainable]
     constants = [tf.convert_to_tensor(variable.value) for variable in others]
 
     def scope(weights: Sequence[tf.Tensor]) -> keras.StatelessScope:
+        """Returns the scope in which `function` reads these values, and assigns nothing."""
         values = [*zip(trained, weights, strict=True), *zip(others, constants, strict=True)]
         return keras.StatelessScope(state_mapping=values)
 
@@ -60,6 +61,8 @@ def checkpointed(
 
 def _once_there_is(upstream: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
     """Returns `features` unchanged, in a way that no compiler can do before `upstream` is known.
+
+    Both may have any shape.
 
     Otherwise Grappler and XLA would find that the second pass is the first one, and keep that. The
     sum adds min(|x|, 0) of one element: 0, or NaN where the gradient is NaN already.

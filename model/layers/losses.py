@@ -26,7 +26,7 @@ class LossTerm(NamedTuple):
 
 
 def count(chosen: tf.Tensor) -> tf.Tensor:
-    """Returns the number of True in a bool tensor, float32."""
+    """Returns the number of True in a bool tensor of any shape, a float32 scalar."""
     return tf.reduce_sum(tf.cast(chosen, tf.float32))
 
 

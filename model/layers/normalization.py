@@ -88,6 +88,10 @@ class BatchNorm(Normalization):
         return features * tf.cast(scale, features.dtype) + tf.cast(shift, features.dtype)
 
     def _statistics(self, features: tf.Tensor, valid: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns mean and variance [C] of valid pictures, and moves the stored ones.
+
+        The arguments are `call`'s. Both are 0 where no picture is valid.
+        """
         sums, squares = spatial_sums(features)  # [N, C]
         weights = tf.cast(valid, tf.float32)[:, tf.newaxis]
         positions = _num_positions(features)
@@ -111,7 +115,13 @@ class BatchNorm(Normalization):
     def _update_moving_statistics(
         self, mean: tf.Tensor, variance: tf.Tensor, count: tf.Tensor
     ) -> None:
-        """Moves the stored statistics, unless there was no picture or something overflowed."""
+        """Moves the stored statistics, unless there was no picture or something overflowed.
+
+        Args:
+            mean: [C].
+            variance: [C], of the positions; what is stored is the unbiased one, as in PyTorch.
+            count: scalar, the number of positions.
+        """
         unbiased = variance * count / tf.maximum(count - 1.0, 1.0)
         is_usable = (count > 0.0) & tf.reduce_all(tf.math.is_finite(mean + variance))
         for variable, value in ((self.moving_mean, mean), (self.moving_variance, unbiased)):
@@ -185,6 +195,7 @@ def spatial_sums(features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _add_moving_statistics(layer: Normalization, channels: int) -> None:
+    """Gives a layer `moving_mean` (zeros) and `moving_variance` (ones), [C] each."""
     for name, initializer in (("moving_mean", "zeros"), ("moving_variance", "ones")):
         weight = layer.add_weight(
             name=name, shape=(channels,), initializer=initializer, trainable=False
@@ -195,7 +206,7 @@ def _add_moving_statistics(layer: Normalization, channels: int) -> None:
 def _affine(
     gamma: tf.Tensor, beta: tf.Tensor, mean: tf.Tensor, variance: tf.Tensor, epsilon: float
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns scale and shift of the norm, in the shape that the arguments broadcast to."""
+    """Returns scale and shift of the norm: [C], or as the arguments broadcast ([N, G, size])."""
     scale = gamma * tf.math.rsqrt(variance + epsilon)
     return scale, beta - mean * scale
 

@@ -193,7 +193,14 @@ class ResNet(Layer):
     def _run_stage(
         self, stage: str, features: tf.Tensor, valid: tf.Tensor | None, training: bool
     ) -> tf.Tensor:
-        """Returns the map that comes out of the stem or of c2 ... c5."""
+        """Returns [N, H, W, C], what the stem or one of c2 ... c5 makes of its input.
+
+        Args:
+            stage: "stem", "c2", ... "c5".
+            features: [N, H, W, C]; pixels for the stem.
+            valid: see `call`.
+            training: likewise.
+        """
         if stage != "stem":
             for block in self.stages[stage]:
                 features = block(features, valid=valid, training=training)
@@ -203,6 +210,7 @@ class ResNet(Layer):
         return max_pool(features, self.symmetric_padding)
 
     def _stage_variables(self, stage: str) -> list[keras.Variable]:
+        """Returns all weights and statistics of a stage, or of the stem."""
         layers = self.stem if stage == "stem" else self.stages[stage]
         return [variable for layer in layers for variable in layer.variables]
 

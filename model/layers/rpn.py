@@ -63,6 +63,7 @@ class RpnHead(Layer):
         self.channels = channels
 
         def convolution(name: str, filters: int, kernel_size: int) -> Convolution:
+            """Returns a convolution with a bias, seeded by its name."""
             initializer = normal(0.01, derive_seed(seed, name))
             return Convolution(
                 filters,
@@ -249,7 +250,10 @@ def _best_of_level(
 
 
 def _most_candidates(logits: Mapping[str, tf.Tensor], top_k: int) -> int:
-    """Returns how many candidates the largest level can give; `top_k` where sizes are dynamic."""
+    """Returns how many candidates the largest level [N, H W a] can give, at most `top_k`.
+
+    Where sizes are dynamic it is `top_k`.
+    """
     sizes = [logits[level].shape[1] for level in LEVELS]
     return top_k if None in sizes else min(top_k, max(sizes))
 

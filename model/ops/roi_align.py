@@ -184,12 +184,12 @@ def _merged_taps(positions: tf.Tensor, share_of_bin: tf.Tensor, last: tf.Tensor)
 
 
 def _samples_a_bin(bin_sizes: tf.Tensor) -> tf.Tensor:
-    """Returns one sample a cell, float32; 1 for a size that is not a number."""
+    """Returns the samples of bins [Q, 1, 1], one a cell; 1 for a size that is not a number."""
     return tf.where(tf.math.is_nan(bin_sizes), 1.0, tf.math.ceil(bin_sizes))
 
 
 def _cells_before(positions: tf.Tensor) -> tf.Tensor:
-    """Returns int32 the cell at or before each position, which is at least 0.
+    """Returns int32 [Q, S, samples], the cell at or before each position, which is at least 0.
 
     A position that is not a number has cell 0 and, in the weights, spoils its own bin alone: so a
     training that diverges ends by its losses, which are told, and not by a wrong index.
