@@ -11,6 +11,11 @@ import tensorflow as tf
 from model.layers.layer import Layer
 from model.layers.normalization import BatchNorm, FrozenBatchNorm, make_norm
 
+# Of fewer channels, the kernel's gradient of a strided 1x1 convolution writes outside its memory
+# and ends the process: TensorFlow 2.16.2 with oneDNN on a CPU with AVX-512. For more channels, where
+# it is right, slicing the map first takes 1.7 times as long.
+_FEWEST_STRIDED_CHANNELS = 16
+
 
 class Convolution(Layer):
     """Convolution, then an optional norm; a bias only where there is no norm.
@@ -97,7 +102,10 @@ class Convolution(Layer):
         return [self.filters]
 
     def _product(self, features: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        return tf.nn.conv2d(features, kernel, self.stride, self.padding)
+        stride = self.stride
+        if self.kernel_size == 1 and kernel.shape[2] < _FEWEST_STRIDED_CHANNELS:
+            features, stride = features[:, ::stride, ::stride], 1  # the same pixels
+        return tf.nn.conv2d(features, kernel, stride, self.padding)
 
 
 class DepthwiseConvolution(Convolution):

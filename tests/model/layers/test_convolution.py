@@ -113,3 +113,23 @@ def test_depthwise_folds_its_norm_and_filters_each_channel():
         expected = (alone[..., 0] - mean) / tf.sqrt(variance + 1e-5)
         expected = expected * norm.gamma[channel] + norm.beta[channel]
         np.testing.assert_allclose(out[..., channel], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [8, 12, 16])
+def test_a_strided_1x1_convolution_reads_every_second_pixel(channels):
+    # With few channels TensorFlow's own gradient of the kernel ended the process.
+    layer = Convolution(
+        16, 1, stride=2, initializer=keras.initializers.RandomNormal(seed=3), name="conv"
+    )
+    layer.build((None, None, None, channels))
+    rng = np.random.default_rng(0)
+    for pictures, side in ((1, 16), (3, 10), (2, 7)):
+        x = rng.normal(size=(pictures, side, side, channels)).astype(np.float32)
+        with tf.GradientTape() as tape:
+            y = layer(x)
+            loss = tf.reduce_sum(y**2) / 2
+        pixels = x[:, ::2, ::2]
+        np.testing.assert_allclose(y, pixels @ layer.kernel.numpy()[0, 0], rtol=1e-4, atol=1e-5)
+        expected = np.einsum("nhwc,nhwd->cd", pixels, y)
+        gradient = tape.gradient(loss, layer.kernel.value)[0, 0]
+        np.testing.assert_allclose(gradient, expected, rtol=1e-3, atol=1e-4)
