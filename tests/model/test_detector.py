@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 
 from configs.errors import ConfigError, ModelError
+from configs.loader import default_config, preset_names
 from configs.schema import BackboneConfig, DetectionConfig
 from model.detector import build_detector
 from tests.model.small_detector import (
@@ -279,6 +280,26 @@ def test_adaptive_sampling_is_refused_under_xla_before_anything_is_built():
         ModelError, match=r"sampling_ratio: 0 .*XLA cannot compile.*train\.jit: off"
     ):
         build_detector(small_config(roi=roi), NUM_CLASSES, jit=True)
+
+
+@pytest.mark.parametrize("preset", preset_names())
+def test_every_preset_trains_and_detects(preset):
+    small = ["backbone.name=resnet18", "backbone.width=8", "fpn.channels=8"]
+    small += ["box_head.hidden_units=16", "box_head.convolution_channels=8"]
+    small += ["roi.samples_per_picture=16", "mask_head={resolution: 4, channels: 8}"]
+    config = default_config([f"model.preset={preset}", *(f"model.{line}" for line in small)])
+    detector = build_detector(config.model, NUM_CLASSES)
+    batch = small_batch(1)
+    with tf.GradientTape() as tape:
+        terms = detector.loss_terms(batch, 0, STEP)
+        loss = tf.add_n([term.sum for term in terms.values()])
+    weights = detector.trainable_variables
+    for weight, gradient in zip(
+        weights, tape.gradient(loss, [weight.value for weight in weights]), strict=True
+    ):
+        assert np.isfinite(tf.convert_to_tensor(gradient)).all(), weight.path
+    found = detector.detect(batch["images"], batch["image_sizes"])
+    assert int(found["num"][0]) > 0
 
 
 def test_class_agnostic_boxes():
