@@ -12,8 +12,8 @@ from model.layers.layer import Layer
 from model.layers.normalization import BatchNorm, FrozenBatchNorm, make_norm
 
 # Of fewer channels, the kernel's gradient of a strided 1x1 convolution writes outside its memory
-# and ends the process: TensorFlow 2.16.2 with oneDNN on a CPU with AVX-512. For more channels, where
-# it is right, slicing the map first takes 1.7 times as long.
+# and ends the process: TensorFlow 2.16.2 with oneDNN on a CPU with AVX-512. Of more channels it is
+# right, and slicing the map first takes 1.7 times as long.
 _FEWEST_STRIDED_CHANNELS = 16
 
 
