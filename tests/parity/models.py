@@ -152,7 +152,7 @@ def model_checks(folder: Path) -> Iterator[Check]:
         detector = fixture.detector(kind, for_losses=False)
         for mode, wrap in (("eager", _as_is), ("graph", _as_graph)):
             prefix = f"{kind} {mode}"
-            yield from _detection_checks(prefix, fixture, kind, detector, wrap)
+            yield from detection_checks(prefix, fixture, kind, detector, wrap)
         training = fixture.detector(kind, for_losses=True)
         for mode, wrap in (("eager", _as_is), ("graph", _as_graph)):
             yield from _loss_checks(f"{kind} {mode}", fixture, kind, training, wrap)
@@ -169,9 +169,18 @@ def _as_graph(function: Callable[..., Any]) -> Callable[..., Any]:
     return tf.function(function, autograph=False)
 
 
-def _detection_checks(
-    prefix: str, fixture: Fixture, kind: str, detector: Detector, wrap: Wrap
+def detection_checks(
+    prefix: str, fixture: Fixture, kind: str, detector: Detector, wrap: Wrap = _as_is
 ) -> Iterator[Check]:
+    """Yields the comparisons of inference, stage by stage.
+
+    Args:
+        prefix: of the checks' names.
+        fixture: pictures and stored numbers.
+        kind: "faster" or "mask".
+        detector: with the fixture's weights.
+        wrap: makes a graph of a function, or not.
+    """
     stored = fixture.detections(kind)
     images, sizes = tf.constant(fixture.batch), tf.constant(fixture.sizes)
     pixels = wrap(lambda: normalize_pixels(images, sizes, MEAN, STD))()
