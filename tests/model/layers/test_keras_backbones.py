@@ -90,6 +90,22 @@ def network(*strides, shortcut=False):
     return keras.Model(inputs, x)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("application", "said"),
+    [
+        ("Xception", r"odd has no map of stride 2 for C1, C2, which"),
+        ("InceptionV3", r"odd has no map of stride 2 for C1, C2, C3, C4, C5, which"),
+        ("NASNetMobile", r"odd takes no picture of 256x256 pixels, so that it has no C2-C5"),
+    ],
+)
+def test_networks_that_pad_otherwise_are_refused(application, said):
+    config = BackboneConfig(name="odd", frozen_stages=0)
+    network = getattr(keras.applications, application)
+    with pytest.raises(ConfigError, match=said):
+        KerasBackbone(network, MINUS_ONE_TO_ONE, config, 0, name="backbone")
+
+
 def test_every_random_weight_depends_on_the_seed_alone():
     def application(**_):
         x = inputs = keras.Input((None, None, 3))
