@@ -5,6 +5,7 @@ Example:
     python -m model.curves 1x4/run 2x2/run --out compared.png
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -18,6 +19,13 @@ from model.examples import read_tfrecord
 
 TOTAL = "loss/total"
 _PANEL_INCHES = (5.0, 3.6)  # width, height
+# Title -> the tags below it.
+_OF_ONE_RUN = {
+    "loss": "loss/.*",
+    "learning rate": "learning_rate",
+    "validation": "validation/.*",
+}
+_OF_SEVERAL_RUNS = {"loss": TOTAL, "validation": "validation/.*/AP"}
 
 # {tag: [(step, value), ...]} in the order of steps
 Scalars = dict[str, list[tuple[int, float]]]
@@ -64,26 +72,21 @@ def draw_curves(runs: Mapping[str, Scalars], out: Path) -> None:
     """Writes the picture of {name of the run: scalars}."""
     from matplotlib.figure import Figure
 
+    shown = _OF_ONE_RUN if len(runs) == 1 else _OF_SEVERAL_RUNS
     panels = {
-        "loss": lambda tag: tag.startswith("loss/") if len(runs) == 1 else tag == TOTAL,
-        "learning rate": lambda tag: tag == "learning_rate",
-        "validation": lambda tag: tag.startswith("validation/"),
+        title: [(run, tag) for run in runs for tag in sorted(runs[run]) if re.fullmatch(tags, tag)]
+        for title, tags in shown.items()
     }
-    tags = {
-        title: [
-            (run, tag) for run, scalars in runs.items() for tag in sorted(scalars) if shown(tag)
-        ]
-        for title, shown in panels.items()
-    }
-    tags = {title: lines for title, lines in tags.items() if lines}
+    panels = {title: lines for title, lines in panels.items() if lines}
     width, height = _PANEL_INCHES
-    figure = Figure(figsize=(width * len(tags), height), layout="constrained")
+    figure = Figure(figsize=(width * len(panels), height), layout="constrained")
     for axes, (title, lines) in zip(
-        figure.subplots(1, len(tags), squeeze=False)[0], tags.items(), strict=True
+        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
     ):
         for run, tag in lines:
             steps, values = zip(*runs[run][tag], strict=True)
-            label = tag.rpartition("/")[2] if len(runs) == 1 else run
+            name = tag.partition("/")[2]
+            label = name if len(runs) == 1 else f"{run} {name}"
             axes.plot(steps, values, label=label, linewidth=2.0 if tag == TOTAL else 1.0)
         axes.set(title=title, xlabel="step")
         axes.grid(alpha=0.3)

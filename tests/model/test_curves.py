@@ -57,7 +57,16 @@ def test_one_panel_a_kind(tmp_path: Path) -> None:
     del scalars["validation/box/AP"]
     draw_curves({"a": scalars, "b": scalars}, tmp_path / "two.png")
     with Image.open(tmp_path / "one.png") as one, Image.open(tmp_path / "two.png") as two:
-        assert one.width == 2 * two.width
+        assert one.width == 2 * two.width  # the loss alone
+
+
+def test_lines_have_names(tmp_path: Path) -> None:
+    scalars = read_scalars(_run(tmp_path / "run"))
+    draw_curves({"a": scalars}, tmp_path / "one.svg")
+    draw_curves({"a": scalars, "b": scalars}, tmp_path / "two.svg")
+    one, two = ((tmp_path / name).read_text() for name in ("one.svg", "two.svg"))
+    assert "<!-- mask -->" in one and "<!-- b total -->" not in one
+    assert "<!-- b total -->" in two and "<!-- b box/AP -->" in two and "mask" not in two
 
 
 def test_command_writes_the_picture(tmp_path: Path) -> None:
