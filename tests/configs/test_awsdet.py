@@ -56,9 +56,13 @@ def test_there_is_a_file_for_each_row_and_model():
 
 
 def test_the_command_runs_this_file_on_as_many_gpus(name, config):
-    script, *arguments = header(name)["Command"].split()
-    *hosts, gpus, path = arguments
+    script, *words = header(name)["Command"].replace("\\", "").split()
+    settings = [word for word in words if "=" in word]
+    *hosts, gpus, path = [word for word in words if "=" not in word]
     assert (ROOT / script).exists()
+    started = load_config(ROOT / path, settings)
+    assert started.model.preset == "tensorpack"  # as the weights, docs/weights.md
+    assert started.model.weights.endswith("/ImageNet-R50-AlignPadding.npz")
     assert path == f"configs/awsdet/{name}.yaml"
     machines = re.search(r"on (\d+) P3dn.24xl", header(name)["Time"])[1]
     assert int(machines) * int(gpus) == config.train.workers

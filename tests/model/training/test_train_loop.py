@@ -9,7 +9,7 @@ import json
 import pytest
 import tensorflow as tf
 
-from configs.errors import DatasetError
+from configs.errors import DatasetError, TrainingError
 from model.training.checkpoints import CheckpointStore
 from model.training.distribution import Distribution
 from model.training.progress import WorkerStatus
@@ -62,17 +62,29 @@ class OneBatch:
         return itertools.repeat(small_batch(2))
 
 
+def corner_loop(folder, distribution, **train) -> TrainLoop:
+    return TrainLoop(
+        tiny_config("1x2", 4, **train).train, Corners(), OneBatch(), distribution,
+        CheckpointStore(folder, "key", 1), WorkerStatus(folder, 0), str(folder),
+        precision="float32", jit=False, stop_asked=lambda: False,
+    )  # fmt: skip
+
+
+def test_a_host_with_another_run_than_the_chief_is_refused(tmp_path):
+    class OfAnotherRun(Distribution):
+        def broadcast(self, arrays):
+            return {**arrays, "run": arrays["run"] + 1}
+
+    with pytest.raises(TrainingError, match="worker 0 has other settings, examples or code than"):
+        corner_loop(tmp_path, OfAnotherRun()).run()
+
+
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory):
     """The folder of a run of four steps with pictures and a profiler window."""
     folder = tmp_path_factory.mktemp("watched")
-    config = tiny_config("1x2", 4, picture_every_steps=2, profile_steps=[1, 3], log_every_steps=4)
-    loop = TrainLoop(
-        config.train, Corners(), OneBatch(), Distribution(), CheckpointStore(folder, "key", 1),
-        WorkerStatus(folder, 0), str(folder),
-        precision="float32", jit=False, stop_asked=lambda: False,
-    )  # fmt: skip
-    loop.run()
+    watching = {"picture_every_steps": 2, "profile_steps": [1, 3], "log_every_steps": 4}
+    corner_loop(folder, Distribution(), **watching).run()
     return folder
 
 
