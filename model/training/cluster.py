@@ -23,6 +23,7 @@ from configs.errors import ConfigError
 DEFAULT_PORT = 2222  # TFJob's
 PORT_VARIABLE = "TFX_RCNN_PORT"
 _CHIEF_TYPES = ("chief", "master")  # TFJob's two words for it
+_INDEX = "JOB_COMPLETION_INDEX"
 _ALONE = ("localhost",)
 
 
@@ -88,8 +89,10 @@ def cluster_from_environment(environ: Mapping[str, str]) -> Cluster:
     Raises:
         ConfigError: variables are missing, malformed or contradict each other; they are named.
     """
-    readers = (_from_tf_config, _from_host_list, _from_indexed_job, _from_sagemaker)
+    readers = (_from_tf_config, _from_host_list, _from_sagemaker)
     found = [cluster for reader in readers if (cluster := reader(environ))]
+    if job := _from_indexed_job(environ, is_named_elsewhere=bool(found)):
+        found.append(job)
     if not found:
         return Cluster()
     first = found[0]
@@ -150,24 +153,26 @@ def _from_host_list(environ: Mapping[str, str]) -> Cluster | None:
     return _at(index, "TFX_RCNN_HOST_INDEX", hosts, "TFX_RCNN_HOSTS", environ)
 
 
-def _from_indexed_job(environ: Mapping[str, str]) -> Cluster | None:
+def _from_indexed_job(environ: Mapping[str, str], is_named_elsewhere: bool) -> Cluster | None:
+    """Returns the pods of an Indexed Job.
+
+    Kubernetes sets the index in every such pod. It says nothing where other variables name the
+    hosts, and where each pod trains alone: one host.
+    """
     pattern, count = environ.get("TFX_RCNN_HOST_PATTERN"), environ.get("TFX_RCNN_NUM_HOSTS")
-    if environ.get("JOB_COMPLETION_INDEX") and environ.get("TFX_RCNN_HOSTS"):
-        return None  # the list has its own index
-    if environ.get("JOB_COMPLETION_INDEX") and count == "1":
-        return None  # pods that train alone, each its own run
-    if not (environ.get("JOB_COMPLETION_INDEX") or pattern or count):
+    is_bare = not pattern and not count
+    if count == "1" or (is_bare and (is_named_elsewhere or not environ.get(_INDEX))):
         return None
-    reason = "this is one of several pods (JOB_COMPLETION_INDEX, or a variable that goes with it)"
-    index = _number(environ, "JOB_COMPLETION_INDEX", reason)
-    number = _number(environ, "TFX_RCNN_NUM_HOSTS", f"{reason}; 1 where each pod trains alone")
+    reason = f"this is one of several pods ({_INDEX}, or a variable that goes with it)"
+    index = _number(environ, _INDEX, reason)
+    number = _number(environ, "TFX_RCNN_NUM_HOSTS", f"{reason}, or 1 where each trains alone")
     if not pattern or "{index}" not in pattern:
         raise ConfigError(
             f"TFX_RCNN_HOST_PATTERN: {reason}, so it must be a pod's name with {{index}} in it, "
             f"such as train-{{index}}.train-hosts, but is {pattern!r}"
         )
     hosts = [pattern.replace("{index}", str(i)) for i in range(number)]
-    return _at(index, "JOB_COMPLETION_INDEX", hosts, "TFX_RCNN_HOST_PATTERN", environ)
+    return _at(index, _INDEX, hosts, "TFX_RCNN_HOST_PATTERN", environ)
 
 
 def _from_sagemaker(environ: Mapping[str, str]) -> Cluster | None:

@@ -56,7 +56,9 @@ def test_without_other_hosts_this_one_is_alone(environ):
         ({**sagemaker('["algo-1", "algo-2"]', "algo-2"),
           **tf_config("worker", 1, worker=["algo-1:8890", "algo-2:8890"])},
          ("algo-1:8890", "algo-2:8890"), 1),
-        # A list with an index of its own in a pod of an Indexed Job.
+        # Kubernetes' index says nothing where hosts are named with an index of their own.
+        ({**tf_config("worker", 1, worker=["a:1", "b:2"]), "JOB_COMPLETION_INDEX": "5"},
+         ("a:1", "b:2"), 1),
         ({"TFX_RCNN_HOSTS": "a,b", "TFX_RCNN_HOST_INDEX": "1", "JOB_COMPLETION_INDEX": "5"},
          ("a:2222", "b:2222"), 1),
     ],
@@ -89,7 +91,7 @@ def test_sagemaker_counts_the_gpus():
         ({"TFX_RCNN_HOSTS": "a,b", "TFX_RCNN_HOST_INDEX": "2"},
          r"TFX_RCNN_HOST_INDEX is 2, but TFX_RCNN_HOSTS makes 2 hosts"),
         ({"TFX_RCNN_HOSTS": "a,,b", "TFX_RCNN_HOST_INDEX": "0"}, r"TFX_RCNN_HOSTS: '' is neither"),
-        ({"JOB_COMPLETION_INDEX": "0"}, r"TFX_RCNN_NUM_HOSTS: .*1 where each pod trains alone"),
+        ({"JOB_COMPLETION_INDEX": "0"}, r"TFX_RCNN_NUM_HOSTS: .*or 1 where each trains alone"),
         ({"TFX_RCNN_NUM_HOSTS": "4"}, r"JOB_COMPLETION_INDEX: .*must be a whole number, but is ''"),
         (indexed_job("1", "2", "coco"), r"TFX_RCNN_HOST_PATTERN: .*\{index\}.*but is 'coco'"),
         (indexed_job("2", "2"), r"JOB_COMPLETION_INDEX is 2, but TFX_RCNN_HOST_PATTERN makes 2"),
