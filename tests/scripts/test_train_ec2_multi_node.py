@@ -109,14 +109,21 @@ def test_all_hosts_prepare_then_train_and_the_first_goes_on(start, tmp_path):
     assert sorted(calls(tmp_path)[2:]) == [common[0], f"{common[1]} {follower}"]
 
 
+# Notes that it is there when it can take a SIGTERM.
+STOPS_WELL = "trap 'echo stopped well; exit 0' TERM; echo ready >>$LOG; sleep 60 & wait"
+
+
 def test_a_failing_host_ends_all_with_its_status(start, tmp_path):
-    run = start("hosts.txt", "1", "mine.yaml", RUN="[ $TFX_RCNN_HOST_INDEX = 0 ] || exit 3; "
-                "trap 'echo ended well; exit 0' TERM; sleep 60 & wait")  # fmt: skip
+    fails = "until grep -q ready $LOG; do sleep 0.05; done; exit 3"
+    run = start(
+        "hosts.txt", "1", "mine.yaml",
+        RUN=f"if [ $TFX_RCNN_HOST_INDEX = 1 ]; then {fails}; fi; {STOPS_WELL}",
+    )  # fmt: skip
     output, _ = run.communicate(timeout=60)
     assert run.returncode == 3
     assert "[127.0.0.2] ended with status 3: ending all" in output
-    assert "[127.0.0.1] ended well" in output
-    assert len(calls(tmp_path)) == 2  # nobody trained
+    assert "[127.0.0.1] stopped well" in output
+    assert len(calls(tmp_path)) == 3  # two hosts, one of them ready; nobody trained
 
 
 def test_a_host_that_ssh_does_not_reach_ends_all(start, tmp_path):
@@ -129,9 +136,8 @@ def test_a_host_that_ssh_does_not_reach_ends_all(start, tmp_path):
 
 
 def test_ctrl_c_lets_all_hosts_end_well(start, tmp_path):
-    run = start("hosts.txt", "1", "mine.yaml", RUN="trap 'echo stopped well; exit 0' TERM; "
-                "sleep 60 & wait")  # fmt: skip
-    wait_for_calls(tmp_path, 2)
+    run = start("hosts.txt", "1", "mine.yaml", RUN=STOPS_WELL)
+    wait_for_calls(tmp_path, 4)
     run.send_signal(signal.SIGINT)
     output, _ = run.communicate(timeout=60)
     assert run.returncode == 130
@@ -157,13 +163,14 @@ def test_the_first_host_decides_when_the_work_is_done(tmp_path, monkeypatch, cap
 
 
 def test_a_command_that_will_not_stop_is_killed_with_what_it_started(tmp_path):
+    command = ["sh", "-c", "trap : TERM; echo ready; while :; do sleep 9; done"]
+    program = f"import sys; from pipeline.on_host import main; sys.exit(main({command}, 0.3))"
     run = subprocess.Popen(
-        [sys.executable, "-c", "import sys; from pipeline.on_host import main; "
-         "sys.exit(main(['sh', '-c', 'trap : TERM; while :; do sleep 9; done'], 0.3))"],
-        stdin=subprocess.PIPE, cwd=Path(multi_node.__file__).parents[1],
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        cwd=Path(multi_node.__file__).parents[1],
         env={**os.environ, "LOG": str(tmp_path / "log")},
     )  # fmt: skip
-    time.sleep(0.5)
+    assert run.stdout.readline() == "ready\n"
     run.communicate(timeout=20)
     assert run.returncode == 128 + signal.SIGKILL
     wait_until_gone(tmp_path)
