@@ -31,6 +31,8 @@ _REPOSITORY = Path(__file__).resolve().parent.parent
 _SECONDS_TO_FOLLOW = 60.0  # between the first host's end and that of those which trained with it
 _SSH = "ssh -o BatchMode=yes -o ServerAliveInterval=30"
 _INTERRUPTED = 130
+# Joins the first host's training whatever this host's cache knows.
+_TRAINING_ALONE = ("--from=DetectionTrainer", "--to=DetectionTrainer", "--no-cache")
 
 
 @dataclass(frozen=True)
@@ -176,13 +178,11 @@ def _stopped_by_signals(processes: HostProcesses) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def host_commands(
-    hosts: list[Host], python: str, arguments: dict[Host, list[str]]
-) -> dict[Host, str]:
+def host_commands(python: str, arguments: dict[Host, list[str]]) -> dict[Host, str]:
     """Returns each host's command line: `pipeline run` with its arguments, in this checkout."""
-    addresses = ",".join(host.address for host in hosts)
+    addresses = ",".join(host.address for host in arguments)
     commands = {}
-    for index, host in enumerate(hosts):
+    for index, host in enumerate(arguments):
         places = [f"TFX_RCNN_HOSTS={addresses}", f"TFX_RCNN_HOST_INDEX={index}"]
         run = [python, "-m", "pipeline", "run", *arguments[host]]
         there = shlex.join(["exec", "env", *places, python, "-m", "pipeline.on_host", *run])
@@ -217,34 +217,42 @@ def main(hosts_file: Path, gpus_per_node: int, config: Path, settings: tuple[str
     settings = (f"train.workers={workers}", *settings)
     load_config(config, settings)
 
-    def arguments(*more: str) -> dict[Host, list[str]]:
-        result = {}
-        for host in hosts:
-            data = os.environ.get("DATA_DIR", "data").replace("%h", host.name)
-            root = os.environ.get("ROOT", f"runs/{config.stem}").replace("%h", host.name)
-            places = ["--config", config, "--data-dir", data, "--root", root]
-            absolute = [p if str(p).startswith("--") else os.path.abspath(p) for p in places]
-            result[host] = [*map(str, absolute), *(f"--set={s}" for s in settings), *more]
-        return result
+    examples = {h: _arguments(h, config, settings, "--to=CocoTransform") for h in hosts}
+    training = {h: _arguments(h, config, settings, *_TRAINING_ALONE) for h in hosts}
+    training[hosts[0]] = _arguments(hosts[0], config, settings)
+    _run_everywhere("examples", examples)
+    _run_everywhere("training", training, leader=hosts[0])
 
-    followers = arguments("--from=DetectionTrainer", "--to=DetectionTrainer", "--no-cache")
-    rounds = [
-        ("examples", arguments("--to=CocoTransform"), None),
-        ("training", {**followers, hosts[0]: arguments()[hosts[0]]}, hosts[0]),
-    ]
-    for name, given, leader in rounds:
-        click.echo(f"{name} on {', '.join(host.name for host in hosts)}")
-        python = os.environ.get("PYTHON", ".venv/bin/python")
-        commands = host_commands(hosts, python, given)
-        processes = HostProcesses(shlex.split(os.environ.get("SSH", _SSH)), commands)
-        with _stopped_by_signals(processes) as came:
-            status = processes.wait(leader)
-        if came and name == "examples":
-            status = status or _INTERRUPTED
-        if came:
-            click.echo("stopped: run the same again to go on")
-        if status:
-            sys.exit(status)
+
+def _arguments(host: Host, config: Path, settings: tuple[str, ...], *more: str) -> list[str]:
+    """Returns the arguments of a host's `pipeline run`."""
+    data = os.environ.get("DATA_DIR", "data").replace("%h", host.name)
+    root = os.environ.get("ROOT", f"runs/{config.stem}").replace("%h", host.name)
+    places = {"--config": config, "--data-dir": data, "--root": root}
+    options = [text for name, path in places.items() for text in (name, os.path.abspath(path))]
+    return [*options, *(f"--set={setting}" for setting in settings), *more]
+
+
+def _run_everywhere(
+    name: str, arguments: dict[Host, list[str]], leader: Host | None = None
+) -> None:
+    """Runs the pipeline on all hosts; ends this process where one fails or a signal comes.
+
+    Args:
+        name: of this part of the work, for the screen.
+        arguments: of each host's `pipeline run`.
+        leader: see `HostProcesses.wait`.
+    """
+    click.echo(f"{name} on {', '.join(host.name for host in arguments)}")
+    commands = host_commands(os.environ.get("PYTHON", ".venv/bin/python"), arguments)
+    processes = HostProcesses(shlex.split(os.environ.get("SSH", _SSH)), commands)
+    with _stopped_by_signals(processes) as came:
+        status = processes.wait(leader)
+    if came:
+        click.echo("stopped: run the same again to go on")
+        sys.exit(status or (0 if leader else _INTERRUPTED))
+    if status:
+        sys.exit(status)
 
 
 if __name__ == "__main__":
