@@ -231,6 +231,7 @@ def test_two_hosts_train_the_tiny_config(start, repo, tmp_path):
     run = start(
         "hosts.txt", "1", str(repo / "configs/tiny.yaml"),
         SSH=ssh, PYTHON=sys.executable, ROOT="runs/%h", CUDA_VISIBLE_DEVICES="",
+        TMPDIR=str(tmp_path),
     )  # fmt: skip
     output, _ = run.communicate(timeout=500)
     assert run.returncode == 0, output

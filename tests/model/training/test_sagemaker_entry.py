@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,7 @@ def test_a_failure_is_written_where_sagemaker_looks(tmp_path, monkeypatch):
 def test_coco_data_becomes_examples_by_our_commands(tmp_path, monkeypatch):
     calls = []
     monkeypatch.setattr(sagemaker_entry, "_run", lambda *call: calls.append(call))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     root = container(tmp_path, {"config": "configs/tiny.yaml"}, ["a"], "a")
     (root / "input/data/coco").mkdir(parents=True)
     config, path, _ = read_config(root)
