@@ -117,14 +117,14 @@ def _place(cluster: Cluster) -> str:
 def _from_tf_config(environ: Mapping[str, str]) -> Cluster | None:
     text = environ.get("TF_CONFIG")
     settings = _json("TF_CONFIG", text) if text else {}
-    if not isinstance(settings, dict):
-        raise ConfigError(f"TF_CONFIG: expected a JSON object, got {text!r}")
-    roles = settings.get("cluster") or {}
+    if not isinstance(settings, dict) or not isinstance(settings.get("cluster", {}), dict):
+        raise ConfigError(f"TF_CONFIG: expected an object with a cluster of roles, got {text!r}")
+    roles = settings.get("cluster", {})
     if not roles:
         return None
     if roles.get("ps"):
         raise ConfigError("TF_CONFIG: names parameter servers (ps); workers here need none")
-    task = settings.get("task") or {}
+    task = settings.get("task", {})
     own = (task.get("type"), task.get("index"))
     if own[0] == "evaluator":
         raise ConfigError(
@@ -132,9 +132,8 @@ def _from_tf_config(environ: Mapping[str, str]) -> Cluster | None:
             "the evaluator out of the job"
         )
     places: list[Any] = [
-        (name, i) for name in _CHIEF_TYPES for i, _ in enumerate(roles.get(name, []))
+        (role, i) for role in (*_CHIEF_TYPES, "worker") for i, _ in enumerate(roles.get(role, []))
     ]
-    places += [("worker", i) for i, _ in enumerate(roles.get("worker", []))]
     if own not in places:
         raise ConfigError(
             f"TF_CONFIG: task {own[0]!r} {own[1]!r} is not among the tasks of its cluster, "

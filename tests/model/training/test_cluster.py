@@ -80,7 +80,8 @@ def test_sagemaker_counts_the_gpus():
     ("environ", "message"),
     [
         ({"TF_CONFIG": "{oops"}, r"TF_CONFIG: not JSON"),
-        ({"TF_CONFIG": "[1]"}, r"TF_CONFIG: expected a JSON object, got '\[1\]'"),
+        ({"TF_CONFIG": "[1]"}, r"TF_CONFIG: expected an object .*, got '\[1\]'"),
+        ({"TF_CONFIG": '{"cluster": ["a:1"]}'}, r"TF_CONFIG: expected an object with a cluster"),
         (tf_config("worker", 2, worker=["a:1", "b:1"]),
          r"TF_CONFIG: task 'worker' 2 is not among the tasks of its cluster, worker 0, worker 1"),
         (tf_config("chief", 0, worker=["a:1"]), r"TF_CONFIG: task 'chief' 0 is not among"),
