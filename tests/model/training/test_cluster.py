@@ -1,8 +1,11 @@
 """The hosts of a run, from what each kind of orchestrator puts into the environment."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
+import yaml
 
 from configs.errors import ConfigError
 from model.training.cluster import Cluster, cluster_from_environment
@@ -131,3 +134,22 @@ def test_hosts_of_one_machine_need_ports_apart():
     assert cluster.worker_addresses(2) == ["a:2222", "a:2223"]
     with pytest.raises(ConfigError, match=r"would listen on a:2223: .* at least 2 apart"):
         cluster.worker_addresses(4)
+
+
+def test_the_manifests_in_the_docs_name_their_own_pods():
+    page = (Path(__file__).parents[3] / "docs/clusters.md").read_text()
+    blocks = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
+    manifests = {m["kind"]: m for block in blocks for m in yaml.safe_load_all(block)}
+    service, job = manifests["Service"], manifests["Job"]
+    pod = job["spec"]["template"]["spec"]
+    # Pods are reached as <job>-<index>.<subdomain>, which must be the headless service's name.
+    assert pod["subdomain"] == service["metadata"]["name"]
+    assert service["spec"]["selector"] == {"job-name": job["metadata"]["name"]}
+    [container] = pod["containers"]
+    given = {variable["name"]: variable["value"] for variable in container["env"]}
+    last = job["spec"]["completions"] - 1
+    cluster = cluster_from_environment({**given, "JOB_COMPLETION_INDEX": str(last)})
+    assert cluster.hosts[-1] == f"coco-{last}.coco-hosts:2222"
+    assert job["spec"]["parallelism"] == job["spec"]["completions"] == len(cluster.hosts)
+    [worker] = manifests["TFJob"]["spec"]["tfReplicaSpecs"].values()
+    assert worker["template"]["spec"]["containers"][0]["name"] == "tensorflow"  # TFJob asks for it
