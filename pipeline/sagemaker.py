@@ -25,6 +25,7 @@ _CHANNELS = "/opt/ml/input/data"
 METRICS = {
     "loss": r"step [0-9]+/[0-9]+  loss ([0-9.]+)",
     "images_per_second": r"([0-9.]+) images/s",
+    "validation_AP": r"  AP ([0-9.]+)",
 }
 
 

@@ -125,10 +125,10 @@ def test_what_is_not_possible_is_refused_before_anything_is_sent(changes, messag
 def test_metrics_are_read_out_of_the_lines_that_are_printed():
     line = progress_line({
         "step": 40, "steps": 100, "loss": 1.25, "losses": {"rpn_box": 0.5},
-        "images_per_second": 74.5, "eta_seconds": 60.0,
+        "images_per_second": 74.5, "eta_seconds": 60.0, "validation": 0.321,
     })  # fmt: skip
     found = {name: re.search(pattern, line)[1] for name, pattern in METRICS.items()}
-    assert found == {"loss": "1.2500", "images_per_second": "74.5"}
+    assert found == {"loss": "1.2500", "images_per_second": "74.5", "validation_AP": "0.321"}
 
 
 def test_the_job_arrives():
