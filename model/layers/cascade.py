@@ -99,6 +99,8 @@ def scale_gradient(features: tf.Tensor, factor: float) -> tf.Tensor:
 
     The stages' losses are added up; the paper's code took their mean and trained the heads faster.
     """
+    if factor == 1.0:
+        return features
 
     @tf.custom_gradient
     def scaled(features: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
