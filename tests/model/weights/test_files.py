@@ -10,8 +10,8 @@ from model.weights.torchvision import to_torchvision
 from tests.model.small_detector import small_config
 
 
-def build(path=None, num_classes=3):
-    config = small_config(weights=str(path) if path else None)
+def build(path=None, num_classes=3, **sections):
+    config = small_config(weights=str(path) if path else None, **sections)
     config = config.model_copy(
         update={"backbone": config.backbone.model_copy(update={"norm": "frozen_batch_norm"})}
     )
@@ -72,6 +72,20 @@ def test_layers_of_other_classes_start_anew(weights, tmp_path, theirs):
     np.testing.assert_array_equal(started["box_head/fc2/kernel"], weights["box_head/fc2/kernel"])
     assert started["box_head/class_logits/kernel"].shape == (16, 6)
     assert np.abs(started["box_head/class_logits/kernel"]).max() > 0
+
+
+def test_the_mask_section_may_be_dropped_and_added(weights, tmp_path):
+    of_masks = {path for path in weights if path.startswith("mask_head/")}
+    np.savez(tmp_path / "masks.npz", **weights)
+    boxes_only = build(mask_head=None)
+    report = load_start_weights(boxes_only, tmp_path / "masks.npz")
+    assert (report.initial, set(report.left_over)) == ([], of_masks)
+    np.savez(tmp_path / "boxes.npz", **boxes_only.export_weights())
+    report = load_start_weights(with_masks := build(), tmp_path / "boxes.npz")
+    assert (set(report.initial), report.left_over) == (of_masks, [])
+    for path, array in with_masks.export_weights().items():
+        if path not in of_masks:
+            np.testing.assert_array_equal(array, weights[path])
 
 
 def test_what_does_not_fit_is_refused(weights, tmp_path):
