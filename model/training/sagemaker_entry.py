@@ -126,9 +126,13 @@ def _examples(channels: Path, config: Config, config_path: Path, settings: list[
         raise DatasetError(f"{channels}: expected a channel named examples or coco")
     out = Path(tempfile.mkdtemp(prefix="tfx-rcnn-examples-"))
     common = ["--config", str(config_path), *(f"--set={setting}" for setting in settings)]
-    split = f"{TRAINING_SPLIT}={config.data.train_annotations}:{config.data.train_pictures}"
-    data = ["--data-dir", str(channels / "coco"), "--split", split, "--out", str(out / "records")]
-    _run("components.coco_example_gen", [*data, *common])
+    data, train = config.data, config.train
+    splits = [f"{TRAINING_SPLIT}={data.train_annotations}:{data.train_pictures}"]
+    if train.validate_every_epochs:
+        splits.append(f"{train.validation_split}={data.eval_annotations}:{data.eval_pictures}")
+    named = [text for split in splits for text in ("--split", split)]
+    places = ["--data-dir", str(channels / "coco"), "--out", str(out / "records")]
+    _run("components.coco_example_gen", [*places, *named, *common])
     records = ["--examples", str(out / "records/examples"), "--out", str(out / "transformed")]
     _run("components.coco_transform", [*records, *common])
     return out / "transformed/examples"

@@ -5,12 +5,14 @@ import os
 import subprocess
 import sys
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from configs.errors import ConfigError, DatasetError
+from configs.loader import load_config
 from model.training import sagemaker_entry
 from model.training.host import free_ports
 from model.training.sagemaker_entry import host_variables, main, read_config
@@ -85,12 +87,17 @@ def test_coco_data_becomes_examples_by_our_commands(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     root = container(tmp_path, {"config": "configs/tiny.yaml"}, ["a"], "a")
     (root / "input/data/coco").mkdir(parents=True)
-    config, path, _ = read_config(root)
-    folder = sagemaker_entry._examples(root / "input/data", config, path, ["train.epochs=1"])
+    _, path, _ = read_config(root)
+    settings = ["train.validate_every_epochs=1"]
+    config = load_config(path, settings)
+    folder = sagemaker_entry._examples(root / "input/data", config, path, settings)
     [(first, records), (second, transform)] = calls
     assert (first, second) == ("components.coco_example_gen", "components.coco_transform")
-    assert "train=annotations/instances_train2017.json:train2017" in records
-    assert records[-1] == transform[-1] == "--set=train.epochs=1"
+    assert [split for option, split in pairwise(records) if option == "--split"] == [
+        "train=annotations/instances_train2017.json:train2017",
+        "eval=annotations/instances_val2017.json:val2017",
+    ]
+    assert records[-1] == transform[-1] == "--set=train.validate_every_epochs=1"
     assert str(folder) == f"{transform[transform.index('--out') + 1]}/examples"
 
 
@@ -107,7 +114,11 @@ def test_two_hosts_train_on_a_coco_channel(repo, tmp_path):
          "--train", "12", "--val", "2", "--size", "96"], cwd=repo, check=True,
     )  # fmt: skip
     names = [f"127.0.0.{i + 1}:{port}" for i, port in enumerate(free_ports(2))]
-    parameters = {"config": "configs/tiny.yaml", "train.workers": "auto"}
+    parameters = {
+        "config": "configs/tiny.yaml",
+        "train.workers": "auto",
+        "train.validate_every_epochs": "1",
+    }
     hosts = []
     for name in names:
         root = container(tmp_path / name, parameters, names, name)
