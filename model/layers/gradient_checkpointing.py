@@ -49,23 +49,25 @@ def checkpointed(
 
         def gradient(upstream: tf.Tensor) -> list[tf.Tensor]:
             with tf.GradientTape(watch_accessed_variables=False) as tape, scope(weights):
-                again = _once_there_is(upstream, features)
+                again = _once_there_are([upstream], features)
                 tape.watch([again, *weights])
                 outputs = function(again)
-            return tape.gradient(outputs, [again, *weights], upstream)
+            by_features, *by_weights = tape.gradient(outputs, [again, *weights], upstream)
+            known = [gradient for gradient in by_weights if gradient is not None]
+            return [_once_there_are(known, by_features), *by_weights]
 
         return outputs, gradient
 
     return run(features, *(tf.convert_to_tensor(variable.value) for variable in trained))
 
 
-def _once_there_is(upstream: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
-    """Returns `features` unchanged, in a way that no compiler can do before `upstream` is known.
+def _once_there_are(others: Sequence[tf.Tensor], tensor: tf.Tensor) -> tf.Tensor:
+    """Returns `tensor` unchanged, in a way that no compiler can do before `others` are known.
 
-    Both may have any shape.
-
-    Otherwise Grappler and XLA would find that the second pass is the first one, and keep that. The
-    sum adds min(|x|, 0) of one element: 0, or NaN where the gradient is NaN already.
+    Otherwise Grappler and XLA would find that the second pass is the first one and keep that, and
+    XLA would put off the weights' gradients, which keeps what they need. The sum adds min(|x|, 0)
+    of an element of each: 0, or NaN where a gradient is NaN already. All may have any shape.
     """
-    element = tf.reshape(upstream, [-1])[:1]
-    return features + tf.cast(tf.minimum(tf.abs(element), 0.0), features.dtype)
+    elements = [tf.cast(tf.reshape(other, [-1])[:1], tensor.dtype) for other in others]
+    zeros = [tf.minimum(tf.abs(element), 0.0) for element in elements]
+    return tensor + tf.add_n(zeros) if zeros else tensor
