@@ -207,6 +207,27 @@ def run_command(tmp_path, settings, examples, tried):
     return CliRunner().invoke(tune.main, [*arguments, "--try", tried], catch_exceptions=False)
 
 
+def test_a_trial_does_nothing_but_train(examples, tmp_path, monkeypatch):
+    seen = []
+
+    def fake_train(config, *args, **kwargs):
+        seen.append(config.train)
+        raise TrainingError("enough")
+
+    monkeypatch.setattr(tune, "train", fake_train)
+    watched = tiny_config(
+        "1x2", picture_every_steps=1, profile_steps=[0, 2], validate_every_epochs=1,
+        patience_validations=2, max_restarts=3,
+    )  # fmt: skip
+    run = TrialRunner(watched, examples, 4, 60.0, tmp_path / "notes.json")
+    assert run(Setting(2, 1, 3, "float32", "off", 2)).verdict == "failed: enough"
+    [settings] = seen
+    assert settings.max_steps == 4 + 2  # and one for each bucket
+    assert (settings.batch, settings.accumulate) == ("2x1", 3)
+    assert not settings.picture_every_steps and settings.profile_steps is None
+    assert not settings.validate_every_epochs and not settings.max_restarts
+
+
 @pytest.mark.e2e
 def test_a_worker_that_the_kernel_kills_is_a_row(tiny_examples, tmp_path, monkeypatch):
     monkeypatch.setenv("TINY_DIE", "0:1:SIGKILL")
