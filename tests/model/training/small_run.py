@@ -41,11 +41,12 @@ SETTINGS = {
 }
 
 
-def small_config(batch: str, **backbone: str) -> Config:
-    """Returns SETTINGS with this batch and changes of the backbone."""
+def small_config(batch: str, norm: str = "group_norm", rate: float = 0.01, **train) -> Config:
+    """Returns SETTINGS with this batch, norm of the backbone, rate and changes of `train`."""
     settings = json.loads(json.dumps(SETTINGS))
-    settings["train"]["batch"] = batch
-    settings["model"]["backbone"] |= backbone
+    settings["train"] |= {"batch": batch, **train}
+    settings["train"]["optimizer"]["learning_rate"] = rate
+    settings["model"]["backbone"]["norm"] = norm
     return Config.model_validate(settings)
 
 

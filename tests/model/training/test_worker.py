@@ -29,33 +29,51 @@ def no_gpus(monkeypatch):
 
 
 def checkpoints(folder: str | Path, key: str) -> list[tuple[dict[str, np.ndarray], dict]]:
-    """Returns arrays and history of every step of a run."""
+    """Returns arrays and history of every checkpoint of a run."""
     store = CheckpointStore(Path(folder).parent, key, keep=STEPS)
     return [store.load(step) for step in store.steps()]
 
 
-def run(examples: Path, out: Path, batch: str, **backbone: str):
-    result = train(small_config(batch, **backbone), examples, out, worker_module=small_run.__name__)
-    key = json.loads((out / "run" / "job.json").read_text())["key"]
-    return checkpoints(result.checkpoints_dir, key)
-
-
+# Float32 sums in another order differ in the last places. Where that changes which of two nearly
+# equal proposals is kept, the runs part for good: seen with synchronised batch norm, 4x1, at step 5
+# (rate 0.002), in roi_class alone while the other losses still had six equal digits. Up to there
+# differences stay below 1e-5.
 @pytest.mark.slow
-@pytest.mark.parametrize("norm", ["group_norm", "sync_batch_norm"])
-def test_any_split_of_a_batch_trains_the_detector_the_same(examples, tmp_path, norm):
-    one = run(examples, tmp_path / "1x4", "1x4", norm=norm)
-    two = run(examples, tmp_path / "2x2", "2x2", norm=norm)
-    assert len(one) == len(two) == STEPS
-    for (arrays, history), (other_arrays, other_history) in zip(one, two, strict=True):
-        assert set(history["last_losses"]) == {
-            "rpn_objectness", "rpn_box", "roi_class", "roi_box", "mask",
-        }  # fmt: skip
-        # The same picks of anchors and RoIs, sums in another order.
-        assert other_history["last_losses"] == pytest.approx(history["last_losses"], rel=1e-3)
-        for name, array in arrays.items():
-            np.testing.assert_allclose(
-                other_arrays[name], array, rtol=1e-3, atol=1e-5, err_msg=name
-            )
+@pytest.mark.parametrize(
+    ("norm", "rate", "splits"),
+    [
+        ("frozen_batch_norm", 0.01, [("2x2", 1), ("4x1", 1), ("2x1", 2)]),
+        ("sync_batch_norm", 0.002, [("2x2", 1)]),
+    ],
+)
+def test_any_split_of_a_batch_trains_the_detector_the_same(examples, tmp_path, norm, rate, splits):
+    steps = 20
+
+    def run(batch: str, accumulate: int) -> list[tuple[dict[str, np.ndarray], dict]]:
+        out = tmp_path / f"{batch}x{accumulate}"
+        config = small_config(
+            batch, norm, rate, accumulate=accumulate, max_steps=steps, keep_checkpoints=steps
+        )
+        result = train(config, examples, out, worker_module=small_run.__name__)
+        key = json.loads((out / "run" / "job.json").read_text())["key"]
+        return checkpoints(result.checkpoints_dir, key)
+
+    whole = run("1x4", 1)
+    assert len(whole) == steps
+    assert sum(whole[-1][1]["last_losses"].values()) < sum(whole[0][1]["last_losses"].values())
+    for batch, accumulate in splits:
+        parts = run(batch, accumulate)
+        for (_, history), (_, other_history) in zip(whole, parts, strict=True):
+            assert set(history["last_losses"]) == {
+                "rpn_objectness", "rpn_box", "roi_class", "roi_box", "mask",
+            }  # fmt: skip
+            assert other_history["last_losses"] == pytest.approx(history["last_losses"], rel=1e-4)
+        for name, array in whole[-1][0].items():
+            if name.startswith("weights/"):
+                np.testing.assert_allclose(
+                    parts[-1][0][name], array, rtol=1e-4, atol=1e-4 * np.abs(array).max(),
+                    err_msg=name,
+                )  # fmt: skip
 
 
 @pytest.mark.slow
