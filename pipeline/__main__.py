@@ -150,14 +150,18 @@ def shapes(out: Path, train: int, val: int, seed: int, size: int) -> None:
 def _run(
     config: Any, data_dir: Path, root: Path, require_blessed: bool, request: dict[str, Any]
 ) -> None:
-    """Checks the data folder, then loads TFX and runs.
+    """Checks the files that the run starts from, then loads TFX and runs.
 
     Raises:
         DatasetError: the data folder is not what the config says; before anything heavy.
+        ModelError: there is no file of the weights that the training starts from; likewise.
     """
+    from model.weights.files import check_start_weights
     from pipeline.data_folder import check_data_folder
 
     check_data_folder(config.data, data_dir)
+    if NODES.index(request.get("to_node") or NODES[-1]) >= NODES.index("DetectionTrainer"):
+        check_start_weights(config.model.weights)
     from pipeline.local_runner import run_pipeline
 
     summary = run_pipeline(config, data_dir, root, **request)
@@ -238,6 +242,7 @@ def compile_(
         places = Places(
             data_dir=data_dir,
             pictures_digest=data_version,
+            weights_digest="",
             pipeline_root=pipeline_root,
             checkpoints=f"{shared}/checkpoints",
             detections=f"{shared}/detections",

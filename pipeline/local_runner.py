@@ -15,6 +15,7 @@ from configs.console import explain, finish
 from configs.errors import RcnnError
 from configs.files import atomic_path, file_digest
 from configs.schema import Config
+from model.weights.files import weights_digest
 from pipeline.data_folder import pictures_digest
 from pipeline.quiet import quiet_libraries
 from pipeline.run_folder import RunFolder
@@ -106,6 +107,7 @@ def _graph(config: Config, data_dir: Path, folder: RunFolder, use_cache: bool) -
     places = Places(
         data_dir=str(data_dir),
         pictures_digest=pictures_digest(config.data, data_dir),
+        weights_digest=weights_digest(config.model.weights),
         pipeline_root=str(folder.artifacts),
         checkpoints=str(folder.checkpoints),
         detections=str(folder.detections),

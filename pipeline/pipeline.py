@@ -52,6 +52,7 @@ class Places:
         data_dir: the COCO-format folder.
         pictures_digest: of that folder, so that a changed picture is seen; "" where the compiler
             cannot see it.
+        weights_digest: of the file that `model.weights` names; likewise, and "" without one.
         pipeline_root: below it TFX puts every output.
         checkpoints: stable place of training checkpoints.
         detections: stable place of cached detections.
@@ -62,6 +63,7 @@ class Places:
 
     data_dir: str
     pictures_digest: str
+    weights_digest: str
     pipeline_root: str
     checkpoints: str
     detections: str
@@ -114,6 +116,7 @@ def create_pipeline(
         ),
         overrides=overrides,
         checkpoints_dir=places.checkpoints,
+        weights_digest=places.weights_digest,
     )
     nodes: list[BaseNode] = [
         examples,

@@ -15,6 +15,7 @@ class DetectionTrainerSpec(component_spec.ComponentSpec):
     PARAMETERS = {
         "settings": component_spec.ExecutionParameter(type=str),
         "source_digest": component_spec.ExecutionParameter(type=str),
+        "weights_digest": component_spec.ExecutionParameter(type=str),
         "overrides": component_spec.ExecutionParameter(type=str, optional=True),
         "checkpoints_dir": component_spec.ExecutionParameter(type=str),
     }
@@ -34,6 +35,7 @@ class DetectionTrainer(base_component.BaseComponent):
         settings: JSON from `component_settings(config, "detection_trainer")`.
         checkpoints_dir: stable folder; a run that was cut off goes on from its checkpoints there.
         source_digest: of the executor's and the workers' source files.
+        weights_digest: of the file that `model.weights` names, so that a changed one is seen.
         overrides: `key=value` settings of one run, separated by `;` (`configs.loader`).
 
     Outputs:
@@ -50,12 +52,14 @@ class DetectionTrainer(base_component.BaseComponent):
         settings: str,
         checkpoints_dir: str,
         source_digest: str = "",
+        weights_digest: str = "",
         overrides: str | RuntimeParameter | None = None,
     ) -> None:
         spec = DetectionTrainerSpec(
             examples=examples,
             settings=settings,
             source_digest=source_digest,
+            weights_digest=weights_digest,
             overrides=overrides,
             checkpoints_dir=checkpoints_dir,
             model=types.Channel(type=standard_artifacts.Model),

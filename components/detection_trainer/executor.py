@@ -34,7 +34,8 @@ class Executor(base_executor.BaseExecutor):
                 with TensorBoard scalars, logs, throughput.json and summary.json.
             exec_properties: `settings`: JSON of `component_settings`; `overrides`: optional, of
                 `runtime_config`; `checkpoints_dir`: a stable folder that outlives this execution;
-                `source_digest`: of the code, which when changed starts anew.
+                `source_digest`: of the code, which when changed starts anew; `weights_digest` is
+                for TFX's cache alone, since the launcher reads the file itself.
 
         Raises:
             TrainingStopped: the process was asked to stop; run again to go on.

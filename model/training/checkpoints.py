@@ -20,9 +20,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from configs.errors import TrainingError
-from configs.files import file_digest, json_digest
+from configs.files import json_digest
 from configs.schema import Config
 from model.training.storage import joined, open_folder
+from model.weights.files import weights_digest
 
 # Settings that change how a run is watched, fed or kept, but no bit of its weights.
 _WITHOUT_EFFECT = {
@@ -50,13 +51,12 @@ def checkpoint_key(config: Config, examples_digest: str, source_digest: str = ""
         examples_digest: `digest` of the examples' manifest.json.
         source_digest: of the code, where a change of it should start anew.
     """
-    weights = config.model.weights
     return json_digest(
         {
             "input": config.input.model_dump(mode="json"),
             "model": config.model.model_dump(mode="json"),
             "train": config.train.model_dump(mode="json", exclude=_WITHOUT_EFFECT),
-            "weights": file_digest(weights) if weights and os.path.isfile(weights) else None,
+            "weights": weights_digest(config.model.weights),
             "examples": examples_digest,
             "source": source_digest,
         }

@@ -15,6 +15,7 @@ import numpy as np
 from absl import logging
 
 from configs.errors import ModelError
+from configs.files import file_digest
 from configs.loader import read_preset
 from configs.schema import BackboneConfig
 from model.weights import (
@@ -94,13 +95,8 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     Raises:
         ModelError: the file is absent, unreadable, of another kind, or asks for more than arrays.
     """
+    check_weights_file(path)
     path = Path(path)
-    if path.suffix not in SUFFIXES:
-        raise ModelError(f"weights: {path} must be a file of {', '.join(SUFFIXES)}")
-    if not path.is_file():
-        raise ModelError(
-            f"weights: there is no file {path}; set model.weights=null to start from random weights"
-        )
     try:
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as arrays:
@@ -114,6 +110,32 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         raise
     except Exception as error:
         raise ModelError(f"weights: cannot read {path}: {error}") from error
+
+
+def check_weights_file(path: str | os.PathLike[str]) -> None:
+    """Checks that weights could be read from `path`.
+
+    Raises:
+        ModelError: there is no such file, or its suffix is unknown.
+    """
+    path = Path(path)
+    if path.suffix not in SUFFIXES:
+        raise ModelError(f"weights: {path} must be a file of {', '.join(SUFFIXES)}")
+    if not path.is_file():
+        raise ModelError(
+            f"weights: there is no file {path}; set model.weights=null to start from random weights"
+        )
+
+
+def check_start_weights(weights: str | None) -> None:
+    """Checks what `model.weights` says, as `check_weights_file`."""
+    if weights is not None and weights != keras_applications.PUBLISHED:
+        check_weights_file(weights)
+
+
+def weights_digest(weights: str | None) -> str:
+    """Returns the digest of the file that `model.weights` names, "" where there is none."""
+    return file_digest(weights) if weights and os.path.isfile(weights) else ""
 
 
 def recognise(names: set[str], ours: set[str]) -> str | None:

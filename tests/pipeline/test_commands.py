@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.shapes import generate_shapes
 from pipeline.source_digest import SOURCE_ROOT
 
 BLOOD_CELLS = str(SOURCE_ROOT / "configs" / "blood_cells.yaml")
@@ -75,3 +76,12 @@ def test_wrong_arguments_end_in_a_line(
     assert done.returncode == status
     assert said in done.stderr + done.stdout
     assert "Traceback" not in done.stderr
+
+
+def test_missing_weights_end_in_a_line_before_any_picture_is_read(tmp_path: Path) -> None:
+    data = generate_shapes(tmp_path / "shapes", train=1, val=1, size=48)
+    tiny = str(SOURCE_ROOT / "configs" / "tiny.yaml")
+    weights = ("--set", f"model.weights={tmp_path}/absent.npz")
+    done = _command("run", "--config", tiny, "--data-dir", str(data), *weights)
+    assert done.returncode == 1
+    assert re.fullmatch(r"error: weights: there is no file .*absent\.npz; set .*", done.stderr)

@@ -5,7 +5,13 @@ from safetensors.numpy import save_file
 from configs.errors import ModelError
 from configs.schema import BackboneConfig
 from model.detector import build_detector
-from model.weights.files import KINDS, load_start_weights, read_weights
+from model.weights.files import (
+    KINDS,
+    check_start_weights,
+    load_start_weights,
+    read_weights,
+    weights_digest,
+)
 from model.weights.torchvision import to_torchvision
 from tests.model.small_detector import small_config
 
@@ -110,6 +116,21 @@ def test_unreadable_files_are_refused(tmp_path):
     for name in ("bad.npz", "bad.safetensors"):
         with pytest.raises(ModelError, match=f"cannot read .*{name}"):
             read_weights(tmp_path / name)
+
+
+def test_start_weights_are_a_file_that_is_there_or_none(tmp_path):
+    for weights in (None, "imagenet"):
+        check_start_weights(weights)
+        assert weights_digest(weights) == ""
+    absent = str(tmp_path / "w.npz")
+    with pytest.raises(ModelError, match=r"no file .*w\.npz"):
+        check_start_weights(absent)
+    assert weights_digest(absent) == ""
+    np.savez(absent, a=np.zeros(1))
+    check_start_weights(absent)
+    before = weights_digest(absent)
+    np.savez(absent, a=np.ones(1))
+    assert weights_digest(absent) not in ("", before)
 
 
 def test_the_page_has_a_row_for_each_kind(repo):
