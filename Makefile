@@ -1,5 +1,7 @@
 PYTHON := .venv/bin/python
 UNIT := not slow and not e2e and not gpu
+# Two processes, a file of tests in one of them: much of a run is imports and waiting.
+PYTEST := $(PYTHON) -m pytest -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-fast test-slow e2e lint types format docs compile clean
@@ -14,10 +16,10 @@ demo: setup  ## Draw shapes into data/shapes, run the whole pipeline on them int
 	$(PYTHON) -m pipeline demo
 
 test: lint types  ## Lint, format check, types, unit and end-to-end tests: what CI runs.
-	$(PYTHON) -m pytest -m "not slow and not gpu"
+	$(PYTEST) -m "not slow and not gpu"
 
 test-fast: setup  ## Unit tests only.
-	$(PYTHON) -m pytest -m "$(UNIT)"
+	$(PYTEST) -m "$(UNIT)"
 
 test-slow: setup  ## The tests that `make test` leaves out: minutes each.
 	$(PYTHON) -m pytest -m "slow and not gpu"

@@ -39,6 +39,7 @@ DEV_REQUIRES = [
     "mypy>=1.10",
     "nbformat>=5",
     "pytest>=8",
+    "pytest-xdist>=3.6",
     "ruff>=0.6",
     "types-PyYAML",
 ]
