@@ -1,7 +1,8 @@
 """Starts a training on SageMaker by one call of its API, create_training_job.
 
-boto3 alone: the SageMaker SDK does not resolve beside TFX 1.16 (docs/clusters.md), and adds to this
-call what our container does not need. Credentials are boto3's own matter; none is read here.
+boto3 alone: the SageMaker SDK would hold back versions of our lock for this one call
+(docs/clusters.md), and adds to it what our container does not need. Credentials are boto3's own
+matter; none is read here.
 """
 
 import json
