@@ -2,7 +2,10 @@
 
 On a disk a file gets its name when all of it is written. `gs://` and TensorFlow's other file
 systems (`tf.io.gfile`) promise no atomic rename, so a file there counts once its marker,
-`<name>.complete`, is written after it. TensorFlow is imported only where such a folder is used.
+`<name>.complete`, is written after it. What replaces a file is another object, `<name>~1`, then
+`<name>~2` and so on, with a marker of its own; the last whole one counts, and the one before goes
+then: at any moment the old file or the new one is whole. TensorFlow is imported only where such a
+folder is used.
 """
 
 import contextlib
@@ -96,7 +99,7 @@ class LocalFolder:
 
 
 class RemoteFolder:
-    """A folder that TensorFlow reaches by its URI.
+    """A folder that TensorFlow reaches by its URI; no name in it contains `~`.
 
     Raises:
         ConfigError: TensorFlow knows no file system of that scheme.
@@ -115,24 +118,27 @@ class RemoteFolder:
             )
 
     def address(self, name: str) -> str:
-        """Returns the URI of a file."""
-        return joined(self._uri, name)
+        """Returns the URI of a file: of its whole object, else of the first that there will be."""
+        return joined(self._uri, _object(name, self._whole_versions().get(name, 0)))
 
     def names(self) -> list[str]:
-        """Returns the names of the files that have their marker; [] where there is no folder."""
-        there = self._all_names()
-        return sorted(name for name in there if name + _MARKER in there)
+        """Returns the names of the whole files; [] where there is no folder."""
+        return sorted(self._whole_versions())
 
     def write(self, name: str, save: Callable[[Path], None]) -> None:
-        """Has `save` write a local file, copies it, then writes its marker."""
+        """Has `save` write a local file, copies it, writes its marker, then removes the old one."""
         self._gfile.makedirs(self._uri)
-        self.remove(name)
+        new = _object(name, self._whole_versions().get(name, -1) + 1)
+        self._remove_object(new)
         with tempfile.TemporaryDirectory() as folder:
             local = Path(folder) / name
             save(local)
-            self._gfile.copy(str(local), self.address(name), overwrite=True)
-        with self._gfile.GFile(self.address(name + _MARKER), "w") as marker:
+            self._gfile.copy(str(local), joined(self._uri, new), overwrite=True)
+        with self._gfile.GFile(joined(self._uri, new + _MARKER), "w") as marker:
             marker.write("")
+        for old in self._objects(name):
+            if old != new:
+                self._remove_object(old)
 
     @contextlib.contextmanager
     def local_copy(self, name: str) -> Iterator[Path]:
@@ -143,20 +149,55 @@ class RemoteFolder:
             yield local
 
     def remove(self, name: str) -> None:
-        """Removes a file if it is there, its marker first."""
-        for one in (name + _MARKER, name):
-            if self._gfile.exists(self.address(one)):
-                self._gfile.remove(self.address(one))
+        """Removes a file if it is there."""
+        for one in self._objects(name):
+            self._remove_object(one)
 
     def remove_partial_files(self) -> None:
-        """Removes files and markers that lack each other."""
+        """Removes what is not whole, and what has been replaced."""
+        kept = {_object(name, version) for name, version in self._whole_versions().items()}
+        for one in {name.removesuffix(_MARKER) for name in self._all_names()} - kept:
+            self._remove_object(one)
+
+    def _whole_versions(self) -> dict[str, int]:
+        """Returns by file name the last of its objects that have a marker."""
         there = self._all_names()
-        for name in there:
-            other = name.removesuffix(_MARKER) if name.endswith(_MARKER) else name + _MARKER
-            if other not in there:
-                self._gfile.remove(self.address(name))
+        versions: dict[str, int] = {}
+        for one in there:
+            if one + _MARKER in there:
+                name, version = _name_and_version(one)
+                versions[name] = max(version, versions.get(name, 0))
+        return versions
+
+    def _objects(self, name: str) -> list[str]:
+        """Returns a file's objects, whole or not, the oldest first."""
+        there = {one.removesuffix(_MARKER) for one in self._all_names()}
+        return sorted(
+            (one for one in there if _name_and_version(one)[0] == name), key=_name_and_version
+        )
+
+    def _remove_object(self, one: str) -> None:
+        """Removes an object if it is there, its marker first."""
+        for name in (one + _MARKER, one):
+            if self._gfile.exists(joined(self._uri, name)):
+                self._gfile.remove(joined(self._uri, name))
 
     def _all_names(self) -> set[str]:
         if not self._gfile.isdir(self._uri):
             return set()
         return {name for name in self._gfile.listdir(self._uri) if not name.endswith("/")}
+
+
+def _object(name: str, version: int) -> str:
+    """Returns what a file is stored as: its name the first time, then with a number."""
+    return f"{name}~{version}" if version else name
+
+
+def _name_and_version(one: str) -> tuple[str, int]:
+    """Returns file name and number of an object.
+
+    >>> _name_and_version("a.txt"), _name_and_version("a.txt~2")
+    (('a.txt', 0), ('a.txt', 2))
+    """
+    name, _, version = one.partition("~")
+    return name, int(version or 0)

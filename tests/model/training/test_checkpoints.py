@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from configs.errors import TrainingError
 from configs.schema import Config
@@ -40,6 +41,80 @@ def test_only_the_newest_stay(place):
     for step in (5, 10, 15):
         store.save(step, ARRAYS, {})
     assert store.steps() == [10, 15]
+
+
+class Killed(BaseException):
+    """A kill of the process that writes."""
+
+
+class DyingFileSystem:
+    """TensorFlow's file systems, until a number of changes is made: the next is cut in its middle.
+
+    Args:
+        patch: puts it in place of `tf.io.gfile`'s functions.
+        changes: how many are made before the cut.
+    """
+
+    def __init__(self, patch: pytest.MonkeyPatch, changes: int) -> None:
+        self.left = changes
+        self._copy, self._remove, self._open = (
+            tf.io.gfile.copy,
+            tf.io.gfile.remove,
+            tf.io.gfile.GFile,
+        )
+        patch.setattr(tf.io.gfile, "copy", self.copy)
+        patch.setattr(tf.io.gfile, "remove", self.remove)
+        patch.setattr(tf.io.gfile, "GFile", self.open)
+
+    def is_cut(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+    def copy(self, source: str, target: str, overwrite: bool = False) -> None:
+        if self.is_cut():
+            with self._open(target, "wb") as stream:
+                stream.write(Path(source).read_bytes()[:50])
+            raise Killed
+        self._copy(source, target, overwrite)
+
+    def remove(self, path: str) -> None:
+        if self.is_cut():
+            raise Killed
+        self._remove(path)
+
+    def open(self, path: str, mode: str):
+        if self.is_cut():
+            raise Killed
+        return self._open(path, mode)
+
+
+def test_the_only_checkpoint_outlives_a_kill_at_any_moment_of_its_replacement(tmp_path):
+    key = "k" * 64
+    # Copy, marker, and of the old object both again; the fifth is never reached.
+    for changes, expected in enumerate(["before", "before", "after", "after", "after"]):
+        place = f"ram://{tmp_path}/{changes}"
+        CheckpointStore(place, key, keep=1).save(12, ARRAYS, {"validation": "before"})
+        with pytest.MonkeyPatch.context() as patch:
+            file_system = DyingFileSystem(patch, changes)
+            try:
+                CheckpointStore(place, key, keep=1).save(12, ARRAYS, {"validation": "after"})
+            except Killed:
+                pass
+        assert (file_system.left < 0) == (changes < 4)
+
+        store = CheckpointStore(place, key, keep=1)
+        store.remove_partial_files()
+        assert store.steps() == [12]
+        arrays, history = store.load(12)
+        assert history == {"validation": expected}
+        np.testing.assert_array_equal(arrays["weights/conv/kernel"], ARRAYS["weights/conv/kernel"])
+        assert len(tf.io.gfile.listdir(f"{place}/{key[:16]}")) == 2
+
+        store.save(12, ARRAYS, {"validation": "again"})  # as the run that goes on does
+        assert store.load(12)[1] == {"validation": "again"}
+        store.save(15, ARRAYS, {})
+        assert store.steps() == [15]
+        assert len(tf.io.gfile.listdir(f"{place}/{key[:16]}")) == 2
 
 
 def test_another_run_has_another_folder(place):
