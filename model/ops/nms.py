@@ -65,7 +65,15 @@ def nms_keep(boxes: tf.Tensor, valid: tf.Tensor, iou_threshold: float) -> tf.Ten
 def _suppress_by_tile(
     boxes: tf.Tensor, keep: tf.Tensor, start: tf.Tensor, tile: int, iou_threshold: float
 ) -> tf.Tensor:
-    """Returns `keep` after the boxes from `start` on were solved and suppressed later ones."""
+    """Returns `keep` after the boxes from `start` on were solved and suppressed later ones.
+
+    Args:
+        boxes: [B, R, 4] float32, yxyx, best first; R is a multiple of `tile`.
+        keep: [B, R] bool, final before `start`, and after it what no earlier tile suppresses.
+        start: int32 scalar, the first box of the tile.
+        tile: boxes of the tile.
+        iou_threshold: overlap above which a box falls.
+    """
     lists, num = tf.shape(keep)[0], tf.shape(keep)[1]
     tile_boxes = tf.slice(boxes, [0, start, 0], [lists, tile, 4])
     candidates = tf.slice(keep, [0, start], [lists, tile])
@@ -130,67 +138,86 @@ def multiclass_nms(
     """
     boxes = tf.cast(boxes, tf.float32)
     usable = (scores > score_threshold) & is_large_enough(boxes, min_box_size_px)
-    num_images = tf.shape(scores)[0]
-    num_boxes = tf.shape(boxes)[2]
-    images = tf.range(num_images)
     factor_of = suppression_factor(method, iou_threshold, sigma)
     # One row for each class, so that a turn touches one row.
     left = tf.transpose(tf.where(usable, tf.cast(scores, tf.float32), -1.0), [0, 2, 1])
     boxes = tf.transpose(boxes, [0, 2, 1, 3])
 
     def take_best(
-        turn: tf.Tensor, left: tf.Tensor, best_of_class: tf.Tensor, *found: tf.Tensor
-    ) -> tuple[tf.Tensor, ...]:
-        found_boxes, found_scores, found_classes, found_rois = found
+        turn: tf.Tensor, left: tf.Tensor, best_of_class: tf.Tensor, found: Detections
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, Detections]:
+        """Takes one detection an image out of `left` [N, K, R]; `best_of_class` is its maximum."""
         column = tf.argmax(best_of_class, axis=1, output_type=tf.int32)
-        score = tf.gather(best_of_class, column, batch_dims=1)
         class_scores = tf.gather(left, column, batch_dims=1)  # [N, R]
-        roi = tf.argmax(class_scores, axis=1, output_type=tf.int32)
-        class_boxes = tf.gather(boxes, tf.minimum(column, num_boxes - 1), batch_dims=1)
-        box = tf.gather(class_boxes, roi, batch_dims=1)
-        factors = factor_of(paired_iou(box[:, None, :], class_boxes))
-        class_scores *= factors
-        is_left = (tf.range(tf.shape(class_scores)[1])[None, :] != roi[:, None]) & (factors > 0.0)
-        class_scores = tf.where(is_left & (class_scores > score_threshold), class_scores, -1.0)
-        place = tf.stack([images, column], axis=1)
-        left = tf.tensor_scatter_nd_update(left, place, class_scores)
-        best_of_class = tf.tensor_scatter_nd_update(
-            best_of_class, place, tf.reduce_max(class_scores, axis=1)
-        )
-        is_turn = tf.range(max_detections)[None, :] == turn
+        class_boxes = tf.gather(boxes, tf.minimum(column, tf.shape(boxes)[1] - 1), batch_dims=1)
+        best = _best_of(class_scores, class_boxes, column + 1)
+        factors = factor_of(paired_iou(best.boxes, class_boxes))
+        class_scores = _scores_left(class_scores, factors, best.roi_index, score_threshold)
+        row = tf.stack([tf.range(tf.shape(left)[0]), column], axis=1)
+        best_left = tf.reduce_max(class_scores, axis=1)
         return (
             turn + 1,
-            left,
-            best_of_class,
-            tf.where(is_turn[:, :, None], box[:, None, :], found_boxes),
-            tf.where(is_turn, score[:, None], found_scores),
-            tf.where(is_turn, column[:, None] + 1, found_classes),
-            tf.where(is_turn, roi[:, None], found_rois),
+            tf.tensor_scatter_nd_update(left, row, class_scores),
+            tf.tensor_scatter_nd_update(best_of_class, row, best_left),
+            _with_detection(found, turn, best),
         )
 
-    best_of_class = tf.reduce_max(left, axis=2)
-    num_rows = [num_images, max_detections]
-    state = tf.while_loop(
-        lambda turn, left, best, *_: (turn < max_detections) & tf.reduce_any(best >= 0.0),
+    return tf.while_loop(
+        lambda turn, _, best, __: (turn < max_detections) & tf.reduce_any(best >= 0.0),
         take_best,
         [
             tf.constant(0),
             left,
-            best_of_class,
-            tf.zeros([*num_rows, 4]),
-            tf.fill(num_rows, -1.0),
-            tf.zeros(num_rows, tf.int32),
-            tf.zeros(num_rows, tf.int32),
+            tf.reduce_max(left, axis=2),
+            _no_detections(tf.shape(scores)[0], max_detections),
         ],
-    )
-    _, _, _, found_boxes, found_scores, found_classes, found_rois = state
-    valid = found_scores >= 0.0
+    )[3]
+
+
+def _no_detections(num_images: tf.Tensor, num: int) -> Detections:
+    """Returns [num_images, num] rows that are 0 and not valid."""
+    rows = [num_images, num]
     return Detections(
-        boxes=tf.where(valid[:, :, None], found_boxes, 0.0),
-        scores=tf.where(valid, found_scores, 0.0),
-        classes=tf.where(valid, found_classes, 0),
-        valid=valid,
-        roi_index=tf.where(valid, found_rois, 0),
+        boxes=tf.zeros([*rows, 4]),
+        scores=tf.zeros(rows),
+        classes=tf.zeros(rows, tf.int32),
+        valid=tf.zeros(rows, tf.bool),
+        roi_index=tf.zeros(rows, tf.int32),
+    )
+
+
+def _best_of(class_scores: tf.Tensor, class_boxes: tf.Tensor, classes: tf.Tensor) -> Detections:
+    """Returns the best RoI of one class an image as detections [N, 1]; not valid: none is left.
+
+    Args:
+        class_scores: [N, R] float32, -1 for a RoI that is not left.
+        class_boxes: [N, R, 4] float32.
+        classes: [N] int32.
+    """
+    roi = tf.argmax(class_scores, axis=1, output_type=tf.int32)[:, None]
+    score = tf.gather(class_scores, roi, batch_dims=1)
+    box = tf.gather(class_boxes, roi, batch_dims=1)
+    return Detections(box, score, classes[:, None], valid=score >= 0.0, roi_index=roi)
+
+
+def _scores_left(
+    class_scores: tf.Tensor, factors: tf.Tensor, roi: tf.Tensor, score_threshold: float
+) -> tf.Tensor:
+    """Returns [N, R] `class_scores` times `factors`, -1 for `roi` [N, 1] and what has fallen."""
+    scores = class_scores * factors
+    is_other = tf.range(tf.shape(scores)[1])[None, :] != roi
+    return tf.where(is_other & (factors > 0.0) & (scores > score_threshold), scores, -1.0)
+
+
+def _with_detection(found: Detections, turn: tf.Tensor, best: Detections) -> Detections:
+    """Returns `found` [N, D] with the valid of `best` [N, 1] in column `turn`."""
+    is_place = (tf.range(tf.shape(found.valid)[1])[None, :] == turn) & best.valid  # [N, D]
+    return Detections(
+        boxes=tf.where(is_place[:, :, None], best.boxes, found.boxes),
+        scores=tf.where(is_place, best.scores, found.scores),
+        classes=tf.where(is_place, best.classes, found.classes),
+        valid=is_place | found.valid,
+        roi_index=tf.where(is_place, best.roi_index, found.roi_index),
     )
 
 
