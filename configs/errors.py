@@ -10,7 +10,6 @@
 A message says what is wrong, where (file, image id, config key) and what to do, in one line.
 """
 
-EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_REFUSED = 3

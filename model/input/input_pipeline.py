@@ -126,10 +126,6 @@ class TrainingInput:
             self._config, self._index.height, self._index.width, _MAX_OWN_BUCKETS
         )
 
-    def bucket_of_step(self, step: int) -> int:
-        """Returns the index of the bucket that all workers use in a global step."""
-        return self.plan.bucket(*divmod(step, self.steps_per_epoch))
-
     def dataset(self, worker: int, first_step: int = 0, threads: int = 0) -> tf.data.Dataset:
         """Returns one worker's batches from a global step on, without end.
 
@@ -147,6 +143,7 @@ class TrainingInput:
             return self._read_step(int(step), worker, files)
 
         def read_step(step: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            """Returns the columns of `_read_step` [B, ...] as tensors of known rank."""
             columns = tf.numpy_function(
                 read, [step], [tf.string, tf.int32, tf.int32, tf.bool, tf.int32, tf.int32, tf.int64]
             )

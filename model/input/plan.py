@@ -136,6 +136,8 @@ class Plan:
     def batch(self, epoch: int, step_in_epoch: int, worker: int) -> tuple[int, Ints]:
         """Returns the bucket and the record indices int64 [B] of one worker's batch.
 
+        The bucket of a step is the same for all workers.
+
         Args:
             epoch: from 0.
             step_in_epoch: 0 ... `steps_per_epoch` - 1.
@@ -153,14 +155,6 @@ class Plan:
         return int(plan.buckets[step_in_epoch]), plan.records[
             step_in_epoch, worker :: self._workers
         ]
-
-    def bucket(self, epoch: int, step_in_epoch: int) -> int:
-        """Returns the bucket index of a step, the same on every worker."""
-        return int(self._epoch(epoch).buckets[step_in_epoch])
-
-    def global_valid(self, epoch: int, step_in_epoch: int) -> int:
-        """Returns the number of pictures, not fillers, that all workers together have in a step."""
-        return int(np.count_nonzero(self._epoch(epoch).records[step_in_epoch] != FILLER))
 
     def sizes(self, epoch: int, records: npt.ArrayLike) -> tuple[Ints, Ints]:
         """Returns the int64 heights and widths that records are resized to in an epoch."""

@@ -52,7 +52,8 @@ def test_batches_have_the_static_shapes_of_their_bucket(mixed_folder):
     assert training_input.num_pictures == 5
     assert training_input.num_classes == 3
     for step, batch in enumerate(batches(training_input, training_input.steps_per_epoch)):
-        height, width = training_input.buckets[training_input.bucket_of_step(step)]
+        bucket, _ = training_input.plan.batch(0, step, worker=0)
+        height, width = training_input.buckets[bucket]
         shapes = {key: (value.dtype.name, value.shape) for key, value in batch.items()}
         assert shapes == {
             "images": ("uint8", (2, height, width, 3)),
