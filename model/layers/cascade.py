@@ -95,7 +95,7 @@ def relabel_rois(
 
 
 def scale_gradient(features: tf.Tensor, factor: float) -> tf.Tensor:
-    """Returns `features`, whose gradient is multiplied by `factor`.
+    """Returns `features` (any shape and dtype), whose gradient is multiplied by `factor`.
 
     The stages' losses are added up; the paper's code took their mean and trained the heads faster.
     """

@@ -102,6 +102,7 @@ class Convolution(Layer):
         return [self.filters]
 
     def _product(self, features: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        """Returns [N, H / stride, W / stride, filters]; both are of one dtype."""
         stride = self.stride
         if self.kernel_size == 1 and kernel.shape[2] < _FEWEST_STRIDED_CHANNELS:
             features, stride = features[:, ::stride, ::stride], 1  # the same pixels
@@ -124,6 +125,7 @@ class DepthwiseConvolution(Convolution):
         return [self.filters, 1]
 
     def _product(self, features: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        """Returns [N, H / stride, W / stride, C]; both are of one dtype."""
         strides, padding = [1, self.stride, self.stride, 1], self.padding
         return tf.nn.depthwise_conv2d(features, kernel, strides, padding)
 

@@ -170,6 +170,7 @@ class EfficientNetLite(Layer):
     def _run_stage(
         self, stage: str, features: tf.Tensor, valid: tf.Tensor | None, training: bool
     ) -> tf.Tensor:
+        """Returns what a stage makes of [N, H, W, C]; the first one takes pixels."""
         if stage == "stem":
             features = tf.nn.relu6(self.stem(features, valid=valid, training=training))
         for block in self.stages[stage]:
@@ -177,6 +178,7 @@ class EfficientNetLite(Layer):
         return features
 
     def _stage_variables(self, stage: str) -> list[keras.Variable]:
+        """Returns the variables that `_run_stage` reads or assigns."""
         layers = [*([self.stem] if stage == "stem" else []), *self.stages[stage]]
         return [variable for layer in layers for variable in layer.variables]
 

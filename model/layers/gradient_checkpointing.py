@@ -32,7 +32,7 @@ def checkpointed(
     constants = [tf.convert_to_tensor(variable.value) for variable in others]
 
     def scope(weights: Sequence[tf.Tensor]) -> keras.StatelessScope:
-        """Returns the scope in which `function` reads these values, and assigns nothing."""
+        """Returns the scope in which `function` reads `weights`, one each of `trained`."""
         values = [*zip(trained, weights, strict=True), *zip(others, constants, strict=True)]
         return keras.StatelessScope(state_mapping=values)
 
@@ -40,6 +40,7 @@ def checkpointed(
     def run(
         features: tf.Tensor, *weights: tf.Tensor
     ) -> tuple[tf.Tensor, Callable[[tf.Tensor], list[tf.Tensor]]]:
+        """Returns function(features), assigns what it assigns, and says how to go backward."""
         with scope(weights) as state:
             outputs = function(features)
         for variable, before in zip(others, constants, strict=True):
@@ -48,6 +49,7 @@ def checkpointed(
                 variable.assign(after)
 
         def gradient(upstream: tf.Tensor) -> list[tf.Tensor]:
+            """Returns the gradients of the features and of each weight, by a second pass."""
             with tf.GradientTape(watch_accessed_variables=False) as tape, scope(weights):
                 again = _once_there_are([upstream], features)
                 tape.watch([again, *weights])

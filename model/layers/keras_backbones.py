@@ -122,7 +122,10 @@ class KerasBackbone(Layer):
         valid: tf.Tensor | None = None,
         training: bool = False,
     ) -> dict[str, tf.Tensor]:
-        """Returns C2-C5; the arguments are `ResNet`'s, and the last two change nothing here."""
+        """Returns C2-C5 [N, H / stride, W / stride, C]; the arguments are `ResNet`'s.
+
+        `valid` and `training` change nothing here: the norms of the family are frozen.
+        """
         mean, std, is_bgr = self.pixels
         pixels = normalize_pixels(images, image_sizes, mean, std)
         pixels = pixels[..., ::-1] if is_bgr else pixels

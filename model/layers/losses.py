@@ -36,7 +36,7 @@ def sum_where(chosen: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
 
 
 def binary_cross_entropy(logits: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-    """Returns the elementwise cross-entropy of sigmoid(logits) and targets in 0-1."""
+    """Returns the cross-entropy of sigmoid(logits) and targets in 0-1, element by element."""
     return tf.nn.sigmoid_cross_entropy_with_logits(labels=targets, logits=logits)
 
 
@@ -96,7 +96,7 @@ def giou_loss(pred_boxes: tf.Tensor, gt_boxes: tf.Tensor) -> tf.Tensor:
 
 
 def smooth_l1(differences: tf.Tensor, beta: float) -> tf.Tensor:
-    """Returns the elementwise smooth L1 (1504.08083, equation 3), quadratic below `beta`.
+    """Returns the smooth L1 of each element (1504.08083, equation 3), quadratic below `beta`.
 
     With `beta` 0 it is the absolute value, as in Detectron2 and torchvision.
     """

@@ -54,8 +54,8 @@ def sample_training_rois(
     ignored instead of negative.
 
     Args:
-        proposals: of the RPN.
-        batch: ground truth, as in model/input/input_pipeline.py.
+        proposals: of the RPN, [N, P, 4].
+        batch: ground truth [N, M, ...], as in model/input/input_pipeline.py.
         seed: of the sampling.
         step: of the training; other RoIs are drawn in each.
         config: overlaps and numbers.

@@ -174,7 +174,7 @@ def _centers_and_sizes(boxes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _exact_product(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
-    """Returns the rounded product of non-negative numbers.
+    """Returns the rounded product of non-negative float32 numbers, both of one shape.
 
     XLA may fuse a product and the sum that follows into one operation with one rounding, and
     differently in two places. Matching compares overlaps for equality, and NMS with a threshold,

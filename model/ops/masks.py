@@ -69,6 +69,7 @@ def _axis_weights(spans: tf.Tensor, covered: tf.Tensor, size: int, length: int) 
     firsts = (offsets + 0.5) * cells_a_pixel - 0.5  # [N, P, size, 1]
 
     def num_before(cell: tf.Tensor) -> tf.Tensor:
+        """Returns [N, P, size, cells] float32, the samples of each bin that lie before a cell."""
         number = tf.math.ceil(tf.math.divide_no_nan(cell - firsts, steps))
         return tf.clip_by_value(number, 0.0, num_samples)
 

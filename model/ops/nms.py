@@ -55,6 +55,7 @@ def nms_keep(boxes: tf.Tensor, valid: tf.Tensor, iou_threshold: float) -> tf.Ten
     padded_boxes = tf.pad(tf.cast(boxes, tf.float32), [[0, 0], [0, surplus], [0, 0]])
 
     def take_tile(start: tf.Tensor, keep: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns where the next tile starts, and `keep` [B, R] after this one."""
         return start + tile, _suppress_by_tile(padded_boxes, keep, start, tile, iou_threshold)
 
     keep = tf.pad(valid, [[0, 0], [0, surplus]])
@@ -99,6 +100,7 @@ def _fixed_point(suppresses: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
     """
 
     def turn(keep: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the candidates that `keep` [B, T] leaves, and `keep` to compare them with."""
         return candidates & ~tf.reduce_any(suppresses & keep[:, :, None], axis=1), keep
 
     return tf.while_loop(
@@ -224,7 +226,7 @@ def _with_detection(found: Detections, turn: tf.Tensor, best: Detections) -> Det
 def suppression_factor(
     method: NmsMethod, iou_threshold: float, sigma: float
 ) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Returns the function from a box's overlap with a better one to the factor on its score.
+    """Returns the function from overlaps with a better box to factors on scores, of any shape.
 
     Args:
         method: the paper's first, second and third rule.

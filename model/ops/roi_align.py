@@ -216,7 +216,10 @@ def _sum_by_gather(table: tf.Tensor, rows: _Taps, columns: _Taps) -> tf.Tensor:
     # Of its own, so that gradients are added up in float32 where the table is of less precision.
     @tf.custom_gradient
     def weighted_sum(table: tf.Tensor) -> tuple[tf.Tensor, Gradient]:
+        """Returns the sums and the function from their gradient to that of the table [cells, C]."""
+
         def gradient(upstream: tf.Tensor) -> tf.Tensor:
+            """Returns [cells, C]: each cell gets what the bins [Q * S * S, C] took from it."""
             channels = upstream.shape[-1]
             all_weights = tf.reshape(weights, [tf.shape(upstream)[0], -1, 1])
             shares = tf.reshape(upstream[:, None, :] * all_weights, [-1, channels])
@@ -261,6 +264,8 @@ def _sum_by_sparse_product(table: tf.Tensor, rows: _Taps, columns: _Taps) -> tf.
     # TensorFlow's own gradient would also gather all taps, for that of the weights.
     @tf.custom_gradient
     def product(table: tf.Tensor) -> tuple[tf.Tensor, Gradient]:
+        """Returns matrix x table, and the function from its gradient to that of the table."""
+
         def gradient(upstream: tf.Tensor) -> tf.Tensor:
             return tf.raw_ops.SparseTensorDenseMatMul(**matrix, b=upstream, adjoint_a=True)
 

@@ -41,7 +41,7 @@ def random_priorities(
 
 
 def _mixed(numbers: tf.Tensor) -> tf.Tensor:
-    """Returns uint32 numbers, each bit of which depends on all bits of its argument."""
+    """Returns uint32 numbers, each bit of which depends on all bits of the one in its place."""
     for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
         numbers = (numbers ^ tf.bitwise.right_shift(numbers, shift)) * factor
     return numbers ^ tf.bitwise.right_shift(numbers, 16)
@@ -108,7 +108,13 @@ class _First(NamedTuple):
 
 
 def _first(is_candidate: tf.Tensor, priorities: tf.Tensor, num: int) -> _First:
-    """Returns at most `num` candidates of each row, by falling priority."""
+    """Returns at most `num` candidates of each row, by falling priority.
+
+    Args:
+        is_candidate: [N, A] bool.
+        priorities: [N, A] float32 in [0, 1).
+        num: k; A where that is less.
+    """
     limit = is_candidate.shape[1]
     limit = tf.shape(is_candidate)[1] if limit is None else limit
     limit = tf.minimum(num, limit) if tf.is_tensor(limit) else min(num, limit)

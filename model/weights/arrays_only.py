@@ -86,6 +86,7 @@ class _Array:
 
 
 def _from_bytes(content: Any, dtype: Any, sizes: Any, order: Any) -> np.ndarray:
+    """Returns the array [*sizes] whose bytes a pickle holds, as text where Python 2 wrote it."""
     if not isinstance(dtype, _Dtype) or order not in ("C", "F"):
         raise ModelError("an array without type")
     content = content.encode("latin1") if isinstance(content, str) else content
@@ -109,6 +110,7 @@ def _encode(text: str, encoding: str) -> bytes:
 
 
 def _rebuild_tensor(storage: Any, offset: Any, sizes: Any, strides: Any, *_: Any) -> _Tensor:
+    """Returns the window on a storage; offset and strides count numbers, not bytes."""
     numbers = [offset, *sizes, *strides]
     if not isinstance(storage, _Storage) or not all(isinstance(n, int) and n >= 0 for n in numbers):
         raise ModelError("a tensor whose place in the file makes no sense")
@@ -153,11 +155,13 @@ class _ArraysOnly(pickle.Unpickler):
         self.storages: dict[str, str] = {}
 
     def find_class(self, module: str, name: str) -> Any:
+        """Returns what stands for a name that the pickle asks for, by which it would be called."""
         if (module, name) not in _ADMITTED:
             raise ModelError(f"asks for {module}.{name}, which is no array; it was not called")
         return _ADMITTED[module, name]
 
     def persistent_load(self, pid: Any) -> _Storage:
+        """Returns the storage that PyTorch's tuple (kind, type, key, device, size) refers to."""
         kind, storage_type, key = pid[:3]
         if kind not in ("storage", b"storage") or not isinstance(storage_type, _StorageType):
             raise ModelError("a storage of an unknown type")
@@ -193,6 +197,7 @@ def read_torch(path: Path) -> dict[str, np.ndarray]:
 
 
 def _read_zip(path: Path) -> dict[str, np.ndarray]:
+    """Returns the tensors of today's format: a zip of one pickle and a file for each storage."""
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         pickles = [name for name in names if name.split("/")[1:] == ["data.pkl"]]
@@ -212,6 +217,7 @@ def _read_zip(path: Path) -> dict[str, np.ndarray]:
 
 
 def _read_legacy(path: Path) -> dict[str, np.ndarray]:
+    """Returns the tensors of the old format: five pickles in a row, then the storages."""
     with path.open("rb") as stream:
         head = [_load(stream, path)[0] for _ in range(2)]
         if head != [_LEGACY_MAGIC, _LEGACY_PROTOCOL]:
@@ -270,6 +276,7 @@ def _arrays(loaded: Any, path: Path, storages: Mapping[str, bytes]) -> dict[str,
 
 
 def _window(tensor: _Tensor, storages: Mapping[str, bytes]) -> np.ndarray:
+    """Returns a copy of the numbers that a tensor sees in its storage, none beyond its end."""
     key, dtype = tensor.storage
     if key not in storages:
         raise ModelError(f"the bytes of storage {key} are missing")
@@ -285,6 +292,7 @@ def _window(tensor: _Tensor, storages: Mapping[str, bytes]) -> np.ndarray:
 
 
 def _numbers(content: bytes, dtype: str) -> np.ndarray:
+    """Returns all numbers of a storage [n]; bfloat16 as float32."""
     if dtype == _BFLOAT16:  # the upper half of a float32
         return (np.frombuffer(content, "<u2").astype(np.uint32) << 16).view(np.float32)
     return np.frombuffer(content, dtype)

@@ -105,6 +105,7 @@ def _current_name(name: str) -> str:
 
 
 def _with_their_classes(name: str, array: np.ndarray) -> np.ndarray:
+    """Returns a predictor's weights with classes on the first axis as torchvision has them."""
     name = without_stage(name)
     if name.startswith(f"{_PREDICTOR}cls_score."):
         return np.roll(array, 1, axis=0)  # the background from last to first

@@ -80,6 +80,7 @@ def by_our_paths(stored: Mapping[str, np.ndarray], backbone: Any, name: str) -> 
 
 
 def _of_applications(backbone: Any, name: str) -> "KerasBackbone":
+    """Returns the backbone called `name`, unless it is one of our own."""
     if not hasattr(backbone, "layer_weights"):
         raise ModelError(
             f"weights: Keras's fit the networks of keras.applications; {name} is our own, see "

@@ -47,6 +47,7 @@ def read_keras_zip(path: Path) -> dict[str, np.ndarray]:
 
 
 def _arrays(file: h5py.File, path: Path) -> dict[str, np.ndarray]:
+    """Returns the weights in a file by name, without the optimizer's; `path` is for errors."""
     root = file.get("model_weights", file)
     datasets: dict[str, h5py.Dataset] = {}
 

@@ -90,6 +90,10 @@ def torchvision_name(name: str) -> str | None:
 
 
 def _with_their_axes(name: str, array: np.ndarray) -> np.ndarray:
+    """Returns a kernel [out, in, row, column] or [out, in], with torchvision's classes.
+
+    Tensorpack's are [row, column, in, out] and [in, out], and lack the background in places.
+    """
     if array.ndim == 4:  # a transposed convolution is row, column, out, in: likewise reversed
         array = array.transpose(3, 2, 0, 1)
     elif array.ndim == 2:
