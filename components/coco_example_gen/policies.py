@@ -14,7 +14,7 @@ What is left out is kept whole, with its reason, in `rejects.jsonl`.
 import dataclasses
 import difflib
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from configs.errors import ConfigError
 from configs.schema import Policy
@@ -31,7 +31,6 @@ class Reason:
 
     Attributes:
         code: its name in configs, rejects and summaries.
-        subject: what is flawed.
         meaning: one line.
         default: the policy unless the config says otherwise.
         allowed: the policies that can be asked for.
@@ -39,7 +38,6 @@ class Reason:
     """
 
     code: str
-    subject: Literal["picture", "object"]
     meaning: str
     default: Policy
     allowed: tuple[Policy, ...]
@@ -49,15 +47,22 @@ class Reason:
 def _picture(
     code: str, meaning: str, default: Policy = REFUSE, *more: Policy, repair: str = ""
 ) -> Reason:
-    allowed = tuple(p for p in (ACCEPT, MEND, DROP, REFUSE) if p in (*more, default, DROP, REFUSE))
-    return Reason(code, "picture", meaning, default, allowed, repair)
+    """Returns a flaw of a picture; `more` are policies besides the default, drop and refuse."""
+    return _reason(code, meaning, (default, *more), repair)
 
 
 def _object(
     code: str, meaning: str, default: Policy = DROP, *more: Policy, repair: str = ""
 ) -> Reason:
-    allowed = tuple(p for p in (ACCEPT, MEND, DROP, REFUSE) if p in (*more, default, DROP, REFUSE))
-    return Reason(code, "object", meaning, default, allowed, repair)
+    """Returns a flaw of an object; `more` are policies besides the default, drop and refuse."""
+    return _reason(code, meaning, (default, *more), repair)
+
+
+def _reason(code: str, meaning: str, policies: tuple[Policy, ...], repair: str) -> Reason:
+    """Returns a flaw whose default is the first policy; all, drop and refuse are allowed."""
+    allowed = {*policies, DROP, REFUSE}
+    in_order = tuple(policy for policy in (ACCEPT, MEND, DROP, REFUSE) if policy in allowed)
+    return Reason(code, meaning, policies[0], in_order, repair)
 
 
 _ALL = (
@@ -100,20 +105,8 @@ _ALL = (
         MEND,
         repair="the turned picture is stored, as a JPEG of quality 95 without EXIF",
     ),
-    Reason(
-        "bad_annotation",
-        "object",
-        "the entry in `annotations` is no JSON object",
-        DROP,
-        (DROP,),
-    ),
-    Reason(
-        "unknown_image",
-        "object",
-        "its `image_id` is not in `images`",
-        DROP,
-        (DROP,),
-    ),
+    Reason("bad_annotation", "the entry in `annotations` is no JSON object", DROP, (DROP,)),
+    Reason("unknown_image", "its `image_id` is not in `images`", DROP, (DROP,)),
     _object(
         "bad_annotation_id",
         "its `id` is missing or no integer",
