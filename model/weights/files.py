@@ -188,19 +188,9 @@ def load_start_weights(
         )
     found = _by_path(stored, kind, set(variables), detector)
     stored_classes = _stored_classes(stored, kind, detector)
-    start: dict[str, np.ndarray] = {}
-    restarted = []
-    for name, tensor in found.items():
-        array = _in_our_axes(name, tensor, tuple(variables[name].shape), kind)
-        if array is not None:
-            start[name] = array
-        elif CLASS_LAYERS.match(name) and stored_classes not in (None, detector.num_classes):
-            restarted.append(name)
-        else:
-            raise ModelError(
-                f"weights: {tensor.name} in {path} has shape {list(tensor.array.shape)}, which "
-                f"does not fit {name} of shape {list(variables[name].shape)}"
-            )
+    has_other_classes = stored_classes not in (None, detector.num_classes)
+    shapes = {name: tuple(variables[name].shape) for name in found}
+    start, restarted = _fitting(found, shapes, kind, has_other_classes, path)
     if not start:
         raise ModelError(f"weights: nothing in {path} is, by {kind}'s names, a weight of the model")
     for name, array in start.items():
@@ -219,6 +209,41 @@ def load_start_weights(
     for line in report.lines():
         (logging.warning if line.startswith("warning") else logging.info)("weights: %s", line)
     return report
+
+
+def _fitting(
+    found: Mapping[str, Tensor],
+    shapes: Mapping[str, tuple[int, ...]],
+    kind: str,
+    has_other_classes: bool,
+    path: str | os.PathLike[str],
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Returns the arrays that fit, in our axes, and the predictors that are for other classes.
+
+    Args:
+        found: what the file holds, by our paths.
+        shapes: of the model's variables, by the same paths.
+        kind: one of `KINDS`.
+        has_other_classes: whether the file is for another number of classes.
+        path: of the file, for errors.
+
+    Raises:
+        ModelError: a shape differs, other than by the number of classes.
+    """
+    start: dict[str, np.ndarray] = {}
+    restarted = []
+    for name, tensor in found.items():
+        array = _in_our_axes(name, tensor, shapes[name], kind)
+        if array is not None:
+            start[name] = array
+        elif CLASS_LAYERS.match(name) and has_other_classes:
+            restarted.append(name)
+        else:
+            raise ModelError(
+                f"weights: {tensor.name} in {path} has shape {list(tensor.array.shape)}, which "
+                f"does not fit {name} of shape {list(shapes[name])}"
+            )
+    return start, restarted
 
 
 def _read(
