@@ -18,12 +18,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from absl import logging
 
 from configs.errors import ConfigError, DatasetError, ModelError, RcnnError, TrainingError
-from configs.schema import Config
+from configs.schema import Config, TrainConfig
 from model.examples import read_manifest
 from model.training.checkpoints import checkpoint_key, run_folder
 from model.training.cluster import Cluster, cluster_from_environment
@@ -150,49 +150,85 @@ def train(
         TrainingStopped: SIGTERM or SIGINT came; a checkpoint was written.
         TrainingError: a worker was lost or a loss is not finite.
     """
-    manifest = read_manifest(examples_dir)
-    validates = config.train.validate_every_epochs > 0
-    for split in (TRAINING_SPLIT, *([config.train.validation_split] if validates else [])):
-        if split not in manifest["splits"]:
-            raise DatasetError(
-                f"{examples_dir}: no split named {split!r}, only {sorted(manifest['splits'])}"
-            )
+    digest = _digest_of_examples(examples_dir, config.train)
     cluster = cluster_from_environment(os.environ)
     if eager:
         config = eager_config(config, cluster)
     else:
         config = with_counted_workers(config, cluster, os.environ)
-    key = checkpoint_key(config, manifest["digest"], source_digest)
+    key = checkpoint_key(config, digest, source_digest)
     run_dir = Path(run_dir or Path(out_dir) / "run").resolve()
-    stable_dir = os.fspath(checkpoints_dir or run_dir / "checkpoints")
-    if not is_remote(stable_dir):
-        stable_dir = os.path.abspath(stable_dir)
-    has_local_place = checkpoints_dir and not is_remote(stable_dir)
-    work_dir = Path(run_folder(stable_dir, key)) if has_local_place else run_dir
+    places = _places(checkpoints_dir, run_dir, key)
     if not cluster.is_chief:
-        work_dir = run_dir = Path(tempfile.mkdtemp(prefix=f"tfx-rcnn-{config.name}-"))
+        folder = Path(tempfile.mkdtemp(prefix=f"tfx-rcnn-{config.name}-"))
+        places = places._replace(work_dir=folder, run_dir=folder)
     job = TrainingJob(
         settings=config.to_json(),
         examples_dir=str(Path(examples_dir).resolve()),
-        work_dir=str(work_dir),
-        checkpoints_dir=stable_dir,
+        work_dir=str(places.work_dir),
+        checkpoints_dir=places.checkpoints_dir,
         key=key,
         model_dir=str(Path(model_dir or Path(out_dir) / "model").resolve()),
         threads=threads_per_worker(cluster.workers_per_host(config.train.workers)),
     )
-    for folder in (job.logs_dir, job.status_dir, run_dir):
+    for folder in (job.logs_dir, job.status_dir, places.run_dir):
         folder.mkdir(parents=True, exist_ok=True)
     on_progress = on_progress or (lambda event: None)
     if eager:
         done = run_eagerly(job, on_progress)
     else:
         done = _run_with_restarts(job, cluster, on_progress, worker_module)
-    if work_dir != run_dir:
-        _copy_run(work_dir, run_dir)
+    if places.work_dir != places.run_dir:
+        _copy_run(places.work_dir, places.run_dir)
+    return _result(job, places.run_dir, done)
+
+
+def _digest_of_examples(examples_dir: str | os.PathLike[str], config: TrainConfig) -> str:
+    """Returns the digest of an examples folder that has the splits a training needs.
+
+    Raises:
+        DatasetError: it is no such folder, or a split is missing.
+    """
+    manifest = read_manifest(examples_dir)
+    validates = config.validate_every_epochs > 0
+    for split in (TRAINING_SPLIT, *([config.validation_split] if validates else [])):
+        if split not in manifest["splits"]:
+            raise DatasetError(
+                f"{examples_dir}: no split named {split!r}, only {sorted(manifest['splits'])}"
+            )
+    return manifest["digest"]
+
+
+class _Places(NamedTuple):
+    """Where a run writes.
+
+    Attributes:
+        checkpoints_dir: with a folder of checkpoints for each run; absolute, or a URI.
+        work_dir: all that grows during the run.
+        run_dir: the same at its end, where the two differ.
+    """
+
+    checkpoints_dir: str
+    work_dir: Path
+    run_dir: Path
+
+
+def _places(checkpoints_dir: str | os.PathLike[str] | None, run_dir: Path, key: str) -> _Places:
+    """Returns the chief's places for `checkpoints_dir` and `run_dir` as `train` takes them."""
+    if checkpoints_dir and is_remote(os.fspath(checkpoints_dir)):
+        return _Places(os.fspath(checkpoints_dir), run_dir, run_dir)
+    if checkpoints_dir:
+        stable_dir = os.path.abspath(checkpoints_dir)
+        return _Places(stable_dir, Path(run_folder(stable_dir, key)), run_dir)
+    return _Places(str(run_dir / "checkpoints"), run_dir, run_dir)
+
+
+def _result(job: TrainingJob, run_dir: Path, done: Event) -> TrainResult:
+    """Returns what came of a job whose last event is `done`."""
     return TrainResult(
         model_dir=job.model_dir,
         run_dir=str(run_dir),
-        checkpoints_dir=run_folder(stable_dir, key),
+        checkpoints_dir=run_folder(job.checkpoints_dir, job.key),
         model_id=done.get("model_id", ""),
         steps=done["step"],
         seconds=done["seconds"],
