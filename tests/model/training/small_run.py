@@ -65,7 +65,8 @@ def write_examples(folder: Path) -> Path:
     return write_folder(folder, records, small_config("1x4").input, shards=2)
 
 
-def _build_without_export(job, precision, jit):
+def build_without_export(job, precision, jit):
+    """Returns the parts of a worker, as `build` of model/training/worker.py."""
     from model.training.worker import build
 
     return build(job, precision, jit)._replace(export=lambda training: "not exported")
@@ -74,4 +75,4 @@ def _build_without_export(job, precision, jit):
 if __name__ == "__main__":
     from model.training.worker import main
 
-    main(sys.argv[1], _build_without_export)
+    main(sys.argv[1], build_without_export)
