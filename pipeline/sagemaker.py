@@ -17,6 +17,7 @@ import click
 from configs.console import OneLineCommand, one_line_errors
 from configs.errors import ConfigError, ServiceError
 from configs.loader import load_config
+from model.weights.keras_applications import PUBLISHED
 
 ENTRY_POINT = ["python", "-m", "model.training.sagemaker_entry"]
 _REPOSITORY = Path(__file__).resolve().parent.parent
@@ -154,7 +155,12 @@ def _check(job: SageMakerJob) -> None:
     path = _REPOSITORY / job.config
     if Path(job.config).is_absolute() or not path.is_file():
         raise ConfigError(f"--config {job.config}: expected a file of this checkout, or s3://")
-    load_config(path, job.settings)
+    weights = load_config(path, job.settings).model.weights
+    if not job.weights and weights not in (None, PUBLISHED) and not weights.startswith("/"):
+        raise ConfigError(
+            f"model.weights: {weights} is no file of the container: give --weights s3://..., or "
+            "--set model.weights=null"
+        )
 
 
 def _channel(name: str, uri: str) -> dict[str, Any]:
@@ -220,6 +226,7 @@ def _call(region: str | None, operation: str, **parameters: Any) -> Any:
     cls=OneLineCommand,
     epilog="Example: scripts/train_sagemaker.py --name coco-16x4 --role $ROLE --image $IMAGE "
     "--config configs/awsdet/faster_rcnn_r50_fpn_1x_coco_16x4.yaml --data s3://BUCKET/coco "
+    "--weights s3://BUCKET/coco/pretrained-models/ImageNet-R50-AlignPadding.npz "
     "--output s3://BUCKET/out --instance-count 2 --dry-run",
 )
 @click.option("--name", required=True, help="Of the job; unique in the account and region.")

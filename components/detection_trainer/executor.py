@@ -13,7 +13,13 @@ from configs.files import write_json
 from configs.loader import runtime_config
 from model.train import summary
 from model.training.launcher import train
-from model.training.progress import Event, progress_line, start_line, validation_line
+from model.training.progress import (
+    TEXT_EVENTS,
+    Event,
+    progress_line,
+    start_line,
+    validation_line,
+)
 
 
 class Executor(base_executor.BaseExecutor):
@@ -64,5 +70,5 @@ def _log(event: Event) -> None:
         logging.log_every_n_seconds(logging.INFO, "%s", 10, progress_line(event))
     elif event["event"] == "validation":
         logging.info("%s", validation_line(event))
-    elif event["event"] in ("restart", "skipped"):
+    elif event["event"] in TEXT_EVENTS:
         logging.warning("%s", event["text"])

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from absl import logging
 
 from configs.errors import ConfigError, DatasetError, ModelError, RcnnError, TrainingError
-from configs.schema import Config, TrainConfig
+from configs.schema import Config, ModelConfig, TrainConfig
 from model.examples import read_manifest
 from model.training.checkpoints import checkpoint_key, run_folder
 from model.training.cluster import Cluster, cluster_from_environment
@@ -174,6 +174,8 @@ def train(
     for folder in (job.logs_dir, job.status_dir, places.run_dir):
         folder.mkdir(parents=True, exist_ok=True)
     on_progress = on_progress or (lambda event: None)
+    if warning := random_and_frozen(config.model):
+        on_progress({"event": "warning", "text": warning})
     if eager:
         done = run_eagerly(job, on_progress)
     else:
@@ -181,6 +183,17 @@ def train(
     if places.work_dir != places.run_dir:
         _copy_run(places.work_dir, places.run_dir)
     return _result(job, places.run_dir, done)
+
+
+def random_and_frozen(model: ModelConfig) -> str:
+    """Returns a warning where layers stay at random values all the time, else ""."""
+    if model.weights is not None or not model.backbone.frozen_stages:
+        return ""
+    return (
+        f"warning: model.weights is null, so the backbone's {model.backbone.frozen_stages} frozen "
+        "stages keep random values: name a file of weights, or set model.backbone.frozen_stages=0 "
+        "(and a norm that learns, such as group_norm)"
+    )
 
 
 def _digest_of_examples(examples_dir: str | os.PathLike[str], config: TrainConfig) -> str:

@@ -86,6 +86,10 @@ class EventFollower:
         return [json.loads(line) for line in whole.splitlines()]
 
 
+# Events that consist of a line, `text`.
+TEXT_EVENTS = ("warning", "restart", "skipped")
+
+
 def start_line(event: Event) -> str:
     """Returns the one line about a run that starts."""
     buckets = " ".join(f"{height}x{width}" for height, width in event["buckets"])
@@ -161,7 +165,7 @@ class ProgressPrinter:
             self._say(start_line(event))
         elif event["event"] == "progress":
             self._show_progress(event)
-        elif event["event"] in ("restart", "skipped"):
+        elif event["event"] in TEXT_EVENTS:
             self._say(event["text"])
         elif event["event"] == "validation":
             self._say(validation_line(event))

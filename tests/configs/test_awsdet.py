@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.loader import load_config
+from configs.loader import load_config, read_preset
 from model.training.schedules import base_learning_rate, learning_rate, total_steps
 
 ROOT = Path(__file__).parents[2]
@@ -57,16 +57,19 @@ def test_there_is_a_file_for_each_row_and_model():
 
 def test_the_command_runs_this_file_on_as_many_gpus(name, config):
     script, *words = header(name)["Command"].replace("\\", "").split()
-    settings = [word for word in words if "=" in word]
-    *hosts, gpus, path = [word for word in words if "=" not in word]
+    *hosts, gpus, path = words
     assert (ROOT / script).exists()
-    started = load_config(ROOT / path, settings)
-    assert started.model.preset == "tensorpack"  # as the weights, docs/weights.md
-    assert started.model.weights.endswith("/ImageNet-R50-AlignPadding.npz")
     assert path == f"configs/awsdet/{name}.yaml"
     machines = re.search(r"on (\d+) P3dn.24xl", header(name)["Time"])[1]
     assert int(machines) * int(gpus) == config.train.workers
     assert bool(hosts) == (machines != "1")
+
+
+def test_the_backbone_has_the_conventions_of_its_weights(config):
+    assert config.model.weights == "data/pretrained-models/ImageNet-R50-AlignPadding.npz"
+    backbone = config.model.backbone.model_dump(mode="json")
+    tensorpack = read_preset("tensorpack")["backbone"]
+    assert {key: backbone[key] for key in tensorpack} == tensorpack
 
 
 def test_the_batch_and_heads_are_those_of_the_name(name, config):

@@ -22,6 +22,8 @@ from pipeline.sagemaker import (
 )
 
 REGION = "eu-west-1"
+IN_CONTAINER = "/opt/ml/input/data/weights/ImageNet-R50-AlignPadding.npz"
+WEIGHTS = "s3://bucket/coco/pretrained-models/ImageNet-R50-AlignPadding.npz"
 CONFIG = "configs/awsdet/faster_rcnn_r50_fpn_1x_coco_16x4.yaml"
 OPTIONS = {
     "name": "coco-16x4",
@@ -30,13 +32,14 @@ OPTIONS = {
     "config": CONFIG,
     "settings": ("train.epochs=6",),
     "data": "s3://bucket/coco",
+    "weights": WEIGHTS,
     "output": "s3://bucket/out",
     "instance_count": 2,
 }
 ARGUMENTS = [
     *("--name", "coco-16x4", "--role", OPTIONS["role"], "--image", OPTIONS["image"]),
     *("--config", CONFIG, "--data", "s3://bucket/coco", "--output", "s3://bucket/out"),
-    *("--instance-count", "2", "--set", "train.epochs=6", "--region", REGION),
+    *("--weights", WEIGHTS, "--instance-count", "2", "--set", "train.epochs=6", "--region", REGION),
 ]
 
 
@@ -62,17 +65,22 @@ def test_the_job_trains_on_every_gpu_of_every_host():
         "config": CONFIG,
         "train.workers": "auto",
         "train.epochs": "6",
+        "model.weights": IN_CONTAINER,
     }
     assert made["AlgorithmSpecification"]["ContainerEntrypoint"] == ENTRY_POINT
     assert made["ResourceConfig"]["InstanceCount"] == 2
-    [channel] = made["InputDataConfig"]
-    assert channel["ChannelName"] == "coco"
+    [channel, weights] = made["InputDataConfig"]
+    assert (channel["ChannelName"], weights["ChannelName"]) == ("coco", "weights")
     assert channel["DataSource"]["S3DataSource"]["S3Uri"] == "s3://bucket/coco"
 
 
 def test_a_batch_that_is_set_is_not_counted_anew():
     parameters = request(settings=("train.batch=4x2",))["HyperParameters"]
-    assert parameters == {"config": CONFIG, "train.batch": "4x2"}
+    assert parameters == {
+        "config": CONFIG,
+        "train.batch": "4x2",
+        "model.weights": IN_CONTAINER,
+    }
 
 
 def test_config_examples_and_weights_may_come_from_s3():
@@ -113,6 +121,7 @@ def test_spot_keeps_its_checkpoints_in_s3():
         ({"name": "my_job"}, "--name my_job: expected up to 63 letters"),
         ({"config": "none.yaml"}, "--config none.yaml: expected a file of this checkout"),
         ({"settings": ("train.epoch=6",)}, "did you mean 'epochs'"),
+        ({"weights": None}, "ImageNet-R50-AlignPadding.npz is no file of the container: give --w"),
         ({"settings": ("fast",)}, "--set fast: expected key=value"),
         ({"subnets": ("subnet-1",)}, "--subnet and --security-group: give both or neither"),
     ],

@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from configs.errors import DatasetError, TrainingError
+from configs.schema import ModelConfig
 from model.training import launcher
 from model.training.checkpoints import CheckpointStore
 from model.training.host import free_ports
@@ -258,9 +259,25 @@ def test_a_run_is_started_again_only_so_often(tmp_path, monkeypatch):
         raise launcher.WorkerLostError("worker 1 was killed by SIGKILL")
 
     monkeypatch.setattr(launcher, "_run", lose_a_worker)
+    events = []
     with pytest.raises(launcher.WorkerLostError, match=r"^worker 1 was killed by SIGKILL$"):
-        launch(tmp_path, tiny_config("2x2", max_restarts=2))
+        launch(tmp_path, tiny_config("2x2", max_restarts=2), on_progress=events.append)
     assert len(starts) == 3
+    assert [e["event"] for e in events] == ["warning", "restart", "restart"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "stages"),
+    [
+        ({}, "2"),
+        ({"weights": "start.npz"}, None),
+        ({"backbone": {"frozen_stages": 0}}, None),
+        ({"backbone": {"frozen_stages": 4}}, "4"),
+    ],
+)
+def test_stages_frozen_at_random_values_are_warned_of(settings, stages):
+    warning = launcher.random_and_frozen(ModelConfig.model_validate(settings))
+    assert (re.findall(r"backbone's (\d) frozen stages", warning) or [None]) == [stages]
 
 
 @pytest.mark.e2e
