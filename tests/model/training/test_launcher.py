@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from configs.errors import DatasetError, TrainingError
-from configs.schema import ModelConfig
+from configs.schema import BackboneConfig, ModelConfig
 from model.training import launcher
 from model.training.checkpoints import CheckpointStore
 from model.training.host import free_ports
@@ -260,8 +260,11 @@ def test_a_run_is_started_again_only_so_often(tmp_path, monkeypatch):
 
     monkeypatch.setattr(launcher, "_run", lose_a_worker)
     events = []
+    config = tiny_config("2x2", max_restarts=2)
+    frozen = config.model.model_copy(update={"backbone": BackboneConfig(frozen_stages=2)})
+    config = config.model_copy(update={"model": frozen})
     with pytest.raises(launcher.WorkerLostError, match=r"^worker 1 was killed by SIGKILL$"):
-        launch(tmp_path, tiny_config("2x2", max_restarts=2), on_progress=events.append)
+        launch(tmp_path, config, on_progress=events.append)
     assert len(starts) == 3
     assert [e["event"] for e in events] == ["warning", "restart", "restart"]
 

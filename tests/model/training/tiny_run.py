@@ -177,7 +177,8 @@ def tiny_config(batch: str = "1x4", steps: int = 12, **train: object) -> Config:
         "optimizer": {"warmup_steps": 3, "learning_rate": 0.1, "scale_with_batch": False},
         **train,
     }
-    model = {"mask_head": {}}  # best_metric may be mask/AP
+    # best_metric may be mask/AP; frozen stages at random values are warned of
+    model = {"mask_head": {}, "backbone": {"frozen_stages": 0}}
     return Config.model_validate({"name": "tiny", "train": settings, "model": model})
 
 
