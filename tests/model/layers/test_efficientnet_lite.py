@@ -99,14 +99,18 @@ def test_published_weights_give_the_classifiers_maps(loaded, published):
         np.testing.assert_allclose(found[stage], features, atol=2e-5 * scale, err_msg=stage)
 
 
-def test_published_weights_know_known_objects(loaded, published, shared_data):
+def known_objects(shared_data):
+    """Returns a crop of each of OBJECTS, uint8 [4, 224, 224, 3]."""
     crops = []
     for name, (x, y, width, height) in OBJECTS:
         with Image.open(shared_data / "coco_tiny/val2017" / name) as picture:
             crop = picture.convert("RGB").crop((x, y, x + width, y + height))
             crops.append(np.asarray(crop.resize((224, 224), Image.Resampling.BICUBIC)))
-    images = tf.constant(np.stack(crops))
+    return tf.constant(np.stack(crops))
 
+
+def test_published_weights_know_known_objects(loaded, published, shared_data):
+    images = known_objects(shared_data)
     scores = classify(published, run(loaded, images, training=False)["c5"])
     assert scores.argmax(axis=1).tolist() == list(OBJECTS.values())
     assert scores.max(axis=1).min() > 0.5

@@ -7,7 +7,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
 
 from configs.errors import ModelError
 from configs.schema import BackboneConfig
@@ -16,7 +15,7 @@ from model.layers.backbones import build_backbone
 from model.layers.keras_backbones import LayerWeights
 from model.weights import keras_applications, mobilenet_v2
 from model.weights.files import load_start_weights, read_weights
-from tests.model.layers.test_efficientnet_lite import OBJECTS
+from tests.model.layers.test_efficientnet_lite import OBJECTS, known_objects
 from tests.model.small_detector import small_config
 
 
@@ -236,13 +235,8 @@ def test_folded_mobilenet_v2_knows_known_objects(shared_data):
     tensors = mobilenet_v2.by_our_paths(stored)
     for variable in network.variables:
         variable.assign(tensors[variable.path].array)
-    crops = []
-    for name, (x, y, width, height) in OBJECTS:
-        with Image.open(shared_data / "coco_tiny/val2017" / name) as picture:
-            crop = picture.convert("RGB").crop((x, y, x + width, y + height))
-            crops.append(np.asarray(crop.resize((224, 224), Image.Resampling.BICUBIC)))
-    images = tf.constant(np.stack(crops))
-    found = network(images, image_sizes=tf.fill([len(crops), 2], 224.0))
+    images = known_objects(shared_data)
+    found = network(images, image_sizes=tf.fill([len(images), 2], 224.0))
     expected = folded_reference(stored, images)
     for stage, features in expected.items():
         scale = np.abs(features).max()
