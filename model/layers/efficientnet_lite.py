@@ -17,10 +17,10 @@ import tensorflow as tf
 
 from configs.schema import BackboneConfig
 from model.layers.convolution import Convolution, DepthwiseConvolution
-from model.layers.gradient_checkpointing import checkpointed
 from model.layers.initializers import derive_seed, kaiming_normal
 from model.layers.layer import Layer
 from model.layers.resnet import normalize_pixels
+from model.layers.stages import run_stages
 
 # What the published weights were trained with; the padding of strided windows is TensorFlow's SAME.
 MEAN = (127 / 255, 127 / 255, 127 / 255)
@@ -155,16 +155,14 @@ class EfficientNetLite(Layer):
     ) -> dict[str, tf.Tensor]:
         """Returns {"c2": [N, H / 4, W / 4, C], ..., "c5": ...}; the arguments are `ResNet`'s."""
         features = normalize_pixels(images, image_sizes, MEAN, STD)
-        outputs = {}
-        for level, stage in enumerate(self.stages, start=1):
-            run = partial(self._run_stage, stage, valid=valid, training=training)
-            if level <= self.frozen_stages:
-                features = tf.stop_gradient(run(features))
-            elif training and stage in self.checkpointed_stages:
-                features = checkpointed(run, self._stage_variables(stage), features)
-            else:
-                features = run(features)
-            outputs[stage] = features
+        outputs = run_stages(
+            self.stages,
+            partial(self._run_stage, valid=valid, training=training),
+            self._stage_variables,
+            features,
+            self.frozen_stages,
+            self.checkpointed_stages if training else (),
+        )
         return {stage: outputs[stage] for stage in self.channels}
 
     def _run_stage(

@@ -15,9 +15,9 @@ import tensorflow as tf
 
 from configs.schema import BackboneConfig
 from model.layers.convolution import Convolution, padding_of
-from model.layers.gradient_checkpointing import checkpointed
 from model.layers.initializers import derive_seed, kaiming_normal
 from model.layers.layer import Layer
+from model.layers.stages import run_stages
 
 # Blocks of each stage, c2 to c5.
 BLOCKS = {
@@ -178,16 +178,14 @@ class ResNet(Layer):
         mean, std = ((r / 255, g / 255, b / 255) for r, g, b in (self.mean, self.std))
         features = normalize_pixels(images, image_sizes, mean, std)
         features = features[..., ::-1] if self.is_bgr else features
-        outputs = {}
-        for number, stage in enumerate(("stem", *STAGES), start=1):
-            run = partial(self._run_stage, stage, valid=valid, training=training)
-            if number <= self.frozen_stages:
-                features = tf.stop_gradient(run(features))
-            elif training and stage in self.checkpointed_stages:
-                features = checkpointed(run, self._stage_variables(stage), features)
-            else:
-                features = run(features)
-            outputs[stage] = features
+        outputs = run_stages(
+            ("stem", *STAGES),
+            partial(self._run_stage, valid=valid, training=training),
+            self._stage_variables,
+            features,
+            self.frozen_stages,
+            self.checkpointed_stages if training else (),
+        )
         return {stage: outputs[stage] for stage in STAGES}
 
     def _run_stage(
