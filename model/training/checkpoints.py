@@ -48,7 +48,7 @@ def checkpoint_key(config: Config, examples_digest: str, source_digest: str = ""
 
     Args:
         config: its sections `input`, `model` and `train` count, less what has no effect on weights.
-        examples_digest: `digest` of the examples' manifest.json.
+        examples_digest: of the records and of the buckets that they are batched in.
         source_digest: of the code, where a change of it should start anew.
     """
     return json_digest(

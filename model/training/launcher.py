@@ -23,8 +23,10 @@ from typing import Any, NamedTuple
 from absl import logging
 
 from configs.errors import ConfigError, DatasetError, ModelError, RcnnError, TrainingError
+from configs.files import json_digest
 from configs.schema import Config, ModelConfig, TrainConfig
 from model.examples import read_manifest
+from model.input.buckets import read_buckets
 from model.training.checkpoints import checkpoint_key, run_folder
 from model.training.cluster import Cluster, cluster_from_environment
 from model.training.eager import eager_config, run_eagerly
@@ -197,7 +199,10 @@ def random_and_frozen(model: ModelConfig) -> str:
 
 
 def _digest_of_examples(examples_dir: str | os.PathLike[str], config: TrainConfig) -> str:
-    """Returns the digest of an examples folder that has the splits a training needs.
+    """Returns the digest of what a training reads of an examples folder: records and buckets.
+
+    Which pictures a step holds hangs on the buckets, and they may change while no record does
+    (`transform.max_buckets`).
 
     Raises:
         DatasetError: it is no such folder, or a split is missing.
@@ -209,7 +214,7 @@ def _digest_of_examples(examples_dir: str | os.PathLike[str], config: TrainConfi
             raise DatasetError(
                 f"{examples_dir}: no split named {split!r}, only {sorted(manifest['splits'])}"
             )
-    return manifest["digest"]
+    return json_digest({"records": manifest["digest"], "buckets": read_buckets(examples_dir)})
 
 
 class _Places(NamedTuple):

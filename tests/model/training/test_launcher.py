@@ -18,6 +18,7 @@ import pytest
 
 from configs.errors import DatasetError, TrainingError
 from configs.schema import BackboneConfig, ModelConfig
+from model.input.buckets import write_buckets
 from model.training import launcher
 from model.training.checkpoints import CheckpointStore
 from model.training.host import free_ports
@@ -50,6 +51,16 @@ def test_examples_without_a_training_split_are_refused(tmp_path):
     (examples / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(DatasetError, match=r"no split named 'train', only \['eval', 'val'\]"):
         train(tiny_config(), examples, tmp_path)
+
+
+def test_other_buckets_of_the_same_records_are_another_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(launcher, "_run", lambda job, *_: {"event": "done", "key": job.key})
+    monkeypatch.setattr(launcher, "_result", lambda job, run_dir, done: done["key"])
+    first = launch(tmp_path, tiny_config())
+    assert launch(tmp_path, tiny_config()) == first
+    examples = tmp_path / "examples"
+    write_buckets(examples, [(12, 12)])
+    assert train(tiny_config(), examples, tmp_path, worker_module=MODULE) != first
 
 
 # Whole runs.

@@ -29,6 +29,7 @@ import numpy as np
 
 from configs.files import json_digest
 from configs.schema import Config
+from model.input.buckets import write_buckets
 from model.training.launcher import TrainingStopped, TrainResult, train
 
 BUCKETS = [(8, 12), (12, 8)]
@@ -163,6 +164,7 @@ def write_examples(folder: Path) -> Path:
     splits = {"train": split, "eval": split}
     manifest = {"splits": splits, "digest": json_digest(splits)}
     (folder / "manifest.json").write_text(json.dumps(manifest))
+    write_buckets(folder, BUCKETS)
     return folder
 
 
