@@ -74,8 +74,8 @@ class Distribution:
     def broadcast(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Returns the chief's `arrays` on every worker, bit for bit.
 
-        The other workers pass arrays of the same names, shapes and dtypes (float32 or int64), whose
-        values are ignored.
+        The other workers pass arrays of the same names, shapes and dtypes; their values count for
+        nothing.
         """
         if self._strategy is None:
             return arrays
@@ -86,9 +86,9 @@ class Distribution:
             }
 
         result: dict[str, np.ndarray] = {}
-        for dtype in (np.float32, np.int64):  # a pack holds one dtype
-            names = sorted(name for name, array in arrays.items() if array.dtype == dtype)
-            values = self._sums([arrays[name] for name in names]) if names else []
+        for dtype in sorted({array.dtype.str for array in arrays.values()}):  # a pack holds one
+            names = sorted(name for name, array in arrays.items() if array.dtype.str == dtype)
+            values = self._sums([arrays[name] for name in names])
             result |= dict(zip(names, values, strict=True))
         return result
 

@@ -41,11 +41,10 @@ SETTINGS = {
 }
 
 
-def small_config(batch: str, norm: str = "group_norm", rate: float = 0.01, **train) -> Config:
-    """Returns SETTINGS with this batch, norm of the backbone, rate and changes of `train`."""
+def small_config(batch: str, norm: str = "group_norm", **train) -> Config:
+    """Returns SETTINGS with this batch, norm of the backbone and changes of `train`."""
     settings = json.loads(json.dumps(SETTINGS))
     settings["train"] |= {"batch": batch, **train}
-    settings["train"]["optimizer"]["learning_rate"] = rate
     settings["model"]["backbone"]["norm"] = norm
     return Config.model_validate(settings)
 

@@ -12,9 +12,8 @@ import pytest
 
 from model.training.checkpoints import CheckpointStore
 from model.training.launcher import train
-from tests.model.training import small_run, smooth_run
+from tests.model.training import float64_run, small_run
 from tests.model.training.small_run import SETTINGS, STEPS, small_config, write_examples
-from tests.model.training.smooth_run import smooth_config
 
 pytestmark = pytest.mark.e2e
 
@@ -35,29 +34,32 @@ def checkpoints(folder: str | Path, key: str) -> list[tuple[dict[str, np.ndarray
     return [store.load(step) for step in store.steps()]
 
 
-# Float32 sums in another order differ by 1e-7 of a loss, and runs part where a choice depends on it
-# (docs/training.md, "Workers"). With the frozen norm none does here. With the synchronised one near
-# ties of proposals and ReLU's kink came up within five steps. `smooth_run` has neither: its losses
-# stay within 2e-6 and its weights within 1e-5.
-@pytest.mark.slow
+# Float32 sums in another order differ by 1e-7 of a loss, and runs part for good where a choice
+# hangs on it: a tie of proposals, ReLU's kink (docs/training.md, "Workers"). With the frozen norm
+# none comes up here. With the synchronised one some do, so that run is in float64, its tolerance
+# far below float32's.
+FROZEN = (small_run, "frozen_batch_norm", 1e-4)
+SYNCHRONISED = (float64_run, "sync_batch_norm", 1e-11)
+
+
 @pytest.mark.parametrize(
-    ("small", "build_config", "norm", "rate", "splits"),
+    ("small", "norm", "tolerance", "splits"),
     [
-        (small_run, small_config, "frozen_batch_norm", 0.01, ["2x2x1", "4x1x1", "2x1x2"]),
-        (smooth_run, smooth_config, "sync_batch_norm", 0.002, ["2x2x1", "4x1x1"]),
+        pytest.param(*SYNCHRONISED, ["2x2x1"], id="synchronised"),
+        pytest.param(*SYNCHRONISED, ["4x1x1"], marks=pytest.mark.slow, id="synchronised-4x1"),
+        pytest.param(*FROZEN, ["2x2x1", "4x1x1", "2x1x2"], marks=pytest.mark.slow, id="frozen"),
     ],
-    ids=["frozen", "synchronised"],
 )
 def test_any_split_of_a_batch_trains_the_detector_the_same(
-    examples, tmp_path, small, build_config, norm, rate, splits
+    examples, tmp_path, small, norm, tolerance, splits
 ):
     steps = 20
 
     def run(split: str) -> list[tuple[dict[str, np.ndarray], dict]]:
         batch, _, accumulate = split.rpartition("x")
         out = tmp_path / split
-        config = build_config(
-            batch, norm, rate, accumulate=int(accumulate), max_steps=steps, keep_checkpoints=steps
+        config = small_config(
+            batch, norm, accumulate=int(accumulate), max_steps=steps, keep_checkpoints=steps
         )
         result = train(config, examples, out, worker_module=small.__name__)
         key = json.loads((out / "run" / "job.json").read_text())["key"]
@@ -72,12 +74,14 @@ def test_any_split_of_a_batch_trains_the_detector_the_same(
             assert set(history["last_losses"]) == {
                 "rpn_objectness", "rpn_box", "roi_class", "roi_box", "mask",
             }  # fmt: skip
-            assert other_history["last_losses"] == pytest.approx(history["last_losses"], rel=1e-4)
+            assert other_history["last_losses"] == pytest.approx(
+                history["last_losses"], rel=tolerance
+            )
         for name, array in whole[-1][0].items():
             if name.startswith("weights/"):
                 np.testing.assert_allclose(
-                    parts[-1][0][name], array, rtol=1e-4, atol=1e-4 * np.abs(array).max(),
-                    err_msg=name,
+                    parts[-1][0][name], array, rtol=tolerance,
+                    atol=tolerance * np.abs(array).max(), err_msg=name,
                 )  # fmt: skip
 
 
