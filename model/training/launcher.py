@@ -347,8 +347,13 @@ class _WorkerGroup:
     def follow(self, on_progress: OnProgress) -> Event:
         """Passes events on until all workers have ended; returns the last one of the first worker.
 
+        A stop that was asked for is no failure, whatever becomes of the workers then: the run goes
+        on from its last checkpoint.
+
         Raises:
             TrainingError: a worker failed; WorkerLostError if it may be worth another start.
+            TrainingStopped: a worker ended in another way than it should after `ask_to_stop`, or
+                not within its time.
         """
         last: Event = {"event": "none"}
         while True:
@@ -361,11 +366,11 @@ class _WorkerGroup:
                 raise self._death()
             if not running:
                 break
-            self._check_beats(running)
-            if self._stop_before is not None and time.monotonic() > self._stop_before:
-                raise TrainingError(
-                    f"asked to stop, but no checkpoint after {_SECONDS_TO_STOP:g} s: ended"
-                )
+            if self._stop_before is None:
+                self._check_beats(running)
+            elif time.monotonic() > self._stop_before:
+                logging.warning("no checkpoint %g s after the stop: ended", _SECONDS_TO_STOP)
+                raise TrainingStopped(self._saved_step)
             time.sleep(_POLL_SECONDS)
         if last["event"] not in ("done", "stopped"):
             raise self._lost(self._reporter, "ended without a result")

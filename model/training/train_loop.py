@@ -176,7 +176,9 @@ class TrainLoop:
         first_step = self._restore()
         self._announce(first_step)
         done = first_step
-        stops = self._needs_validation(done) and self._validate(done)
+        # Asked before the first step, whose compilation may take longer than there is time to stop.
+        stops = self._any_is_asked_to_stop()
+        stops = stops or (self._needs_validation(done) and self._validate(done))
         if not stops and not self._is_over(done):
             done = self._run_from(done)
         self._profiler.close()
@@ -281,6 +283,10 @@ class TrainLoop:
                 if stops or self._is_over(done):
                     return done
         return self._steps
+
+    def _any_is_asked_to_stop(self) -> bool:
+        """Whether any worker was asked to stop; all must call it."""
+        return any(map(int, self._distribution.gather(b"%d" % self._stop_asked())))
 
     def _needs_validation(self, done: int) -> bool:
         """Whether the weights of this step are to be validated, and are not yet."""

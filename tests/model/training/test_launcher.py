@@ -262,6 +262,38 @@ def test_a_lost_worker_is_started_again_from_the_last_checkpoint(tmp_path, monke
     assert result.steps == 12
 
 
+def test_a_stop_that_a_worker_does_not_follow_is_no_failure(tmp_path, monkeypatch):
+    """Neither a stalled worker nor the end of the time to stop starts the run again."""
+    module = tmp_path / "deaf_worker.py"
+    module.write_text(
+        "import json, os, sys, time\n"
+        "folder = json.load(open(sys.argv[1]))['work_dir'] + '/status/worker-0'\n"
+        "event = json.dumps({'event': 'checkpoint', 'step': 8})\n"
+        "open(folder + '.jsonl', 'w').write(event + '\\n')\n"
+        "open(folder + '.beat', 'w').write('8 step')\n"
+        "time.sleep(60)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    late = [0]
+    clock = SimpleNamespace(
+        time=lambda: time.time() + 10 * late[0],
+        monotonic=lambda: time.monotonic() + late[0],
+        sleep=time.sleep,
+    )
+    monkeypatch.setattr(launcher, "time", clock)
+
+    def stop(event):
+        assert event["event"] == "checkpoint"  # and no restart
+        signal.raise_signal(signal.SIGTERM)
+        late[0] = launcher._SECONDS_TO_STOP + 1
+
+    config = tiny_config("1x4", heartbeat_seconds=300.0, max_restarts=1)
+    examples = write_examples(tmp_path / "examples")
+    with pytest.raises(TrainingStopped, match="stopped after 8 steps: resumable"):
+        train(config, examples, tmp_path, on_progress=stop, worker_module="deaf_worker")
+    assert workers_of(tmp_path) == []
+
+
 def test_a_run_is_started_again_only_so_often(tmp_path, monkeypatch):
     starts = []
 

@@ -79,6 +79,18 @@ def test_a_host_with_another_run_than_the_chief_is_refused(tmp_path):
         corner_loop(tmp_path, OfAnotherRun()).run()
 
 
+def test_a_stop_during_the_start_ends_the_run_before_its_first_step(tmp_path):
+    class AnotherIsAsked(Distribution):
+        def gather(self, payload):
+            return [payload, b"1" if payload == b"0" else payload]
+
+    loop = corner_loop(tmp_path, AnotherIsAsked())
+    outcome = loop.run()
+    assert (outcome["step"], outcome["is_done"]) == (0, False)
+    assert loop.state.updates == 0
+    assert not list(tmp_path.glob("key/*"))
+
+
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory):
     """The folder of a run of four steps with pictures and a profiler window."""
