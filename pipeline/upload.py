@@ -20,6 +20,9 @@ TOKEN_VARIABLE = "KF_PIPELINES_TOKEN"
 # kfp passes none: a server that takes the connection and never answers would hold us for ever.
 CONNECT_SECONDS, READ_SECONDS = 10.0, 120.0
 
+# Of a compiled file's first document, and of the second where it has one.
+_PIPELINE_KEYS = ("pipelineInfo", "root", "components", "deploymentSpec", "schemaVersion")
+_PLATFORM_KEYS = ("platforms",)
 
 # How urllib3 names its own connection in front of what went wrong.
 _OBJECT = re.compile(r"<[^>]* object at 0x[0-9a-f]+>: ")
@@ -104,15 +107,18 @@ def check_pipeline_file(path: Path) -> None:
     """
     hint = "expected the YAML file that `python -m pipeline compile -o F.yaml` wrote"
     try:
-        specification = yaml.safe_load(path.read_text(encoding="utf-8"))
+        documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8"))) or [None]
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}; {hint}") from None
     except (yaml.YAMLError, UnicodeDecodeError):
         raise ConfigError(f"{path}: not YAML; {hint}") from None
-    wanted = ("pipelineInfo", "root", "components", "deploymentSpec", "schemaVersion")
-    missing = [k for k in wanted if not isinstance(specification, dict) or k not in specification]
-    if missing:
-        raise ConfigError(f"{path}: no KFP v2 pipeline ({', '.join(missing)} missing); {hint}")
+    # The pipeline, and perhaps what it asks of Kubernetes.
+    for document, wanted in zip(documents, (_PIPELINE_KEYS, _PLATFORM_KEYS), strict=False):
+        missing = [k for k in wanted if not isinstance(document, dict) or k not in document]
+        if missing:
+            raise ConfigError(f"{path}: no KFP v2 pipeline ({', '.join(missing)} missing); {hint}")
+    if len(documents) > 2:
+        raise ConfigError(f"{path}: no KFP v2 pipeline ({len(documents)} documents); {hint}")
 
 
 def _connect(host: str, token: str | None, read_seconds: float) -> Any:

@@ -17,6 +17,16 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]
 
+PIPELINE = yaml.safe_dump(
+    {
+        "pipelineInfo": {"name": "shapes"},
+        "root": {"dag": {}},
+        "components": {},
+        "deploymentSpec": {},
+        "schemaVersion": "2.1.0",
+    }
+)
+
 
 @pytest.fixture
 def server() -> Iterator[KfpServer]:
@@ -27,14 +37,7 @@ def server() -> Iterator[KfpServer]:
 @pytest.fixture
 def pipeline_file(tmp_path: Path) -> Path:
     path = tmp_path / "shapes.yaml"
-    wanted = {
-        "pipelineInfo": {"name": "shapes"},
-        "root": {"dag": {}},
-        "components": {},
-        "deploymentSpec": {},
-        "schemaVersion": "2.1.0",
-    }
-    path.write_text(yaml.safe_dump(wanted))
+    path.write_text(PIPELINE)
     return path
 
 
@@ -46,6 +49,13 @@ def test_upload_creates_a_pipeline(server: KfpServer, pipeline_file: Path) -> No
     assert uploaded.pipeline_id == stored["pipeline_id"]
     assert uploaded.version_id is None
     assert uploaded.address == f"{server.address}/#/pipelines/details/{stored['pipeline_id']}"
+    assert server.state.files == [pipeline_file.read_bytes()]
+
+
+def test_upload_sends_what_is_asked_of_kubernetes(server: KfpServer, pipeline_file: Path) -> None:
+    with pipeline_file.open("a") as file:
+        file.write("---\nplatforms: {kubernetes: {deploymentSpec: {executors: {}}}}\n")
+    upload(pipeline_file, server.address, "detector")
     assert server.state.files == [pipeline_file.read_bytes()]
 
 
@@ -141,7 +151,9 @@ def test_other_service_at_the_address_is_recognised(server: KfpServer, pipeline_
         (None, "No such file"),
         ("a: [", "not YAML"),
         ("name: tiny", "no KFP v2 pipeline"),
-        ("", "no"),
+        ("", "no KFP v2 pipeline"),
+        (f"{PIPELINE}---\nname: tiny\n", r"no KFP v2 pipeline \(platforms missing\)"),
+        (f"{PIPELINE}---\nplatforms: {{}}\n---\na: 1\n", r"no KFP v2 pipeline \(3 documents\)"),
     ],
 )
 def test_wrong_file_is_refused_before_anything_is_sent(
