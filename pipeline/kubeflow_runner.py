@@ -1,6 +1,5 @@
 """Compiles the graph for Kubeflow Pipelines v2; nothing is run."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +10,22 @@ from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
     KubeflowV2DagRunnerConfig,
 )
 
-from configs.errors import ConfigError
 from configs.files import atomic_path
 from configs.schema import Config, KubeflowConfig
+from pipeline.kubernetes_platform import platform_spec, quantity
 from pipeline.pipeline import OVERRIDES, Places, create_pipeline
 
 TRAINER = "DetectionTrainer"
 
 _ResourceSpec = PipelineDeploymentConfig.PipelineContainerSpec.ResourceSpec
-_QUANTITY = re.compile(r"(\d+(?:\.\d+)?)(m|k|M|G|T|Ki|Mi|Gi|Ti)?")
-_FACTORS = {"m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12} | {
-    prefix: 1024.0**power for power, prefix in enumerate(("Ki", "Mi", "Gi", "Ti"), start=1)
-}
 
 
 def compile_pipeline(config: Config, places: Places, image: str, output: Path) -> list[str]:
     """Writes the pipeline as a KFP v2 YAML file; the same input gives the same bytes.
 
     Args:
-        config: all settings; `pipeline.kubeflow` says what each container asks for.
+        config: all settings; `pipeline.kubeflow` says what each container asks for. What KFP has
+            in a platform spec, such as volumes, makes the file's second document.
         places: addresses as the containers see them.
         image: container image that holds this package and its libraries.
         output: file to write.
@@ -38,7 +34,8 @@ def compile_pipeline(config: Config, places: Places, image: str, output: Path) -
         The names of the tasks.
 
     Raises:
-        ConfigError: a memory or CPU setting is no Kubernetes quantity.
+        ConfigError: a memory or CPU setting is no Kubernetes quantity, or the trainer's shared
+            memory is not below its memory.
     """
     pipeline = create_pipeline(config, places, target="kubeflow")
     for node in pipeline.components:
@@ -53,13 +50,19 @@ def compile_pipeline(config: Config, places: Places, image: str, output: Path) -
         "defaultValue": "",
         "isOptional": True,
     }
+    platform = platform_spec(
+        config.pipeline.kubeflow,
+        executors=specification["deploymentSpec"]["executors"],
+        trainer=specification["components"][TRAINER]["executorLabel"],
+    )
     with atomic_path(output) as partial:
-        partial.write_text(_as_yaml(specification), encoding="utf-8")
+        partial.write_text(_as_yaml(specification, platform), encoding="utf-8")
     return sorted(specification["root"]["dag"]["tasks"])
 
 
-def _as_yaml(specification: dict[str, Any]) -> str:
-    text = yaml.safe_dump(specification, sort_keys=True, width=100)
+def _as_yaml(specification: dict[str, Any], platform: dict[str, Any] | None) -> str:
+    documents = [specification] if platform is None else [specification, platform]
+    text = yaml.safe_dump_all(documents, sort_keys=True, width=100)
     return f"# PIPELINE DEFINITION\n# Name: {specification['pipelineInfo']['name']}\n{text}"
 
 
@@ -79,18 +82,3 @@ def _resources(asked: KubeflowConfig, is_trainer: bool) -> Any:
         resources.accelerator.type = asked.trainer_gpu_type
         resources.accelerator.count = asked.trainer_gpus
     return resources
-
-
-def quantity(text: str, key: str) -> float:
-    """Returns a Kubernetes quantity as a number.
-
-    >>> quantity("240Gi", "memory"), quantity("500m", "cpus")
-    (257698037760.0, 0.5)
-
-    Raises:
-        ConfigError: `text`, the value of the setting `key`, is none.
-    """
-    match = _QUANTITY.fullmatch(text)
-    if match is None:
-        raise ConfigError(f"{key}: expected a quantity such as 16Gi or 500m, got {text!r}")
-    return float(match[1]) * _FACTORS.get(match[2], 1.0)

@@ -4,8 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
+from configs.loader import load_config
 from configs.reference import reference
+from pipeline.kubernetes_platform import check_places
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -53,3 +56,15 @@ def test_debugger_stops_at_lines_that_there_are():
         source = (ROOT / file).read_text()
         assert line in [text.strip() for text in source.splitlines()], f"{file}: {line}"
         assert f"def {function}(" in source
+
+
+def test_kubeflow_example_mounts_its_claims_where_it_compiles_for(tmp_path):
+    page = (ROOT / "docs" / "kubeflow.md").read_text()
+    manifest, settings = re.findall(r"^```yaml\n(.+?)^```", page, re.MULTILINE | re.DOTALL)
+    path = tmp_path / "my_coco.yaml"
+    path.write_text(settings.replace("base: ", f"base: {ROOT}/configs/"))
+    asked = load_config(path).pipeline.kubeflow
+    claims = [document["metadata"]["name"] for document in yaml.safe_load_all(manifest)]
+    assert [volume.claim for volume in asked.volumes] == claims
+    [data_dir] = re.findall(r"--config configs/my_coco\.yaml --data-dir (\S+)", page)
+    assert check_places(asked, {"--data-dir": data_dir, "--shared-dir": "/shared"}) is None

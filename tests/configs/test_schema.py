@@ -165,3 +165,58 @@ def test_the_largest_sides_hold_whatever_training_draws(settings, largest):
 def test_settings_of_sizes_that_conflict_are_refused(settings, message):
     with pytest.raises(ValidationError, match=message):
         config(input=settings)
+
+
+def kubeflow(**settings) -> Config:
+    return config(pipeline={"kubeflow": settings})
+
+
+def volumes(*volumes: tuple[str, str]) -> list[dict[str, str]]:
+    return [{"claim": claim, "path": path} for claim, path in volumes]
+
+
+def test_volume_paths_are_normal():
+    asked = kubeflow(volumes=volumes(("coco", "//data/./coco/"), ("a" * 63, "/data")))
+    assert [v.path for v in asked.pipeline.kubeflow.volumes] == ["/data/coco", "/data"]
+
+
+@pytest.mark.parametrize(
+    "claim", ["", "Coco", "coco.data", "coco_data", "-a", "a-", "a" * 64, "a\n"]
+)
+def test_claim_is_a_kubernetes_name(claim):
+    with pytest.raises(ValidationError, match="expected a Kubernetes name"):
+        kubeflow(volumes=volumes((claim, "/data")))
+
+
+@pytest.mark.parametrize("path", ["", "data", "/", "//", "/data/../etc", "/a:b", "gs://bucket"])
+def test_volume_path_is_absolute(path):
+    with pytest.raises(ValidationError, match="expected an absolute folder such as /data"):
+        kubeflow(volumes=volumes(("coco", path)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"volumes": volumes(("a", "/data"), ("b", "/data/"))}, "two of them at /data"),
+        ({"volumes": volumes(("a", "/data"), ("a", "/shared"))}, "claim a twice: mount it once"),
+        (
+            {"volumes": volumes(("a", "/dev/shm")), "trainer_shared_memory": "1Gi"},
+            "/dev/shm is that of trainer_shared_memory",
+        ),
+        ({"trainer_tolerations": [{}]}, "expected a key, or operator: Exists"),
+        (
+            {"trainer_tolerations": [{"key": "a", "operator": "Exists", "value": "b"}]},
+            "operator Exists takes no value",
+        ),
+    ],
+)
+def test_kubernetes_would_refuse_the_pod(settings, said):
+    with pytest.raises(ValidationError, match=said):
+        kubeflow(**settings)
+
+
+def test_every_taint_is_tolerated_without_a_key():
+    [toleration] = kubeflow(
+        trainer_tolerations=[{"operator": "Exists"}]
+    ).pipeline.kubeflow.trainer_tolerations
+    assert (toleration.key, toleration.effect) == (None, None)

@@ -14,6 +14,8 @@ from pipeline.source_digest import SOURCE_ROOT
 BLOOD_CELLS = str(SOURCE_ROOT / "configs" / "blood_cells.yaml")
 RUN = ("run", "--config", BLOOD_CELLS, "--data-dir")
 COMPILE = ("compile", "--config", BLOOD_CELLS, "--image", "i", "--pipeline-root", "s3://r")
+ONE_VOLUME = "pipeline.kubeflow.volumes=[{claim: coco, path: /data}]"
+TWO_VOLUMES = "pipeline.kubeflow.volumes=[{claim: a, path: /data}, {claim: b, path: /shared}]"
 # Of the processor, which other work on the machine does not change; measured 0.1-0.4 s.
 ANSWER_SECONDS = 2.0
 
@@ -66,6 +68,16 @@ def test_help_has_an_example(command: str) -> None:
         ((*RUN, "d", "--set", "train.epoch=1"), 2, "did you mean 'epochs'?"),
         ((*COMPILE[:-1], "", "-o", "a.yaml"), 2, "expected an address such as"),
         ((*COMPILE, "-o", "pipeline.json"), 2, "ends in .yaml"),
+        (
+            (*COMPILE, "-o", "a.yaml", "--set", ONE_VOLUME),
+            2,
+            "error: --shared-dir /shared is in none of pipeline.kubeflow.volumes (/data)",
+        ),
+        (
+            (*COMPILE, "-o", "a.yaml", "--set", "push.folder=/models", "--set", TWO_VOLUMES),
+            2,
+            "error: push.folder /models is in none of pipeline.kubeflow.volumes (/data, /shared)",
+        ),
         (("upload", "--host", "https://h", "--name", "n", "absent.yaml"), 2, "No such file"),
     ],
 )

@@ -16,13 +16,17 @@ pytestmark = pytest.mark.e2e
 IMAGE = "registry.test/tfx-rcnn:7"
 ROOT = "minio://mlpipeline/tfx-rcnn"
 CONFIG = SOURCE_ROOT / "configs" / "mask_rcnn_r50_fpn_1x_coco.yaml"
-# One process, as loading TFX is most of the time; twice, to compare the bytes.
-COMPILE_TWICE = """
+# One process, as loading TFX is most of the time; twice, to compare the bytes, and with what only
+# the platform spec has.
+COMPILE_ALL = """
 import sys
 from pipeline.__main__ import main
+arguments, platform = sys.argv[1:-4], sys.argv[-4:]
 for name in ("first.yaml", "second.yaml"):
-    main(["compile", *sys.argv[1:], "-o", name], standalone_mode=False)
+    main(["compile", *arguments, "-o", name], standalone_mode=False)
+main(["compile", *arguments, *platform, "-o", "volumes.yaml"], standalone_mode=False)
 """
+VOLUMES = "[{claim: coco, path: /mnt/coco}, {claim: runs, path: /shared}]"
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +34,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("compiled")
     arguments = ["--config", str(CONFIG), "--image", IMAGE, "--pipeline-root", ROOT]
     arguments += ["--data-dir", "/mnt/coco", "--data-version", "2017"]
+    arguments += ["--set", f"pipeline.kubeflow.volumes={VOLUMES}"]
+    arguments += ["--set", "pipeline.kubeflow.trainer_shared_memory=16Gi"]
     done = subprocess.run(
-        [sys.executable, "-c", COMPILE_TWICE, *arguments],
+        [sys.executable, "-c", COMPILE_ALL, *arguments],
         cwd=folder,
         env={"PYTHONPATH": str(SOURCE_ROOT), "PATH": "/usr/bin:/bin", "HOME": str(folder)},
         capture_output=True,
@@ -39,6 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    (folder / "stderr.txt").write_text(done.stderr)
     return folder
 
 
@@ -141,25 +148,70 @@ def test_overrides_are_a_run_time_parameter_with_a_default(compiled: dict[str, A
     assert takers == {"CocoExampleGen", "CocoTransform", "DetectionTrainer", "CocoEvaluator"}
 
 
-def test_file_is_what_kubeflow_takes(compiled: dict[str, Any], folder: Path) -> None:
+def test_file_is_what_kubeflow_takes(compiled: dict[str, Any]) -> None:
     assert compiled["schemaVersion"] == "2.1.0"
     assert compiled["defaultPipelineRoot"] == ROOT
     assert compiled["pipelineInfo"]["name"] == "mask-rcnn-r50-fpn-1x-coco"
-    # Read by the message type of the backend, which refuses unknown fields.
+
+
+def test_volumes_add_a_document_and_change_nothing_else(folder: Path) -> None:
+    first = (folder / "first.yaml").read_text()
+    pipeline, _, _ = (folder / "volumes.yaml").read_text().partition("---\n")
+    assert pipeline == first
+
+
+def test_every_executor_mounts_the_volumes_and_the_trainer_has_shared_memory(
+    folder: Path,
+) -> None:
+    pipeline, platform = yaml.safe_load_all((folder / "volumes.yaml").read_text())
+    asked = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert set(asked) == set(pipeline["deploymentSpec"]["executors"])
+    trainer = asked.pop(pipeline["components"]["DetectionTrainer"]["executorLabel"])
+    mounts = [
+        {"constant": "coco", "mountPath": "/mnt/coco"},
+        {"constant": "runs", "mountPath": "/shared"},
+    ]
+    assert trainer["pvcMount"] == mounts
+    [memory] = trainer["emptyDirMounts"]
+    assert (memory["medium"], memory["mountPath"], memory["sizeLimit"]) == (
+        "Memory",
+        "/dev/shm",
+        "16Gi",
+    )
+    assert len(asked) == 8
+    assert all(config == {"pvcMount": mounts} for config in asked.values())
+    accelerator = _executor(pipeline, "DetectionTrainer")["resources"]["accelerator"]
+    assert accelerator["count"] == "8"
+
+
+def test_missing_volumes_are_warned_of(folder: Path) -> None:
+    warnings = [w for w in (folder / "stderr.txt").read_text().splitlines() if "warning:" in w]
+    assert len(warnings) == 2  # of three compilations
+    assert "the cluster must mount /mnt/coco and /shared" in warnings[0]
+
+
+def test_kfp_reads_both_documents(folder: Path) -> None:
+    # The message types of the backend, which refuses unknown fields, then kfp's own loader.
     code = (
         "import sys, yaml\n"
         "from google.protobuf import json_format\n"
-        "from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec\n"
-        "json_format.ParseDict(yaml.safe_load(open('first.yaml')), PipelineSpec())\n"
+        "from kfp.components import load_component_from_file\n"
+        "from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec\n"
+        "pipeline, platform = yaml.safe_load_all(open('volumes.yaml'))\n"
+        "json_format.ParseDict(pipeline, PipelineSpec())\n"
+        "loaded = load_component_from_file('volumes.yaml')\n"
+        "assert loaded.platform_spec == json_format.ParseDict(platform, PlatformSpec())\n"
+        "assert not load_component_from_file('first.yaml').platform_spec.platforms\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
-def test_upload_accepts_the_file(folder: Path) -> None:
+def test_upload_accepts_the_files(folder: Path) -> None:
     from pipeline.upload import check_pipeline_file
 
     check_pipeline_file(folder / "first.yaml")
+    check_pipeline_file(folder / "volumes.yaml")
 
 
 def test_custom_artifact_types_are_importable_by_their_name(compiled: dict[str, Any]) -> None:

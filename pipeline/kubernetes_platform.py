@@ -1,0 +1,143 @@
+"""What a pipeline asks of Kubernetes beyond CPUs, memory and GPUs: KFP's platform spec.
+
+KFP reads it from a second YAML document, as a message `kfp_kubernetes.KubernetesExecutorConfig`
+for each executor (kubernetes_platform/proto/kubernetes_executor_config.proto). The package
+kfp-kubernetes, which writes it, needs protobuf 4 from the version on that knows tolerations; TFX
+1.16 needs protobuf 3. So the four fields that we use are written here.
+"""
+
+import posixpath
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from configs.errors import ConfigError
+from configs.schema import SHARED_MEMORY_PATH, KubeflowConfig
+
+_SHARED_MEMORY_VOLUME = "tfx-rcnn-shared-memory"
+_QUANTITY = re.compile(r"(\d+(?:\.\d+)?)(m|k|M|G|T|Ki|Mi|Gi|Ti)?")
+_FACTORS = {"m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12} | {
+    prefix: 1024.0**power for power, prefix in enumerate(("Ki", "Mi", "Gi", "Ti"), start=1)
+}
+
+
+def platform_spec(
+    asked: KubeflowConfig, executors: Iterable[str], trainer: str
+) -> dict[str, Any] | None:
+    """Returns the second document of a compiled file; None if nothing of it is asked for.
+
+    Args:
+        asked: volumes of every container; shared memory, node labels and tolerations of the
+            trainer's.
+        executors: labels of all containers in the first document's `deploymentSpec`.
+        trainer: that of the trainer.
+
+    Raises:
+        ConfigError: `trainer_shared_memory` is no quantity, or does not fit into the memory.
+    """
+    configs = {label: _executor_config(asked, label == trainer) for label in executors}
+    configs = {label: config for label, config in configs.items() if config}
+    if not configs:
+        return None
+    return {"platforms": {"kubernetes": {"deploymentSpec": {"executors": configs}}}}
+
+
+def _executor_config(asked: KubeflowConfig, is_trainer: bool) -> dict[str, Any]:
+    """Returns a `KubernetesExecutorConfig` as JSON names it.
+
+    No field is written that is not asked for: the drivers of KFP 2.0 to 2.4.0 fail a task on a
+    field that they do not know. The same holds for `pvcNameParameter` (KFP 2.5), which took the
+    place of `constant`; newer drivers read both.
+    """
+    config: dict[str, Any] = {}
+    if asked.volumes:
+        config["pvcMount"] = [
+            {"constant": volume.claim, "mountPath": volume.path} for volume in asked.volumes
+        ]
+    if not is_trainer:
+        return config
+    if asked.trainer_node_selector:
+        config["nodeSelector"] = {"labels": dict(asked.trainer_node_selector)}
+    if asked.trainer_tolerations:
+        config["tolerations"] = [
+            {name: value for name, value in toleration.model_dump().items() if value}
+            for toleration in asked.trainer_tolerations
+        ]
+    if asked.trainer_shared_memory is not None:
+        config["emptyDirMounts"] = [
+            {
+                "volumeName": _SHARED_MEMORY_VOLUME,
+                "mountPath": SHARED_MEMORY_PATH,
+                "medium": "Memory",
+                "sizeLimit": _checked_shared_memory(asked, asked.trainer_shared_memory),
+            }
+        ]
+    return config
+
+
+def _checked_shared_memory(asked: KubeflowConfig, size: str) -> str:
+    """Returns `size`, which counts as memory of the container.
+
+    Raises:
+        ConfigError: it is no quantity, or not below that memory.
+    """
+    key = "pipeline.kubeflow.trainer_shared_memory"
+    memory = quantity(asked.trainer_memory, "pipeline.kubeflow.trainer_memory")
+    if not 0 < quantity(size, key) < memory:
+        raise ConfigError(
+            f"{key}: {size} is taken out of trainer_memory, {asked.trainer_memory}: "
+            "expected less, and more than 0"
+        )
+    return size
+
+
+def check_places(asked: KubeflowConfig, places: Mapping[str, str]) -> str | None:
+    """Checks that the pipeline's folders lie in its volumes.
+
+    Args:
+        asked: what the cluster is asked for.
+        places: folder as the containers see it, by the name of what set it (`--data-dir`).
+
+    Returns:
+        A warning where no volumes are asked for: the cluster must mount them by itself.
+
+    Raises:
+        ConfigError: there are volumes, but a folder is in none of them.
+    """
+    if not asked.volumes:
+        folders = " and ".join(dict.fromkeys(places.values()))
+        return (
+            f"no pipeline.kubeflow.volumes, so the file asks for none: the cluster must mount "
+            f"{folders} into every pod by itself"
+        )
+    for name, place in places.items():
+        if not any(_lies_in(place, volume.path) for volume in asked.volumes):
+            paths = ", ".join(volume.path for volume in asked.volumes)
+            raise ConfigError(
+                f"{name} {place} is in none of pipeline.kubeflow.volumes ({paths}): "
+                "what is read or written there would be the container's own"
+            )
+    return None
+
+
+def _lies_in(place: str, folder: str) -> bool:
+    """Tells whether `place` is the absolute, normal path `folder` or below it."""
+    if not place.startswith("/"):
+        return False
+    normal = posixpath.normpath("/" + place.lstrip("/"))
+    return normal == folder or normal.startswith(folder + "/")
+
+
+def quantity(text: str, key: str) -> float:
+    """Returns a Kubernetes quantity as a number.
+
+    >>> quantity("240Gi", "memory"), quantity("500m", "cpus")
+    (257698037760.0, 0.5)
+
+    Raises:
+        ConfigError: `text`, the value of the setting `key`, is none.
+    """
+    match = _QUANTITY.fullmatch(text)
+    if match is None:
+        raise ConfigError(f"{key}: expected a quantity such as 16Gi or 500m, got {text!r}")
+    return float(match[1]) * _FACTORS.get(match[2], 1.0)
