@@ -4,6 +4,7 @@
     ├── ConfigError           a setting is unknown, missing or contradicts another
     ├── DatasetError          the COCO file or a picture is not what it should be
     ├── TrainingError         a worker died, a loss is not finite, a checkpoint does not fit
+    ├── FolderInUseError      another run is at work in the same folder
     ├── ModelError            a model folder or weight file is not what it should be
     └── ServiceError          a service (Kubeflow, a registry) did not do what was asked
 
@@ -33,6 +34,10 @@ class DatasetError(RcnnError, ValueError):
 
 class TrainingError(RcnnError, RuntimeError):
     """Training cannot go on."""
+
+
+class FolderInUseError(RcnnError, RuntimeError):
+    """Another run is at work in the same folder."""
 
 
 class ModelError(RcnnError, ValueError):

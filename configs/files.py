@@ -1,6 +1,8 @@
-"""Files that appear whole or not at all, and digests of files."""
+"""Files that appear whole or not at all, digests of files, and folders held by one process."""
 
 import contextlib
+import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -9,6 +11,10 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from configs.errors import FolderInUseError
+
+_LOCKS_UNKNOWN = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)  # of some network file systems
 
 
 @contextlib.contextmanager
@@ -35,6 +41,38 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
             shutil.rmtree(partial, ignore_errors=True)
         else:
             partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def held_folder(folder: str | os.PathLike[str], otherwise: str) -> Iterator[None]:
+    """Holds a folder, which is created, for one process; the system lets it go when that ends.
+
+    Nothing is held on a file system that knows no locks.
+
+    Args:
+        folder: gets a file `.lock` with the holder's process id.
+        otherwise: what to do where the folder is held, for the message.
+
+    Raises:
+        FolderInUseError: another process holds it.
+    """
+    os.makedirs(folder, exist_ok=True)
+    with open(Path(folder) / ".lock", "a+", encoding="utf-8") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            stream.seek(0)
+            holder = stream.read().strip() or "unknown"
+            raise FolderInUseError(
+                f"{folder}: another run (process {holder}) is at work here: {otherwise}"
+            ) from None
+        except OSError as error:
+            if error.errno not in _LOCKS_UNKNOWN:
+                raise
+        stream.truncate(0)
+        stream.write(str(os.getpid()))
+        stream.flush()
+        yield
 
 
 def write_json(target: str | os.PathLike[str], value: Any) -> None:

@@ -2,16 +2,10 @@
 
 import contextlib
 import dataclasses
-import fcntl
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from configs.errors import RcnnError
-
-
-class FolderInUseError(RcnnError, RuntimeError):
-    """Another run is at work in the same root folder."""
+from configs.files import held_folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,18 +56,5 @@ class RunFolder:
         Raises:
             FolderInUseError: another process holds it.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
-        with open(self.root / ".lock", "a+", encoding="utf-8") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                stream.seek(0)
-                holder = stream.read().strip() or "unknown"
-                raise FolderInUseError(
-                    f"{self.root}: another run (process {holder}) is at work here: "
-                    "wait for its end, or give another --root"
-                ) from None
-            stream.truncate(0)
-            stream.write(str(os.getpid()))
-            stream.flush()
+        with held_folder(self.root, "wait for its end, or give another --root"):
             yield

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from absl import logging
 
 from configs.errors import ConfigError, DatasetError, ModelError, RcnnError, TrainingError
-from configs.files import json_digest
+from configs.files import held_folder, json_digest
 from configs.schema import Config, ModelConfig, TrainConfig
 from model.examples import read_manifest
 from model.input.buckets import read_buckets
@@ -149,6 +149,7 @@ def train(
         ConfigError: more workers than GPUs, or hosts that cannot share them
             (model/training/cluster.py).
         DatasetError: the examples are not usable.
+        FolderInUseError: another process runs the same training, or one into the same folder.
         TrainingStopped: SIGTERM or SIGINT came; a checkpoint was written.
         TrainingError: a worker was lost or a loss is not finite.
     """
@@ -178,10 +179,11 @@ def train(
     on_progress = on_progress or (lambda event: None)
     if warning := random_and_frozen(config.model):
         on_progress({"event": "warning", "text": warning})
-    if eager:
-        done = run_eagerly(job, on_progress)
-    else:
-        done = _run_with_restarts(job, cluster, on_progress, worker_module)
+    with held_folder(places.work_dir, "wait for its end, or give another --out"):
+        if eager:
+            done = run_eagerly(job, on_progress)
+        else:
+            done = _run_with_restarts(job, cluster, on_progress, worker_module)
     if places.work_dir != places.run_dir:
         _copy_run(places.work_dir, places.run_dir)
     return _result(job, places.run_dir, done)

@@ -1,10 +1,13 @@
-"""Files appear whole or not at all."""
+"""Files appear whole or not at all; a folder is held by one (also tests/pipeline)."""
 
+import errno
+import fcntl
 import json
+import os
 
 import pytest
 
-from configs.files import atomic_path, file_digest, json_digest, write_json
+from configs.files import atomic_path, file_digest, held_folder, json_digest, write_json
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -40,3 +43,12 @@ def test_digests(tmp_path):
     assert file_digest(tmp_path / "a") == expected
     assert json_digest({"b": 1, "a": 2}) == json_digest({"a": 2, "b": 1})
     assert json_digest({"a": 1}) != json_digest({"a": 1.5})
+
+
+def test_a_file_system_without_locks_holds_nothing(tmp_path, monkeypatch):
+    def flock(stream, operation):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with held_folder(tmp_path, "wait"), held_folder(tmp_path, "wait"):
+        assert (tmp_path / ".lock").read_text() == str(os.getpid())

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.run_folder import FolderInUseError, RunFolder
+from configs.errors import FolderInUseError
+from pipeline.run_folder import RunFolder
 
 
 def test_second_holder_is_told_which_process_is_at_work(tmp_path: Path) -> None:

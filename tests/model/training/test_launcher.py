@@ -16,7 +16,7 @@ import numpy as np
 import psutil
 import pytest
 
-from configs.errors import DatasetError, TrainingError
+from configs.errors import DatasetError, FolderInUseError, TrainingError
 from configs.schema import BackboneConfig, ModelConfig
 from model.input.buckets import write_buckets
 from model.training import launcher
@@ -61,6 +61,17 @@ def test_other_buckets_of_the_same_records_are_another_run(tmp_path, monkeypatch
     examples = tmp_path / "examples"
     write_buckets(examples, [(12, 12)])
     assert train(tiny_config(), examples, tmp_path, worker_module=MODULE) != first
+
+
+def test_two_runs_at_once_do_not_share_a_folder(tmp_path, monkeypatch):
+    def run(job, *_):
+        with pytest.raises(FolderInUseError, match=rf"run: another run \(process {os.getpid()}\)"):
+            launch(tmp_path, tiny_config())
+        return {"event": "done"}
+
+    monkeypatch.setattr(launcher, "_run", run)
+    monkeypatch.setattr(launcher, "_result", lambda job, run_dir, done: done["event"])
+    assert launch(tmp_path, tiny_config()) == "done"
 
 
 # Whole runs.
