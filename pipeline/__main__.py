@@ -235,7 +235,7 @@ def compile_(
 
     config = load_config(config_file, overrides)
     shared = shared_dir.rstrip("/")
-    _check_volumes(config, {"--data-dir": data_dir, "--shared-dir": shared_dir})
+    _check_platform(config, {"--data-dir": data_dir, "--shared-dir": shared_dir})
     with quiet_libraries(Path(os.devnull)):
         from pipeline.kubeflow_runner import compile_pipeline
         from pipeline.pipeline import Places
@@ -254,19 +254,19 @@ def compile_(
     click.echo(f"wrote {output}: {len(tasks)} tasks ({', '.join(tasks)})")
 
 
-def _check_volumes(config: Any, places: dict[str, str]) -> None:
-    """Warns where the cluster must mount the pipeline's folders.
+def _check_platform(config: Any, places: dict[str, str]) -> None:
+    """Warns of what the cluster must do by itself.
 
     Raises:
         ConfigError: there are volumes, but a folder is in none of them.
     """
-    from pipeline.kubernetes_platform import check_places
+    from pipeline.kubernetes_platform import check_places, left_to_the_cluster
 
     if config.push.folder:
         places = {**places, "push.folder": config.push.folder}
-    warning = check_places(config.pipeline.kubeflow, places)
-    if warning:
-        click.echo(f"warning: {warning}", err=True)
+    check_places(config.pipeline.kubeflow, places)
+    for line in left_to_the_cluster(config.pipeline.kubeflow, places):
+        click.echo(f"warning: {line}", err=True)
 
 
 @main.command(

@@ -91,33 +91,46 @@ def _checked_shared_memory(asked: KubeflowConfig, size: str) -> str:
     return size
 
 
-def check_places(asked: KubeflowConfig, places: Mapping[str, str]) -> str | None:
-    """Checks that the pipeline's folders lie in its volumes.
+def check_places(asked: KubeflowConfig, places: Mapping[str, str]) -> None:
+    """Checks that the pipeline's folders lie in its volumes, where it has any.
 
     Args:
         asked: what the cluster is asked for.
         places: folder as the containers see it, by the name of what set it (`--data-dir`).
 
-    Returns:
-        A warning where no volumes are asked for: the cluster must mount them by itself.
-
     Raises:
-        ConfigError: there are volumes, but a folder is in none of them.
+        ConfigError: a folder is in none of the volumes.
     """
-    if not asked.volumes:
-        folders = " and ".join(dict.fromkeys(places.values()))
-        return (
-            f"no pipeline.kubeflow.volumes, so the file asks for none: the cluster must mount "
-            f"{folders} into every pod by itself"
-        )
     for name, place in places.items():
-        if not any(_lies_in(place, volume.path) for volume in asked.volumes):
+        if asked.volumes and not any(_lies_in(place, volume.path) for volume in asked.volumes):
             paths = ", ".join(volume.path for volume in asked.volumes)
             raise ConfigError(
                 f"{name} {place} is in none of pipeline.kubeflow.volumes ({paths}): "
                 "what is read or written there would be the container's own"
             )
-    return None
+
+
+def left_to_the_cluster(asked: KubeflowConfig, places: Mapping[str, str]) -> list[str]:
+    """Returns what the compiled file does not ask for though a run needs it, a line each.
+
+    Args:
+        asked: what the cluster is asked for.
+        places: as in `check_places`.
+    """
+    lines = []
+    if not asked.volumes:
+        folders = " and ".join(dict.fromkeys(places.values()))
+        lines.append(
+            "pipeline.kubeflow.volumes is empty: the cluster must by itself mount "
+            f"{folders} into every pod"
+        )
+    if asked.trainer_gpus > 1 and asked.trainer_shared_memory is None:
+        lines.append(
+            "pipeline.kubeflow.trainer_shared_memory is null: the cluster must by itself give "
+            f"the trainer's pod more than the usual 64 MB of {SHARED_MEMORY_PATH}, for NCCL "
+            f"between {asked.trainer_gpus} GPUs"
+        )
+    return lines
 
 
 def _lies_in(place: str, folder: str) -> bool:

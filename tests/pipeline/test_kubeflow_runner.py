@@ -184,10 +184,12 @@ def test_every_executor_mounts_the_volumes_and_the_trainer_has_shared_memory(
     assert accelerator["count"] == "8"
 
 
-def test_missing_volumes_are_warned_of(folder: Path) -> None:
+def test_what_is_left_to_the_cluster_is_warned_of(folder: Path) -> None:
     warnings = [w for w in (folder / "stderr.txt").read_text().splitlines() if "warning:" in w]
-    assert len(warnings) == 2  # of three compilations
-    assert "the cluster must mount /mnt/coco and /shared" in warnings[0]
+    volumes, memory = warnings[:2]
+    assert "the cluster must by itself mount /mnt/coco and /shared" in volumes
+    assert "/dev/shm, for NCCL between 8 GPUs" in memory
+    assert warnings[2:] == [volumes, memory]  # of three compilations, the third asks for both
 
 
 def test_kfp_reads_both_documents(folder: Path) -> None:

@@ -16,7 +16,12 @@ from hypothesis import strategies as st
 
 from configs.errors import ConfigError
 from configs.schema import KubeflowConfig
-from pipeline.kubernetes_platform import check_places, platform_spec, quantity
+from pipeline.kubernetes_platform import (
+    check_places,
+    left_to_the_cluster,
+    platform_spec,
+    quantity,
+)
 
 # Fields of kfp_kubernetes in kubernetes_platform/proto/kubernetes_executor_config.proto of
 # kubeflow/pipelines: name, number, type ("" is string, * is repeated), first backend with it.
@@ -163,7 +168,7 @@ def test_shared_memory_is_below_the_memory(size: str) -> None:
 def test_folders_lie_in_volumes(data_dir: str, shared_dir: str, outside: str | None) -> None:
     places = {"--data-dir": data_dir, "--shared-dir": shared_dir}
     if outside is None:
-        assert check_places(KubeflowConfig(**VOLUMES), places) is None
+        check_places(KubeflowConfig(**VOLUMES), places)
         return
     with pytest.raises(ConfigError) as raised:
         check_places(KubeflowConfig(**VOLUMES), places)
@@ -182,18 +187,23 @@ def test_a_folder_lies_in_a_volume_whose_names_it_begins_with(
     asked = KubeflowConfig(volumes=[{"claim": "coco", "path": "/" + "/".join(folder)}])
     places = {"--data-dir": "/" + "/".join(place)}
     if place[: len(folder)] == folder:
-        assert check_places(asked, places) is None
+        check_places(asked, places)
     else:
         with pytest.raises(ConfigError, match="--data-dir"):
             check_places(asked, places)
 
 
-def test_without_volumes_the_folders_to_mount_are_named() -> None:
+def test_what_the_file_does_not_ask_for_is_left_to_the_cluster() -> None:
     places = {"--data-dir": "/data", "--shared-dir": "/shared", "push.folder": "/shared"}
-    warning = check_places(KubeflowConfig(), places)
-    assert warning is not None
-    assert "the cluster must mount /data and /shared into every pod by itself" in warning
-    assert "\n" not in warning
+    check_places(KubeflowConfig(), places)
+    volumes, memory = left_to_the_cluster(KubeflowConfig(trainer_gpus=8), places)
+    assert volumes.endswith("must by itself mount /data and /shared into every pod")
+    assert memory.endswith("64 MB of /dev/shm, for NCCL between 8 GPUs")
+
+
+@pytest.mark.parametrize("asked", [{"trainer_gpus": 1}, {"trainer_gpus": 8, **SHARED_MEMORY}])
+def test_nothing_is_left_to_the_cluster(asked: dict[str, Any]) -> None:
+    assert left_to_the_cluster(KubeflowConfig(**VOLUMES, **asked), {"--data-dir": "/data"}) == []
 
 
 @pytest.mark.parametrize(
