@@ -1,0 +1,58 @@
+"""docker/Dockerfile against what it copies, the lock and the defaults that lean on it."""
+
+import re
+from pathlib import Path
+
+import pytest
+from setuptools import find_packages
+
+from pipeline.__main__ import compile_
+
+REPO = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def steps() -> list[tuple[str, str]]:
+    """Instructions and their arguments, continued lines joined."""
+    text = (REPO / "docker" / "Dockerfile").read_text().replace("\\\n", "")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    return [(word, rest) for word, _, rest in (line.partition(" ") for line in lines)]
+
+
+def _copied(steps: list[tuple[str, str]]) -> dict[str, str]:
+    """Returns what COPY takes, and where it lies below the working folder."""
+    copied = {}
+    for sources, target in (rest.rsplit(" ", 1) for word, rest in steps if word == "COPY"):
+        for source in sources.split():
+            copied[source] = source if target == "./" else target
+    return copied
+
+
+def test_all_packages_are_copied_under_their_names(steps: list[tuple[str, str]]) -> None:
+    copied = _copied(steps)
+    assert all(source == target for source, target in copied.items())
+    assert [source for source in copied if not (REPO / source).exists()] == []
+    named = re.search(
+        r"packages=find_packages\(include=\[(.+?)\]\)", (REPO / "setup.py").read_text()
+    )
+    assert named is not None
+    include = re.findall(r'"(.+?)"', named[1])
+    packages = {name.split(".")[0] for name in find_packages(str(REPO), include=include)}
+    assert packages == {source for source in copied if (REPO / source).is_dir()}
+
+
+def test_tools_and_locks_are_those_of_the_setup(steps: list[tuple[str, str]]) -> None:
+    [version] = re.findall(r"^UV_VERSION=(\S+)", (REPO / "scripts/setup.sh").read_text(), re.M)
+    install, package = [rest for word, rest in steps if word == "RUN"]
+    assert f"uv=={version} " in install
+    assert re.search(r"uv pip sync .* constraints\.txt constraints-gpu\.txt$", install)
+    assert "--no-deps" in package
+    assert ("FROM", "python:3.10-slim") in steps
+
+
+def test_schema_lies_where_compile_looks_for_it(steps: list[tuple[str, str]]) -> None:
+    [default] = [option.default for option in compile_.params if option.name == "schema_file"]
+    [folder] = [rest for word, rest in steps if word == "WORKDIR"]
+    schema = Path(default).relative_to(folder)
+    assert (REPO / schema).is_file()
+    assert schema.parts[0] in _copied(steps)
