@@ -23,8 +23,8 @@ from components.detection_trainer.component import DetectionTrainer
 from components.model_pusher.baseline import NewestPushedModelStrategy
 from components.model_pusher.component import ModelPusher
 from configs.schema import Config, component_settings
+from configs.source_digest import source_digest
 from model import records
-from pipeline.source_digest import source_digest
 
 # The run-time parameter of a compiled pipeline.
 OVERRIDES = "overrides"

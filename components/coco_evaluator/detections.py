@@ -13,12 +13,12 @@ from components.coco_evaluator.frames import turn_from_upright, turned_detection
 from components.coco_evaluator.sources import Source
 from configs.errors import ModelError
 from configs.files import atomic_path
+from configs.source_digest import source_digest
 from model.coco_metrics import results_of_picture
 from model.model_folder import read_categories, read_model_id
 from model.predict import LoadedModel
 
-# Part of the name of what is kept: raise it when the same model is to be run again.
-_FORM = 1
+_CODE_DIGITS = 12
 _SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -37,8 +37,8 @@ def model_detections(
         saved_model: the exported model.
         source: pictures and ground truth.
         batch_size: pictures a call of the model.
-        keep_in: folder where detections are kept by model id and the source's digest, so that the
-            next call only reads them; None keeps none.
+        keep_in: folder where detections are kept by model id, the source's digest and that of the
+            code which makes them, so that the next call only reads them; None keeps none.
         image_ids: only these pictures; then nothing is kept.
         on_progress: called with a line now and then.
         is_baseline: the model may be of an older data set: what it finds of categories that the
@@ -52,7 +52,8 @@ def model_detections(
         _check_categories(saved_model, source)
     kept = None
     if keep_in is not None and source.digest is not None and image_ids is None:
-        kept = Path(keep_in) / read_model_id(saved_model) / f"{source.digest}-v{_FORM}.json"
+        code = source_digest(__name__)[:_CODE_DIGITS]
+        kept = Path(keep_in) / read_model_id(saved_model) / f"{source.digest}-{code}.json"
     if kept is not None and kept.exists():
         logging.info("Detections of this model on these examples are kept: %s", kept)
         found: list[dict[str, Any]] = json.loads(kept.read_text(encoding="utf-8"))

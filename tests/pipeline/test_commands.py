@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from configs.source_digest import SOURCE_ROOT
 from pipeline.shapes import generate_shapes
-from pipeline.source_digest import SOURCE_ROOT
 
 BLOOD_CELLS = str(SOURCE_ROOT / "configs" / "blood_cells.yaml")
 RUN = ("run", "--config", BLOOD_CELLS, "--data-dir")

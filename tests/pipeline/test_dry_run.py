@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from configs.source_digest import SOURCE_ROOT
 from pipeline.nodes import NODES
 from pipeline.shapes import generate_shapes
-from pipeline.source_digest import SOURCE_ROOT
 
 pytestmark = pytest.mark.e2e
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.source_digest import SOURCE_ROOT
+from configs.source_digest import SOURCE_ROOT
 
 pytestmark = pytest.mark.e2e
 

@@ -21,9 +21,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from configs.source_digest import SOURCE_ROOT
 from pipeline.nodes import NODES
 from pipeline.shapes import generate_shapes
-from pipeline.source_digest import SOURCE_ROOT
 
 pytestmark = pytest.mark.e2e
 

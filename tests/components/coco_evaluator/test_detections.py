@@ -5,6 +5,7 @@ import pytest
 from components.coco_evaluator import detections
 from components.coco_evaluator.detections import model_detections, write_detections
 from components.coco_evaluator.sources import AnnotationsSource
+from configs.source_digest import source_files
 
 
 class DigestedSource(AnnotationsSource):
@@ -39,6 +40,20 @@ def test_detections_are_kept_by_model_and_examples(tmp_path, make_model, source,
     source.digest = "4567-eval"
     model_detections(model, source, 2, tmp_path / "kept")
     assert loads == [model, other, model]
+
+
+def test_changed_code_runs_the_model_again(tmp_path, make_model, source, loads, monkeypatch):
+    model = make_model("model", 0.75)
+    model_detections(model, source, 2, tmp_path / "kept")
+    monkeypatch.setattr(detections, "source_digest", lambda module: "0" * 64)
+    model_detections(model, source, 2, tmp_path / "kept")
+    assert loads == [model, model]
+
+
+def test_the_code_is_all_that_makes_detections_and_not_the_gate():
+    files = {path.name for path in source_files(detections.__name__)}
+    assert {"detections.py", "frames.py", "predict.py", "mask_paste.py"} <= files
+    assert not {"gate.py", "evaluation.py"} & files
 
 
 def test_a_part_of_the_pictures_is_not_kept_as_the_whole(tmp_path, make_model, source, loads):

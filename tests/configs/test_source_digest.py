@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.source_digest import SOURCE_ROOT, source_digest, source_files
+from configs.source_digest import SOURCE_ROOT, source_digest, source_files
 
 SOURCES = {
     "model/__init__.py": "",
@@ -98,4 +98,4 @@ def test_unknown_module_is_an_error(tree: Path) -> None:
 
 
 def test_own_tree_is_where_the_packages_are() -> None:
-    assert (SOURCE_ROOT / "pipeline" / "source_digest.py").is_file()
+    assert (SOURCE_ROOT / "configs" / "source_digest.py").is_file()
