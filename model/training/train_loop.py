@@ -5,6 +5,7 @@ import math
 import re
 import time
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -262,22 +263,25 @@ class TrainLoop:
         """Does the steps; returns how many updates are done in all.
 
         The numbers of a step are read after the next one has been started, so that a GPU never
-        waits for the host. All workers read the same numbers at the same step, so all stop alike.
+        waits for the host; but where a step is traced, which takes the host seconds, they are read
+        before and behind it, so that these are no other step's. All workers read the same numbers
+        at the same step, so all stop alike.
         """
         self._status.beat("input", first_step)
         threads = self._train.input_threads
         batches = iter(self._input.dataset(self._distribution.index, first_step, threads))
         self._last_finish = time.monotonic()
-        unread: _StartedStep | None = None
+        unread: deque[_StartedStep] = deque()
         for step in range(first_step, self._steps):
-            started = self._start(step, batches)
-            stops = self._finish(unread).stop_asked if unread else False
-            unread = started
+            batch, input_seconds = self._next_batch(step, batches)
+            is_new = self._is_new(batch)
+            stops = is_new and self._finish_but(0, unread)
+            unread.append(self._start(step, batch, input_seconds))
             done = step + 1
             is_due = done % self._train.checkpoint_every_steps == 0 or self._needs_validation(done)
+            stops = self._finish_but(0 if is_new else 1, unread) or stops
             if stops or is_due or done == self._steps:
-                stops = self._finish(unread).stop_asked or stops
-                unread = None
+                stops = self._finish_but(0, unread) or stops
                 self._save(done)
                 stops = stops or (self._needs_validation(done) and self._validate(done))
                 if stops or self._is_over(done):
@@ -343,14 +347,23 @@ class TrainLoop:
             self._scalars.flush()
         return False
 
-    def _start(self, step: int, batches: Iterator[dict[str, tf.Tensor]]) -> _StartedStep:
+    def _next_batch(
+        self, step: int, batches: Iterator[dict[str, tf.Tensor]]
+    ) -> tuple[dict[str, tf.Tensor], float]:
+        """Returns the batch of a step and the seconds that it was waited for."""
         self._status.beat("input", step)
         before = time.monotonic()
         batch = next_batch(batches)
-        input_seconds = time.monotonic() - before
+        return batch, time.monotonic() - before
+
+    def _is_new(self, batch: dict[str, tf.Tensor]) -> bool:
+        """Whether the step has yet to be traced for a batch of this shape."""
+        return tuple(batch["images"].shape) not in self._traced_shapes
+
+    def _start(self, step: int, batch: dict[str, tf.Tensor], input_seconds: float) -> _StartedStep:
         self._status.beat("step", step)
         shape = tuple(batch["images"].shape)
-        traced = shape not in self._traced_shapes
+        traced = self._is_new(batch)
         self._traced_shapes.add(shape)
         rate = self._learning_rate(step)
         try:
@@ -364,6 +377,13 @@ class TrainLoop:
             ) from error
         flops = self._count_flops(batch) if self._count_flops else 0
         return _StartedStep(step, batch, raw, rate, input_seconds, flops, traced)
+
+    def _finish_but(self, count: int, unread: deque[_StartedStep]) -> bool:
+        """Finishes the oldest steps but for so many; returns whether any worker asks to stop."""
+        stops = False
+        while len(unread) > count:
+            stops = self._finish(unread.popleft()).stop_asked or stops
+        return stops
 
     def _finish(self, started: _StartedStep) -> StepReport:
         """Reads a step's numbers, checks and shows them."""

@@ -5,11 +5,13 @@ Whole runs are in test_launcher.py and test_worker.py.
 
 import itertools
 import json
+from types import SimpleNamespace
 
 import pytest
 import tensorflow as tf
 
 from configs.errors import DatasetError, TrainingError
+from model.training import train_loop
 from model.training.checkpoints import CheckpointStore
 from model.training.distribution import Distribution
 from model.training.progress import WorkerStatus
@@ -62,9 +64,10 @@ class OneBatch:
         return itertools.repeat(small_batch(2))
 
 
-def corner_loop(folder, distribution, **train) -> TrainLoop:
+def corner_loop(folder, distribution, detector=None, training_input=None, **train) -> TrainLoop:
+    config = tiny_config("1x2", train.pop("max_steps", 4), **train)
     return TrainLoop(
-        tiny_config("1x2", 4, **train).train, Corners(), OneBatch(), distribution,
+        config.train, detector or Corners(), training_input or OneBatch(), distribution,
         CheckpointStore(folder, "key", 1), WorkerStatus(folder, 0), str(folder),
         precision="float32", jit=False, stop_asked=lambda: False,
     )  # fmt: skip
@@ -123,3 +126,33 @@ def test_throughput_has_a_row_for_the_worker(watched):
     assert figures["share_of_peak_flops"] is None  # a CPU
     [row] = figures["per_worker"]
     assert row["worker"] == 0 and row["peak_memory_mib"] > 0
+
+
+def test_a_traced_step_has_its_own_time_and_no_other_step_has(tmp_path, monkeypatch):
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(train_loop, "time", SimpleNamespace(monotonic=lambda: clock.now))
+
+    class SlowToTrace(Corners):
+        def loss_terms(self, *args, **settings):
+            clock.now += 1000
+            return super().loss_terms(*args, **settings)
+
+    class WideFourth(OneBatch):
+        def dataset(self, worker, first_step=0, threads=0):
+            batch = small_batch(2)
+            wide = batch | {"images": tf.concat([batch["images"]] * 2, axis=2)}
+            return iter([batch, batch, batch, wide, batch, wide])
+
+    loop = corner_loop(tmp_path, Distribution(), SlowToTrace(), WideFourth(), max_steps=6)
+    start = loop._start
+
+    def start_a_step_that_takes_a_second(*args):
+        clock.now += 1  # while it is started, as on a CPU
+        return start(*args)
+
+    monkeypatch.setattr(loop, "_start", start_a_step_that_takes_a_second)
+    loop.run()
+    figures = json.loads((tmp_path / "throughput.json").read_text())
+    assert (figures["steps_traced"], figures["steps_measured"]) == (2, 4)
+    assert figures["seconds_in_traced_steps"] >= 2002  # loss_terms may be called twice in a trace
+    assert figures["images_per_second"] == pytest.approx(2.0)  # two pictures a step
