@@ -215,7 +215,7 @@ def main(hosts_file: Path, gpus_per_node: int, config: Path, settings: tuple[str
     workers = len(hosts) * gpus_per_node
     Cluster(tuple(host.address for host in hosts), 0, str(hosts_file)).worker_addresses(workers)
     settings = (f"train.workers={workers}", *settings)
-    load_config(config, settings)
+    settings = (*settings, *_absolute_weights(load_config(config, settings).model.weights))
 
     examples = {h: _arguments(h, config, settings, "--to=CocoTransform") for h in hosts}
     training = {h: _arguments(h, config, settings, *_TRAINING_ALONE) for h in hosts}
@@ -231,6 +231,15 @@ def _arguments(host: Host, config: Path, settings: tuple[str, ...], *more: str) 
     places = {"--config": config, "--data-dir": data, "--root": root}
     options = [text for name, path in places.items() for text in (name, os.path.abspath(path))]
     return [*options, *(f"--set={setting}" for setting in settings), *more]
+
+
+def _absolute_weights(weights: str | None) -> list[str]:
+    """Returns the setting by which hosts, at work in the checkout, find a file named from here."""
+    from model.weights.keras_applications import PUBLISHED
+
+    if weights is None or weights == PUBLISHED:
+        return []
+    return [f"model.weights={os.path.abspath(weights)}"]
 
 
 def _run_everywhere(

@@ -9,6 +9,7 @@
 # so NUM_GPUS (or auto, which counts) sets the global batch and, where the config scales it, the
 # learning rate. On a machine without GPUs NUM_GPUS is the number of processes.
 #
+# data/, runs/ and the paths in the config (model.weights) begin where the script is called.
 # Variables: DATA_DIR and ROOT for other folders than these two.
 set -euo pipefail
 
@@ -19,11 +20,9 @@ if [[ " $* " == *" --help "* || " $* " == *" -h "* ]]; then
 fi
 [[ $# -ge 2 && $1 =~ ^([1-9][0-9]*|auto)$ ]] || { echo "$usage" >&2; exit 2; }
 [[ -f $2 ]] || { echo "error: $2: no such config file" >&2; exit 2; }
-config=$(realpath "$2")
-data_dir=$(realpath -m "${DATA_DIR:-data}")
-root=$(realpath -m "${ROOT:-runs/$(basename "$2" .yaml)}")
 settings=("train.workers=$1" "${@:3}")
 
-cd "$(dirname "$(realpath "$0")")/.."
-exec "${PYTHON:-.venv/bin/python}" -m pipeline run \
-  --config "$config" --data-dir "$data_dir" --root "$root" "${settings[@]/#/--set=}"
+here=$(realpath "$(dirname "$(realpath "$0")")/..")
+PYTHONPATH=$here${PYTHONPATH:+:$PYTHONPATH} exec "${PYTHON:-$here/.venv/bin/python}" \
+  -m pipeline run --config "$2" --data-dir "${DATA_DIR:-data}" \
+  --root "${ROOT:-runs/$(basename "$2" .yaml)}" "${settings[@]/#/--set=}"

@@ -112,8 +112,12 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         raise ModelError(f"weights: cannot read {path}: {error}") from error
 
 
-def check_weights_file(path: str | os.PathLike[str]) -> None:
+def check_weights_file(path: str | os.PathLike[str], hint: str = "") -> None:
     """Checks that weights could be read from `path`.
+
+    Args:
+        path: of the file.
+        hint: what to do where there is none.
 
     Raises:
         ModelError: there is no such file, or its suffix is unknown.
@@ -122,15 +126,17 @@ def check_weights_file(path: str | os.PathLike[str]) -> None:
     if path.suffix not in SUFFIXES:
         raise ModelError(f"weights: {path} must be a file of {', '.join(SUFFIXES)}")
     if not path.is_file():
-        raise ModelError(
-            f"weights: there is no file {path}; set model.weights=null to start from random weights"
-        )
+        raise ModelError(f"weights: there is no file {path.absolute()}{hint}")
 
 
 def check_start_weights(weights: str | None) -> None:
     """Checks what `model.weights` says, as `check_weights_file`."""
     if weights is not None and weights != keras_applications.PUBLISHED:
-        check_weights_file(weights)
+        hint = (
+            "; name yours with model.weights=PATH, or start from random weights with "
+            "model.weights=null"
+        )
+        check_weights_file(weights, hint)
 
 
 def weights_digest(weights: str | None) -> str:

@@ -73,7 +73,7 @@ def test_says_that_predictors_of_other_classes_are_new(tmp_path, config, state):
     [
         (["--out", "a.npz"], "--num-classes or by --categories"),
         (["--out", "a.h5", "--num-classes", "1"], "must be a .safetensors or .npz file"),
-        (["--out", "a.npz", "--num-classes", "1"], "there is no file absent.npz"),
+        (["--out", "a.npz", "--num-classes", "1"], "there is no file /"),
     ],
 )
 def test_wrong_arguments_are_refused_in_one_line(config, arguments, said):

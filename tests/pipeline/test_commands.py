@@ -96,4 +96,6 @@ def test_missing_weights_end_in_a_line_before_any_picture_is_read(tmp_path: Path
     weights = ("--set", f"model.weights={tmp_path}/absent.npz")
     done = _command("run", "--config", tiny, "--data-dir", str(data), *weights)
     assert done.returncode == 1
-    assert re.fullmatch(r"error: weights: there is no file .*absent\.npz; set .*", done.stderr)
+    assert re.fullmatch(
+        r"error: weights: there is no file .*absent\.npz; name yours .*", done.stderr
+    )

@@ -109,6 +109,16 @@ def test_all_hosts_prepare_then_train_and_the_first_goes_on(start, tmp_path):
     assert sorted(calls(tmp_path)[2:]) == [common[0], f"{common[1]} {follower}"]
 
 
+@pytest.mark.parametrize(
+    ("weights", "given"), [("w.npz", ["model.weights={}/w.npz"]), ("imagenet", []), ("null", [])]
+)
+def test_hosts_find_the_weights_of_the_callers_folder(start, tmp_path, weights, given):
+    (tmp_path / "mine.yaml").write_text(f"name: mine\nmodel: {{weights: {weights}}}\n")
+    output, _ = start("hosts.txt", "1", "mine.yaml").communicate(timeout=60)
+    settings = [re.findall(r"--set=(model\.weights\S*)", call) for call in calls(tmp_path)]
+    assert settings == [[text.format(tmp_path) for text in given]] * 4, output
+
+
 # Notes that it is there when it can take a SIGTERM.
 STOPS_WELL = "trap 'echo stopped well; exit 0' TERM; echo ready >>$LOG; sleep 60 & wait"
 

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 
 import pytest
 
@@ -12,7 +13,7 @@ from configs.loader import load_config
 def script(repo, tmp_path):
     """Runs the script in `tmp_path`; `python -m ...` only prints its arguments there."""
     python = tmp_path / "python"
-    python.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    python.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\npwd >here\n')
     python.chmod(0o755)
     (tmp_path / "mine.yaml").write_text("name: mine\ntrain: {batch: 8x3}\n")
 
@@ -32,11 +33,12 @@ def script(repo, tmp_path):
 def test_the_pipeline_runs_on_the_data_folder_with_so_many_workers(script, tmp_path):
     result = script("4", "mine.yaml", "train.epochs=2")
     assert result.returncode == 0, result.stderr
+    assert (tmp_path / "here").exists()  # all paths begin where the script is called
     assert result.stdout.split() == [
         "-m", "pipeline", "run",
-        "--config", str(tmp_path / "mine.yaml"),
-        "--data-dir", str(tmp_path / "data"),
-        "--root", str(tmp_path / "runs/mine"),
+        "--config", "mine.yaml",
+        "--data-dir", "data",
+        "--root", "runs/mine",
         "--set=train.workers=4",
         "--set=train.epochs=2",
     ]  # fmt: skip
@@ -77,3 +79,16 @@ def test_wrong_arguments_end_with_status_two(script, arguments, message):
     result = script(*arguments)
     assert result.returncode == 2
     assert result.stderr.startswith(message)
+
+
+def test_the_configs_weights_are_looked_for_where_the_script_is_called(script, repo, tmp_path):
+    for folder in ("annotations", "train2017", "val2017", "pretrained-models"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+    for split in ("train", "val"):
+        (tmp_path / f"data/annotations/instances_{split}2017.json").write_text("{}")
+    row = str(repo / "configs/awsdet/faster_rcnn_r50_fpn_1x_coco_8x4.yaml")
+    (tmp_path / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@" --dry-run\n')
+    weights = tmp_path / "data/pretrained-models/ImageNet-R50-AlignPadding.npz"
+    result = script("8", row)
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"error: weights: there is no file {weights}; ")
