@@ -69,8 +69,8 @@ class PublishedSpeed(NamedTuple):
     images_per_second: float
 
 
-# At the usual 800x1088 of a 4:3 picture; NVIDIA pads all to 832x1344.
-FASTER_800, MASK_800, MASK_832 = 0.933e12, 1.328e12, 1.581e12
+# At the usual 800x1088 of a 4:3 picture; NVIDIA pads all to 832x1344. AWSDet's heads are larger.
+FASTER_800, MASK_800, MASK_832, AWSDET_800 = 0.933e12, 1.328e12, 1.581e12, 1.683e12
 PUBLISHED = (
     PublishedSpeed(
         "Detectron2, Faster, 0.210 s per 16 on 8", "V100", "float32", FASTER_800, 16 / 0.210 / 8
@@ -85,7 +85,7 @@ PUBLISHED = (
     PublishedSpeed("NVIDIA 20.02, Mask, 38.9/s on 8", "V100", "float32", MASK_832, 38.9 / 8),
     PublishedSpeed("NVIDIA 20.02, Mask, 54.1/s on 8", "V100", "mixed_float16", MASK_832, 54.1 / 8),
     PublishedSpeed(
-        "AWSDet, Faster, 8x4, 12 epochs in 5 h 15 min", "V100", "mixed_float16", FASTER_800,
+        "AWSDet, Faster, 8x4, 12 epochs in 5 h 15 min", "V100", "mixed_float16", AWSDET_800,
         12 * 118287 / (5.25 * 3600) / 8,
     ),
     PublishedSpeed("NVIDIA TF2, Mask, 19.4/s on 1", "V100", "mixed_float16", MASK_832, 19.4),
@@ -100,6 +100,8 @@ CONTEXT_GIB = 1  # of a GPU's memory, what CUDA, cuDNN and NCCL take beside the 
 # half the pictures a GPU, 0.70 at 64.
 WORKERS_OF_ONE_MACHINE = 8
 KEPT_PER_DOUBLING = (0.88, 0.93, 1.0)
+# Below this share of the published models' work a picture, kernels are too small for their speeds.
+SHARE_OF_SMALL_MODEL = 0.25
 # Where nothing was published for the GPU, and for TF32.
 WIDER_WITHOUT_A_ROW = 1.3
 
@@ -225,7 +227,7 @@ def estimate(
         dollars=None if price is None else hours.scaled(workers * price),
         steps=steps,
         fits={f"{size} GiB": _fits(memory, size) for size in GPUS[gpu].memory_gib},
-        reasons=_reasons(gpu, precision, workers),
+        reasons=_reasons(gpu, precision, workers, work.flops_per_picture),
     )
 
 
@@ -300,13 +302,19 @@ def _fits(memory: Spread, size_gib: int) -> str:
     return "no" if memory.low > free else "perhaps"
 
 
-def _reasons(gpu: str, precision: str, workers: int) -> list[str]:
+def _reasons(gpu: str, precision: str, workers: int, flops_per_picture: float) -> list[str]:
     rows = _rows(_known(precision))
     rates = [_rate(row) for row in rows if row.gpu == "V100"]
     reasons = [
         f"{len(rows)} published runs of R50-FPN, whose codes differ "
         f"{max(rates) / min(rates):.1f}-fold on a V100; none is of this code"
     ]
+    share = flops_per_picture / min(row.flops_per_picture for row in PUBLISHED)
+    if share < SHARE_OF_SMALL_MODEL:
+        reasons.append(
+            f"{share:.1%} of their work a picture: so small a model keeps no GPU busy, expect less "
+            "than the low end"
+        )
     if gpu not in {row.gpu for row in rows}:
         reasons.append(f"none of them on {gpu}: scaled from V100 and A100 by the data sheets")
     if precision == "float32" and GPUS[gpu].has_tf32:

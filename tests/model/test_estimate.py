@@ -9,6 +9,7 @@ from configs.loader import load_config
 from configs.schema import Config
 from model import estimate as module
 from model.estimate import (
+    AWSDET_800,
     FASTER_800,
     GPUS,
     MASK_800,
@@ -24,6 +25,7 @@ from tests.model.small_detector import small_config
 
 FASTER = "configs/faster_rcnn_r50_fpn_1x_coco.yaml"
 MASK = "configs/mask_rcnn_r50_fpn_1x_coco.yaml"
+AWSDET = "configs/awsdet/faster_rcnn_r50_fpn_1x_coco_8x4.yaml"
 EPOCHS, PICTURES = 12, 118287
 
 
@@ -31,9 +33,10 @@ def work(pictures_per_worker=4, flops=FASTER_800):
     return Work(flops, pictures_per_worker * 10**9, 10**7, 10**7, 1, pictures_per_worker)
 
 
-def hours(workers, pictures_per_worker, gpu="V100", precision="mixed_float16", price=None):
+def hours(workers, pictures_per_worker, flops=FASTER_800):
     steps = EPOCHS * PICTURES // (workers * pictures_per_worker)
-    return estimate(work(pictures_per_worker), gpu, precision, workers, steps, price).hours
+    asked = work(pictures_per_worker, flops)
+    return estimate(asked, "V100", "mixed_float16", workers, steps, None).hours
 
 
 @pytest.mark.parametrize("row", PUBLISHED, ids=lambda row: row.what)
@@ -47,7 +50,7 @@ def test_published_speeds_are_within_the_range(row):
     [(8, 4, 5.25), (16, 4, 2 + 50 / 60), (32, 4, 1 + 27 / 60), (64, 2, 56 / 60)],
 )
 def test_awsdets_times_are_within_the_range(workers, pictures_per_worker, published_hours):
-    low, _, high = hours(workers, pictures_per_worker)
+    low, _, high = hours(workers, pictures_per_worker, AWSDET_800)
     assert low <= published_hours <= high * 1.001
 
 
@@ -60,9 +63,16 @@ def test_flops_of_the_published_model_are_those_of_the_table():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("bucket", "flops"), [((800, 1088), MASK_800), ((832, 1344), MASK_832)])
-def test_flops_with_masks_are_those_of_the_table(bucket, flops):
-    found = work_of(load_config(MASK, ["train.batch=8x2"]), "float32", 80, bucket)
+@pytest.mark.parametrize(
+    ("path", "bucket", "flops"),
+    [
+        (MASK, (800, 1088), MASK_800),
+        (MASK, (832, 1344), MASK_832),
+        (AWSDET, (800, 1088), AWSDET_800),
+    ],
+)
+def test_flops_of_the_other_published_models_are_those_of_the_table(path, bucket, flops):
+    found = work_of(load_config(path, ["train.batch=8x2"]), "float32", 80, bucket)
     assert found.flops_per_picture == pytest.approx(flops, rel=0.01)
 
 
@@ -99,6 +109,14 @@ def test_a_gpu_that_nobody_published_for_is_less_sure():
     for precision in ("float32", "mixed_float16"):
         known, unknown = sustained_flops("V100", precision), sustained_flops("T4", precision)
         assert unknown.high / unknown.low > 1.5 * known.high / known.low
+
+
+def test_a_model_far_smaller_than_the_published_ones_is_called_so():
+    def reasons(flops):
+        return " ".join(estimate(work(4, flops), "V100", "float32", 1, 10, None).reasons)
+
+    assert "1.0% of their work a picture" in reasons(0.01 * FASTER_800)
+    assert "of their work" not in reasons(0.5 * FASTER_800)
 
 
 def test_no_gpu_is_thought_faster_than_its_peak():
