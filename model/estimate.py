@@ -139,7 +139,7 @@ class Work:
         activation_bytes: of a worker's step in the largest bucket.
         weights: number of all weights.
         trained_weights: number of those that are trained.
-        slots: optimiser slots of a trained weight.
+        slots: of a trained weight, as large as it: the optimiser's, its average, its accumulator.
         pictures_per_step: of one worker.
     """
 
@@ -242,20 +242,25 @@ def work_of(config: Config, precision: str, num_classes: int, bucket: tuple[int,
     """
     from model.detector import build_detector
     from model.training.flops import batch_specs, step_cost
+    from model.training.freezing import unfrozen
     from model.training.optimizers import build_optimizer
 
-    pictures = config.train.pictures_per_worker
+    train = config.train
+    pictures = train.pictures_per_worker
     without_file = config.model.model_copy(update={"weights": None})
     detector = build_detector(without_file, num_classes, precision=precision, jit=True)
     mask_side = config.transform.mask_size + 1 if config.model.mask_head else None
-    cost = step_cost(detector, batch_specs(bucket, pictures, config.input.max_objects, mask_side))
+    trained = unfrozen(detector, train.freeze)
+    specs = batch_specs(bucket, pictures, config.input.max_objects, mask_side)
+    cost = step_cost(detector, specs, trained)
+    slots = len(build_optimizer(train.optimizer).slot_names)
     return Work(
         flops_per_picture=cost.flops / pictures,
         activation_bytes=cost.activation_bytes,
         weights=sum(math.prod(weight.shape) for weight in detector.variables),
-        trained_weights=sum(math.prod(weight.shape) for weight in detector.trainable_variables),
-        slots=len(build_optimizer(config.train.optimizer).slot_names),
-        pictures_per_step=config.train.pictures_per_step,
+        trained_weights=sum(math.prod(weight.shape) for weight in trained),
+        slots=slots + (train.ema_decay > 0) + (train.accumulate > 1),
+        pictures_per_step=train.pictures_per_step,
     )
 
 

@@ -6,7 +6,7 @@ the multiply-adds of convolutions and matrix products; the rest (norms, activati
 per cent of them. A multiply-add is two floating-point operations.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,14 +54,18 @@ class StepCost:
         return 2 * (self.forward + self.backward)
 
 
-def step_cost(detector: Any, batch: dict[str, tf.TensorSpec]) -> StepCost:
+def step_cost(
+    detector: Any, batch: dict[str, tf.TensorSpec], trained: Iterable[Any] | None = None
+) -> StepCost:
     """Returns what a training step on one batch costs.
 
     Args:
         detector: as in model/detector.py.
         batch: shapes and dtypes, as of model/input/input_pipeline.py.
+        trained: variables that gradients change; None is all that the detector can train.
     """
-    weights = [getattr(weight, "value", weight) for weight in detector.trainable_variables]
+    trained = detector.trainable_variables if trained is None else trained
+    weights = [getattr(weight, "value", weight) for weight in trained]
     forward_ops: set[str] = set()
 
     def losses_and_gradients(batch: dict[str, tf.Tensor]) -> list[tf.Tensor]:
@@ -90,10 +94,12 @@ class FlopCounter:
 
     Args:
         detector: as in model/detector.py.
+        trained: variables that gradients change.
     """
 
-    def __init__(self, detector: Any) -> None:
+    def __init__(self, detector: Any, trained: Sequence[Any]) -> None:
         self._detector = detector
+        self._trained = trained
         self._by_shape: dict[tuple[int, ...], int] = {}
 
     def __call__(self, batch: dict[str, tf.Tensor]) -> int:
@@ -101,7 +107,7 @@ class FlopCounter:
         shape = tuple(batch["images"].shape)
         if shape not in self._by_shape:
             specs = {name: tf.TensorSpec(t.shape, t.dtype) for name, t in batch.items()}
-            self._by_shape[shape] = step_cost(self._detector, specs).flops
+            self._by_shape[shape] = step_cost(self._detector, specs, self._trained).flops
         return self._by_shape[shape]
 
 

@@ -148,7 +148,9 @@ class TrainLoop:
         )
         peak = peak_flops(device_name(), precision)
         self._throughput = Throughput(distribution.workers, peak)
-        self._count_flops = FlopCounter(detector) if peak and distribution.is_chief else None
+        self._count_flops: FlopCounter | None = None
+        if peak and distribution.is_chief:
+            self._count_flops = FlopCounter(detector, self.state.trainable)
         window = train.profile_steps if distribution.is_chief else None
         self._profiler = ProfilerWindow(window, self._work_dir / "tensorboard")
         self._detector = detector

@@ -152,6 +152,23 @@ def test_work_grows_with_size_and_batch():
     assert small.weights == large.weights
 
 
+def test_frozen_weights_cost_no_gradient_and_no_slots():
+    def of(**train):
+        config = Config(
+            name="small", model=small_config(mask_head=None), input={"max_objects": 4},
+            train={"optimizer": {"name": "adamw"}, **train},
+        )  # fmt: skip
+        return work_of(config, "float32", 3, (64, 64))
+
+    whole, frozen = of(), of(freeze=["backbone/*", "fpn/*"])
+    assert frozen.trained_weights < 0.8 * whole.trained_weights
+    assert frozen.weights == whole.weights
+    assert frozen.flops_per_picture < 0.9 * whole.flops_per_picture
+    assert frozen.activation_bytes < whole.activation_bytes
+    assert whole.slots == 2
+    assert of(ema_decay=0.999, accumulate=2).slots == 4
+
+
 @pytest.fixture
 def command(monkeypatch):
     monkeypatch.setattr(module, "work_of", lambda *args: work())

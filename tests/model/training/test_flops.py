@@ -154,12 +154,12 @@ def test_a_bucket_is_counted_once(detector, monkeypatch):
     batches = [small_batch(1), small_batch(1, seed=1), small_batch(2)]
     counted_shapes = []
 
-    def fake(detector, specs):
+    def fake(detector, specs, trained):
         counted_shapes.append(specs["images"].shape[0])
         return StepCost(forward=specs["images"].shape[0], backward=0, activation_bytes=0)
 
     monkeypatch.setattr(flops, "step_cost", fake)
-    assert [*map(flops.FlopCounter(detector), batches)] == [2, 2, 4]
+    assert [*map(flops.FlopCounter(detector, []), batches)] == [2, 2, 4]
     assert counted_shapes == [1, 2]
 
 
