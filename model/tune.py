@@ -66,6 +66,7 @@ class Setting:
             "transform": {"max_buckets": self.buckets},
             "train": {
                 "batch": f"{self.workers}x{self.pictures}",
+                "workers": self.workers,  # wins where the config below names its own
                 "accumulate": self.accumulate,
                 "precision": self.precision,
                 "jit": self.jit,

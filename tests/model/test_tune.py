@@ -128,7 +128,7 @@ def test_the_table_has_a_row_for_each_trial():
 def test_the_written_config_is_the_best_over_its_base(tmp_path):
     base = tmp_path / "configs" / "base.yaml"
     base.parent.mkdir()
-    base.write_text("name: x\ntrain: {batch: 1x8, epochs: 3}\n")
+    base.write_text("name: x\ntrain: {workers: 1, batch: 1x8, epochs: 3}\n")
     best = Trial(Setting(4, 2, 1, "mixed_bfloat16", "on", 1), "ok", 9.0, 0.9, 100.0, "A100")
     write_config(tmp_path / "out" / "tuned.yaml", base, best, table_of([best], best))
     config = load_config(tmp_path / "out" / "tuned.yaml")
