@@ -107,12 +107,13 @@ def start_line(event: Event) -> str:
 
 
 def progress_line(event: Event) -> str:
-    """Returns the one line about where a run is."""
+    """Returns the one line about where a run is; a narrow terminal cuts the single losses first."""
     losses = " ".join(f"{name} {value:.3f}" for name, value in event["losses"].items())
     validated = "" if event["validation"] is None else f"  AP {event['validation']:.3f}"
     return (
-        f"step {event['step']}/{event['steps']}  loss {event['loss']:.4f} ({losses}){validated}  "
-        f"{event['images_per_second']:.1f} images/s  {_clock(event['eta_seconds'])} left"
+        f"step {event['step']}/{event['steps']}  loss {event['loss']:.4f}{validated}  "
+        f"{event['images_per_second']:.1f} images/s  {_clock(event['eta_seconds'])} left  "
+        f"({losses})"
     )
 
 

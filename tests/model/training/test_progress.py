@@ -1,4 +1,6 @@
+import io
 import os
+import sys
 
 import pytest
 
@@ -92,8 +94,21 @@ def test_progress_is_one_line(capsys):
     with ProgressPrinter() as printer:
         printer(PROGRESS)
     assert capsys.readouterr().out == (
-        "step 3/10  loss 1.5000 (rpn_box 0.500 roi_class 1.000)  4.2 images/s  1:02:05 left\n"
+        "step 3/10  loss 1.5000  4.2 images/s  1:02:05 left  (rpn_box 0.500 roi_class 1.000)\n"
     )
+
+
+def test_a_narrow_terminal_keeps_speed_and_time(monkeypatch):
+    screen = io.StringIO()
+    screen.isatty = lambda: True
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "60")
+    with ProgressPrinter() as printer:
+        printer({**PROGRESS, "validation": 0.321})
+    shown = "step 3/10  loss 1.5000  AP 0.321  4.2 images/s  1:02:05 left"
+    assert shown[:59] in screen.getvalue()
+    assert "roi_class" not in screen.getvalue()
 
 
 @pytest.mark.parametrize(("seconds", "lines"), [(0.0, 3), (3600.0, 2)])
