@@ -425,7 +425,11 @@ class ModelConfig(Section):
 class OptimizerConfig(Section):
     """The optimiser and its learning-rate schedule."""
 
-    name: Literal["sgd", "adamw", "lars"] = "sgd"
+    name: Literal["sgd", "adamw", "lars"] = Field(
+        "sgd",
+        description="`lars` (1708.03888) multiplies each weight's rate by 0.001 |w| / |gradient|: it "
+        "wants a rate far above sgd's.",
+    )
     learning_rate: float = Field(0.02, gt=0, description="For a global batch of 16 pictures.")
     scale_with_batch: bool = Field(
         True, description="Multiply the rate by global batch / 16 (1706.02677)."
@@ -441,6 +445,14 @@ class OptimizerConfig(Section):
     drop_epochs: tuple[float, ...] = Field(
         (8.0, 11.0), description="Epochs at which the rate is divided by ten (step)."
     )
+
+    @model_validator(mode="after")
+    def _nesterov_looks_ahead_along_a_momentum(self) -> "OptimizerConfig":
+        if self.nesterov and (self.name != "sgd" or not self.momentum):
+            raise ValueError(
+                f"nesterov is of sgd with momentum, got {self.name} with momentum {self.momentum:g}"
+            )
+        return self
 
 
 class TrainConfig(Section):

@@ -41,6 +41,13 @@ def test_mask_head_is_there_only_with_its_section():
     assert config(model={"mask_head": {}}).model.mask_head == MaskHeadConfig()
 
 
+@pytest.mark.parametrize("others", [{"name": "lars"}, {"name": "adamw"}, {"momentum": 0.0}])
+def test_nesterov_is_not_ignored_without_a_momentum_to_look_along(others):
+    config(train={"optimizer": {"nesterov": True}})
+    with pytest.raises(ValidationError, match="nesterov is of sgd with momentum"):
+        config(train={"optimizer": {"nesterov": True, **others}})
+
+
 def test_batch_is_workers_times_pictures():
     train = config(train={"batch": "8x4"}).train
     assert (train.workers, train.pictures_per_worker, train.global_batch) == (8, 4, 32)
