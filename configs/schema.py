@@ -427,8 +427,8 @@ class OptimizerConfig(Section):
 
     name: Literal["sgd", "adamw", "lars"] = Field(
         "sgd",
-        description="`lars` (1708.03888) multiplies each weight's rate by 0.001 |w| / |gradient|: it "
-        "wants a rate far above sgd's.",
+        description="`lars` (1708.03888) takes 0.001 of a weight's norm over its gradient's as the "
+        "weight's share of the rate: give it a far larger one than sgd.",
     )
     learning_rate: float = Field(0.02, gt=0, description="For a global batch of 16 pictures.")
     scale_with_batch: bool = Field(
