@@ -46,6 +46,10 @@ class Distribution:
                     implementation=implementation.NCCL if gpus else implementation.RING,
                 )
             )
+        # Traced once for tensors of the same shapes, on all workers alike.
+        self._sum_in_graph = tf.function(
+            lambda values: self.run(lambda *local: self.all_sum(local), values), autograph=False
+        )
 
     @property
     def is_chief(self) -> bool:
@@ -97,7 +101,8 @@ class Distribution:
         if self._strategy is None:
             return [payload]
         lengths = self._rows(np.asarray([len(payload)], np.int64))[:, 0]
-        padded = payload.ljust(-(-max(1, int(lengths.max())) // 8) * 8)
+        # To a power of two, of which there are few: a new shape is a new trace.
+        padded = payload.ljust(max(8, 1 << (int(lengths.max()) - 1).bit_length()))
         rows = self._rows(np.frombuffer(padded, np.int64))
         return [row.tobytes()[:length] for row, length in zip(rows, lengths, strict=True)]
 
@@ -109,12 +114,7 @@ class Distribution:
 
     def _sums(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Returns the sums over the workers of arrays of one dtype, between two steps."""
-
-        @tf.function(autograph=False)
-        def sums(values: list[tf.Tensor]) -> list[tf.Tensor]:
-            return self.run(lambda *local: self.all_sum(local), values)
-
-        values = sums([tf.constant(array) for array in arrays])
+        values = self._sum_in_graph([tf.constant(array) for array in arrays])
         return [
             value.numpy().reshape(array.shape) for value, array in zip(values, arrays, strict=True)
         ]
