@@ -8,6 +8,7 @@ import contextlib
 import errno
 import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -56,6 +57,9 @@ _EXPLAINED_ERRORS: dict[str, type[RcnnError]] = {
     "NotFiniteError": TrainingError,
     "TrainingError": TrainingError,
 }
+
+# How TensorFlow 2.16 ends the collective of a worker that misses another one, or its connection.
+_MISSED_WORKER = re.compile(r"Collective ops is aborted by: .*?/task:(\d+)")
 
 
 @dataclass(frozen=True)
@@ -389,17 +393,25 @@ class _WorkerGroup:
         oldest = min((max(self._started, beat[0]) for beat in beats.values()), default=math.inf)
         if time.time() - oldest < self._heartbeat_seconds:
             return
-        self._signal(signal.SIGUSR1)
-        time.sleep(_SECONDS_FOR_STACKS)
+        self._write_stacks()
         # All wait for the one that is not in its step, or has come less far.
         worker = min(running, key=lambda w: (beats[w][2] == "step", beats[w][1]))
         _, step, phase = beats[worker]
         raise self._lost(
             worker,
             f"showed no progress for {self._heartbeat_seconds:g} s (train.heartbeat_seconds) in "
-            f"phase {phase!r} of step {step}{self._others(phase)}; stacks in "
-            f"{self._job.logs_dir}/worker-*.stacks",
+            f"phase {phase!r} of step {step}{self._others(phase)}; stacks in {self._stacks}",
         )
+
+    def _write_stacks(self) -> None:
+        """Has every worker that still runs write its Python stacks, a paused one too."""
+        self._signal(signal.SIGUSR1)
+        self._signal(signal.SIGCONT)
+        time.sleep(_SECONDS_FOR_STACKS)
+
+    @property
+    def _stacks(self) -> str:
+        return f"{self._job.logs_dir}/worker-*.stacks"
 
     def _others(self, phase: str) -> str:
         """Returns what a worker waits for that has not met the other hosts' workers."""
@@ -433,7 +445,10 @@ class _WorkerGroup:
             error.__cause__ = self._log_tail(full[0])
             return error
         by_signal = [w for w in failed if (self._processes[w].returncode or 0) < 0]
-        worker = (by_signal or failed)[0]
+        missed = {w: int(m[1]) for w in told if (m := _MISSED_WORKER.search(told[w]["message"]))}
+        if len(missed) == len(failed):
+            return self._missed(failed[0], missed[failed[0]])
+        worker = (by_signal or [worker for worker in failed if worker not in missed])[0]
         code = self._processes[worker].returncode
         if by_signal:
             name = signal.Signals(-code).name
@@ -442,6 +457,19 @@ class _WorkerGroup:
         if worker in told:
             return self._lost(worker, f"{told[worker]['kind']}: {told[worker]['message']}")
         return self._lost(worker, f"ended with status {code}")
+
+    def _missed(self, worker: int, missed: int) -> WorkerLostError:
+        """Returns the error of a worker that another one no longer reaches."""
+        if missed in self._processes:
+            self._write_stacks()
+            return self._lost(
+                missed, f"gave the others no sign of life (paused?); stacks in {self._stacks}"
+            )
+        share = self._cluster.workers_per_host(self._job.config.train.workers)
+        host = self._cluster.hosts[missed // share]
+        return self._lost(
+            worker, f"no longer reaches worker {missed} on {host}, whose launcher says more"
+        )
 
     def _error_event(self, worker: int) -> Event | None:
         events = EventFollower(self._job.status_dir, worker).new_events()

@@ -273,18 +273,25 @@ def test_a_lost_worker_is_started_again_from_the_last_checkpoint(tmp_path, monke
     assert result.steps == 12
 
 
+def write_worker(folder: Path, monkeypatch: pytest.MonkeyPatch, *lines: str) -> str:
+    """Writes a worker without TensorFlow, `status` and `index` in its scope; returns its module."""
+    start = (
+        "import faulthandler, json, os, signal, sys, time",
+        "from model.training.job import TrainingJob, worker_place",
+        "from model.training.progress import WorkerStatus",
+        "job, index = TrainingJob.read(sys.argv[1]), worker_place(os.environ)[1]",
+        "status = WorkerStatus(job.status_dir, index)",
+    )
+    (folder / "fake_worker.py").write_text("\n".join([*start, *lines]))
+    monkeypatch.setenv("PYTHONPATH", f"{folder}:{ROOT}")
+    return "fake_worker"
+
+
 def test_a_stop_that_a_worker_does_not_follow_is_no_failure(tmp_path, monkeypatch):
     """Neither a stalled worker nor the end of the time to stop starts the run again."""
-    module = tmp_path / "deaf_worker.py"
-    module.write_text(
-        "import json, os, sys, time\n"
-        "folder = json.load(open(sys.argv[1]))['work_dir'] + '/status/worker-0'\n"
-        "event = json.dumps({'event': 'checkpoint', 'step': 8})\n"
-        "open(folder + '.jsonl', 'w').write(event + '\\n')\n"
-        "open(folder + '.beat', 'w').write('8 step')\n"
-        "time.sleep(60)\n"
+    worker = write_worker(
+        tmp_path, monkeypatch, "status.event('checkpoint', step=8)", "time.sleep(60)"
     )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     late = [0]
     clock = SimpleNamespace(
         time=lambda: time.time() + 10 * late[0],
@@ -301,8 +308,72 @@ def test_a_stop_that_a_worker_does_not_follow_is_no_failure(tmp_path, monkeypatc
     config = tiny_config("1x4", heartbeat_seconds=300.0, max_restarts=1)
     examples = write_examples(tmp_path / "examples")
     with pytest.raises(TrainingStopped, match="stopped after 8 steps: resumable"):
-        train(config, examples, tmp_path, on_progress=stop, worker_module="deaf_worker")
+        train(config, examples, tmp_path, on_progress=stop, worker_module=worker)
     assert workers_of(tmp_path) == []
+
+
+# What TensorFlow 2.16 says where a worker was stopped by SIGSTOP, and where one's host was killed.
+NO_HEARTBEAT = (
+    "{{function_node __inference_<lambda>_18469}} Collective ops is aborted by: Error reported "
+    "from /job:worker/task:1: Task /job:worker/replica:0/task:1 heartbeat timeout. This indicates"
+)
+RESET = (
+    "{{function_node __inference_<lambda>_18522}} Collective ops is aborted by: Connection reset "
+    "by peer Additional GRPC error information from remote target /job:worker/replica:0/task:1 "
+    "while calling /tensorflow.WorkerService/CompleteInstance"
+)
+
+
+def test_the_worker_that_the_others_miss_is_named_and_shows_its_stack(tmp_path, monkeypatch):
+    worker = write_worker(
+        tmp_path,
+        monkeypatch,
+        "status.beat('step', 8)",
+        "def read_a_picture():",
+        "    os.kill(os.getpid(), signal.SIGSTOP)",
+        "if index == 1:",
+        "    faulthandler.register(signal.SIGUSR1, open(job.stacks_path(1), 'w'))",
+        "    read_a_picture()",
+        "    time.sleep(60)",
+        f"status.event('error', kind='UnavailableError', message={NO_HEARTBEAT!r})",
+        "sys.exit(1)",
+    )
+    examples = write_examples(tmp_path / "examples")
+    with pytest.raises(launcher.WorkerLostError, match="worker 1 gave the others no sign of life"):
+        train(tiny_config("2x2"), examples, tmp_path, worker_module=worker)
+    assert "read_a_picture" in (tmp_path / "run/logs/worker-1.stacks").read_text()
+    assert workers_of(tmp_path) == []
+
+
+def test_a_worker_with_an_error_of_its_own_is_named_before_those_that_miss_it(
+    tmp_path, monkeypatch
+):
+    worker = write_worker(
+        tmp_path,
+        monkeypatch,
+        f"kind, message = [('UnavailableError', {RESET!r}), ('KeyError', 'a')][index]",
+        "status.event('error', kind=kind, message=message)",
+        "sys.exit(1)",
+    )
+    examples = write_examples(tmp_path / "examples")
+    with pytest.raises(launcher.WorkerLostError, match=r"^worker 1 KeyError: a "):
+        train(tiny_config("2x2"), examples, tmp_path, worker_module=worker)
+
+
+def test_a_worker_of_another_host_that_is_missed_is_named_with_its_host(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFX_RCNN_HOSTS", ",".join(f"127.0.0.1:{p}" for p in free_ports(2)))
+    monkeypatch.setenv("TFX_RCNN_HOST_INDEX", "0")
+    worker = write_worker(
+        tmp_path,
+        monkeypatch,
+        f"status.event('error', kind='UnavailableError', message={RESET!r})",
+        "sys.exit(1)",
+    )
+    examples = write_examples(tmp_path / "examples")
+    with pytest.raises(
+        launcher.WorkerLostError, match=r"^worker 0 no longer reaches worker 1 on 127\.0\.0\.1:\d+,"
+    ):
+        train(tiny_config("2x2"), examples, tmp_path, worker_module=worker)
 
 
 def test_a_run_is_started_again_only_so_often(tmp_path, monkeypatch):
