@@ -274,6 +274,8 @@ def _copy_run(work_dir: Path, run_dir: Path) -> None:
 def _run_with_restarts(
     job: TrainingJob, cluster: Cluster, on_progress: OnProgress, worker_module: str
 ) -> Event:
+    for path in job.logs_dir.glob("worker-*"):
+        path.unlink()  # of an earlier command; the starts of this one are all kept
     restarts_left = job.config.train.max_restarts
     while True:
         try:
@@ -321,13 +323,13 @@ class _WorkerGroup:
         self._started = 0.0
 
     def start(self, command: list[str]) -> None:
-        """Starts every worker with an empty status and log."""
+        """Starts every worker with an empty status; its log goes on."""
         self._started = time.time()
         inherited = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
         for worker in self._environments:
             events_path(self._job.status_dir, worker).unlink(missing_ok=True)
         for worker, environment in self._environments.items():
-            with open(self._job.log_path(worker), "wb") as log:
+            with open(self._job.log_path(worker), "ab") as log:
                 self._processes[worker] = subprocess.Popen(
                     command,
                     env={**inherited, **environment, PARENT_VARIABLE: str(os.getpid())},

@@ -76,7 +76,7 @@ def main(job_path: str, build_parts: Callable[..., Any] | None = None) -> None:
     _, index = worker_place(os.environ)
     status = WorkerStatus(job.status_dir, index)
     status.beat("joining")
-    stacks = open(job.stacks_path(index), "w", encoding="utf-8")
+    stacks = open(job.stacks_path(index), "a", encoding="utf-8")
     faulthandler.register(signal.SIGUSR1, file=stacks, all_threads=True)
     try:
         _train(job, status, stop_asked, build_parts or build)

@@ -271,6 +271,8 @@ def test_a_lost_worker_is_started_again_from_the_last_checkpoint(tmp_path, monke
     [restart] = [e["text"] for e in events if e["event"] == "restart"]
     assert re.match(r"worker 1 was killed by SIGKILL .*step 6, log .*/worker-1\.log", restart)
     assert result.steps == 12
+    log = (tmp_path / "run" / "logs" / "worker-1.log").read_text()
+    assert log.count("starts: batch 2x2") == 2
 
 
 def write_worker(folder: Path, monkeypatch: pytest.MonkeyPatch, *lines: str) -> str:
@@ -343,6 +345,29 @@ def test_the_worker_that_the_others_miss_is_named_and_shows_its_stack(tmp_path, 
         train(tiny_config("2x2"), examples, tmp_path, worker_module=worker)
     assert "read_a_picture" in (tmp_path / "run/logs/worker-1.stacks").read_text()
     assert workers_of(tmp_path) == []
+
+
+def test_logs_and_stacks_of_every_start_are_kept_but_none_of_another_run(tmp_path, monkeypatch):
+    worker = write_worker(
+        tmp_path,
+        monkeypatch,
+        "print('log of', time.time_ns())",
+        "open(job.stacks_path(index), 'a').write('stack\\n')",
+        "sys.exit(1)",
+    )
+    logs = tmp_path / "run/logs"
+    logs.mkdir(parents=True)
+    for name in ("worker-0.log", "worker-1.log", "worker-1.stacks"):
+        (logs / name).write_text("of an earlier run")
+    examples = write_examples(tmp_path / "examples")
+    with pytest.raises(launcher.WorkerLostError, match="ended with status 1"):
+        train(tiny_config("1x4", max_restarts=1), examples, tmp_path, worker_module=worker)
+    assert sorted(path.name for path in logs.glob("worker-*")) == [
+        "worker-0.log",
+        "worker-0.stacks",
+    ]
+    assert len(set(re.findall(r"log of \d+", (logs / "worker-0.log").read_text()))) == 2
+    assert (logs / "worker-0.stacks").read_text() == "stack\n" * 2
 
 
 def test_a_worker_with_an_error_of_its_own_is_named_before_those_that_miss_it(
