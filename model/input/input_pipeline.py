@@ -40,7 +40,7 @@ from model import records
 from model.examples import masked_crc32c, read_categories, read_manifest, shard_paths
 from model.input.augment import crop_boxes, flip_boxes, flip_columns
 from model.input.buckets import Bucket, read_buckets, training_buckets
-from model.input.index import index_path, joined, read_index
+from model.input.index import ShardIndex, index_path, joined, read_index
 from model.input.plan import FILLER, Augmentation, Plan
 from model.input.resize import decode_picture, resize_picture
 
@@ -77,7 +77,8 @@ class TrainingInput:
         overflow: objects of the split that exceed `max_objects`.
 
     Raises:
-        DatasetError: the folder is not CocoTransform's, or holds no picture of the split.
+        DatasetError: the folder is not CocoTransform's, holds no picture of the split, or a shard
+            ends before its last record.
     """
 
     def __init__(
@@ -98,6 +99,10 @@ class TrainingInput:
             read_index(index_path(examples_dir, split, shard, len(self._paths)))
             for shard in range(len(self._paths))
         ]
+        for path, index in zip(self._paths, indexes, strict=True):
+            _check_length(path, index)
+        # One for all datasets: TensorFlow keeps their functions, and so what they hold, for good.
+        self._files = _ShardFiles(self._paths)
         self._index = joined(indexes)
         self._shards = np.repeat(np.arange(len(indexes)), [len(index) for index in indexes])
         self.categories = read_categories(examples_dir)
@@ -137,10 +142,9 @@ class TrainingInput:
             first_step: global step of the first batch.
             threads: that decode; 0 leaves it to tf.data.
         """
-        files = _ShardFiles(self._paths)
 
         def read(step: np.int64) -> tuple[np.ndarray, ...]:
-            return self._read_step(int(step), worker, files)
+            return self._read_step(int(step), worker)
 
         def read_step(step: tf.Tensor) -> tuple[tf.Tensor, ...]:
             """Returns the columns of `_read_step` [B, ...] as tensors of known rank."""
@@ -164,7 +168,7 @@ class TrainingInput:
             .with_options(options)
         )
 
-    def _read_step(self, step: int, worker: int, files: "_ShardFiles") -> tuple[np.ndarray, ...]:
+    def _read_step(self, step: int, worker: int) -> tuple[np.ndarray, ...]:
         """Returns a batch's records, and the size, flip, crop, bucket and image id of each."""
         epoch, step_in_epoch = divmod(step, self.steps_per_epoch)
         bucket, chosen = self.plan.batch(epoch, step_in_epoch, worker)
@@ -174,7 +178,7 @@ class TrainingInput:
         whole = np.asarray([0, 0, *shape])
         crops = np.where(used[:, np.newaxis], self.plan.crops(epoch, chosen), whole)
         payloads = [
-            files.read(self._shards[i], self._index.offset[i], self._index.length[i])
+            self._files.read(self._shards[i], self._index.offset[i], self._index.length[i])
             if i != FILLER
             else b""
             for i in chosen
@@ -295,6 +299,19 @@ class TrainingInput:
             )
 
 
+def _check_length(path: str, index: ShardIndex) -> None:
+    """Raises DatasetError if a shard ends before the last record of its index."""
+    size = os.path.getsize(path)
+    cut = np.flatnonzero(index.offset + index.length + _CHECKSUM_BYTES > size)
+    if len(cut):
+        raise DatasetError(_end_within(path, size, index.offset[cut[0]]))
+
+
+def _end_within(path: str, size: int, offset: int) -> str:
+    """Returns what is wrong with a shard of `size` bytes that ends in the record at `offset`."""
+    return f"{path}: ends at byte {size}, within the record at byte {offset}"
+
+
 class _ShardFiles:
     """Reads records by offset; a shard is opened when it is first needed."""
 
@@ -315,10 +332,7 @@ class _ShardFiles:
         block = os.pread(self._descriptors[shard], length + _CHECKSUM_BYTES, offset)
         payload, checksum = block[:length], block[length:]
         if len(checksum) != _CHECKSUM_BYTES:
-            raise DatasetError(
-                f"{self._paths[shard]}: ends at byte {offset + len(block)}, within the record at "
-                f"byte {offset}"
-            )
+            raise DatasetError(_end_within(self._paths[shard], offset + len(block), offset))
         if masked_crc32c(payload) != int.from_bytes(checksum, "little"):
             raise DatasetError(f"{self._paths[shard]}: damaged data of the record at byte {offset}")
         return payload

@@ -90,13 +90,16 @@ class CocoValidation:
         self._kinds = ("box", "mask") if detector.has_masks else ("box",)
         # Not compiled by XLA: that takes longer than the few batches of a validation.
         self._detect = detector.detect if eager else tf.function(detector.detect, autograph=False)
+        self._batches: dict[int, tf.data.Dataset] = {}
         self._ground_truth: GroundTruth | None = None
 
     def detect(self, worker: int, goes_on: Callable[[], bool]) -> Results:
         """See `Validation`."""
-        batches = self._input.dataset(worker, 0, self._threads)
+        if worker not in self._batches:
+            # Made once: TensorFlow keeps the functions of every dataset for good.
+            self._batches[worker] = self._input.dataset(worker, 0, self._threads)
         results: Results = []
-        for batch in itertools.islice(batches, self._input.steps_per_epoch):
+        for batch in itertools.islice(self._batches[worker], self._input.steps_per_epoch):
             if not goes_on():
                 break
             found = self._detect(batch["images"], batch["image_sizes"])

@@ -1,5 +1,6 @@
 import itertools
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -369,9 +370,25 @@ def test_truncated_and_damaged_shards_are_told(tmp_path):
     folder = write_folder(tmp_path, [example(picture(32, 48))], CONFIG)
     (shard,) = (folder / "Split-train").iterdir()
     whole = shard.read_bytes()
+    opened = open_input(folder)
     shard.write_bytes(whole[:100])
     with pytest.raises(tf.errors.OpError, match="ends at byte 100, within the record at byte 12"):
-        batches(open_input(folder), 1)
+        batches(opened, 1)  # cut off since
+    with pytest.raises(DatasetError, match="ends at byte 100, within the record at byte 12"):
+        open_input(folder)
     shard.write_bytes(whole[:50] + bytes([whole[50] ^ 1]) + whole[51:])
     with pytest.raises(tf.errors.OpError, match="damaged data of the record at byte 12"):
         batches(open_input(folder), 1)
+
+
+def test_datasets_one_after_another_leave_no_more_files_open(tmp_path):
+    folder = write_folder(tmp_path, [example(picture(32, 48))] * 4, CONFIG, shards=2)
+
+    def open_shards() -> int:
+        links = [Path(link) for link in Path("/proc/self/fd").iterdir()]
+        return sum(os.path.realpath(link).startswith(str(folder)) for link in links)
+
+    training_input = open_input(folder)
+    for _ in range(3):  # as validation does
+        batches(training_input, training_input.steps_per_epoch)
+        assert open_shards() == 2

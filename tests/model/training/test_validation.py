@@ -100,6 +100,16 @@ def test_shifted_detections_score_what_their_overlap_is_worth(examples):
     assert metrics["box/AP50"] == pytest.approx(84 / 101, abs=0.01)
 
 
+def test_validations_one_after_another_see_the_same_from_one_dataset(examples, monkeypatch):
+    one, made = validation(examples), []
+    dataset = one._input.dataset
+    monkeypatch.setattr(one._input, "dataset", lambda *args: made.append(args) or dataset(*args))
+    first = one.detect(0, lambda: True)
+    assert one.detect(0, lambda: True) == first
+    assert len(first) == 6
+    assert made == [(0, 0, 0)]
+
+
 @pytest.mark.parametrize("workers", [1, 2, 3, 8])
 def test_each_picture_is_detected_by_one_worker(examples, workers):
     one = validation(examples, f"{workers}x2")
