@@ -177,7 +177,11 @@ def is_validation_step(done: int, every_epochs: float, steps_per_epoch: int, ste
     if not every_epochs or not done:
         return False
     every = every_epochs * steps_per_epoch
-    return done == steps or math.floor(done / every) > math.floor((done - 1) / every)
+
+    def validations(steps_done: int) -> int:
+        return math.floor(steps_done / every + 1e-9)  # 57 / (0.1 * 19) is a little less than 30
+
+    return done == steps or validations(done) > validations(done - 1)
 
 
 def best_validation(validations: Sequence[dict[str, Any]], metric: str) -> dict[str, Any] | None:

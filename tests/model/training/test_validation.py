@@ -165,6 +165,11 @@ def test_validations_are_due_every_so_many_epochs_and_at_the_end(every_epochs, s
     assert due == steps
 
 
+def test_a_part_of_an_epoch_that_binary_cannot_hold_is_not_late():
+    due = [done for done in range(54, 60) if is_validation_step(done, 0.1, 19, 999)]
+    assert due == [54, 56, 57, 59]  # 28 to 31 times 1.9, rounded up
+
+
 def validations(*values):
     return [
         {"step": 10 * n, "metrics": {} if value is None else {"box/AP": value}}
