@@ -248,7 +248,8 @@ def work_of(config: Config, precision: str, num_classes: int, bucket: tuple[int,
     train = config.train
     pictures = train.pictures_per_worker
     without_file = config.model.model_copy(update={"weights": None})
-    detector = build_detector(without_file, num_classes, precision=precision, jit=True)
+    compiled = config.jit_obstacle is None
+    detector = build_detector(without_file, num_classes, precision=precision, jit=compiled)
     mask_side = config.transform.mask_size + 1 if config.model.mask_head else None
     trained = unfrozen(detector, train.freeze)
     specs = batch_specs(bucket, pictures, config.input.max_objects, mask_side)
@@ -408,6 +409,8 @@ def main(
     config = load_config(config_path, overrides)
     precision = _precision(config.train.precision, gpu)
     bucket = usual_bucket(config, *_size(picture_size))
+    if workers is None and config.train.batch.startswith("auto"):
+        raise ConfigError(f"--workers: say how many GPUs, as train.batch is {config.train.batch}")
     workers = workers or config.train.workers
     with quiet_tensorflow():
         work = work_of(config, precision, classes, bucket)

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from configs.loader import load_config
-from configs.schema import Config
+from configs.schema import Config, RoiConfig
 from model import estimate as module
 from model.estimate import (
     AWSDET_800,
@@ -169,6 +169,17 @@ def test_frozen_weights_cost_no_gradient_and_no_slots():
     assert of(ema_decay=0.999, accumulate=2).slots == 4
 
 
+def test_a_model_that_xla_cannot_compile_has_its_work_too():
+    def of(sampling_ratio):
+        roi = RoiConfig(samples_per_picture=8, box_resolution=3, sampling_ratio=sampling_ratio)
+        config = Config(
+            name="small", model=small_config(mask_head=None, roi=roi), input={"max_objects": 4}
+        )
+        return work_of(config, "float32", 3, (64, 64)).flops_per_picture
+
+    assert of(0) == of(2)  # samples are no products
+
+
 @pytest.fixture
 def command(monkeypatch):
     monkeypatch.setattr(module, "work_of", lambda *args: work())
@@ -204,6 +215,7 @@ def test_json_holds_the_same(command):
         (["--gpu", "V100", "--picture-size", "640"], "HEIGHTxWIDTH"),
         (["--gpu", "V100", "--set", "train.precision=mixed_bfloat16"], "V100 has no unit"),
         (["--gpu", "K80"], "K80"),
+        (["--gpu", "V100", "--set", "train.workers=auto"], "--workers: say how many GPUs"),
     ],
 )
 def test_what_makes_no_sense_is_said_in_one_line(command, arguments, message):
