@@ -20,7 +20,7 @@ import yaml
 from configs.console import OneLineCommand, one_line_errors, print_table, read_json
 from configs.errors import ConfigError, TrainingError
 from configs.files import atomic_path, json_digest, write_json
-from configs.loader import load_config
+from configs.loader import check_config, load_config
 from configs.schema import Config
 from model.examples import read_manifest
 from model.input.buckets import read_buckets, training_buckets, write_buckets
@@ -289,7 +289,7 @@ class TrialRunner:
             "patience_validations": 0,
         }
         settings = self._config.model_dump(mode="json")
-        return Config.model_validate(settings | {"train": settings["train"] | changes})
+        return check_config(settings | {"train": settings["train"] | changes}, "config")
 
     def _read_notes(self) -> list[Trial]:
         if not self._notes_path.exists():
