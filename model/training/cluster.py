@@ -89,7 +89,8 @@ def cluster_from_environment(environ: Mapping[str, str]) -> Cluster:
     Raises:
         ConfigError: variables are missing, malformed or contradict each other; they are named.
     """
-    readers = (_from_tf_config, _from_host_list, _from_sagemaker)
+    # SageMaker's list first: it is sorted, its TF_CONFIG in an order that is not documented.
+    readers = (_from_sagemaker, _from_tf_config, _from_host_list)
     found = [cluster for reader in readers if (cluster := reader(environ))]
     if job := _from_indexed_job(environ, is_named_elsewhere=bool(found)):
         found.append(job)
@@ -97,7 +98,7 @@ def cluster_from_environment(environ: Mapping[str, str]) -> Cluster:
         return Cluster()
     first = found[0]
     for other in found[1:]:
-        if (_names(other), other.index) != (_names(first), first.index):
+        if _members(other) != _members(first):
             raise ConfigError(
                 f"{first.source} makes this host {_place(first)}, but {other.source} makes it "
                 f"{_place(other)}: unset the one that does not hold"
@@ -108,6 +109,11 @@ def cluster_from_environment(environ: Mapping[str, str]) -> Cluster:
 
 def _names(cluster: Cluster) -> list[str]:
     return [host.rpartition(":")[0] for host in cluster.hosts]
+
+
+def _members(cluster: Cluster) -> tuple[list[str], str]:
+    """Returns the names of all hosts in any order, and of this one."""
+    return sorted(_names(cluster)), _names(cluster)[cluster.index]
 
 
 def _place(cluster: Cluster) -> str:

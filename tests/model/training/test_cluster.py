@@ -55,10 +55,19 @@ def test_without_other_hosts_this_one_is_alone(environ):
          ("[fd00::1]:5", "b:5"), 0),
         (indexed_job("2", "3"), ("coco-0.coco:2222", "coco-1.coco:2222", "coco-2.coco:2222"), 2),
         (sagemaker('["algo-1", "algo-2"]', "algo-2"), ("algo-1:2222", "algo-2:2222"), 1),
-        # Two that agree: SageMaker's own TensorFlow image sets both.
+        # Two that agree: AWS's TensorFlow container sets both, TF_CONFIG with its own port.
+        ({**sagemaker('["algo-1", "algo-2"]', "algo-1"),
+          **tf_config("worker", 0, worker=["algo-1:8890", "algo-2:8890"])},
+         ("algo-1:2222", "algo-2:2222"), 0),
         ({**sagemaker('["algo-1", "algo-2"]', "algo-2"),
           **tf_config("worker", 1, worker=["algo-1:8890", "algo-2:8890"])},
-         ("algo-1:8890", "algo-2:8890"), 1),
+         ("algo-1:2222", "algo-2:2222"), 1),
+        ({**sagemaker('["algo-1"]', "algo-1"), **tf_config("worker", 0, worker=["algo-1:8890"])},
+         ("algo-1:2222",), 0),
+        # That of an instance group, which need not be sorted.
+        ({**sagemaker('["algo-1", "algo-2"]', "algo-2"),
+          **tf_config("worker", 0, worker=["algo-2:8890", "algo-1:8890"])},
+         ("algo-1:2222", "algo-2:2222"), 1),
         # Kubernetes' index says nothing where hosts are named with an index of their own.
         ({**tf_config("worker", 1, worker=["a:1", "b:2"]), "JOB_COMPLETION_INDEX": "5"},
          ("a:1", "b:2"), 1),
@@ -106,7 +115,7 @@ def test_sagemaker_counts_the_gpus():
         (sagemaker('["a"]', "a", TFX_RCNN_PORT="http"), r"TFX_RCNN_PORT: must be a whole number"),
         ({**sagemaker('["algo-1", "algo-2"]', "algo-2"),
           **tf_config("worker", 0, worker=["algo-1:1", "algo-2:1"])},
-         r"TF_CONFIG makes this host number 0 of .*, but SM_HOSTS makes it number 1 of"),
+         r"SM_HOSTS makes this host number 1 of .*, but TF_CONFIG makes it number 0 of"),
         ({**indexed_job("0", "2"), **tf_config("worker", 0, worker=["a:1"])},
          r"TF_CONFIG makes this host number 0 of a, but TFX_RCNN_HOST_PATTERN makes it"),
     ],
