@@ -69,7 +69,7 @@ setup(
     install_requires=INSTALL_REQUIRES,
     extras_require={
         "dev": DEV_REQUIRES,
-        "sagemaker": ["boto3>=1.34"],
+        "sagemaker": ["boto3>=1.34", "sagemaker>=2.230,<3"],
         "gpu": ["tensorflow[and-cuda]>=2.16.2,<2.17"],
     },
     entry_points={"console_scripts": ["tfx-rcnn = pipeline.__main__:main"]},

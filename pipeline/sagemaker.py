@@ -1,13 +1,18 @@
-"""Starts a training on SageMaker by one call of its API, create_training_job.
+"""Starts a training on SageMaker through its Python SDK.
 
-boto3 alone: the SageMaker SDK would hold back versions of our lock for this one call
-(docs/clusters.md), and adds to it what our container does not need. Credentials are boto3's own
-matter; none is read here.
+Without an image of one's own the job runs in AWS's TensorFlow container, which gets this checkout
+as an archive and makes the locked environment of it. An image of one's own runs the code in it.
+
+The SDK takes seconds to import, so its imports stand in the functions that need it. Credentials
+are its own matter, and boto3's; none is read here.
 """
 
+import contextlib
+import hashlib
 import json
+import logging
 import re
-import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +20,15 @@ from typing import Any
 import click
 
 from configs.console import OneLineCommand, one_line_errors
-from configs.errors import ConfigError, ServiceError
+from configs.errors import ConfigError, RcnnError, ServiceError
 from configs.loader import load_config
 from model.weights.keras_applications import PUBLISHED
+from pipeline.sagemaker_source import START_SCRIPT, source_archive, source_files
 
-ENTRY_POINT = ["python", "-m", "model.training.sagemaker_entry"]
+# AWS's container, of which the job takes Python 3.10, the driver's libraries and the start.
+FRAMEWORK_VERSION, PYTHON_VERSION = "2.16", "py310"
+ENTRY_POINT = ["python", "-m", "model.training.sagemaker_entry"]  # in an image of one's own
 _REPOSITORY = Path(__file__).resolve().parent.parent
-_SECONDS_BETWEEN_LOOKS = 30.0
 _CHANNELS = "/opt/ml/input/data"
 # CloudWatch reads these out of the lines that the chief prints.
 METRICS = {
@@ -38,12 +45,12 @@ class SageMakerJob:
     Attributes:
         name: of the job, unique in the account and region.
         role: ARN of the role that the job takes on.
-        image: of the container, in ECR.
-        config: file in the image, relative to its checkout, or an s3:// URI.
+        config: file of this checkout (of the image's, where one is given), or an s3:// URI.
         settings: `key=value` changes of the config.
         data: s3:// URI of a COCO-format folder, or of CocoTransform's examples.
         has_examples: whether `data` is the latter.
-        output: s3:// URI below which model, logs and scalars go.
+        output: s3:// URI below which model, logs, scalars and the code sent go.
+        image: of a container in ECR that holds the code; None for AWS's and this checkout.
         instance_type: such as ml.p3dn.24xlarge.
         instance_count: hosts.
         weights: s3:// URI of the weights file to start from.
@@ -53,16 +60,17 @@ class SageMakerJob:
         max_wait_hours: limit of the time with waiting for spot capacity.
         volume_gb: disk of each host.
         subnets: of a VPC, with `security_groups`.
+        environment: `NAME=value` variables of the container.
     """
 
     name: str
     role: str
-    image: str
     config: str
     settings: tuple[str, ...]
     data: str
     output: str
     has_examples: bool = False
+    image: str | None = None
     instance_type: str = "ml.p3dn.24xlarge"
     instance_count: int = 1
     weights: str | None = None
@@ -73,15 +81,155 @@ class SageMakerJob:
     volume_gb: int = 200
     subnets: tuple[str, ...] = ()
     security_groups: tuple[str, ...] = ()
+    environment: tuple[str, ...] = ()
 
 
-def training_job_request(job: SageMakerJob) -> dict[str, Any]:
-    """Returns the parameters of create_training_job.
+def training_job_request(job: SageMakerJob, region: str | None = None) -> dict[str, Any]:
+    """Returns the parameters of create_training_job that the SDK would send; sends nothing.
 
     Raises:
         ConfigError: the job is not possible, such as spot without a place for checkpoints.
+        ServiceError: there is no region, or no SDK.
     """
     _check(job)
+    recorder = _Recorder()
+    with _sdk():
+        _fit(job, _session(region, recorder), _source(job)[0])
+    return recorder.request
+
+
+def start_training_job(job: SageMakerJob, region: str | None = None) -> Any:
+    """Starts the job; returns the SDK's estimator, whose `latest_training_job` it is.
+
+    Raises:
+        ConfigError: as for `training_job_request`.
+        ServiceError: no region, credentials or SDK, or S3 or SageMaker refuses; in one line.
+    """
+    _check(job)
+    uri, archive = _source(job)
+    with _sdk():
+        from sagemaker.s3 import S3Uploader
+
+        session = _session(region)
+        if archive:
+            S3Uploader.upload_bytes(archive, uri, sagemaker_session=session)
+        return _fit(job, session, uri)
+
+
+def wait_for_job(estimator: Any) -> str:
+    """Prints a job's phases and log until it has ended; returns its status, such as Completed.
+
+    Raises:
+        ServiceError: it failed; with its reason.
+    """
+    job = estimator.latest_training_job
+    with _sdk():
+        from sagemaker.exceptions import UnexpectedStatusException
+
+        # The failure is told below, in one line.
+        with contextlib.suppress(UnexpectedStatusException):
+            job.wait(logs="All")
+        click.echo()  # the SDK leaves its last line open
+        ended = job.describe()
+    if ended["TrainingJobStatus"] == "Failed":
+        raise ServiceError(f"{job.name}: {ended.get('FailureReason', 'failed without a reason')}")
+    return str(ended["TrainingJobStatus"])
+
+
+class _Recorder:
+    """Stands in for SageMaker's client, and keeps the request in place of sending it."""
+
+    def __init__(self) -> None:
+        self.request: dict[str, Any] = {}
+
+    def create_training_job(self, **request: Any) -> None:
+        self.request = request
+
+
+def _session(region: str | None, recorder: _Recorder | None = None) -> Any:
+    import boto3
+    from sagemaker.session import Session
+
+    # With keys of its own, a session that sends nothing does not look for credentials either,
+    # which may mean asking a server.
+    keys = {"aws_access_key_id": "none", "aws_secret_access_key": "none"} if recorder else {}
+    boto_session = boto3.Session(region_name=region, **keys)
+    if boto_session.region_name is None:
+        raise ServiceError("no AWS region: give --region or set AWS_DEFAULT_REGION")
+    return Session(boto_session, sagemaker_client=recorder)
+
+
+def _source(job: SageMakerJob) -> tuple[str | None, bytes | None]:
+    """Returns where this checkout's archive goes, and the archive; None twice with an image."""
+    if job.image:
+        return None, None
+    archive = source_archive(_REPOSITORY)
+    digest = hashlib.sha256(archive).hexdigest()[:12]
+    return f"{job.output.rstrip('/')}/{job.name}/source/{digest}.tar.gz", archive
+
+
+def _fit(job: SageMakerJob, session: Any, source: str | None) -> Any:
+    """Has the SDK send the job's request; returns its estimator."""
+    from sagemaker.debugger import TensorBoardOutputConfig
+    from sagemaker.estimator import Estimator
+    from sagemaker.inputs import TrainingInput
+    from sagemaker.tensorflow import TensorFlow
+
+    channels, hyperparameters = _inputs(job)
+    given: dict[str, Any] = {
+        "sagemaker_session": session,
+        "role": job.role,
+        "instance_type": job.instance_type,
+        "instance_count": job.instance_count,
+        "volume_size": job.volume_gb,
+        "max_run": round(job.max_hours * 3600),
+        "max_wait": round(job.max_wait_hours * 3600) if job.spot else None,
+        "use_spot_instances": job.spot,
+        "checkpoint_s3_uri": job.checkpoints,
+        "checkpoint_local_path": "/opt/ml/checkpoints" if job.checkpoints else None,
+        "output_path": job.output,
+        "tensorboard_output_config": TensorBoardOutputConfig(
+            f"{job.output.rstrip('/')}/{job.name}/tensorboard",
+            "/opt/ml/output/data/run/tensorboard",
+        ),
+        "metric_definitions": [{"Name": n, "Regex": regex} for n, regex in METRICS.items()],
+        "enable_sagemaker_metrics": True,
+        "subnets": list(job.subnets) or None,
+        "security_group_ids": list(job.security_groups) or None,
+        "environment": dict(text.split("=", 1) for text in job.environment) or None,
+        # AWS's own hooks into TensorFlow, which our environment lacks.
+        "debugger_hook_config": False,
+        "disable_profiler": True,
+    }
+    if job.image:
+        estimator = Estimator(
+            job.image,
+            container_entry_point=ENTRY_POINT,
+            hyperparameters=hyperparameters,
+            **given,
+        )
+    else:
+        estimator = TensorFlow(
+            framework_version=FRAMEWORK_VERSION,
+            py_version=PYTHON_VERSION,
+            entry_point=START_SCRIPT,
+            source_dir=source,
+            model_dir=False,
+            distribution={"multi_worker_mirrored_strategy": {"enabled": True}},
+            hyperparameters={k: _for_the_toolkit(v) for k, v in hyperparameters.items()},
+            **given,
+        )
+    # Every host reads its share of each batch, so all get all of the data.
+    inputs = {
+        name: TrainingInput(uri, distribution="FullyReplicated", input_mode="File")
+        for name, uri in channels.items()
+    }
+    estimator.fit(inputs, job_name=job.name, wait=False)
+    return estimator
+
+
+def _inputs(job: SageMakerJob) -> tuple[dict[str, str], dict[str, str]]:
+    """Returns the s3:// URIs of the job's channels, and its hyperparameters."""
     given = dict(setting.split("=", 1) for setting in job.settings)
     settings = {} if "train.batch" in given else {"train.workers": "auto"}
     channels = {"examples" if job.has_examples else "coco": job.data}
@@ -91,41 +239,73 @@ def training_job_request(job: SageMakerJob) -> dict[str, Any]:
     if job.weights:
         channels["weights"] = job.weights
         settings["model.weights"] = f"{_CHANNELS}/weights/{job.weights.rpartition('/')[2]}"
-    request: dict[str, Any] = {
-        "TrainingJobName": job.name,
-        "RoleArn": job.role,
-        "AlgorithmSpecification": {
-            "TrainingImage": job.image,
-            "TrainingInputMode": "File",
-            "ContainerEntrypoint": ENTRY_POINT,
-            "MetricDefinitions": [{"Name": n, "Regex": regex} for n, regex in METRICS.items()],
-        },
-        "HyperParameters": {"config": config, **settings, **given},
-        "InputDataConfig": [_channel(name, uri) for name, uri in channels.items()],
-        "OutputDataConfig": {"S3OutputPath": job.output},
-        "TensorBoardOutputConfig": {
-            "S3OutputPath": f"{job.output.rstrip('/')}/{job.name}/tensorboard",
-            "LocalPath": "/opt/ml/output/data/run/tensorboard",
-        },
-        "ResourceConfig": {
-            "InstanceType": job.instance_type,
-            "InstanceCount": job.instance_count,
-            "VolumeSizeInGB": job.volume_gb,
-        },
-        "StoppingCondition": {"MaxRuntimeInSeconds": round(job.max_hours * 3600)},
-        "EnableManagedSpotTraining": job.spot,
-    }
-    if job.checkpoints:
-        local = {"S3Uri": job.checkpoints, "LocalPath": "/opt/ml/checkpoints"}
-        request["CheckpointConfig"] = local
-    if job.spot:
-        request["StoppingCondition"]["MaxWaitTimeInSeconds"] = round(job.max_wait_hours * 3600)
-    if job.subnets:
-        request["VpcConfig"] = {
-            "Subnets": list(job.subnets),
-            "SecurityGroupIds": list(job.security_groups),
-        }
-    return request
+    return channels, {"config": config, **settings, **given}
+
+
+def _for_the_toolkit(value: str) -> str:
+    """Returns a hyperparameter that survives the shell of AWS's toolkit, as JSON where needed.
+
+    The toolkit builds `sh -c "./start.sh --name 'value' ..."` of them, where these characters
+    end a quotation or mean something. Our entry point decodes JSON, the SDK's and this.
+    """
+    if not re.search(r"""["'\\$`]""", value):
+        return value
+    escaped = (c if re.match(r"[\w.:/-]", c, re.ASCII) else _escape(c) for c in value)
+    return f'"{"".join(escaped)}"'
+
+
+def _escape(character: str) -> str:
+    units = character.encode("utf-16-be").hex()
+    return "".join(f"\\u{units[i : i + 4]}" for i in range(0, len(units), 4))
+
+
+@contextlib.contextmanager
+def _sdk() -> Iterator[None]:
+    """Runs calls of the SDK: without its own lines, and with what goes wrong in one of ours."""
+    with _silenced("sagemaker", "sagemaker.config"):
+        try:
+            yield
+        except RcnnError:
+            raise
+        except ImportError as error:
+            raise ServiceError(
+                f"the SageMaker SDK 2 is missing: pip install 'sagemaker>=2.230,<3' ({error})"
+            ) from None
+        except Exception as error:
+            if line := _refusal(error):
+                raise ServiceError(line) from None
+            raise
+
+
+def _refusal(error: Exception) -> str | None:
+    """Returns what AWS or the SDK refused, None for any other error."""
+    from boto3.exceptions import Boto3Error
+    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+
+    if isinstance(error, NoCredentialsError):
+        return "no AWS credentials found: set them up as for the AWS command line, or use a role"
+    if isinstance(error, ClientError):
+        answer = error.response.get("Error", {})
+        return f"AWS refused {error.operation_name}: {answer.get('Code')}: {answer.get('Message')}"
+    if isinstance(error, Boto3Error | BotoCoreError):
+        return f"AWS: {error}"
+    if isinstance(error, ValueError):
+        return f"SageMaker SDK: {error}"
+    return None
+
+
+@contextlib.contextmanager
+def _silenced(*names: str) -> Iterator[None]:
+    """Keeps loggers quiet: the SDK prints to stdout, where --dry-run's JSON goes."""
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _check(job: SageMakerJob) -> None:
@@ -150,11 +330,16 @@ def _check(job: SageMakerJob) -> None:
     for setting in job.settings:
         if "=" not in setting:
             raise ConfigError(f"--set {setting}: expected key=value, such as train.epochs=6")
+    for variable in job.environment:
+        if not re.match(r"[a-zA-Z_]\w*=", variable):
+            raise ConfigError(f"--env {variable}: expected NAME=value")
     if job.config.startswith("s3://"):
         return  # the job itself checks it
     path = _REPOSITORY / job.config
     if Path(job.config).is_absolute() or not path.is_file():
         raise ConfigError(f"--config {job.config}: expected a file of this checkout, or s3://")
+    if not job.image and Path(job.config).as_posix() not in source_files(_REPOSITORY):
+        raise ConfigError(f"--config {job.config}: only files below configs/ go to the job")
     weights = load_config(path, job.settings).model.weights
     if not job.weights and weights not in (None, PUBLISHED) and not weights.startswith("/"):
         raise ConfigError(
@@ -163,76 +348,17 @@ def _check(job: SageMakerJob) -> None:
         )
 
 
-def _channel(name: str, uri: str) -> dict[str, Any]:
-    source = {
-        "S3DataType": "S3Prefix",
-        "S3Uri": uri,
-        "S3DataDistributionType": "FullyReplicated",  # every host reads its share of each batch
-    }
-    return {"ChannelName": name, "DataSource": {"S3DataSource": source}, "InputMode": "File"}
-
-
-def create_training_job(request: dict[str, Any], region: str | None = None) -> str:
-    """Starts the job; returns its ARN.
-
-    Raises:
-        ServiceError: there are no credentials or no region, or SageMaker refuses.
-    """
-    return str(_call(region, "create_training_job", **request)["TrainingJobArn"])
-
-
-def wait_for_job(name: str, region: str | None = None) -> str:
-    """Follows a job until it has ended; returns its final status, such as Completed.
-
-    Raises:
-        ServiceError: it failed; with its reason.
-    """
-    shown = ""
-    while True:
-        job = _call(region, "describe_training_job", TrainingJobName=name)
-        status, phase = job["TrainingJobStatus"], job.get("SecondaryStatus", "")
-        if phase != shown:
-            click.echo(f"{name}: {phase}")
-            shown = phase
-        if status == "Failed":
-            raise ServiceError(f"{name}: {job.get('FailureReason', 'failed without a reason')}")
-        if status in ("Completed", "Stopped"):
-            return str(status)
-        time.sleep(_SECONDS_BETWEEN_LOOKS)
-
-
-def _call(region: str | None, operation: str, **parameters: Any) -> Any:
-    import boto3
-    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
-
-    try:
-        return getattr(boto3.client("sagemaker", region_name=region), operation)(**parameters)
-    except NoRegionError:
-        raise ServiceError("no AWS region: give --region or set AWS_DEFAULT_REGION") from None
-    except NoCredentialsError:
-        raise ServiceError(
-            "no AWS credentials found: set them up as for the AWS command line, or use a role"
-        ) from None
-    except ClientError as error:
-        answer = error.response.get("Error", {})
-        raise ServiceError(
-            f"SageMaker refused {operation}: {answer.get('Code')}: {answer.get('Message')}"
-        ) from None
-    except BotoCoreError as error:
-        raise ServiceError(f"SageMaker {operation}: {error}") from None
-
-
 @click.command(
     cls=OneLineCommand,
-    epilog="Example: scripts/train_sagemaker.py --name coco-16x4 --role $ROLE --image $IMAGE "
+    epilog="Example: scripts/train_sagemaker.py --name coco-16x4 --role $ROLE "
     "--config configs/awsdet/faster_rcnn_r50_fpn_1x_coco_16x4.yaml --data s3://BUCKET/coco "
     "--weights s3://BUCKET/coco/pretrained-models/ImageNet-R50-AlignPadding.npz "
     "--output s3://BUCKET/out --instance-count 2 --dry-run",
 )
 @click.option("--name", required=True, help="Of the job; unique in the account and region.")
 @click.option("--role", required=True, help="ARN of the role that the job takes on.")
-@click.option("--image", required=True, help="Of the container, in ECR.")
-@click.option("--config", required=True, help="Config in the image, or s3:// URI of one.")
+@click.option("--image", help="Of your own, in ECR. Else AWS's TensorFlow and this checkout.")
+@click.option("--config", required=True, help="A config of the checkout, or s3:// URI of one.")
 @click.option("--data", required=True, help="s3:// URI of a COCO-format folder.")
 @click.option(
     "--examples", "has_examples", is_flag=True, help="--data is CocoTransform's examples."
@@ -248,10 +374,11 @@ def _call(region: str | None, operation: str, **parameters: Any) -> Any:
 @click.option("--volume-gb", default=200, show_default=True, type=click.IntRange(1))
 @click.option("--subnet", "subnets", multiple=True, help="Of a VPC; may be repeated.")
 @click.option("--security-group", "security_groups", multiple=True, help="May be repeated.")
+@click.option("--env", "environment", multiple=True, metavar="NAME=VALUE", help="Of the container.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting.")
 @click.option("--region", help="AWS region; else as for the AWS command line.")
 @click.option("--dry-run", is_flag=True, help="Print the request and send nothing.")
-@click.option("--wait", is_flag=True, help="Follow the job until it has ended.")
+@click.option("--wait", is_flag=True, help="Show its phases and log until it has ended.")
 @one_line_errors
 def main(region: str | None, dry_run: bool, wait: bool, **options: Any) -> None:
     """Train on SageMaker: a worker for every GPU of every instance, each with the config's M.
@@ -259,10 +386,11 @@ def main(region: str | None, dry_run: bool, wait: bool, **options: Any) -> None:
     The first host has the checkpoints and the model. The same --checkpoints with the same config
     and data go on where an earlier job was cut off.
     """
-    request = training_job_request(SageMakerJob(**options))
+    job = SageMakerJob(**options)
     if dry_run:
-        click.echo(json.dumps(request, indent=2))
+        click.echo(json.dumps(training_job_request(job, region), indent=2))
         return
-    click.echo(create_training_job(request, region))
+    estimator = start_training_job(job, region)
+    click.echo(f"{job.name}: started")
     if wait:
-        click.echo(wait_for_job(options["name"], region))
+        click.echo(f"{job.name}: {wait_for_job(estimator)}")

@@ -4,6 +4,7 @@ import json
 import runpy
 from pathlib import Path
 
+import boto3
 import nbformat
 import pytest
 from moto import mock_aws
@@ -17,6 +18,9 @@ def cells(monkeypatch, tmp_path):
     monkeypatch.chdir(NOTEBOOK.parent)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    for who in ("ADMIN", "USER"):
+        (tmp_path / f"{who}.yaml").touch()
+        monkeypatch.setenv(f"SAGEMAKER_{who}_CONFIG_OVERRIDE", str(tmp_path / f"{who}.yaml"))
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     nbformat.validate(notebook)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
@@ -42,12 +46,18 @@ def test_the_cells_before_the_account_build_and_show_the_request(cells, tmp_path
     ]
 
 
-def test_the_last_cells_start_the_job(cells, tmp_path, capsys):
+def test_the_last_cells_start_the_job(cells, tmp_path, capsys, monkeypatch):
     free, needs_account = cells
     script = tmp_path / "cells.py"
     script.write_text("\n".join([*free, *needs_account]))
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
     with mock_aws():
+        s3 = boto3.client("s3", "us-east-1")
+        s3.create_bucket(Bucket="my-bucket")
         variables = runpy.run_path(str(script))
-    arn, _, status = capsys.readouterr().out.splitlines()[-3:]
-    assert arn.endswith(f"training-job/{variables['job'].name}")
+        [sent] = s3.list_objects_v2(Bucket="my-bucket")["Contents"]
+    name = variables["job"].name
+    assert sent["Key"].startswith(f"jobs/{name}/source/")
+    status, model = capsys.readouterr().out.splitlines()[-2:]
     assert status == "Completed"
+    assert model.startswith("s3://my-bucket/jobs")

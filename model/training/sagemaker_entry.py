@@ -1,5 +1,7 @@
 """What a SageMaker training container runs: `python -m model.training.sagemaker_entry`.
 
+In an image of one's own it is the entry point; in AWS's, scripts/sagemaker_start.sh calls it.
+
 /opt/ml/input/config/hyperparameters.json   `config`, and settings such as train.epochs
 /opt/ml/input/config/resourceconfig.json    the hosts, and which this one is
 /opt/ml/input/data/examples                 CocoTransform's examples, or
@@ -34,8 +36,8 @@ from model.training.progress import ProgressPrinter
 _REPOSITORY = Path(__file__).parents[2]
 _MODEL_VERSION = "1"
 _LONGEST_FAILURE = 1024  # what SageMaker shows of it
-# Settings of the SageMaker SDK, which it passes to every container among the hyperparameters.
-_SDK_PREFIX = "sagemaker_"
+# What the SageMaker SDK and tuning jobs pass to every container among the hyperparameters.
+_NOT_SETTINGS = ("sagemaker_", "_tuning_objective_metric")
 
 
 @click.command(cls=OneLineCommand)
@@ -93,7 +95,7 @@ def read_config(root: Path) -> tuple[Config, Path, list[str]]:
     path = next((place for place in places if place.is_file()), None)
     if path is None:
         raise ConfigError(f"hyperparameters: config {name}: neither in the image nor in a channel")
-    settings = [f"{k}={v}" for k, v in values.items() if not k.startswith(_SDK_PREFIX)]
+    settings = [f"{k}={v}" for k, v in values.items() if not k.startswith(_NOT_SETTINGS)]
     return load_config(path, settings), path, settings
 
 
@@ -154,13 +156,16 @@ def _run(module: str, arguments: list[str]) -> None:
 
 
 def _plain(text: Any) -> str:
-    """Returns a hyperparameter as it was meant: the SageMaker SDK sends strings as JSON."""
+    """Returns a hyperparameter as it was meant: the SageMaker SDK sends strings as JSON.
+
+    What would not survive the shell of AWS's container is JSON inside that (pipeline/sagemaker.py).
+    """
     text = str(text)
-    if text.startswith('"'):
+    while text.startswith('"'):
         try:
-            return str(json.loads(text))
+            text = str(json.loads(text))
         except json.JSONDecodeError:
-            return text
+            break
     return text
 
 

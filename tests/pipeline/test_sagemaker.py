@@ -1,22 +1,36 @@
-"""A training job on SageMaker: the request, checked by botocore and sent to moto."""
+"""A training job on SageMaker: the SDK's request, and what arrives at a stand-in for AWS (moto)."""
 
+import io
 import json
+import logging
 import re
+import shlex
+import socket
+import subprocess
+import sys
+import tarfile
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 from moto import mock_aws
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.sagemaker.models import sagemaker_backends
 
 from configs.errors import ConfigError, ServiceError
 from model.training.progress import progress_line
-from pipeline import sagemaker
+from model.training.sagemaker_entry import _plain
 from pipeline.sagemaker import (
     ENTRY_POINT,
     METRICS,
     SageMakerJob,
-    create_training_job,
+    _for_the_toolkit,
+    _inputs,
     main,
+    start_training_job,
     training_job_request,
     wait_for_job,
 )
@@ -25,10 +39,10 @@ REGION = "eu-west-1"
 IN_CONTAINER = "/opt/ml/input/data/weights/ImageNet-R50-AlignPadding.npz"
 WEIGHTS = "s3://bucket/coco/pretrained-models/ImageNet-R50-AlignPadding.npz"
 CONFIG = "configs/awsdet/faster_rcnn_r50_fpn_1x_coco_16x4.yaml"
+IMAGE = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/tfx-rcnn:1"
 OPTIONS = {
     "name": "coco-16x4",
     "role": "arn:aws:iam::123456789012:role/SageMaker",
-    "image": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/tfx-rcnn:1",
     "config": CONFIG,
     "settings": ("train.epochs=6",),
     "data": "s3://bucket/coco",
@@ -37,7 +51,7 @@ OPTIONS = {
     "instance_count": 2,
 }
 ARGUMENTS = [
-    *("--name", "coco-16x4", "--role", OPTIONS["role"], "--image", OPTIONS["image"]),
+    *("--name", "coco-16x4", "--role", OPTIONS["role"]),
     *("--config", CONFIG, "--data", "s3://bucket/coco", "--output", "s3://bucket/out"),
     *("--weights", WEIGHTS, "--instance-count", "2", "--set", "train.epochs=6", "--region", REGION),
 ]
@@ -45,7 +59,7 @@ ARGUMENTS = [
 
 @pytest.fixture(autouse=True)
 def no_account(monkeypatch, tmp_path):
-    """Nothing of a person's own AWS settings counts."""
+    """Nothing of a person's own AWS and SDK settings counts."""
     for name in ("AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_REGION"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
@@ -53,29 +67,108 @@ def no_account(monkeypatch, tmp_path):
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "SECRETKEYID")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-access-key")
+    for who in ("ADMIN", "USER"):
+        (tmp_path / f"{who}.yaml").touch()
+        monkeypatch.setenv(f"SAGEMAKER_{who}_CONFIG_OVERRIDE", str(tmp_path / f"{who}.yaml"))
+
+
+@pytest.fixture
+def aws(monkeypatch):
+    """A stand-in for AWS with the bucket, which needs no waiting for."""
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    with mock_aws():
+        place = {"LocationConstraint": REGION}
+        boto3.client("s3", REGION).create_bucket(Bucket="bucket", CreateBucketConfiguration=place)
+        yield
 
 
 def request(**changes: object) -> dict:
-    return training_job_request(SageMakerJob(**{**OPTIONS, **changes}))
+    return training_job_request(SageMakerJob(**{**OPTIONS, **changes}), REGION)
 
 
-def test_the_job_trains_on_every_gpu_of_every_host():
+def arrived() -> dict:
+    client = boto3.client("sagemaker", REGION)
+    return client.describe_training_job(TrainingJobName=OPTIONS["name"])
+
+
+def test_without_an_image_awss_container_runs_this_checkout():
     made = request()
+    algorithm = made["AlgorithmSpecification"]
+    assert algorithm["TrainingImage"] == (
+        "763104351884.dkr.ecr.eu-west-1.amazonaws.com/tensorflow-training:2.16-gpu-py310"
+    )
+    assert "ContainerEntrypoint" not in algorithm
+    parameters = {name: json.loads(text) for name, text in made["HyperParameters"].items()}
+    source = parameters.pop("sagemaker_submit_directory")
+    assert re.fullmatch(r"s3://bucket/out/coco-16x4/source/[0-9a-f]{12}\.tar\.gz", source)
+    assert parameters == {
+        "config": CONFIG,
+        "train.workers": "auto",
+        "train.epochs": "6",
+        "model.weights": IN_CONTAINER,
+        "sagemaker_program": "start.sh",
+        "sagemaker_multi_worker_mirrored_strategy_enabled": True,
+        "sagemaker_container_log_level": 20,
+        "sagemaker_job_name": "coco-16x4",
+        "sagemaker_region": REGION,
+    }
+
+
+def test_an_image_of_ones_own_runs_the_code_in_it():
+    made = request(image=IMAGE)
+    assert made["AlgorithmSpecification"]["TrainingImage"] == IMAGE
+    assert made["AlgorithmSpecification"]["ContainerEntrypoint"] == ENTRY_POINT
     assert made["HyperParameters"] == {
         "config": CONFIG,
         "train.workers": "auto",
         "train.epochs": "6",
         "model.weights": IN_CONTAINER,
     }
-    assert made["AlgorithmSpecification"]["ContainerEntrypoint"] == ENTRY_POINT
-    assert made["ResourceConfig"]["InstanceCount"] == 2
-    [channel, weights] = made["InputDataConfig"]
-    assert (channel["ChannelName"], weights["ChannelName"]) == ("coco", "weights")
-    assert channel["DataSource"]["S3DataSource"]["S3Uri"] == "s3://bucket/coco"
+
+
+@pytest.mark.parametrize("image", [None, IMAGE])
+def test_all_else_is_the_same_with_both(image):
+    made = request(
+        image=image, spot=True, checkpoints="s3://bucket/ck", max_hours=10, max_wait_hours=20,
+        subnets=("subnet-1",), security_groups=("sg-1",), environment=("UV_DEFAULT_INDEX=https://i",),
+    )  # fmt: skip
+    del made["HyperParameters"]
+    algorithm = made.pop("AlgorithmSpecification")
+    assert algorithm["TrainingInputMode"] == "File"
+    assert [metric["Name"] for metric in algorithm["MetricDefinitions"]] == list(METRICS)
+    channels = [
+        (c["ChannelName"], c["DataSource"]["S3DataSource"]) for c in made["InputDataConfig"]
+    ]
+    whole = {"S3DataType": "S3Prefix", "S3DataDistributionType": "FullyReplicated"}
+    assert channels == [
+        ("coco", {"S3Uri": "s3://bucket/coco", **whole}),
+        ("weights", {"S3Uri": WEIGHTS, **whole}),
+    ]
+    del made["InputDataConfig"]
+    assert made == {
+        "TrainingJobName": "coco-16x4",
+        "RoleArn": OPTIONS["role"],
+        "OutputDataConfig": {"S3OutputPath": "s3://bucket/out"},
+        "ResourceConfig": {
+            "InstanceType": "ml.p3dn.24xlarge",
+            "InstanceCount": 2,
+            "VolumeSizeInGB": 200,
+        },
+        "StoppingCondition": {"MaxRuntimeInSeconds": 36000, "MaxWaitTimeInSeconds": 72000},
+        "EnableManagedSpotTraining": True,
+        "CheckpointConfig": {"S3Uri": "s3://bucket/ck", "LocalPath": "/opt/ml/checkpoints"},
+        "VpcConfig": {"Subnets": ["subnet-1"], "SecurityGroupIds": ["sg-1"]},
+        "Environment": {"UV_DEFAULT_INDEX": "https://i"},
+        "TensorBoardOutputConfig": {
+            "S3OutputPath": "s3://bucket/out/coco-16x4/tensorboard",
+            "LocalPath": "/opt/ml/output/data/run/tensorboard",
+        },
+        "ProfilerConfig": {"DisableProfiler": True},
+    }
 
 
 def test_a_batch_that_is_set_is_not_counted_anew():
-    parameters = request(settings=("train.batch=4x2",))["HyperParameters"]
+    _, parameters = _inputs(SageMakerJob(**{**OPTIONS, "settings": ("train.batch=4x2",)}))
     assert parameters == {
         "config": CONFIG,
         "train.batch": "4x2",
@@ -84,31 +177,47 @@ def test_a_batch_that_is_set_is_not_counted_anew():
 
 
 def test_config_examples_and_weights_may_come_from_s3():
-    made = request(
-        config="s3://bucket/mine/own.yaml", has_examples=True, weights="s3://bucket/w/R-50.pkl"
-    )
-    uris = {c["ChannelName"]: c["DataSource"]["S3DataSource"]["S3Uri"]
-            for c in made["InputDataConfig"]}  # fmt: skip
-    assert uris == {
-        "examples": "s3://bucket/coco",
-        "config": "s3://bucket/mine/own.yaml",
-        "weights": "s3://bucket/w/R-50.pkl",
-    }
-    assert made["HyperParameters"]["config"] == "own.yaml"
-    assert made["HyperParameters"]["model.weights"] == "/opt/ml/input/data/weights/R-50.pkl"
+    places = {"config": "s3://bucket/mine/own.yaml", "weights": "s3://bucket/w/R-50.pkl"}
+    channels, parameters = _inputs(SageMakerJob(**{**OPTIONS, **places, "has_examples": True}))
+    assert channels == {"examples": "s3://bucket/coco", **places}
+    assert parameters["config"] == "own.yaml"
+    assert parameters["model.weights"] == "/opt/ml/input/data/weights/R-50.pkl"
 
 
-def test_spot_keeps_its_checkpoints_in_s3():
-    made = request(spot=True, checkpoints="s3://bucket/ck", max_hours=10, max_wait_hours=20)
-    assert made["EnableManagedSpotTraining"] is True
-    assert made["CheckpointConfig"] == {
-        "S3Uri": "s3://bucket/ck",
-        "LocalPath": "/opt/ml/checkpoints",
-    }
-    assert made["StoppingCondition"] == {
-        "MaxRuntimeInSeconds": 36000,
-        "MaxWaitTimeInSeconds": 72000,
-    }
+def in_awss_container(value: str) -> subprocess.CompletedProcess:
+    """Starts a stand-in for start.sh as AWS's toolkit (5.1) does, through two shells."""
+    inner = f'"echo started --name {shlex.quote(value)}"'
+    command = " ".join(["/bin/sh", "-c", inner])
+    return subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "[8, 11]",
+        "(a|b); c & d > e",
+        '["a", "(b|c).*$"]',
+        "it's",
+        "`x` $(y) \\",
+        'two "words"',
+        "ä€😀",
+    ],
+)
+def test_settings_survive_the_shells_of_awss_container(value):
+    sent = _for_the_toolkit(value)
+    done = in_awss_container(sent)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("started --name ")
+    assert _plain(json.dumps(sent)) == value
+
+
+def test_the_shells_need_that():
+    assert in_awss_container('["a", "(b|c).*$"]').returncode != 0
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])).filter(lambda text: text[:1] != '"'))
+def test_every_setting_comes_back_as_it_was(value):
+    assert _plain(json.dumps(_for_the_toolkit(value))) == value
 
 
 @pytest.mark.parametrize(
@@ -123,6 +232,8 @@ def test_spot_keeps_its_checkpoints_in_s3():
         ({"settings": ("train.epoch=6",)}, "did you mean 'epochs'"),
         ({"weights": None}, "ImageNet-R50-AlignPadding.npz is no file of the container: give --w"),
         ({"settings": ("fast",)}, "--set fast: expected key=value"),
+        ({"config": "README.md"}, "--config README.md: only files below configs/ go to the job"),
+        ({"environment": ("UV INDEX=x",)}, "--env UV INDEX=x: expected NAME=value"),
         ({"subnets": ("subnet-1",)}, "--subnet and --security-group: give both or neither"),
     ],
 )
@@ -140,59 +251,112 @@ def test_metrics_are_read_out_of_the_lines_that_are_printed():
     assert found == {"loss": "1.2500", "images_per_second": "74.5", "validation_AP": "0.321"}
 
 
-def test_the_job_arrives():
-    full = request(
-        spot=True, checkpoints="s3://bucket/ck", weights="s3://bucket/w.npz",
+def test_the_archive_and_the_job_arrive(aws):
+    job = SageMakerJob(**OPTIONS)
+    estimator = start_training_job(job, REGION)
+    assert wait_for_job(estimator) == "Completed"
+    made, found = training_job_request(job, REGION), arrived()
+    assert {
+        name: found[name] for name in ("HyperParameters", "ResourceConfig", "InputDataConfig")
+    } == {name: made[name] for name in ("HyperParameters", "ResourceConfig", "InputDataConfig")}
+    place = json.loads(made["HyperParameters"]["sagemaker_submit_directory"])
+    key = place.removeprefix("s3://bucket/")
+    sent = boto3.client("s3", REGION).get_object(Bucket="bucket", Key=key)["Body"].read()
+    with tarfile.open(fileobj=io.BytesIO(sent)) as archive:
+        assert {"start.sh", f"tfx-rcnn/{CONFIG}"} <= set(archive.getnames())
+
+
+def test_a_job_with_an_image_arrives_alone(aws):
+    job = SageMakerJob(
+        **OPTIONS, image=IMAGE, spot=True, checkpoints="s3://bucket/ck",
         subnets=("subnet-1",), security_groups=("sg-1",),
     )  # fmt: skip
-    with mock_aws():
-        arn = create_training_job(full, REGION)
-        assert arn == f"arn:aws:sagemaker:{REGION}:123456789012:training-job/coco-16x4"
-        job = boto3.client("sagemaker", REGION).describe_training_job(TrainingJobName="coco-16x4")
-    assert job["HyperParameters"] == full["HyperParameters"]
-    assert job["ResourceConfig"] == full["ResourceConfig"]
-    assert job["InputDataConfig"] == full["InputDataConfig"]
-    assert job["CheckpointConfig"] == full["CheckpointConfig"]
-    assert job["EnableManagedSpotTraining"] is True
+    start_training_job(job, REGION)
+    found = arrived()
+    assert found["AlgorithmSpecification"]["TrainingImage"] == IMAGE
+    assert found["CheckpointConfig"]["S3Uri"] == "s3://bucket/ck"
+    assert found["EnableManagedSpotTraining"] is True
+    assert "Contents" not in boto3.client("s3", REGION).list_objects_v2(Bucket="bucket")
 
 
-def test_a_dry_run_prints_the_request_and_sends_nothing(monkeypatch):
-    monkeypatch.setattr(sagemaker, "_call", None)
-    result = CliRunner().invoke(main, [*ARGUMENTS, "--dry-run"])
-    assert result.exit_code == 0, result.output
-    assert json.loads(result.output) == request()
-    assert "SECRETKEYID" not in result.output
-    assert "secret-access-key" not in result.output
+def test_a_dry_run_prints_the_request_and_sends_nothing(monkeypatch, tmp_path):
+    def connect(*_: object) -> None:
+        raise AssertionError("a dry run opens no connection")
 
-
-def test_the_command_starts_a_job_and_follows_it():
-    with mock_aws():
-        result = CliRunner().invoke(main, [*ARGUMENTS, "--wait"])
-    assert result.exit_code == 0, result.output
-    arn, phase, status = result.output.splitlines()
-    assert arn.endswith("training-job/coco-16x4")
-    assert (phase, status) == ("coco-16x4: Completed", "Completed")
-
-
-def test_a_job_that_fails_says_why(monkeypatch):
-    looks = iter([
-        {"TrainingJobStatus": "InProgress", "SecondaryStatus": "Training"},
-        {"TrainingJobStatus": "Failed", "SecondaryStatus": "Failed", "FailureReason": "no GPUs"},
-    ])  # fmt: skip
-    monkeypatch.setattr(sagemaker, "_call", lambda *a, **k: next(looks))
-    monkeypatch.setattr(sagemaker, "_SECONDS_BETWEEN_LOOKS", 0)
-    with pytest.raises(ServiceError, match="coco: no GPUs"):
-        wait_for_job("coco")
-
-
-def test_what_sagemaker_and_aws_refuse_is_said_in_one_line(monkeypatch):
-    with mock_aws():
-        create_training_job(request(), REGION)
-        with pytest.raises(ServiceError, match="no AWS region"):
-            create_training_job(request())
-        with pytest.raises(ServiceError, match="SageMaker refused describe_training_job: "):
-            wait_for_job("another", REGION)
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "false")
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    with pytest.raises(ServiceError, match="no AWS credentials found"):
-        create_training_job(request(), REGION)
+    (tmp_path / "USER.yaml").write_text(
+        'SchemaVersion: "1.0"\nSageMaker: {TrainingJob: {OutputDataConfig: {KmsKeyId: my-key}}}\n'
+    )
+    level = logging.getLogger("sagemaker").level
+    result = CliRunner().invoke(main, [*ARGUMENTS, "--dry-run"])
+    assert result.exit_code == 0, result.output
+    shown = json.loads(result.stdout)
+    assert shown["TrainingJobName"] == "coco-16x4"
+    assert shown["OutputDataConfig"] == {"S3OutputPath": "s3://bucket/out", "KmsKeyId": "my-key"}
+    assert result.stderr == ""
+    assert logging.getLogger("sagemaker").level == level
+
+
+def test_the_command_starts_a_job_and_follows_it(aws):
+    result = CliRunner().invoke(main, [*ARGUMENTS, "--wait"])
+    assert result.exit_code == 0, result.output
+    first, phase, last = result.output.splitlines()
+    assert (first, last) == ("coco-16x4: started", "coco-16x4: Completed")
+    assert phase.endswith(" Starting - Preparing the instances for training.")
+    assert "secret" not in result.output.lower()
+
+
+def test_a_job_that_fails_says_why(aws, capsys):
+    estimator = start_training_job(SageMakerJob(**OPTIONS), REGION)
+    [job] = sagemaker_backends[DEFAULT_ACCOUNT_ID][REGION].training_jobs.values()
+    job.training_job_status = job.secondary_status = "Failed"
+    job.failure_reason = "train.freeze: matches no weight"
+    job.secondary_status_transitions = [
+        {"Status": status, "StartTime": job.creation_time, "StatusMessage": message}
+        for status, message in [("Starting", "Preparing"), ("Failed", "Too bad")]
+    ]
+    with pytest.raises(ServiceError) as caught:
+        wait_for_job(estimator)
+    assert str(caught.value) == "coco-16x4: train.freeze: matches no weight"
+    assert re.search(r" Starting - Preparing\n.* Failed - Too bad", capsys.readouterr().out)
+
+
+def test_what_aws_refuses_is_said_in_one_line(aws, monkeypatch, caplog):
+    job = SageMakerJob(**OPTIONS)
+    with pytest.raises(ServiceError, match="no AWS region: give --region"):
+        start_training_job(job)
+    with pytest.raises(ServiceError, match=r"AWS refused PutObject: NoSuchBucket: The specified"):
+        start_training_job(SageMakerJob(**{**OPTIONS, "output": "s3://another/out"}), REGION)
+    with pytest.raises(ServiceError, match=r"SageMaker SDK: .*nowhere-1"):
+        start_training_job(job, "nowhere-1")
+
+    def refuse(*_: object, **__: object) -> None:
+        answer = {"Error": {"Code": "ResourceLimitExceeded", "Message": "The limit is 0"}}
+        raise ClientError(answer, "CreateTrainingJob")
+
+    monkeypatch.setattr("botocore.client.BaseClient._make_api_call", refuse)
+    result = CliRunner().invoke(main, [*ARGUMENTS, "--image", IMAGE])
+    assert result.exit_code == 1
+    assert result.output == (
+        "error: AWS refused CreateTrainingJob: ResourceLimitExceeded: The limit is 0\n"
+    )
+    assert caplog.text == ""
+
+
+def test_missing_credentials_are_said_in_one_line(monkeypatch):
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    for image in (None, IMAGE):
+        with pytest.raises(ServiceError, match="no AWS credentials found: set them up"):
+            start_training_job(SageMakerJob(**OPTIONS, image=image), REGION)
+
+
+def test_a_missing_sdk_is_said_in_one_line(monkeypatch):
+    for name in [name for name in sys.modules if name.split(".")[0] == "sagemaker"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "sagemaker", None)
+    with pytest.raises(ServiceError, match=r"SDK 2 is missing: pip install 'sagemaker>=2.230,<3'"):
+        request()

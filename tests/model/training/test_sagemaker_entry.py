@@ -1,9 +1,11 @@
 """What runs in a SageMaker container, in a folder laid out like its own."""
 
+import io
 import json
 import os
 import subprocess
 import sys
+import tarfile
 import tempfile
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +18,7 @@ from configs.loader import load_config
 from model.training import sagemaker_entry
 from model.training.host import free_ports
 from model.training.sagemaker_entry import host_variables, main, read_config
+from pipeline.sagemaker_source import source_archive
 
 
 def container(root: Path, parameters: dict[str, str], hosts: list[str], current: str) -> Path:
@@ -44,12 +47,16 @@ def test_hyperparameters_name_the_config_and_change_it(tmp_path):
         "config": "configs/tiny.yaml",
         "train.workers": "auto",
         "train.optimizer.learning_rate": '"0.5"',  # as the SageMaker SDK sends a string
+        # What AWS's shell would not pass on is JSON once more: [backbone/*]
+        "train.freeze": '"\\"\\\\u005bbackbone/\\\\u002a\\\\u005d\\""',
         "sagemaker_region": '"eu-west-1"',
+        "_tuning_objective_metric": "validation_AP",
     }
     config, path, _ = read_config(container(tmp_path, parameters, ["a"], "a"))
     assert path.name == "tiny.yaml"
     assert config.train.batch == "autox2"
     assert config.train.optimizer.learning_rate == 0.5
+    assert config.train.freeze == ("backbone/*",)
 
 
 def test_a_channel_may_bring_the_config(tmp_path):
@@ -109,24 +116,46 @@ def test_a_command_that_fails_says_why():
 @pytest.mark.e2e
 @pytest.mark.slow
 def test_two_hosts_train_on_a_coco_channel(repo, tmp_path):
+    """From the archive, as AWS's TensorFlow container starts it; .venv is that of the tests."""
     subprocess.run(
         [sys.executable, "-m", "pipeline", "shapes", "--out", str(tmp_path / "coco"),
          "--train", "12", "--val", "2", "--size", "96"], cwd=repo, check=True,
     )  # fmt: skip
     names = [f"127.0.0.{i + 1}:{port}" for i, port in enumerate(free_ports(2))]
     parameters = {
-        "config": "configs/tiny.yaml",
+        "config": "configs/sent.yaml",
         "train.workers": "auto",
         "train.validate_every_epochs": "1",
     }
     hosts = []
-    for name in names:
+    for index, name in enumerate(names):
         root = container(tmp_path / name, parameters, names, name)
         (root / "input/data").mkdir()
         (root / "input/data/coco").symlink_to(tmp_path / "coco")
-        command = [sys.executable, "-m", "model.training.sagemaker_entry", "--root", str(root)]
-        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TMPDIR": str(tmp_path)}
-        hosts.append(subprocess.Popen(command, cwd=repo, env=environment))
+        code = root / "code"
+        with tarfile.open(fileobj=io.BytesIO(source_archive(repo))) as archive:
+            archive.extractall(code, filter="data")
+        # The name of a config that only the archive's code finds beside itself.
+        (code / "tfx-rcnn/configs/tiny.yaml").rename(code / "tfx-rcnn/configs/sent.yaml")
+        setup = f"#!/bin/sh\nln -s '{sys.prefix}' .venv\n"
+        (code / "tfx-rcnn/scripts/setup.sh").write_text(setup)
+        environment = {
+            **os.environ,
+            "CUDA_VISIBLE_DEVICES": "",
+            "TMPDIR": str(tmp_path),
+            "SAGEMAKER_BASE_DIR": str(root),
+            "PYTHONPATH": str(tmp_path / "toolkit"),
+            # AWS's toolkit lists the hosts in the order of the instance group.
+            "SM_HOSTS": json.dumps(names),
+            "SM_CURRENT_HOST": name,
+            "SM_NUM_GPUS": "0",
+            "TF_CONFIG": json.dumps({
+                "cluster": {"worker": names[::-1]},
+                "environment": "cloud",
+                "task": {"index": 1 - index, "type": "worker"},
+            }),
+        }  # fmt: skip
+        hosts.append(subprocess.Popen(["./start.sh"], cwd=code, env=environment))
     assert [host.wait(timeout=500) for host in hosts] == [0, 0]
     chief, other = (tmp_path / name for name in names)
     assert (chief / "model/1/saved_model.pb").exists()
