@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from configs.console import one_line_errors
+from configs.console import OneLineCommand, one_line_errors
 from configs.errors import ConfigError, DatasetError, TrainingError
 from configs.files import atomic_path
 from model.examples import read_tfrecord
@@ -31,7 +31,7 @@ _OF_SEVERAL_RUNS = {"loss": TOTAL, "validation": "validation/.*/AP"}
 Scalars = dict[str, list[tuple[int, float]]]
 
 
-@click.command(epilog="Example: python -m model.curves M/run --out curves.png")
+@click.command(cls=OneLineCommand, epilog="Example: python -m model.curves M/run --out curves.png")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="A .png or .svg file.")
 @one_line_errors

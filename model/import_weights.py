@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from configs.console import one_line_errors, read_json
+from configs.console import OneLineCommand, one_line_errors, read_json
 from configs.errors import ConfigError, DatasetError
 from configs.files import atomic_path
 from configs.loader import load_config
@@ -24,7 +24,11 @@ from model.weights.torchvision import to_torchvision
 _OUT_SUFFIXES = (".safetensors", ".npz")
 
 
-@click.command()
+@click.command(
+    cls=OneLineCommand,
+    epilog="Example: python -m model.import_weights --from detectron2 model_final.pkl "
+    "--config configs/faster_rcnn_r50_fpn_1x_coco.yaml --num-classes 80 --out start.safetensors",
+)
 @click.option(
     "--from",
     "source",

@@ -1,6 +1,7 @@
 """Errors become one line and the right exit status."""
 
 import errno
+import importlib
 import json
 
 import click
@@ -93,3 +94,15 @@ def test_read_json_names_the_file(tmp_path):
         with pytest.raises(DatasetError, match=name):
             read_json(tmp_path / name, DatasetError)
     assert "no such file" in explain(DatasetError("a: no such file"))
+
+
+@pytest.mark.parametrize(
+    "name", ["curves", "estimate", "import_weights", "predict", "train", "tune"]
+)
+def test_commands_of_the_library_answer_in_one_line_and_show_an_example(name):
+    command = importlib.import_module(f"model.{name}").main
+    result = CliRunner().invoke(command, [])
+    assert result.exit_code == 2
+    assert result.output.startswith("error: ") and result.output.count("\n") == 1
+    shown = " ".join(CliRunner().invoke(command, ["--help"]).output.split())
+    assert f"Example: python -m model.{name} " in shown
