@@ -15,6 +15,7 @@ from configs.console import explain, finish
 from configs.errors import RcnnError
 from configs.files import atomic_path, file_digest
 from configs.schema import Config
+from model.training.launcher import TrainingStopped
 from model.weights.files import weights_digest
 from pipeline.data_folder import pictures_digest
 from pipeline.quiet import quiet_libraries
@@ -58,7 +59,8 @@ def run_pipeline(
         dry_run: print the graph and run nothing.
 
     Returns:
-        The summary (docs/running.md); empty after a dry run.
+        The summary (docs/running.md); empty after a dry run. Of a run whose training was asked to
+        stop: `resumable` and the `step`.
 
     Raises:
         FolderInUseError: another run is at work in `root`.
@@ -74,7 +76,12 @@ def run_pipeline(
             return {}
         # A run that fails must not leave the summary of the one before as its own.
         (folder.root / "summary.json").unlink(missing_ok=True)
-        runs, run_id = _run_graph(pipeline, folder, _partial_run(from_node, to_node))
+        try:
+            runs, run_id = _run_graph(pipeline, folder, _partial_run(from_node, to_node))
+        except TrainingStopped as stopped:
+            summary = {"resumable": True, "step": stopped.step}
+            finish(summary, folder.root, [str(stopped)])
+            return summary
         from pipeline.run_summary import summarise, summary_lines
 
         summary = summarise(folder, run_id)
@@ -173,6 +180,7 @@ def _watched_nodes(log: Path) -> Iterator[_Watched]:
     LocalDagRunner has no hook for this, so its launcher's `launch` is wrapped meanwhile.
 
     Raises:
+        TrainingStopped: the training was asked to stop.
         ComponentError: a component failed.
     """
     from tfx.orchestration.portable.launcher import Launcher
@@ -188,6 +196,9 @@ def _watched_nodes(log: Path) -> Iterator[_Watched]:
         try:
             information = launch(launcher)
             outcome = _outcome(launcher, information)
+        except TrainingStopped:
+            show(f"{node:18} stopped after {time.monotonic() - start:.1f} s")
+            raise
         except Exception as error:
             show(f"{node:18} failed after {time.monotonic() - start:.1f} s")
             raise component_error(node, error, log) from error

@@ -1,12 +1,16 @@
 """What a failed component said is found in the wrapping of Beam and TFX."""
 
 import errno
+import json
 from pathlib import Path
 
 import pytest
 
 from configs.errors import DatasetError, TrainingError
-from pipeline.local_runner import component_error
+from configs.schema import Config
+from model.training.launcher import TrainingStopped
+from pipeline import local_runner
+from pipeline.local_runner import component_error, run_pipeline
 
 LOG = Path("runs/a/logs/pipeline.log")
 
@@ -60,3 +64,15 @@ def test_component_error_is_one_line(error: Exception, line: str) -> None:
 def test_full_disk_is_recognised_and_its_place_named(error: Exception, place: str) -> None:
     said = str(component_error("Gen", error, LOG))
     assert said.startswith(f"Gen: no space left on the disk of {place}: free some space")
+
+
+def test_a_stopped_training_is_no_failed_pipeline(tmp_path, monkeypatch, capsys) -> None:
+    def stop(*_: object) -> None:
+        raise TrainingStopped(30)
+
+    monkeypatch.setattr(local_runner, "_graph", lambda *_: None)
+    monkeypatch.setattr(local_runner, "_run_graph", stop)
+    summary = run_pipeline(Config(name="a"), tmp_path / "data", tmp_path / "root")
+    assert summary == {"resumable": True, "step": 30}
+    assert json.loads((tmp_path / "root/summary.json").read_text()) == summary
+    assert capsys.readouterr().out == "stopped after 30 steps: resumable, run the same again\n"
