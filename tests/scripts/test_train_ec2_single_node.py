@@ -81,6 +81,15 @@ def test_wrong_arguments_end_with_status_two(script, arguments, message):
     assert result.stderr.startswith(message)
 
 
+def test_a_module_in_the_callers_folder_is_not_taken_for_ours(script, tmp_path):
+    (tmp_path / "configs").mkdir()  # AWSDet's, which is no package, is in nobody's way
+    assert script("8", "mine.yaml").returncode == 0
+    (tmp_path / "model.py").touch()
+    result = script("8", "mine.yaml")
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"error: {tmp_path} has a Python module model as we have")
+
+
 def test_the_configs_weights_are_looked_for_where_the_script_is_called(script, repo, tmp_path):
     for folder in ("annotations", "train2017", "val2017", "pretrained-models"):
         (tmp_path / "data" / folder).mkdir(parents=True)
