@@ -123,7 +123,7 @@ def wait_for_job(estimator: Any) -> str:
         ServiceError: it failed; with its reason.
     """
     job = estimator.latest_training_job
-    with _sdk():
+    with _sdk(logging.WARNING):  # it waits minutes for a right to see the job, and says so
         from sagemaker.exceptions import UnexpectedStatusException
 
         # The failure is told below, in one line.
@@ -260,9 +260,9 @@ def _escape(character: str) -> str:
 
 
 @contextlib.contextmanager
-def _sdk() -> Iterator[None]:
-    """Runs calls of the SDK: without its own lines, and with what goes wrong in one of ours."""
-    with _silenced("sagemaker", "sagemaker.config"):
+def _sdk(level: int = logging.CRITICAL) -> Iterator[None]:
+    """Runs calls of the SDK: without its lines below `level`, and with failures in one of ours."""
+    with _quiet(level, "sagemaker", "sagemaker.config"):
         try:
             yield
         except RcnnError:
@@ -295,17 +295,17 @@ def _refusal(error: Exception) -> str | None:
 
 
 @contextlib.contextmanager
-def _silenced(*names: str) -> Iterator[None]:
-    """Keeps loggers quiet: the SDK prints to stdout, where --dry-run's JSON goes."""
+def _quiet(level: int, *names: str) -> Iterator[None]:
+    """Sets the level of loggers: the SDK's print to stdout, where --dry-run's JSON goes."""
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
+        logger.setLevel(level)
     try:
         yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        for logger, before in zip(loggers, levels, strict=True):
+            logger.setLevel(before)
 
 
 def _check(job: SageMakerJob) -> None:

@@ -324,6 +324,14 @@ def test_a_job_that_fails_says_why(aws, capsys):
     assert re.search(r" Starting - Preparing\n.* Failed - Too bad", capsys.readouterr().out)
 
 
+def test_a_job_that_was_stopped_is_no_failure(aws, caplog):
+    estimator = start_training_job(SageMakerJob(**OPTIONS), REGION)
+    [job] = sagemaker_backends[DEFAULT_ACCOUNT_ID][REGION].training_jobs.values()
+    job.training_job_status = job.secondary_status = "Stopped"
+    assert wait_for_job(estimator) == "Stopped"
+    assert "status 'Stopped' rather than 'Completed'" in caplog.text
+
+
 def test_what_aws_refuses_is_said_in_one_line(aws, monkeypatch, caplog):
     job = SageMakerJob(**OPTIONS)
     with pytest.raises(ServiceError, match="no AWS region: give --region"):
