@@ -87,7 +87,7 @@ class EventFollower:
 
 
 # Events that consist of a line, `text`.
-TEXT_EVENTS = ("warning", "restart", "skipped")
+TEXT_EVENTS = ("warning", "restart", "skipped", "early_stop")
 
 
 def start_line(event: Event) -> str:

@@ -347,6 +347,13 @@ class TrainLoop:
             )
             self._write({f"validation/{name}": value for name, value in metrics.items()}, done)
             self._scalars.flush()
+            if done < self._steps and self._is_over(done):
+                self._status.event(
+                    "early_stop",
+                    text=f"ends after step {done} of {self._steps}: "
+                    f"{self._train.patience_validations} validations brought no higher "
+                    f"{self._train.best_metric} (train.patience_validations)",
+                )
         return False
 
     def _next_batch(

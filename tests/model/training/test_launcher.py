@@ -499,6 +499,8 @@ def test_the_best_is_kept_and_exported_and_patience_ends_the_run(tmp_path):
     values = [event["metrics"]["mask/AP"] for event in validated]
     assert values[1] == max(values)
     assert (result.steps, result.best["step"]) == (12, 6)
+    [ended] = [event["text"] for event in events if event["event"] == "early_stop"]
+    assert ended.startswith("ends after step 12 of 24: 2 validations brought no higher mask/AP")
     assert scalars(result.run_dir)["validation/mask/AP"] == pytest.approx(values)
     shown = [event["validation"] for event in events if event["event"] == "progress"]
     assert shown[0] is None
