@@ -38,13 +38,35 @@ def learning_rate(
     return rate
 
 
+def unfinished_warmup(optimizer: OptimizerConfig, total_steps: int, steps_per_epoch: int) -> str:
+    """Returns a warning where the full rate is never reached, else "".
+
+    The run ends, or the `step` schedule drops the rate, before the warm-up is over.
+    """
+    end, what = total_steps, "the training ends"
+    if optimizer.schedule == "step":
+        drop = min(_drop_steps(optimizer, steps_per_epoch), default=end)
+        if drop < end:
+            end, what = drop, "the rate drops (train.optimizer.drop_epochs)"
+    if optimizer.warmup_steps <= end:
+        return ""
+    return (
+        f"warning: {what} at step {end}, before the warm-up of {optimizer.warmup_steps} steps is "
+        "over: lower train.optimizer.warmup_steps"
+    )
+
+
+def _drop_steps(optimizer: OptimizerConfig, steps_per_epoch: int) -> list[int]:
+    return [round(epoch * steps_per_epoch) for epoch in optimizer.drop_epochs]
+
+
 def _schedule_factor(
     optimizer: OptimizerConfig, step: int, total_steps: int, steps_per_epoch: int
 ) -> float:
     if optimizer.schedule == "constant":
         return 1.0
     if optimizer.schedule == "step":
-        drops = sum(step >= round(epoch * steps_per_epoch) for epoch in optimizer.drop_epochs)
+        drops = sum(step >= drop for drop in _drop_steps(optimizer, steps_per_epoch))
         return float(0.1**drops)
     falling_steps = max(1, total_steps - optimizer.warmup_steps)
     done = min(1.0, max(0.0, (step - optimizer.warmup_steps) / falling_steps))

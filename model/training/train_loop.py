@@ -36,7 +36,12 @@ from model.training.optimizers import build_optimizer
 from model.training.pictures import TrainingPictures
 from model.training.profile import ProfilerWindow
 from model.training.progress import WorkerStatus, start_line
-from model.training.schedules import learning_rate, total_steps
+from model.training.schedules import (
+    base_learning_rate,
+    learning_rate,
+    total_steps,
+    unfinished_warmup,
+)
 from model.training.step import INITIAL_LOSS_SCALE, StepReport, TrainState
 from model.training.throughput import Throughput
 from model.training.validation import (
@@ -242,7 +247,7 @@ class TrainLoop:
             "memory_bytes": device_memory_bytes(),
             "precision": self._precision,
             "jit": self._jit,
-            "learning_rate": self._learning_rate(self._train.optimizer.warmup_steps),
+            "learning_rate": base_learning_rate(self._train.optimizer, self._train.global_batch),
             "buckets": [list(bucket) for bucket in self._input.buckets],
             "parameters": self._parameters,
             "pictures": self._input.num_pictures,
@@ -253,6 +258,10 @@ class TrainLoop:
         logging.info("starts: %s", start_line(facts))
         if self._distribution.is_chief:
             self._status.event("start", **facts)
+            if warning := unfinished_warmup(
+                self._train.optimizer, self._steps, self._input.steps_per_epoch
+            ):
+                self._status.event("warning", text=warning)
             self._scalars = tf.summary.create_file_writer(str(self._work_dir / "tensorboard"))
             if self._train.picture_every_steps:
                 self._pictures = self._training_pictures()

@@ -1,7 +1,14 @@
+import re
+
 import pytest
 
 from configs.schema import OptimizerConfig
-from model.training.schedules import base_learning_rate, learning_rate, total_steps
+from model.training.schedules import (
+    base_learning_rate,
+    learning_rate,
+    total_steps,
+    unfinished_warmup,
+)
 
 
 def rate(step: int, total: int = 120, epoch: int = 10, batch: int = 16, **settings) -> float:
@@ -49,3 +56,20 @@ def test_falling_schedules_end_at_zero_after_warmup(schedule, half):
 )
 def test_total_steps(epochs, per_epoch, max_steps, expected):
     assert total_steps(epochs, per_epoch, max_steps) == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"warmup_steps": 80}, ""),  # the first drop is at step 8 * 10
+        ({"warmup_steps": 81}, r"the rate drops \(.*\) at step 80, before the warm-up of 81 steps"),
+        ({"warmup_steps": 120, "schedule": "cosine"}, ""),
+        ({"warmup_steps": 121, "schedule": "cosine"}, "the training ends at step 120, before"),
+        ({"warmup_steps": 121, "drop_epochs": ()}, "the training ends at step 120, before"),
+        ({"warmup_steps": 121, "drop_epochs": (16,)}, "the training ends at step 120, before"),
+    ],
+)
+def test_a_warmup_that_never_ends_is_warned_of(settings, told):
+    warning = unfinished_warmup(OptimizerConfig(**settings), 120, 10)
+    assert bool(warning) == bool(told)
+    assert re.search(told, warning)

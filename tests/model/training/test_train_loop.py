@@ -94,6 +94,16 @@ def test_a_stop_during_the_start_ends_the_run_before_its_first_step(tmp_path):
     assert not list(tmp_path.glob("key/*"))
 
 
+def test_the_start_tells_the_full_rate_and_a_warmup_that_never_reaches_it(tmp_path):
+    rate = {"learning_rate": 0.5, "scale_with_batch": False, "warmup_steps": 500}
+    corner_loop(tmp_path, Distribution(), optimizer=rate, max_steps=1).run()
+    lines = (tmp_path / "worker-0.jsonl").read_text().splitlines()
+    start, warning = [json.loads(line) for line in lines[:2]]
+    assert (start["event"], start["learning_rate"]) == ("start", 0.5)
+    assert warning["event"] == "warning"
+    assert "the training ends at step 1, before the warm-up of 500 steps" in warning["text"]
+
+
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory):
     """The folder of a run of four steps with pictures and a profiler window."""
