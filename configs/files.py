@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -41,6 +42,18 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
             shutil.rmtree(partial, ignore_errors=True)
         else:
             partial.unlink(missing_ok=True)
+
+
+def remove_partials(target: str | os.PathLike[str]) -> None:
+    """Removes what killed writers of `target` left beside it; none must be at work."""
+    target = Path(target)
+    for path in target.parent.glob(f".{glob.escape(target.name)}.????????.*"):
+        if path.suffix not in (".partial", ".old"):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from configs.files import atomic_path, json_digest, write_json
+from configs.files import atomic_path, json_digest, remove_partials, write_json
 from configs.schema import Config, InputConfig
 from model.detector import build_detector
 from model.input.resize import decode_picture, resize_picture, resized_size
@@ -46,7 +46,8 @@ def export_saved_model(
         detector: with `export_weights()`; may live under a distribution strategy.
         config: its `input` and `model` sections shape the exported model.
         categories: `{"id", "name", "label"}`, labels 1..K.
-        out_dir: folder of the SavedModel; appears whole or not at all, replaces an old one.
+        out_dir: folder of the SavedModel; appears whole or not at all, replaces an old one. No
+            other process may export to it meanwhile.
         training: what else to keep about the model (steps, losses, ...), JSON values.
 
     Returns:
@@ -59,6 +60,7 @@ def export_saved_model(
     serving_detector.import_weights(weights)
     module = ServingModule(serving_detector, config.input, categories)
     signatures = {"serving_default": module.detect_files, "decoded": module.detect_decoded}
+    remove_partials(out_dir)
     with atomic_path(out_dir) as partial:
         tf.saved_model.save(module, str(partial), signatures=signatures)
         write_json(partial / CATEGORIES_FILE, [dict(c) for c in categories])

@@ -7,7 +7,14 @@ import os
 
 import pytest
 
-from configs.files import atomic_path, file_digest, held_folder, json_digest, write_json
+from configs.files import (
+    atomic_path,
+    file_digest,
+    held_folder,
+    json_digest,
+    remove_partials,
+    write_json,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -34,6 +41,17 @@ def test_nan_is_refused_and_nothing_written(tmp_path):
     with pytest.raises(ValueError, match="JSON compliant"):
         write_json(tmp_path / "a.json", float("nan"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path):
+    number = "0123abcd"
+    kept = ["model", f".model2.{number}.partial", f".model.json.{number}.partial", ".model.json"]
+    for name in [*kept, f".model.{number}.partial", f".model.{number}.old"]:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "weights").touch()
+    (tmp_path / ".model.89abcdef.partial").touch()  # of a file
+    remove_partials(tmp_path / "model")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
 
 
 def test_digests(tmp_path):

@@ -108,6 +108,7 @@ def exported(tmp_path, monkeypatch):
     config = CONFIG.model_copy(
         update={"model": CONFIG.model.model_copy(update={"weights": "start.safetensors"})}
     )
+    (tmp_path / ".model.0123abcd.partial" / "variables").mkdir(parents=True)  # of a killed export
     model_id = export_saved_model(
         FakeDetector(weight=0.625), config, CATEGORIES, tmp_path / "model", {"steps": 7}
     )
@@ -131,6 +132,7 @@ def test_the_saved_model_has_both_signatures_and_the_trained_weights(exported):
 def test_the_folder_says_what_the_model_is(exported):
     folder, model_id = exported
 
+    assert [path.name for path in folder.parent.iterdir()] == ["model"]
     assert json.loads((folder / "assets/categories.json").read_text()) == CATEGORIES
     config = Config.model_validate_json((folder / "assets/config.json").read_text())
     assert config.input == CONFIG.input
