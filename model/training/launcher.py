@@ -48,7 +48,7 @@ _SECONDS_FOR_STACKS = 1.0
 _SECONDS_FOR_OTHER_DEATHS = 1.0
 _SECONDS_TO_STOP = 120.0
 _LOG_TAIL_LINES = 30
-_DISK_FULL = os.strerror(errno.ENOSPC)
+_DISK_FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))  # the quota of a user
 # Errors of a worker that say in one line what is wrong; starting again would not mend them.
 _EXPLAINED_ERRORS: dict[str, type[RcnnError]] = {
     "ConfigError": ConfigError,
@@ -439,7 +439,7 @@ class _WorkerGroup:
             error = _EXPLAINED_ERRORS[told[worker]["kind"]](told[worker]["message"])
             error.__cause__ = self._log_tail(worker)
             return error
-        if full := [w for w in told if _DISK_FULL in told[w]["message"]]:
+        if full := [w for w in told if any(why in told[w]["message"] for why in _DISK_FULL)]:
             error = TrainingError(
                 f"no space left on the disk of {self._job.work_dir}: free some space, then run "
                 "the same again; training goes on from the last checkpoint"

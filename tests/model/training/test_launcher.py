@@ -314,6 +314,19 @@ def test_a_stop_that_a_worker_does_not_follow_is_no_failure(tmp_path, monkeypatc
     assert workers_of(tmp_path) == []
 
 
+def test_a_used_up_quota_is_a_full_disk(tmp_path, monkeypatch):
+    worker = write_worker(
+        tmp_path,
+        monkeypatch,
+        "status.event('error', kind='SafetensorError', message='I/O error: Disk quota exceeded')",
+        "sys.exit(1)",
+    )
+    examples = write_examples(tmp_path / "examples")
+    config = tiny_config("1x4", max_restarts=1)
+    with pytest.raises(TrainingError, match=r"^no space left on the disk of .*: free some space"):
+        train(config, examples, tmp_path, worker_module=worker)
+
+
 # What TensorFlow 2.16 says where a worker was stopped by SIGSTOP, and where one's host was killed.
 NO_HEARTBEAT = (
     "{{function_node __inference_<lambda>_18469}} Collective ops is aborted by: Error reported "
