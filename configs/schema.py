@@ -561,10 +561,11 @@ class TrainConfig(Section):
     def _yaml_reads_on_as_true(cls, jit: Any) -> Any:
         return {True: "on", False: "off"}[jit] if isinstance(jit, bool) else jit
 
-    @field_validator("batch")
+    @field_validator("batch", mode="before")
     @classmethod
-    def _batch_is_n_by_m(cls, batch: str) -> str:
-        if not re.fullmatch(r"([1-9]\d*|auto)x[1-9]\d*", batch):
+    def _batch_is_n_by_m(cls, batch: Any) -> Any:
+        # YAML reads 0x4 as a number.
+        if not re.fullmatch(r"([1-9]\d*|auto)x[1-9]\d*", str(batch)):
             raise ValueError(f"expected NxM such as 8x4 or autox4, got {batch!r}")
         return batch
 

@@ -54,6 +54,7 @@ def test_override_wins_and_reads_its_value_as_yaml(tmp_path):
         ("train: {}\n", "name is missing"),
         ("name: a\ntrain: {batch: 8}\n", "train.batch: "),
         ("name: a\ntrain: {batch: 4x0}\n", "expected NxM such as 8x4 or autox4, got '4x0'"),
+        ("name: a\ntrain: {batch: 0x4}\n", "expected NxM such as 8x4 or autox4, got 4"),
         ("name: a\ntrain: {epochs: .nan}\n", "train.epochs: "),
         ("name: a\ninput: {short_side_px: 2000}\n", "input.short_side_px 2000 exceeds"),
         (
