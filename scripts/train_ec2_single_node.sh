@@ -10,7 +10,8 @@
 # learning rate. On a machine without GPUs NUM_GPUS is the number of processes.
 #
 # data/, runs/ and the paths in the config (model.weights) begin where the script is called.
-# Variables: DATA_DIR and ROOT for other folders than these two.
+# Variables: DATA_DIR and ROOT for other folders than these two; with another DATA_DIR give
+# AWSDet's rows their model.weights=... too.
 set -euo pipefail
 
 usage="usage: scripts/train_ec2_single_node.sh <NUM_GPUS> <config.yaml> [KEY=VALUE ...]"
