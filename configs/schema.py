@@ -434,7 +434,7 @@ class OptimizerConfig(Section):
     scale_with_batch: bool = Field(
         True, description="Multiply the rate by global batch / 16 (1706.02677)."
     )
-    momentum: Fraction = Field(0.9, description="SGD momentum; AdamW's beta 1.")
+    momentum: float = Field(0.9, ge=0, lt=1, description="SGD momentum; AdamW's beta 1.")
     nesterov: bool = Field(False, description="Nesterov momentum (sgd).")
     weight_decay: float = Field(1e-4, ge=0)
     decay_norms_and_biases: bool = Field(True, description="Also decay norms and biases.")
@@ -442,7 +442,7 @@ class OptimizerConfig(Section):
     warmup_steps: int = Field(500, ge=0, description="Linear warm-up of the rate.")
     warmup_factor: Fraction = Field(0.001, description="Share of the rate at step 0.")
     schedule: Literal["step", "cosine", "polynomial", "constant"] = "step"
-    drop_epochs: tuple[float, ...] = Field(
+    drop_epochs: tuple[Annotated[float, Field(gt=0)], ...] = Field(
         (8.0, 11.0), description="Epochs at which the rate is divided by ten (step)."
     )
 

@@ -48,6 +48,12 @@ def test_nesterov_is_not_ignored_without_a_momentum_to_look_along(others):
         config(train={"optimizer": {"nesterov": True, **others}})
 
 
+@pytest.mark.parametrize("settings", [{"momentum": 1.0}, {"drop_epochs": [8, 0]}])
+def test_a_rate_that_cannot_train_is_refused(settings):
+    with pytest.raises(ValidationError, match="should be"):
+        config(train={"optimizer": settings})
+
+
 def test_batch_is_workers_times_pictures():
     train = config(train={"batch": "8x4"}).train
     assert (train.workers, train.pictures_per_worker, train.global_batch) == (8, 4, 32)
