@@ -45,7 +45,7 @@ from model.training.worker import PARENT_VARIABLE
 WORKER_MODULE = "model.training.worker"
 _POLL_SECONDS = 0.1
 _SECONDS_FOR_STACKS = 1.0
-_SECONDS_FOR_OTHER_DEATHS = 1.0
+_SECONDS_FOR_OTHER_DEATHS = 5.0  # of a busy machine; less where all are gone before
 _SECONDS_TO_STOP = 120.0
 _LOG_TAIL_LINES = 30
 _DISK_FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))  # the quota of a user
