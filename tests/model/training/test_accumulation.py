@@ -6,29 +6,11 @@ import tensorflow as tf
 
 from model.detector import build_detector
 from model.layers.normalization import BatchNorm
-from model.training.accumulation import AccumulatedStep, build_step
-from model.training.distribution import Distribution
-from model.training.optimizers import Sgd
-from model.training.step import TrainState, TrainStep
+from model.training.accumulation import AccumulatedStep
+from model.training.step import TrainStep
 from tests.model.small_detector import NUM_CLASSES, small_batch, small_config
+from tests.model.training.sgd_step import sgd_step
 from tests.model.training.tiny_run import Term, TinyDetector, TinyInput
-
-
-def make(detector, parts, *, jit=False, loss_scale=1.0, eager=False):
-    optimizer = Sgd(0.9, 0.0)
-    return build_step(
-        parts,
-        detector,
-        TrainState(detector, optimizer, loss_scale),
-        optimizer,
-        Distribution(),
-        seed=0,
-        jit=jit,
-        clip_norm=0.0,
-        decay_norms_and_biases=True,
-        scales_loss=loss_scale != 1.0,
-        eager=eager,
-    )
 
 
 def run(step, inputs, number=0, rate=0.1):
@@ -57,8 +39,8 @@ def assert_same_steps(whole, parts, whole_detector, parts_detector, batches, rto
 
 
 def test_one_part_is_the_plain_step():
-    assert type(make(TinyDetector(), 1)) is TrainStep
-    assert type(make(TinyDetector(), 2)) is AccumulatedStep
+    assert type(sgd_step(TinyDetector(), 1)) is TrainStep
+    assert type(sgd_step(TinyDetector(), 2)) is AccumulatedStep
 
 
 @pytest.mark.parametrize("parts", [2, 4])
@@ -68,7 +50,9 @@ def test_parts_add_up_to_the_whole(parts, changes):
     batches = [tiny_batch(number) for number in range(5)]
     sampled = [other.loss_terms(b, 0, tf.constant(n, tf.int64)) for n, b in enumerate(batches)]
     assert any(float(t["roi_class"].denominator) < float(t["rpn_box"].denominator) for t in sampled)
-    assert_same_steps(make(one, 1), make(other, parts, **changes), one, other, batches, 1e-5)
+    assert_same_steps(
+        sgd_step(one, 1), sgd_step(other, parts, **changes), one, other, batches, 1e-5
+    )
 
 
 @pytest.mark.e2e
@@ -76,12 +60,12 @@ def test_parts_of_a_detector_s_step_add_up_with_the_denominators_of_all():
     one, other = (build_detector(small_config(), NUM_CLASSES, seed=1) for _ in range(2))
     batch = small_batch(4, empty=[1], filler=[2], crowd=[0])
     # The pictures of the second half alone have other denominators than those of the first.
-    assert_same_steps(make(one, 1), make(other, 2), one, other, [batch, batch], 1e-4)
+    assert_same_steps(sgd_step(one, 1), sgd_step(other, 2), one, other, [batch, batch], 1e-4)
 
 
 def test_a_part_that_is_not_finite_spoils_the_step_and_no_later_one():
     detector, plain = TinyDetector(), TinyDetector()
-    step, plain_step = make(detector, 2), make(plain, 1)
+    step, plain_step = sgd_step(detector, 2), sgd_step(plain, 1)
     good = tiny_batch(0)
     boxes = good["gt_boxes"].numpy()
     boxes[3] = np.nan
@@ -111,7 +95,7 @@ class NormDetector:
 def test_counting_leaves_moving_statistics_alone():
     detector = NormDetector()
     batch = tiny_batch(0)
-    run(make(detector, 2), batch)
+    run(sgd_step(detector, 2), batch)
     moved = np.zeros(3)
     for part in (slice(0, 2), slice(2, 4)):  # each part once: m = 0.9 m + 0.1 mean
         pictures = batch["images"].numpy()[part][batch["valid"].numpy()[part]]

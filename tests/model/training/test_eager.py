@@ -14,11 +14,9 @@ import pytest
 from configs.errors import ConfigError
 from model.detector import build_detector
 from model.training.cluster import Cluster
-from model.training.distribution import Distribution
 from model.training.eager import eager_config
-from model.training.optimizers import Sgd
-from model.training.step import TrainState, TrainStep
 from tests.model.small_detector import LOSSES, NUM_CLASSES, small_batch, small_config
+from tests.model.training.sgd_step import sgd_step
 from tests.model.training.small_run import SETTINGS, write_examples
 from tests.model.training.tiny_run import tiny_config
 
@@ -33,19 +31,7 @@ def no_gpus(monkeypatch):
 
 def losses(eager: bool, steps: int) -> list[dict[str, float]]:
     detector = build_detector(small_config(), NUM_CLASSES, seed=1)
-    optimizer = Sgd(0.9, 0.0)
-    step = TrainStep(
-        detector,
-        TrainState(detector, optimizer, 1.0),
-        optimizer,
-        Distribution(),
-        seed=0,
-        jit=False,
-        clip_norm=1.0,
-        decay_norms_and_biases=True,
-        scales_loss=False,
-        eager=eager,
-    )
+    step = sgd_step(detector, clip_norm=1.0, eager=eager)
     batch = small_batch(2, empty=[1])
     return [step.report(step(batch, n, 0.01, False)).losses for n in range(steps)]
 

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from model.detector import build_detector
-from model.training.distribution import Distribution
-from model.training.optimizers import Sgd
-from model.training.step import INITIAL_LOSS_SCALE, TrainState, TrainStep
+from model.training.step import INITIAL_LOSS_SCALE
 from tests.model.small_detector import NUM_CLASSES, small_batch, small_config
+from tests.model.training.sgd_step import sgd_step
 
 pytestmark = pytest.mark.e2e
 
@@ -17,19 +16,7 @@ STEPS = 50
 def losses_of_training(policy: str) -> np.ndarray:
     """Returns the losses of every step on the same two pictures, [STEPS, 5] float64."""
     detector = build_detector(small_config(), NUM_CLASSES, seed=1, precision=policy)
-    scales_loss = policy == "mixed_float16"
-    optimizer = Sgd(0.9, 0.0)
-    step = TrainStep(
-        detector,
-        TrainState(detector, optimizer, INITIAL_LOSS_SCALE if scales_loss else 1.0),
-        optimizer,
-        Distribution(),
-        seed=0,
-        jit=False,
-        clip_norm=0.0,
-        decay_norms_and_biases=True,
-        scales_loss=scales_loss,
-    )
+    step = sgd_step(detector, loss_scale=INITIAL_LOSS_SCALE if policy == "mixed_float16" else 1.0)
     batch = small_batch(2)
     reports = [step.report(step(batch, number, 0.02, False)) for number in range(STEPS)]
     assert all(report.applied or report.is_overflow for report in reports)
