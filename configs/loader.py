@@ -1,7 +1,7 @@
 """Reads a YAML config with its `base:`, applies `key=value` overrides, says what is wrong.
 
 Example:
-    >>> load_config("configs/tiny.yaml", ["train.batch=1x2"]).train.batch  # doctest: +SKIP
+    >>> load_config("configs/tiny.yaml", ["train.batch=1x2"]).train.batch
     '1x2'
 """
 
