@@ -45,7 +45,7 @@ def our_steps(case_path: Path, backbone: str, with_masks: bool, jit: bool, threa
     """Answers as train_step_torchvision.py does."""
     import tensorflow as tf
 
-    from configs.schema import ModelConfig
+    from configs.model_schema import ModelConfig
     from model.detector import build_detector
     from model.training.devices import set_up_device
     from model.training.distribution import Distribution

@@ -2,50 +2,27 @@
 
 Lengths are pixels of the model-input frame unless a field says otherwise; times are steps or
 epochs. Each component gets only the sections it depends on (`component_settings`), so that a
-changed threshold does not retrain a model.
+changed threshold does not retrain a model. The detector's sections are in model_schema.py, the
+cluster's in kubeflow_schema.py.
 """
 
 import json
-import math
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PositiveFloat,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, field_validator, model_validator
 
 from configs.errors import ConfigError
+from configs.kubeflow_schema import KubeflowConfig
+from configs.model_schema import ModelConfig
+from configs.section import Fraction, Section
 
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Policy = Literal["accept", "mend", "drop", "refuse"]
-LogScaleLimits = tuple[float | None, float]
-LOG_SCALE_LIMITS = (
-    "Lowest (null: none) and highest dh and dw, natural logarithms, weights taken off: log(1000 / "
-    "16), tensorpack log(1344 / 16), AWSDet both ways."
-)
-_HIGHEST_LOG_SCALE = math.log(1000 / 16)
-SHARED_MEMORY_PATH = "/dev/shm"
-NmsMethod = Literal["greedy", "linear", "gaussian"]
-BoxLoss = Literal["smooth_l1", "giou"]
-BOX_LOSS = "Of deltas (smooth_l1) or of the boxes they make (giou, 1902.09630)."
-BOX_LOSS_WEIGHT = "Factor on the box loss; for giou Detectron2 takes 2 (RPN) and 10 (box head)."
-
 
 # COCO's twelve numbers, in the order in which pycocotools gives them.
 METRIC_NAMES = (
     "AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl",
 )  # fmt: skip
-
-
-class Section(BaseModel):
-    """A part of the config: frozen, and unknown keys are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class DataConfig(Section):
@@ -172,253 +149,6 @@ class InputConfig(Section):
             )
         if not 0 < self.scale_jitter[0] <= self.scale_jitter[1]:
             raise ValueError("input.scale_jitter must be [low, high] with 0 < low <= high")
-        return self
-
-
-class BackboneConfig(Section):
-    """The network that gives C2-C5."""
-
-    name: str = Field("resnet50", description="A name known to model/layers/backbones.py.")
-    width: int = Field(
-        64,
-        ge=8,
-        description="Channels of the first stage (own ResNets); 64 is the paper's.",
-    )
-    norm: Literal["frozen_batch_norm", "batch_norm", "sync_batch_norm", "group_norm"] = Field(
-        "frozen_batch_norm", description="Normalisation in the backbone (own ResNets)."
-    )
-    norm_epsilon: float = Field(1e-5, ge=0, description="Added to the variance.")
-    channel_order: Literal["rgb", "bgr"] = Field(
-        "rgb",
-        description="Order in which the first convolution sees the channels (own ResNets).",
-    )
-    pixel_mean: tuple[float, float, float] = Field(
-        (123.675, 116.28, 103.53),
-        description="Subtracted from (red, green, blue), 0-255 (own ResNets).",
-    )
-    pixel_std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = Field(
-        (58.395, 57.12, 57.375),
-        description="Then divides (red, green, blue); ones where a model was made without.",
-    )
-    stride_in_1x1: bool = Field(
-        False,
-        description="Stride in the 1x1 (MSRA) instead of the 3x3 convolution (torchvision).",
-    )
-    stem: Literal["7x7", "deep", "deep_wide"] = Field(
-        "7x7",
-        description="First convolutions (own ResNets): one of 7x7; three of 3x3 with width / 2, "
-        "width / 2 and width channels (deep: v1c, v1d) or twice as many (deep_wide: AWSDet's).",
-    )
-    shortcut: Literal["strided", "average_pool"] = Field(
-        "strided",
-        description="Projections that halve a map (own ResNets): a strided 1x1 convolution, or "
-        "2x2 average pooling before it (v1d).",
-    )
-    symmetric_padding: bool = Field(
-        True,
-        description="Pad strided windows evenly (torchvision); else TensorFlow's SAME.",
-    )
-    frozen_stages: int = Field(
-        2, ge=0, le=5, description="Stages without training: 1 the stem, 2 also C2, ..."
-    )
-    checkpointed_stages: tuple[Literal["stem", "c2", "c3", "c4", "c5"], ...] = Field(
-        (),
-        description="Stages whose inner maps are computed again in the backward pass instead of "
-        "kept (not keras.applications): less memory, more time (docs/training.md).",
-    )
-
-
-class FpnConfig(Section):
-    """Feature pyramid (1612.03144)."""
-
-    channels: int = Field(256, ge=8, description="Channels of P2-P6.")
-    upsampling: Literal["nearest", "bilinear"] = Field(
-        "nearest", description="Of the coarser level; bilinear is AWSDet's."
-    )
-    norm: Literal["none", "batch_norm", "sync_batch_norm", "group_norm"] = Field(
-        "none", description="After each convolution."
-    )
-
-
-class AnchorConfig(Section):
-    """Anchors of P2-P6."""
-
-    sizes_px: tuple[float, float, float, float, float] = Field(
-        (32, 64, 128, 256, 512),
-        description="Square root of the anchor area on P2 ... P6.",
-    )
-    aspect_ratios: tuple[float, ...] = Field((0.5, 1.0, 2.0), description="Height / width.")
-    offset: Fraction = Field(
-        0.0,
-        description="Anchor centre in a cell, in strides: 0 (torchvision, Detectron2) to 0.5.",
-    )
-    rounded: bool = Field(False, description="Round the base anchors' corners (torchvision).")
-
-
-class RpnConfig(Section):
-    """Region proposal network (1506.01497)."""
-
-    channels: int | None = Field(
-        None, ge=1, description="Of its 3x3 convolution; null is those of the pyramid."
-    )
-    positive_iou: Fraction = Field(0.7, description="An anchor at or above is positive.")
-    negative_iou: Fraction = Field(0.3, description="An anchor below is negative.")
-    ignore_crossing_anchors: bool = Field(
-        False, description="Train on anchors within the picture only (1506.01497, section 3.1.3)."
-    )
-    samples_per_picture: int = Field(256, ge=1, description="Anchors in the loss.")
-    positive_fraction: Fraction = Field(0.5, description="Upper share of positives.")
-    pre_nms_top_k: int = Field(2000, ge=1, description="Proposals a level before NMS, training.")
-    post_nms_top_k: int = Field(1000, ge=1, description="Proposals a picture, training.")
-    test_pre_nms_top_k: int = Field(1000, ge=1, description="Likewise at inference.")
-    test_post_nms_top_k: int = Field(1000, ge=1, description="Likewise at inference.")
-    nms_iou: Fraction = Field(0.7, description="Suppress above this overlap.")
-    min_box_size_px: float = Field(0.0, ge=0, description="Drop smaller proposals.")
-    log_scale_limits: LogScaleLimits = Field(
-        (None, _HIGHEST_LOG_SCALE), description=LOG_SCALE_LIMITS
-    )
-    box_loss: BoxLoss = Field("smooth_l1", description=BOX_LOSS)
-    box_loss_weight: float = Field(1.0, gt=0, description=BOX_LOSS_WEIGHT)
-    smooth_l1_beta: float = Field(0.0, ge=0, description="0 is L1; torchvision uses 1/9.")
-
-
-class RoiConfig(Section):
-    """Sampling of RoIs and RoIAlign (1703.06870)."""
-
-    positive_iou: Fraction = Field(0.5, description="A RoI at or above is positive.")
-    samples_per_picture: int = Field(512, ge=1, description="RoIs in the loss.")
-    positive_fraction: Fraction = Field(0.25, description="Upper share of positives.")
-    crowd_overlap: Fraction = Field(
-        0.5,
-        description="Anchors and RoIs covered more than this by a crowd are ignored.",
-    )
-    sampling_ratio: int = Field(
-        2,
-        ge=0,
-        description="RoIAlign samples a bin and axis; 0 is one a cell (Detectron2), which has no "
-        "static shape: it runs without XLA.",
-    )
-    level_shift: float = Field(
-        1e-6,
-        ge=0,
-        description="Added to a RoI's level before it is rounded down (torchvision: 1e-6).",
-    )
-    level_size_shift: float = Field(
-        0.0,
-        ge=0,
-        description="Added to its size / 224 inside the logarithm (tensorpack, AWSDet: 1e-6).",
-    )
-    aligned: bool = Field(True, description="RoIAlign's half-pixel shift (Detectron2).")
-    box_resolution: int = Field(7, ge=1, description="Bins of the box head's RoIAlign.")
-
-
-class BoxHeadConfig(Section):
-    """Box head: two fully connected layers (1612.03144), or convolutions before them.
-
-    The head "4conv1fc" of 1803.08494 is `convolutions: 4, fully_connected: 1`.
-    """
-
-    convolutions: int = Field(0, ge=0, description="3x3 convolutions before the hidden layers.")
-    convolution_channels: int = Field(256, ge=1, description="Of each convolution.")
-    norm: Literal["none", "batch_norm", "sync_batch_norm", "group_norm"] = Field(
-        "none", description="After each convolution."
-    )
-    fully_connected: int = Field(2, ge=1, description="Fully connected hidden layers.")
-    hidden_units: int = Field(1024, ge=1, description="Units of each hidden layer.")
-    delta_weights: tuple[float, float, float, float] = Field(
-        (10.0, 10.0, 5.0, 5.0), description="Factors on (dy, dx, dh, dw)."
-    )
-    log_scale_limits: LogScaleLimits = Field(
-        (None, _HIGHEST_LOG_SCALE), description=LOG_SCALE_LIMITS
-    )
-    label_smoothing: Fraction = Field(
-        0.0, lt=1, description="Share of a class target spread over all classes (1512.00567)."
-    )
-    box_loss: BoxLoss = Field("smooth_l1", description=BOX_LOSS)
-    box_loss_weight: float = Field(1.0, gt=0, description=BOX_LOSS_WEIGHT)
-    smooth_l1_beta: float = Field(0.0, ge=0, description="0 is L1; torchvision uses 1/9.")
-    class_agnostic: bool = Field(False, description="One box for all classes.")
-
-
-class CascadeConfig(Section):
-    """Cascade R-CNN (1712.00726); it is there if and only if this section is.
-
-    The first stage is the box head itself, with `roi.positive_iou` and `box_head.delta_weights`;
-    here stand the stages after it, each a box head on the boxes that the one before has made.
-    """
-
-    positive_ious: tuple[Fraction, ...] = Field(
-        (0.6, 0.7), min_length=1, description="A RoI at or above is positive, by stage."
-    )
-    delta_weights: tuple[tuple[float, float, float, float], ...] = Field(
-        ((20.0, 20.0, 10.0, 10.0), (30.0, 30.0, 15.0, 15.0)),
-        description="Factors on (dy, dx, dh, dw), by stage.",
-    )
-
-    @model_validator(mode="after")
-    def _stages_agree(self) -> "CascadeConfig":
-        if len(self.positive_ious) != len(self.delta_weights):
-            raise ValueError(
-                f"model.cascade.positive_ious has {len(self.positive_ious)} stages, "
-                f"model.cascade.delta_weights {len(self.delta_weights)}"
-            )
-        return self
-
-
-class MaskHeadConfig(Section):
-    """Mask head (1703.06870); it is there if and only if this section is."""
-
-    resolution: int = Field(14, ge=2, description="Bins of its RoIAlign; masks are twice that.")
-    convolutions: int = Field(4, ge=1, description="3x3 convolutions.")
-    channels: int = Field(256, ge=1, description="Of each convolution.")
-
-
-class DetectionConfig(Section):
-    """From class scores and boxes to detections."""
-
-    score_threshold: Fraction = Field(0.05, description="Detections must score above this.")
-    nms_method: NmsMethod = Field(
-        "greedy",
-        description="What becomes of a box that overlaps a better one of its class by o: greedy, "
-        "it falls above nms_iou; linear, its score is multiplied by 1 - o above nms_iou; gaussian, "
-        "by exp(-o^2 / nms_sigma) at any o (soft-NMS, 1704.04503).",
-    )
-    nms_iou: Fraction = Field(0.5, description="Suppress within a class above this overlap.")
-    nms_sigma: float = Field(0.5, gt=0, description="Of gaussian; the larger, the softer.")
-    max_detections: int = Field(100, ge=1, description="A picture.")
-    min_box_size_px: float = Field(0.0, ge=0, description="Drop smaller detections.")
-
-
-class ModelConfig(Section):
-    """The detector."""
-
-    preset: Literal["torchvision", "detectron2", "tensorpack", "awsdet"] | None = Field(
-        None,
-        description="Whose conventions hold where a config gives no setting of its own "
-        "(docs/presets.md).",
-    )
-    weights: str | None = Field(
-        None,
-        description="File to start from (docs/weights.md), of ours, torchvision, Detectron2, "
-        "tensorpack, Keras, ...; imagenet: what keras.applications fetches; null: random.",
-    )
-    backbone: BackboneConfig = BackboneConfig()
-    fpn: FpnConfig = FpnConfig()
-    anchors: AnchorConfig = AnchorConfig()
-    rpn: RpnConfig = RpnConfig()
-    roi: RoiConfig = RoiConfig()
-    box_head: BoxHeadConfig = BoxHeadConfig()
-    cascade: CascadeConfig | None = None
-    mask_head: MaskHeadConfig | None = None
-    detections: DetectionConfig = DetectionConfig()
-
-    @model_validator(mode="after")
-    def _sections_agree(self) -> "ModelConfig":
-        if self.cascade is not None and not self.box_head.class_agnostic:
-            raise ValueError(
-                "model.cascade refines one box for all classes: "
-                "set model.box_head.class_agnostic: true"
-            )
         return self
 
 
@@ -648,96 +378,6 @@ class PushConfig(Section):
     folder: str | None = Field(
         None, description="Base of serving/<name>/<version>; null is <root>/serving."
     )
-
-
-class KubeflowVolume(Section):
-    """A PersistentVolumeClaim in every container, to read and to write."""
-
-    claim: str = Field(description="Its name, in the namespace of the runs.")
-    path: str = Field(description="Absolute folder in the containers, such as /data.")
-
-    @field_validator("claim")
-    @classmethod
-    def _claim_names_a_volume(cls, claim: str) -> str:
-        # A claim's name may have dots, but KFP names the pod's volume after it, which may not.
-        if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", claim):
-            raise ValueError(
-                "expected a Kubernetes name of lower-case letters, digits and -, at most 63, "
-                f"got {claim!r}"
-            )
-        return claim
-
-    @field_validator("path")
-    @classmethod
-    def _path_is_a_folder(cls, path: str) -> str:
-        parts = [part for part in path.split("/") if part not in ("", ".")]
-        if not path.startswith("/") or not parts or ".." in parts or ":" in path:
-            raise ValueError(f"expected an absolute folder such as /data, got {path!r}")
-        return "/" + "/".join(parts)
-
-
-class KubeflowToleration(Section):
-    """A taint of nodes that the trainer may run on all the same, in Kubernetes' terms."""
-
-    key: str | None = Field(None, description="Of the taint; null, with Exists: every taint.")
-    operator: Literal["Equal", "Exists"] = Field(
-        "Equal", description="Equal: the taint has this value; Exists: any."
-    )
-    value: str | None = Field(None, description="Of the taint, for Equal.")
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
-        None, description="Of the taint; null: any."
-    )
-
-    @model_validator(mode="after")
-    def _kubernetes_takes_it(self) -> "KubeflowToleration":
-        if self.operator == "Exists" and self.value:
-            raise ValueError(f"operator Exists takes no value, got {self.value!r}")
-        if self.operator == "Equal" and not self.key:
-            raise ValueError("expected a key, or operator: Exists for every taint")
-        return self
-
-
-class KubeflowConfig(Section):
-    """What the Kubeflow graph asks the cluster for."""
-
-    trainer_gpus: int = Field(8, ge=0)
-    trainer_gpu_type: str = Field("nvidia.com/gpu", description="Kubernetes resource name.")
-    trainer_memory: str = Field("240Gi")
-    trainer_cpus: str = Field("48")
-    trainer_shared_memory: str | None = Field(
-        None,
-        description="Size of the trainer's /dev/shm, such as 16Gi, out of its memory: NCCL between "
-        "several GPUs needs more than the usual 64 MB. Null leaves it alone: backends before "
-        "KFP 2.3 fail the task on this setting.",
-    )
-    trainer_node_selector: dict[str, str] = Field(
-        {}, description="Labels of the nodes that the trainer may run on."
-    )
-    trainer_tolerations: tuple[KubeflowToleration, ...] = Field(
-        (), description="Taints of nodes that the trainer may run on all the same; from KFP 2.1."
-    )
-    component_memory: str = Field("16Gi", description="Of every other component.")
-    component_cpus: str = Field("8")
-    volumes: tuple[KubeflowVolume, ...] = Field(
-        (), description="In every container; --data-dir and --shared-dir lie in them."
-    )
-
-    @model_validator(mode="after")
-    def _mounts_are_apart(self) -> "KubeflowConfig":
-        paths = [volume.path for volume in self.volumes]
-        claims = [volume.claim for volume in self.volumes]
-        for path in paths:
-            if paths.count(path) > 1:
-                raise ValueError(f"volumes: two of them at {path}")
-        for claim in claims:
-            if claims.count(claim) > 1:  # KFP would give the pod two volumes of one name.
-                raise ValueError(
-                    f"volumes: claim {claim} twice: mount it once, and give folders in it as "
-                    "--data-dir and --shared-dir"
-                )
-        if self.trainer_shared_memory is not None and SHARED_MEMORY_PATH in paths:
-            raise ValueError(f"volumes: {SHARED_MEMORY_PATH} is that of trainer_shared_memory")
-        return self
 
 
 class PipelineConfig(Section):

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from configs.errors import ModelError
-from configs.schema import ModelConfig
+from configs.model_schema import ModelConfig
 from model.layers.backbones import build_backbone
 from model.layers.box_head import BoxHead, box_loss_terms, detect_boxes
 from model.layers.cascade import Stage, refine_boxes, relabel_rois, scale_gradient, stages_of

@@ -11,7 +11,8 @@ from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
 )
 
 from configs.files import atomic_path
-from configs.schema import Config, KubeflowConfig
+from configs.kubeflow_schema import KubeflowConfig
+from configs.schema import Config
 from pipeline.kubernetes_platform import platform_spec, quantity
 from pipeline.pipeline import OVERRIDES, Places, create_pipeline
 

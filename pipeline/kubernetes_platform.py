@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from configs.errors import ConfigError
-from configs.schema import SHARED_MEMORY_PATH, KubeflowConfig
+from configs.kubeflow_schema import SHARED_MEMORY_PATH, KubeflowConfig
 
 _SHARED_MEMORY_VOLUME = "tfx-rcnn-shared-memory"
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)(m|k|M|G|T|Ki|Mi|Gi|Ti)?")

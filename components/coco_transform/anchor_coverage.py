@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from configs.schema import AnchorConfig
+from configs.model_schema import AnchorConfig
 from model.input.sizes import padded_sides
 
 Floats = npt.NDArray[np.float64]

@@ -12,7 +12,7 @@ from functools import partial
 import keras
 
 from configs.errors import ConfigError
-from configs.schema import BackboneConfig
+from configs.model_schema import BackboneConfig
 from model.layers.efficientnet_lite import EfficientNetLite
 from model.layers.keras_backbones import (
     CAFFE,

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from configs.schema import BoxHeadConfig, DetectionConfig, LogScaleLimits
+from configs.model_schema import BoxHeadConfig, DetectionConfig, LogScaleLimits
 from model.layers.convolution import Convolution
 from model.layers.initializers import derive_seed, kaiming_normal, kaiming_uniform, normal
 from model.layers.layer import Layer

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from configs.schema import LogScaleLimits, ModelConfig
+from configs.model_schema import LogScaleLimits, ModelConfig
 from model.layers.rois import SampledRois, label_boxes
 from model.ops.boxes import box_areas, clip_boxes, decode_deltas
 from model.ops.matcher import IGNORE, POSITIVE

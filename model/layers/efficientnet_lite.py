@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from configs.schema import BackboneConfig
+from configs.model_schema import BackboneConfig
 from model.layers.convolution import Convolution, DepthwiseConvolution
 from model.layers.initializers import derive_seed, kaiming_normal
 from model.layers.layer import Layer

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from configs.schema import FpnConfig
+from configs.model_schema import FpnConfig
 from model.layers.convolution import Convolution
 from model.layers.initializers import derive_seed, kaiming_uniform
 from model.layers.layer import Layer

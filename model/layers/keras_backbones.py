@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from configs.errors import ConfigError
-from configs.schema import BackboneConfig
+from configs.model_schema import BackboneConfig
 from model.layers.initializers import derive_seed
 from model.layers.layer import Layer
 from model.layers.resnet import MEAN, STD, normalize_pixels

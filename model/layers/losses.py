@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from configs.schema import BoxHeadConfig, RpnConfig
+from configs.model_schema import BoxHeadConfig, RpnConfig
 from model.ops.boxes import box_areas, decode_deltas, encode_deltas, intersection_areas, sides_of
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from configs.schema import MaskHeadConfig
+from configs.model_schema import MaskHeadConfig
 from model.layers.convolution import Convolution
 from model.layers.initializers import derive_seed, kaiming_normal, normal
 from model.layers.layer import Layer

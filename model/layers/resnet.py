@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from configs.schema import BackboneConfig
+from configs.model_schema import BackboneConfig
 from model.layers.convolution import Convolution, padding_of
 from model.layers.initializers import derive_seed, kaiming_normal
 from model.layers.layer import Layer

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from configs.schema import RoiConfig
+from configs.model_schema import RoiConfig
 from model.layers.rpn import Proposals
 from model.ops.boxes import intersection_over_area, iou_matrix
 from model.ops.matcher import IGNORE, NEGATIVE, Matches, match_boxes

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from configs.schema import AnchorConfig, LogScaleLimits, RoiConfig, RpnConfig
+from configs.model_schema import AnchorConfig, LogScaleLimits, RoiConfig, RpnConfig
 from model.layers.convolution import Convolution
 from model.layers.fpn import LEVELS
 from model.layers.initializers import derive_seed, normal

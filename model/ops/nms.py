@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from configs.schema import NmsMethod
+from configs.model_schema import NmsMethod
 from model.ops.boxes import iou_matrix, is_large_enough, paired_iou
 
 # Boxes that suppress at a time in `nms_keep`.

@@ -25,7 +25,8 @@ from absl import logging
 
 from configs.errors import ConfigError, DatasetError, ModelError, RcnnError, TrainingError
 from configs.files import held_folder, json_digest
-from configs.schema import Config, ModelConfig, TrainConfig
+from configs.model_schema import ModelConfig
+from configs.schema import Config, TrainConfig
 from model.examples import read_manifest
 from model.input.buckets import read_buckets
 from model.training.checkpoints import checkpoint_key, run_folder

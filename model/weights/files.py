@@ -17,7 +17,7 @@ from absl import logging
 from configs.errors import ModelError
 from configs.files import file_digest
 from configs.loader import read_preset
-from configs.schema import BackboneConfig
+from configs.model_schema import BackboneConfig
 from model.weights import (
     arrays_only,
     detectron2,

@@ -9,7 +9,8 @@ import pytest
 
 from configs.errors import ConfigError
 from configs.loader import default_config, load_config, preset_names, read_preset, runtime_config
-from configs.schema import Config, ModelConfig, component_settings
+from configs.model_schema import ModelConfig
+from configs.schema import Config, component_settings
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,13 +8,8 @@ from pydantic import ValidationError
 
 from configs.errors import ConfigError
 from configs.loader import load_config
-from configs.schema import (
-    _COMPONENT_SETTINGS,
-    Config,
-    MaskHeadConfig,
-    ModelConfig,
-    component_settings,
-)
+from configs.model_schema import MaskHeadConfig, ModelConfig
+from configs.schema import _COMPONENT_SETTINGS, Config, component_settings
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

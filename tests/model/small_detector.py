@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from configs.schema import (
+from configs.model_schema import (
     AnchorConfig,
     BackboneConfig,
     BoxHeadConfig,

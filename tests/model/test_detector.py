@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from configs.errors import ConfigError, ModelError
 from configs.loader import default_config, preset_names
-from configs.schema import BackboneConfig, DetectionConfig
+from configs.model_schema import BackboneConfig, DetectionConfig
 from model.detector import build_detector
 from tests.model.small_detector import (
     LOSSES,

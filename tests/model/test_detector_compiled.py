@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from configs.schema import BoxHeadConfig, CascadeConfig, DetectionConfig
+from configs.model_schema import BoxHeadConfig, CascadeConfig, DetectionConfig
 from model.detector import build_detector
 from model.layers.fpn import LEVELS
 from tests.model.small_detector import NUM_CLASSES, small_batch, small_config

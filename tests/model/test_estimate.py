@@ -6,7 +6,8 @@ import pytest
 from click.testing import CliRunner
 
 from configs.loader import load_config
-from configs.schema import Config, RoiConfig
+from configs.model_schema import RoiConfig
+from configs.schema import Config
 from model import estimate as module
 from model.estimate import (
     AWSDET_800,

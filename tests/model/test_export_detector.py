@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from configs.schema import Config, DetectionConfig
+from configs.model_schema import DetectionConfig
+from configs.schema import Config
 from model.detector import build_detector
 from model.export import export_saved_model
 from model.predict import LoadedModel

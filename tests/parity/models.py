@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from configs.schema import (
+from configs.model_schema import (
     AnchorConfig,
     BackboneConfig,
     BoxHeadConfig,

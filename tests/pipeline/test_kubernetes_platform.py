@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.errors import ConfigError
-from configs.schema import KubeflowConfig
+from configs.kubeflow_schema import KubeflowConfig
 from pipeline.kubernetes_platform import (
     check_places,
     left_to_the_cluster,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from components.coco_transform.anchor_coverage import STRIDES, best_anchor_iou
-from configs.schema import AnchorConfig
+from configs.model_schema import AnchorConfig
 from model.ops.anchors import base_anchors, level_anchors
 from model.ops.boxes import iou_matrix
 

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from configs.errors import ConfigError
-from configs.schema import BackboneConfig
+from configs.model_schema import BackboneConfig
 from model.detector import build_detector
 from model.layers.backbones import BACKBONES, build_backbone
 from model.weights.files import load_start_weights

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from configs.schema import BoxHeadConfig, DetectionConfig
+from configs.model_schema import BoxHeadConfig, DetectionConfig
 from model.layers.box_head import BoxHead, box_loss_terms, detect_boxes
 from model.layers.rois import SampledRois
 

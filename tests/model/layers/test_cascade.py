@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 from pydantic import ValidationError
 
-from configs.schema import BoxHeadConfig, CascadeConfig, DetectionConfig, ModelConfig
+from configs.model_schema import BoxHeadConfig, CascadeConfig, DetectionConfig, ModelConfig
 from model.detector import build_detector
 from model.layers.box_head import detect_boxes
 from model.layers.cascade import Stage, refine_boxes, relabel_rois, scale_gradient, stages_of

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from configs.schema import BackboneConfig
+from configs.model_schema import BackboneConfig
 from model.layers.backbones import build_backbone
 from model.layers.efficientnet_lite import InvertedResidualBlock
 from model.weights.efficientnet_lite import by_our_paths

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from configs.schema import FpnConfig
+from configs.model_schema import FpnConfig
 from model.layers.fpn import FeaturePyramid, add_bilinear, add_nearest
 
 CHANNELS = {"c2": 8, "c3": 9, "c4": 10, "c5": 11}

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from configs.errors import ConfigError
-from configs.schema import BackboneConfig
+from configs.model_schema import BackboneConfig
 from model.layers.backbones import BACKBONES, build_backbone
 from model.layers.keras_backbones import MINUS_ONE_TO_ONE, KerasBackbone, find_taps
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from configs.schema import BoxHeadConfig
+from configs.model_schema import BoxHeadConfig
 from model.layers.losses import (
     binary_cross_entropy,
     box_losses,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from configs.schema import MaskHeadConfig
+from configs.model_schema import MaskHeadConfig
 from model.layers.mask_head import MaskHead, mask_loss_term
 from model.layers.rois import SampledRois
 

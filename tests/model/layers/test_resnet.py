@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from configs.schema import BackboneConfig
+from configs.model_schema import BackboneConfig
 from model.layers.backbones import build_backbone
 from model.layers.resnet import MEAN, STD, ResidualBlock, normalize_pixels
 

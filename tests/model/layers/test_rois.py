@@ -1,7 +1,7 @@
 import numpy as np
 import tensorflow as tf
 
-from configs.schema import RoiConfig
+from configs.model_schema import RoiConfig
 from model.layers.rois import sample_training_rois
 from model.layers.rpn import Proposals
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from configs.schema import AnchorConfig, RoiConfig, RpnConfig
+from configs.model_schema import AnchorConfig, RoiConfig, RpnConfig
 from model.layers.rpn import RpnHead, propose, pyramid_anchors, rpn_loss_terms
 
 LEVELS = ("p2", "p3", "p4", "p5", "p6")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from configs.schema import BackboneConfig
+from configs.model_schema import BackboneConfig
 from model.detector import build_detector
 from model.layers.backbones import build_backbone
 from model.training import flops

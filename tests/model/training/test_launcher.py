@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from configs.errors import DatasetError, FolderInUseError, TrainingError
-from configs.schema import BackboneConfig, ModelConfig
+from configs.model_schema import BackboneConfig, ModelConfig
 from model.input.buckets import write_buckets
 from model.training import launcher
 from model.training.checkpoints import CheckpointStore

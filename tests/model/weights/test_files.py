@@ -3,7 +3,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from configs.errors import ModelError
-from configs.schema import BackboneConfig
+from configs.model_schema import BackboneConfig
 from model.detector import build_detector
 from model.weights.files import (
     KINDS,

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from configs.errors import ModelError
-from configs.schema import BackboneConfig
+from configs.model_schema import BackboneConfig
 from model.detector import build_detector
 from model.layers.backbones import build_backbone
 from model.layers.keras_backbones import LayerWeights

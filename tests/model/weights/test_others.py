@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 
 from configs.errors import ModelError
 from configs.loader import default_config
-from configs.schema import BackboneConfig, MaskHeadConfig, RoiConfig
+from configs.model_schema import BackboneConfig, MaskHeadConfig, RoiConfig
 from model.detector import build_detector
 from model.layers.convolution import Convolution
 from model.layers.resnet import max_pool

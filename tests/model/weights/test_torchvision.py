@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from configs.errors import ModelError
-from configs.schema import BackboneConfig, FpnConfig, MaskHeadConfig, ModelConfig, RoiConfig
+from configs.model_schema import BackboneConfig, FpnConfig, MaskHeadConfig, ModelConfig, RoiConfig
 from model.detector import build_detector
 from model.weights.torchvision import from_torchvision, to_torchvision, torchvision_name
 
