@@ -21,7 +21,7 @@ TFX_AND_BEAM = {
     "tfx_bsl",
 }
 CONFIGS_MAY_IMPORT = {"absl", "click", "pydantic", "pydantic_core", "rich", "yaml"}
-PURE_FILES = ["components/coco_evaluator/gate.py", "components/coco_example_gen/coco.py"]
+PURE_PLACES = ("components/coco_evaluator/gate.py", "model/coco/")
 
 
 def imports_of(source: str, package: str) -> Iterator[tuple[int, str]]:
@@ -50,7 +50,7 @@ def violations(source: str, path: str) -> list[str]:
             reason = None if top in CONFIGS_MAY_IMPORT else f"configs may not import {top}"
         elif layer == "model" and top in TFX_AND_BEAM:
             reason = f"model may not import {top}"
-        elif path in PURE_FILES and top in TFX_AND_BEAM | {"tensorflow", "keras"}:
+        elif path.startswith(PURE_PLACES) and top in TFX_AND_BEAM | {"tensorflow", "keras"}:
             reason = f"{path} may not import {top}"
         else:
             reason = None
@@ -79,8 +79,8 @@ def test_imports_go_one_way(layer: str) -> None:
         ("model/ops/a.py", "from tfx.types import x", "model may not import tfx"),
         ("components/x/a.py", "from pipeline import x", "components may not import pipeline"),
         ("pipeline/a.py", "import tests.parity", "pipeline may not import tests"),
-        (PURE_FILES[0], "import tensorflow as tf", "gate.py may not import tensorflow"),
-        (PURE_FILES[1], "import apache_beam", "coco.py may not import apache_beam"),
+        (PURE_PLACES[0], "import tensorflow as tf", "gate.py may not import tensorflow"),
+        ("model/coco/a.py", "import tensorflow as tf", "coco/a.py may not import tensorflow"),
         ("model/ops/a.py", "from . import boxes\nfrom ..layers import fpn\nimport configs", None),
         ("components/x/a.py", "import tfx, apache_beam, model, configs.schema", None),
         ("configs/a.py", "import json\nfrom configs import schema\nimport yaml", None),
@@ -100,7 +100,7 @@ def test_each_rule_can_fail(path: str, source: str, expected: str | None) -> Non
     [
         "configs.loader",
         "components.coco_evaluator.gate",
-        "components.coco_example_gen.coco",
+        "model.coco.entries",
         "pipeline.__main__",
     ],
 )

@@ -92,8 +92,8 @@ def main(
     names = [split.name for split in splits]
     if len(set(names)) < len(names):
         raise click.BadParameter("a split is named twice", param_hint="--split")
-    from components.coco_example_gen.policies import resolve_policies
     from configs.loader import default_config, load_config
+    from model.coco.policies import resolve_policies
 
     config = load_config(config_file, overrides) if config_file else default_config(overrides)
     sources = _sources(config, data_dir, splits)

@@ -7,8 +7,8 @@ from tfx.types import component_spec, standard_artifacts
 
 from components.artifacts import Rejects
 from components.coco_example_gen.executor import Executor
-from components.coco_example_gen.policies import resolve_policies
 from configs.schema import Config
+from model.coco.policies import resolve_policies
 
 
 class CocoExampleGenSpec(component_spec.ComponentSpec):

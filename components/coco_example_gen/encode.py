@@ -4,8 +4,8 @@ import hashlib
 import struct
 from collections.abc import Sequence
 
-from components.coco_example_gen.coco import CocoObject
 from model import records
+from model.coco.entries import CocoObject
 from model.tf_example import encode_example
 
 

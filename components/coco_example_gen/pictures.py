@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from components.coco_example_gen.policies import REASONS
+from model.coco.policies import REASONS
 
 Format = Literal["jpeg", "png"]
 

@@ -14,8 +14,6 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from components.coco_example_gen import spool
-from components.coco_example_gen.coco import read_categories
-from components.coco_example_gen.policies import Flaw, resolve_policies
 from components.coco_example_gen.rejects import RejectsFile, Tally
 from components.coco_example_gen.shards import ShardJob, picture_name, write_shard
 from components.coco_example_gen.sources import SplitSource, check_source
@@ -23,6 +21,8 @@ from components.shard_progress import followed
 from configs.errors import DatasetError
 from configs.files import atomic_path, write_json
 from configs.schema import DataConfig, Policy
+from model.coco.policies import Flaw, resolve_policies
+from model.coco.stream import read_categories
 from model.examples import Category, Shard, Split, split_folder, write_manifest
 
 NAMESPACE = "coco_example_gen"

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, TextIO
 
-from components.coco_example_gen.policies import REFUSE, Flaw
+from model.coco.policies import REFUSE, Flaw
 
 
 @dataclasses.dataclass

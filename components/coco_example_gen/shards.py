@@ -10,14 +10,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from components.coco_example_gen import spool
-from components.coco_example_gen.coco import (
-    CocoObject,
-    Judge,
-    LeftOut,
-    Picture,
-    parse_object,
-    parse_picture,
-)
 from components.coco_example_gen.encode import encode_record
 from components.coco_example_gen.pictures import (
     Facts,
@@ -27,10 +19,11 @@ from components.coco_example_gen.pictures import (
     read_file,
     upright_jpeg,
 )
-from components.coco_example_gen.policies import REFUSE, Flaw
 from components.coco_example_gen.rejects import RejectsFile, Tally
 from configs.files import atomic_path
 from configs.schema import Policy
+from model.coco.entries import CocoObject, Picture, parse_object, parse_picture
+from model.coco.policies import REFUSE, Flaw, Judge, LeftOut
 from model.examples import Category, DigestingStream, Shard, shard_file, write_tfrecord
 
 _BUFFER_BYTES = 1 << 20

@@ -17,7 +17,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from components.coco_example_gen import coco
+from model.coco.stream import iterate_annotations, iterate_images
+from model.coco.values import integer
 
 _IMAGE, _ANNOTATION = 0, 1
 # Kind, image id, place in the JSON's list, length of the pickled entry.
@@ -138,9 +139,9 @@ def _spool_images(
     on_homeless: OnHomeless,
 ) -> int:
     count = 0
-    for place, image in enumerate(coco.iterate_images(path)):
+    for place, image in enumerate(iterate_images(path)):
         count += 1
-        image_id = coco.integer(image.get("id")) if isinstance(image, dict) else None
+        image_id = integer(image.get("id")) if isinstance(image, dict) else None
         if image_id is None:
             on_homeless("bad_picture_record", f"entry {place} of `images` has no integer id", image)
         else:
@@ -155,16 +156,16 @@ def _spool_annotations(
 ) -> tuple["array.array[int]", "array.array[int]", int]:
     """Returns the annotation ids, their places, and the number of annotations."""
     ids, id_places, count = array.array("q"), array.array("q"), 0
-    for place, annotation in enumerate(coco.iterate_annotations(path)):
+    for place, annotation in enumerate(iterate_annotations(path)):
         count += 1
         if not isinstance(annotation, dict):
             on_homeless("bad_annotation", f"entry {place} of `annotations`", annotation)
             continue
-        annotation_id = coco.integer(annotation.get("id"))
+        annotation_id = integer(annotation.get("id"))
         if annotation_id is not None:
             ids.append(annotation_id)
             id_places.append(place)
-        image_id = coco.integer(annotation.get("image_id"))
+        image_id = integer(annotation.get("image_id"))
         if image_id is None:
             detail = f"image_id {annotation.get('image_id')!r} is no integer"
             on_homeless("unknown_image", detail, annotation)

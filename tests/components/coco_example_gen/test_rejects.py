@@ -4,8 +4,8 @@ import io
 import json
 from collections import Counter
 
-from components.coco_example_gen.policies import Flaw
 from components.coco_example_gen.rejects import RejectsFile, Tally
+from model.coco.policies import Flaw
 
 
 def tally(scale, examples):

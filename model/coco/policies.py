@@ -14,7 +14,7 @@ What is left out is kept whole, with its reason, in `rejects.jsonl`.
 import dataclasses
 import difflib
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from configs.errors import ConfigError
 from configs.schema import Policy
@@ -155,6 +155,39 @@ class Flaw(NamedTuple):
     code: str
     policy: Policy
     detail: str
+
+
+class LeftOut(Exception):
+    """A flaw's policy leaves the record out; the flaw is the last one noted."""
+
+
+class Judge:
+    """Notes the flaws of one record and applies their policies."""
+
+    def __init__(self, policies: Mapping[str, Policy]):
+        self._policies = policies
+        self.flaws: list[Flaw] = []
+
+    def note(self, code: str, detail: str) -> bool:
+        """Notes a flaw and returns whether it is to be mended.
+
+        Raises:
+            LeftOut: its policy is to drop or to refuse.
+        """
+        policy = self._policies[code]
+        self.flaws.append(Flaw(code, policy, detail))
+        if policy in (DROP, REFUSE):
+            raise LeftOut
+        return policy == MEND
+
+    def leave_out(self, code: str, detail: str) -> NoReturn:
+        """Notes a flaw that can only be dropped or refused.
+
+        Raises:
+            LeftOut: always.
+        """
+        self.note(code, detail)
+        raise LeftOut
 
 
 def resolve_policies(changes: Mapping[str, Policy]) -> dict[str, Policy]:

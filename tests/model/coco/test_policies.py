@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from components.coco_example_gen.policies import MEND, REASONS, resolve_policies
 from configs.errors import ConfigError
+from model.coco.policies import MEND, REASONS, resolve_policies
 
 
 def test_defaults_are_allowed_and_mending_says_how():

@@ -1,18 +1,14 @@
-"""Streaming of COCO files, and the checks of their records."""
+"""The checks of pictures and objects in a COCO file."""
 
 import json
 import math
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from components.coco_example_gen import coco
-from components.coco_example_gen.policies import REASONS, resolve_policies
-from configs.errors import DatasetError
-from tests.components.coco_example_gen.small_dataset import annotation, image, write_dataset
+from model.coco.entries import parse_object, parse_picture
+from model.coco.policies import REASONS, Judge, LeftOut, resolve_policies
+from tests.components.coco_example_gen.small_dataset import annotation, image
 
 LABELS = {
     3: {"id": 3, "name": "cat", "label": 1},
@@ -23,104 +19,14 @@ HEIGHT, WIDTH = 20, 30
 
 def parse(changes, policies=None, place=0, is_repeated_id=False):
     """Returns the parsed annotation (None where left out) and the codes of its flaws."""
-    judge = coco.Judge(resolve_policies(policies or {}))
+    judge = Judge(resolve_policies(policies or {}))
     entry = annotation(1, 1) | changes
     entry = {key: value for key, value in entry.items() if value is not ...}
     try:
-        found = coco.parse_object(entry, place, is_repeated_id, HEIGHT, WIDTH, LABELS, judge)
-    except coco.LeftOut:
+        found = parse_object(entry, place, is_repeated_id, HEIGHT, WIDTH, LABELS, judge)
+    except LeftOut:
         found = None
     return found, [flaw.code for flaw in judge.flaws]
-
-
-# Files ---------------------------------------------------------------------------------------
-
-
-def test_lists_are_streamed_from_any_order_with_exact_numbers(tmp_path):
-    path = tmp_path / "a.json"
-    numbers = [0.1, 2 / 3, 1e-17, 5, -3.25, 123456789.123456789]
-    path.write_bytes(
-        b"\xef\xbb\xbf"
-        + json.dumps(
-            {
-                "categories": [{"id": 9, "name": "b"}, {"id": 2, "name": "a", "keypoints": [1]}],
-                "annotations": [{"bbox": numbers}],
-                "info": {"images": [1], "categories": 3},
-                "images": [{"id": 1}, {"id": 2}],
-            }
-        ).encode()
-    )
-    assert coco.read_categories(path) == [
-        {"id": 2, "name": "a", "label": 1},
-        {"id": 9, "name": "b", "label": 2},
-    ]
-    assert list(coco.iterate_images(path)) == [{"id": 1}, {"id": 2}]
-    (found,) = coco.iterate_annotations(path)
-    assert found["bbox"] == numbers
-    assert [type(n) for n in found["bbox"]] == [float, float, float, int, float, float]
-
-
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
-def test_cut_off_file_is_an_error_wherever_it_is_cut(tmp_path, share):
-    images = [image(n) for n in range(20)]
-    annotations = [annotation(n, n % 20) for n in range(50)]
-    folder = write_dataset(tmp_path / "set", images, annotations, pictures={})
-    path = folder / "instances.json"
-    content = path.read_bytes()
-    path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(DatasetError, match="cut off or not JSON") as error:
-        coco.read_categories(path)
-        list(coco.iterate_images(path))
-        list(coco.iterate_annotations(path))
-    assert str(path) in str(error.value)
-    assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ('{"images": [{}], "annotations": [], "categories": []}', r"`categories` is empty"),
-        ('{"images": [{"id": 1}], "annotations": []}', r"has no `categories` \(found `images`"),
-        ('{"annotations": [], "categories": [{"id": 1, "name": "a"}]}', "has no `images`"),
-        ('{"images": [], "annotations": [], "categories": [{"id": 1, "name": "a"}]}', "is empty"),
-        ('{"images": {}, "annotations": [], "categories": [{"id": 1, "name": "a"}]}', "no list"),
-        ("[]", "no COCO JSON file"),
-        ("{}", r"has no `images` \(found nothing\)"),
-        ('{"categories": [{"id": "1", "name": "a"}]}', "no integer `id` and `name`"),
-        ('{"categories": [{"id": 1}]}', "no integer `id` and `name`"),
-        (
-            '{"categories": [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]}',
-            "'a' and 'b' both have the id 1",
-        ),
-        ("", "cut off or not JSON"),
-        ('{"images": [NaN]}', "cut off or not JSON"),
-        ("\x89PNG", "cut off or not JSON"),
-    ],
-)
-def test_file_that_is_something_else_is_named(tmp_path, content, message):
-    path = tmp_path / "a.json"
-    path.write_text(content, encoding="latin-1")
-    with pytest.raises(DatasetError, match=message):
-        coco.read_categories(path)
-        list(coco.iterate_images(path))
-        list(coco.iterate_annotations(path))
-
-
-def test_file_without_annotations_is_refused_but_an_empty_list_is_fine(tmp_path):
-    path = tmp_path / "a.json"
-    path.write_text('{"images": [{"id": 1}], "categories": []}')
-    with pytest.raises(DatasetError, match="has no `annotations`"):
-        list(coco.iterate_annotations(path))
-    path.write_text('{"images": [{"id": 1}], "annotations": [], "categories": []}')
-    assert list(coco.iterate_annotations(path)) == []
-
-
-def test_missing_file_is_named(tmp_path):
-    with pytest.raises(DatasetError, match=r"a\.json: No such file"):
-        coco.read_categories(tmp_path / "a.json")
-
-
-# Pictures ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -140,10 +46,7 @@ def test_missing_file_is_named(tmp_path):
 )
 def test_picture_record_is_checked(changes, message):
     with pytest.raises(ValueError, match=message):
-        coco.parse_picture(image(1) | changes)
-
-
-# Objects -------------------------------------------------------------------------------------
+        parse_picture(image(1) | changes)
 
 
 def test_sound_object_has_exact_numbers_and_clipped_shares():
@@ -260,33 +163,8 @@ def test_no_mask_and_empty_mask_stay_apart():
     assert mended[0].segmentation == b""
 
 
-@given(st.data())
-def test_all_forms_of_a_mask_become_the_same_code(data):
-    height, width = data.draw(st.tuples(st.integers(1, 8), st.integers(1, 8)))
-    bits = data.draw(st.lists(st.booleans(), min_size=height * width, max_size=height * width))
-    mask = np.asfortranarray(np.array(bits, np.uint8).reshape(height, width))
-    expected = coco_mask.encode(mask)["counts"].decode()
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.ravel("F")]), append=-1))
-    counts = np.diff(np.concatenate([[0], edges])).tolist()
-    for form in (expected, counts):
-        rle = coco.compressed_rle({"size": [height, width], "counts": form}, height, width)
-        assert rle == {"size": [height, width], "counts": expected}
-    assert coco.decode_counts(expected) == counts
-
-
-@given(st.text(alphabet=[chr(c) for c in range(40, 120)], max_size=12))
-def test_no_compressed_code_brings_pycocotools_down(counts):
-    try:
-        rle = coco.compressed_rle({"size": [4, 5], "counts": counts}, 4, 5)
-    except ValueError:
-        return
-    assert coco_mask.decode(rle).shape == (4, 5)
-
-
 def test_policy_refuse_is_told_by_the_last_flaw():
-    judge = coco.Judge(resolve_policies({"box_outside": "refuse"}))
-    with pytest.raises(coco.LeftOut):
-        coco.parse_object(
-            annotation(1, 1, bbox=[50, 50, 3, 3]), 0, False, HEIGHT, WIDTH, LABELS, judge
-        )
+    judge = Judge(resolve_policies({"box_outside": "refuse"}))
+    with pytest.raises(LeftOut):
+        parse_object(annotation(1, 1, bbox=[50, 50, 3, 3]), 0, False, HEIGHT, WIDTH, LABELS, judge)
     assert judge.flaws[-1].policy == "refuse"
