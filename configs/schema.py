@@ -45,6 +45,19 @@ class DataConfig(Section):
         0.01,
         description="Share of a split's pictures that may be refused before the run fails.",
     )
+    max_dropped_fraction: Fraction = Field(
+        0.1,
+        description="Share of a split's pictures that any one reason may drop by policy, or mend "
+        "with a loss.",
+    )
+    max_lost_objects_fraction: Fraction = Field(
+        0.1,
+        description="Share of a split's objects that any one reason may drop, or mend with a "
+        "guess.",
+    )
+    max_lost_masks_fraction: Fraction = Field(
+        0.1, description="Share of a split's masks that any one reason may cost their objects."
+    )
     max_picture_pixels: int = Field(
         100_000_000, ge=1, description="Largest width x height that is decoded."
     )

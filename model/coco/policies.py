@@ -8,13 +8,15 @@ A policy says what happens to a flawed record; each flaw is counted, whatever it
 - `refuse`: the picture with all its objects is left out, and counts against
   `data.max_rejected_fraction`.
 
-What is left out is kept whole, with its reason, in `rejects.jsonl`.
+What is left out is kept whole, with its reason, in `rejects.jsonl`. What is dropped, and what
+mending loses, counts against limits of its own (`data.max_dropped_fraction`,
+`data.max_lost_objects_fraction`, `data.max_lost_masks_fraction`).
 """
 
 import dataclasses
 import difflib
 from collections.abc import Mapping
-from typing import NamedTuple, NoReturn
+from typing import Literal, NamedTuple, NoReturn
 
 from configs.errors import ConfigError
 from configs.schema import Policy
@@ -23,6 +25,10 @@ ACCEPT: Policy = "accept"
 MEND: Policy = "mend"
 DROP: Policy = "drop"
 REFUSE: Policy = "refuse"
+
+# What mending loses: the picture or the mask (or a part of it), a number (a value was guessed), or
+# nothing. "object" is for a repair that keeps only a part of what the object was.
+Loss = Literal["picture", "object", "mask", "number", "none"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +41,9 @@ class Reason:
         default: the policy unless the config says otherwise.
         allowed: the policies that can be asked for.
         repair: what `mend` does, where it is allowed.
+        loss: what `mend` loses, where it is allowed; else None. What is lost counts against a
+            limit.
+        concerns: whether it is a picture or an object that has the flaw.
     """
 
     code: str
@@ -42,27 +51,47 @@ class Reason:
     default: Policy
     allowed: tuple[Policy, ...]
     repair: str = ""
+    loss: Loss | None = None
+    concerns: Literal["picture", "object"] = "object"
+
+    def __post_init__(self) -> None:
+        """Checks that a repair says what it loses.
+
+        Raises:
+            ValueError: it does not.
+        """
+        if (MEND in self.allowed) != (self.loss is not None):
+            raise ValueError(f"{self.code}: a reason that can be mended says what that loses")
 
 
 def _picture(
-    code: str, meaning: str, default: Policy = REFUSE, *more: Policy, repair: str = ""
+    code: str,
+    meaning: str,
+    default: Policy = REFUSE,
+    *more: Policy,
+    repair: str = "",
+    loss: Loss | None = None,
 ) -> Reason:
     """Returns a flaw of a picture; `more` are policies besides the default, drop and refuse."""
-    return _reason(code, meaning, (default, *more), repair)
+    return Reason(code, meaning, default, _allowed(default, *more), repair, loss, "picture")
 
 
 def _object(
-    code: str, meaning: str, default: Policy = DROP, *more: Policy, repair: str = ""
+    code: str,
+    meaning: str,
+    default: Policy = DROP,
+    *more: Policy,
+    repair: str = "",
+    loss: Loss | None = None,
 ) -> Reason:
     """Returns a flaw of an object; `more` are policies besides the default, drop and refuse."""
-    return _reason(code, meaning, (default, *more), repair)
+    return Reason(code, meaning, default, _allowed(default, *more), repair, loss)
 
 
-def _reason(code: str, meaning: str, policies: tuple[Policy, ...], repair: str) -> Reason:
-    """Returns a flaw whose default is the first policy; all, drop and refuse are allowed."""
+def _allowed(*policies: Policy) -> tuple[Policy, ...]:
+    """Returns these policies, drop and refuse, in their order."""
     allowed = {*policies, DROP, REFUSE}
-    in_order = tuple(policy for policy in (ACCEPT, MEND, DROP, REFUSE) if policy in allowed)
-    return Reason(code, meaning, policies[0], in_order, repair)
+    return tuple(policy for policy in (ACCEPT, MEND, DROP, REFUSE) if policy in allowed)
 
 
 _ALL = (
@@ -93,6 +122,7 @@ _ALL = (
         REFUSE,
         MEND,
         repair="the file's size holds; boxes are pixels of it",
+        loss="number",
     ),
     _picture(
         "exif_turned",
@@ -104,6 +134,7 @@ _ALL = (
         "EXIF asks to turn the picture; the COCO file gives its size after the turn",
         MEND,
         repair="the turned picture is stored, as a JPEG of quality 95 without EXIF",
+        loss="none",
     ),
     Reason("bad_annotation", "the entry in `annotations` is no JSON object", DROP, (DROP,)),
     Reason("unknown_image", "its `image_id` is not in `images`", DROP, (DROP,)),
@@ -112,6 +143,7 @@ _ALL = (
         "its `id` is missing or no integer",
         MEND,
         repair="minus its place in the file, counted from 1",
+        loss="none",
     ),
     _object("duplicate_annotation_id", "an earlier annotation has the same id", ACCEPT),
     _object("unknown_category", "its `category_id` is not in `categories`"),
@@ -123,12 +155,14 @@ _ALL = (
         "its box reaches over the picture's border by more than 0.01 pixels",
         MEND,
         repair="the normalised box is clipped; `image/object/coco` keeps the numbers as they are",
+        loss="none",
     ),
     _object(
         "bad_area",
         "its `area` is missing, not finite or negative",
         MEND,
         repair="width x height of its box",
+        loss="none",
     ),
     _object("bad_iscrowd", "its `iscrowd` is neither 0 nor 1 (a missing one means 0)"),
     _object(
@@ -136,6 +170,7 @@ _ALL = (
         "its `segmentation` is neither polygons nor a run-length code of the picture's size",
         MEND,
         repair="the object is kept without a mask",
+        loss="mask",
     ),
     _object(
         "mask_without_pixels",
@@ -143,6 +178,7 @@ _ALL = (
         ACCEPT,
         MEND,
         repair="the object is kept without a mask",
+        loss="mask",
     ),
 )
 

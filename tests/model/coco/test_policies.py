@@ -5,13 +5,23 @@ import re
 import pytest
 
 from configs.errors import ConfigError
-from model.coco.policies import MEND, REASONS, resolve_policies
+from model.coco.policies import DROP, MEND, REASONS, Reason, resolve_policies
 
 
 def test_defaults_are_allowed_and_mending_says_how():
     for reason in REASONS.values():
         assert reason.default in reason.allowed
         assert (MEND in reason.allowed) == bool(reason.repair), reason.code
+
+
+def test_reason_that_can_be_mended_says_what_that_loses():
+    with pytest.raises(ValueError, match="half_a_mask: a reason that can be mended says what"):
+        Reason("half_a_mask", "half is gone", MEND, (MEND, DROP), "the rest is kept")
+    with pytest.raises(ValueError, match="no_mask"):
+        Reason("no_mask", "all is gone", DROP, (DROP,), loss="mask")
+    assert REASONS["bad_segmentation"].loss == "mask"
+    assert REASONS["bad_area"].loss == "none"
+    assert REASONS["picture_missing"].concerns == "picture"
 
 
 def test_each_reason_is_documented_as_it_is(repo):
