@@ -9,7 +9,7 @@ PYTEST := $(PYTHON) -m pytest -n 2 --dist loadfile
 help:  ## List these targets.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup:  ## Make .venv with Python 3.10 and everything in constraints.txt; nothing where it is right.
+setup:  ## Make .venv of one of the lanes in requirements/; nothing where it is right.
 	@scripts/setup.sh
 
 demo: setup  ## Draw shapes into data/shapes, run the whole pipeline on them into runs/demo.

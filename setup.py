@@ -1,24 +1,32 @@
-"""Packaging of tfx-rcnn; the exact versions of what it needs are in constraints.txt."""
+"""Packaging of tfx-rcnn; the exact versions of what it needs are in requirements/."""
 
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
-# The libraries that the code imports itself. The bounds are those that TFX 1.16 and TensorFlow
-# 2.16 impose, or the oldest version whose API we use.
+# The libraries that the code imports itself. There are two lanes of them (docs/lanes.md): modern on
+# Python 3.12 and later, legacy on 3.10. The bounds are those that TFX and TensorFlow of the lane
+# impose, or the oldest version whose API we use.
+MODERN, LEGACY = "python_version >= '3.12'", "python_version < '3.12'"
 INSTALL_REQUIRES = [
     "absl-py>=1.4",
-    "apache-beam>=2.60,<2.65",  # 2.65 and later look for a Prism binary to download.
+    f"apache-beam>=2.77,<2.78; {MODERN}",
+    f"apache-beam>=2.60,<2.65; {LEGACY}",
     "click>=8.1",
     "fsspec>=2024.2",
     "h5py>=3.10",
     "ijson>=3.2",
     "jinja2>=3.1",
     "keras>=3.5",
+    # TFX's own extra asks for these below Python 3.12 only. The two go together.
+    f"kfp==2.16.1; {MODERN}",
+    f"kfp-pipeline-spec==2.16.1; {MODERN}",
     "matplotlib>=3.7",
-    "numpy>=1.26,<2",
+    f"numpy>=2,<3; {MODERN}",
+    f"numpy>=1.26,<2; {LEGACY}",
     "pillow>=10",
-    "protobuf>=3.20.3,<5",
+    f"protobuf>=6.31,<7; {MODERN}",
+    f"protobuf>=3.20.3,<5; {LEGACY}",
     "psutil>=5.9",
     "pycocotools>=2.0.7",
     "pydantic>=2.6,<3",
@@ -26,10 +34,15 @@ INSTALL_REQUIRES = [
     "requests>=2.31",
     "rich>=13",
     "safetensors>=0.4",
-    "tensorflow>=2.16.2,<2.17",
-    "tensorflow-data-validation>=1.16.1,<1.17",
-    "tensorflow-metadata>=1.16.1,<1.17",
-    "tfx[kfp]>=1.16,<1.17",
+    "tensorboard>=2.16",  # TensorFlow asks for it no longer.
+    f"tensorflow>=2.21,<2.22; {MODERN}",
+    f"tensorflow>=2.16.2,<2.17; {LEGACY}",
+    f"tensorflow-data-validation>=1.21,<1.22; {MODERN}",
+    f"tensorflow-data-validation>=1.16.1,<1.17; {LEGACY}",
+    f"tensorflow-metadata>=1.21,<1.22; {MODERN}",
+    f"tensorflow-metadata>=1.16.1,<1.17; {LEGACY}",
+    f"tfx>=1.21,<1.22; {MODERN}",
+    f"tfx[kfp]>=1.16,<1.17; {LEGACY}",
     "tqdm>=4.66",
 ]
 
@@ -53,9 +66,8 @@ setup(
     else "",
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    # TFX 1.16 supports Python 3.9 and 3.10. TFX 1.17 and later have wheels for glibc >= 2.39
-    # only, newer than Debian 12's and Ubuntu 22.04's. We write for 3.10.
-    python_requires=">=3.10,<3.11",
+    # There is a set of packages for these. We write for 3.10.
+    python_requires=">=3.10,<3.14,!=3.11.*",
     # By name, so that tests, benchmarks and scripts never ship.
     packages=find_packages(include=["configs*", "model*", "components*", "pipeline*"]),
     # One root for all packages lets an editable install be a plain path entry, which sees
@@ -69,8 +81,11 @@ setup(
     install_requires=INSTALL_REQUIRES,
     extras_require={
         "dev": DEV_REQUIRES,
-        "sagemaker": ["boto3>=1.34", "sagemaker>=2.230,<3"],
-        "gpu": ["tensorflow[and-cuda]>=2.16.2,<2.17"],
+        "sagemaker": ["boto3>=1.34", f"sagemaker>=2.230,<3; {LEGACY}"],
+        "gpu": [
+            f"tensorflow[and-cuda]>=2.21,<2.22; {MODERN}",
+            f"tensorflow[and-cuda]>=2.16.2,<2.17; {LEGACY}",
+        ],
     },
     entry_points={"console_scripts": ["tfx-rcnn = pipeline.__main__:main"]},
 )

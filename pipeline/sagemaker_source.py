@@ -1,7 +1,7 @@
 """The archive of this checkout that a SageMaker job runs in AWS's own TensorFlow container.
 
     start.sh             what the container starts: scripts/sagemaker_start.sh
-    tfx-rcnn/            the packages, the lock and scripts/setup.sh, which makes .venv of it there
+    tfx-rcnn/            the packages, the locks and scripts/setup.sh, which makes .venv of it there
 
 The checkout has a folder of its own, because AWS's toolkit would install a setup.py that it finds
 beside the script into its own Python.
@@ -16,10 +16,8 @@ from pathlib import Path, PurePosixPath
 START_SCRIPT = "start.sh"
 CHECKOUT = "tfx-rcnn"
 _START_SOURCE = "scripts/sagemaker_start.sh"
-_FOLDERS = ("configs", "model", "components", "pipeline")
+_FOLDERS = ("configs", "model", "components", "pipeline", "requirements")
 _FILES = (
-    "constraints-gpu.txt",
-    "constraints.txt",
     "pyproject.toml",
     "scripts/setup.sh",
     "setup.py",

@@ -1,4 +1,4 @@
-"""scripts/setup.sh with stand-ins for Python and uv, and the lock that it installs."""
+"""scripts/setup.sh with stand-ins for Pythons, uv and the C library, and the locks it installs."""
 
 import importlib.metadata
 import os
@@ -10,17 +10,34 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 REPO = Path(__file__).resolve().parents[1]
-TOOLS = ["bash", "cat", "dirname", "env", "flock", "mkdir", "rm", "sha256sum"]
+TOOLS = ["bash", "cat", "dirname", "env", "flock", "grep", "mkdir", "rm", "sha256sum"]
+HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
+LANE_HERE = "legacy" if HERE == "3.10" else "modern"
 RUNS = f'#!/bin/sh\nexec "{sys.executable}" "$@"\n'
 FAILS = '#!/bin/sh\necho "pyenv: python3.10: command not found" >&2\nexit 127\n'
+# Stands in for a Python of a version: answers what setup.sh asks one.
+RUNS_AS = """#!/bin/sh
+case "$*" in
+  *Python.h*) test -z "$NO_HEADERS" ;;
+  *sys.version_info*) echo VERSION ;;
+  "-I - "*) case " $* " in *" VERSION "*) echo "$0" ;; *) exit 1 ;; esac ;;
+esac
+"""
 # Stands in for uv: notes its arguments, makes what `uv venv` makes, fails where told to.
 UV = """#!/bin/sh
 echo "$@" >>"$UV_LOG"
 case "$*" in
   *"$UV_FAILS_ON"*) exit 2 ;;
-  venv*) for venv; do :; done; mkdir -p "$venv/bin"; cp "$FAKE_PYTHON" "$venv/bin/python" ;;
+  venv*)
+    while [ $# -gt 1 ]; do
+      if [ "$1" = --python ]; then python=$2; fi
+      shift
+    done
+    mkdir -p "$1/bin"
+    cp "$(command -v "$python" || command -v "python$python")" "$1/bin/python" ;;
 esac
 """
 
@@ -32,6 +49,14 @@ def write_program(path: Path, text: str) -> Path:
     return path
 
 
+def write_python(folder: Path, version: str, name: str = "") -> Path:
+    return write_program(folder / (name or f"python{version}"), RUNS_AS.replace("VERSION", version))
+
+
+def write_glibc(folder: Path, version: str) -> None:
+    write_program(folder / "getconf", f"#!/bin/sh\necho glibc {version}\n")
+
+
 @pytest.fixture
 def tools(tmp_path: Path) -> Path:
     """A folder with the few system programs that the script calls, and no Python."""
@@ -41,6 +66,8 @@ def tools(tmp_path: Path) -> Path:
         program = shutil.which(name)
         assert program, f"this machine has no {name}"
         (folder / name).symlink_to(program)
+    write_glibc(folder, "2.36")
+    write_program(folder / "c++", "#!/bin/sh\n")
     return folder
 
 
@@ -63,20 +90,26 @@ def find_python(path: list[Path], **variables: str):
     return run_setup(REPO / "scripts/setup.sh", "--find-python", path=path, **variables)
 
 
+def lane(path: list[Path], **variables: str) -> str:
+    result = run_setup(REPO / "scripts/setup.sh", "--lane", path=path, **variables)
+    assert (result.returncode, result.stderr) == (0, "")
+    return result.stdout.strip()
+
+
 def test_a_shim_that_fails_is_passed_over(tmp_path: Path, tools: Path) -> None:
-    write_program(tmp_path / "shims/python3.10", FAILS)
-    write_program(tmp_path / "good/python3.10", RUNS)
-    result = find_python([tmp_path / "shims", tmp_path / "good", tools])
+    write_glibc(tools, "2.41")
+    write_program(tmp_path / f"shims/python{HERE}", FAILS)
+    write_program(tmp_path / f"good/python{HERE}", RUNS)
+    result = find_python([tmp_path / "shims", tmp_path / "good", tools], LANE=LANE_HERE)
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.strip() == os.path.realpath(sys.executable)
 
 
 def test_pyenvs_versions_are_searched_after_the_path(tmp_path: Path, tools: Path) -> None:
     write_program(tmp_path / "shims/python3.10", FAILS)
-    write_program(tmp_path / "pyenv/versions/3.10.2/bin/python3.10", RUNS)
+    python = write_python(tmp_path / "pyenv/versions/3.10.2/bin", "3.10")
     result = find_python([tmp_path / "shims", tools], PYENV_ROOT=str(tmp_path / "pyenv"))
-    assert result.returncode == 0
-    assert result.stdout.strip() == os.path.realpath(sys.executable)
+    assert (result.returncode, result.stdout) == (0, f"{python}\n")
 
 
 def test_no_python_gives_one_line_that_says_what_to_install(tmp_path: Path, tools: Path) -> None:
@@ -86,18 +119,74 @@ def test_no_python_gives_one_line_that_says_what_to_install(tmp_path: Path, tool
     assert re.fullmatch(r"setup: no working Python 3\.10 found: install it .*\n", result.stderr)
 
 
+@pytest.mark.parametrize(
+    ("glibc", "versions", "expected"),
+    [
+        ("2.41", ["3.13"], "modern: glibc 2.41 and a Python 3.13 or 3.12"),
+        ("2.39", ["3.10", "3.12"], "modern: glibc 2.39 and a Python 3.13 or 3.12"),
+        ("3.0", ["3.12"], "modern: glibc 3.0 and a Python 3.13 or 3.12"),
+        ("2.41", ["3.10", "3.14"], "legacy: no working Python 3.13 or 3.12, but a 3.10"),
+        ("2.41", ["3.14"], "modern: glibc 2.41"),
+        ("2.36", ["3.13", "3.12"], "legacy: glibc 2.36 is older than 2.39"),
+        ("2.4", ["3.13"], "legacy: glibc 2.4 is older than 2.39"),
+    ],
+)
+def test_the_lane_follows_the_c_library_and_the_pythons(
+    tmp_path: Path, tools: Path, glibc: str, versions: list[str], expected: str
+) -> None:
+    write_glibc(tools, glibc)
+    for version in versions:
+        write_python(tmp_path / "bin", version)
+    assert lane([tmp_path / "bin", tools]) == expected
+
+
+def test_a_lane_may_be_named(tmp_path: Path, tools: Path) -> None:
+    write_glibc(tools, "2.41")
+    write_python(tmp_path / "bin", "3.13")
+    path = [tmp_path / "bin", tools]
+    assert lane(path, LANE="legacy") == "legacy: LANE=legacy"
+    assert lane(path, LANE="modern") == "modern: LANE=modern"
+    refused = run_setup(REPO / "scripts/setup.sh", path=path, LANE="new")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == "setup: LANE: expected modern or legacy, got 'new'\n"
+
+
+def test_a_lane_that_cannot_run_is_refused(tmp_path: Path, tools: Path) -> None:
+    write_python(tmp_path / "bin", "3.13")
+    refused = run_setup(REPO / "scripts/setup.sh", path=[tmp_path / "bin", tools], LANE="modern")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.startswith(
+        "setup: LANE=modern needs glibc 2.39 or later, and this system has 2.36: "
+    )
+
+
+def test_training_alone_takes_the_modern_lane_on_older_systems(tmp_path: Path, tools: Path) -> None:
+    write_python(tmp_path / "bin", "3.12")
+    path = [tmp_path / "bin", tools]
+    assert lane(path, TFX_RCNN_PACKAGES="train").startswith("modern: glibc 2.36")
+
+
+def test_the_systems_own_python_comes_first(tmp_path: Path, tools: Path) -> None:
+    write_glibc(tools, "2.41")
+    write_python(tmp_path / "bin", "3.13")
+    own = write_python(tmp_path / "usr", "3.12", "python3")
+    assert find_python([tmp_path / "bin", tmp_path / "usr", tools]).stdout == f"{own}\n"
+
+
 class Checkout:
-    """A copy of the files that set-up reads, with stand-ins for uv and Python 3.10."""
+    """A copy of the files that set-up reads, with stand-ins for uv, Python 3.10 and glibc 2.36."""
 
     def __init__(self, folder: Path, tools: Path) -> None:
         self.root = folder / "checkout"
         self.log = folder / "uv.log"
+        self.tools = tools
         self.path = [folder / "fakes", tools]
-        self.python = write_program(folder / "fakes/python3.10", RUNS)
+        self.python = write_python(folder / "fakes", "3.10")
         write_program(folder / "fakes/uv", UV)
         (self.root / "scripts").mkdir(parents=True)
-        for name in ["scripts/setup.sh", "setup.py", "constraints.txt", "constraints-gpu.txt"]:
+        for name in ["scripts/setup.sh", "setup.py"]:
             shutil.copy(REPO / name, self.root / name)
+        shutil.copytree(REPO / "requirements", self.root / "requirements")
 
     def setup(self, uv_fails_on: str = "no step", **variables: str):
         """Runs the script; returns its result and what it asked of uv, shortened."""
@@ -107,7 +196,6 @@ class Checkout:
             path=self.path,
             UV_LOG=str(self.log),
             UV_FAILS_ON=uv_fails_on,
-            FAKE_PYTHON=str(self.python),
             **variables,
         )
         calls = [
@@ -116,6 +204,10 @@ class Checkout:
             if line != "--version"
         ]
         return result, calls
+
+    def locks(self) -> list[str]:
+        """Returns the names of the locks that uv was last asked to install."""
+        return re.findall(r"requirements/(\S+)", self.log.read_text())
 
 
 @pytest.fixture
@@ -126,19 +218,60 @@ def checkout(tmp_path: Path, tools: Path) -> Checkout:
 def test_a_second_run_does_nothing(checkout: Checkout) -> None:
     result, calls = checkout.setup()
     assert result.returncode == 0, result.stderr
+    assert result.stderr.splitlines()[0] == (
+        "setup: legacy lane (Python 3.10): glibc 2.36 is older than 2.39"
+    )
     assert calls == ["venv", "pip sync", "pip install"]
-    assert "constraints.txt" in checkout.log.read_text()
-    assert "constraints-gpu.txt" not in checkout.log.read_text()
+    assert checkout.locks() == ["legacy.txt"]
     result, calls = checkout.setup()
     assert (result.returncode, result.stdout, result.stderr, calls) == (0, "", "", [])
 
 
 def test_a_changed_lock_is_installed_into_the_same_environment(checkout: Checkout) -> None:
     checkout.setup()
-    with (checkout.root / "constraints.txt").open("a") as lock:
+    with (checkout.root / "requirements/legacy.txt").open("a") as lock:
         lock.write("one-more==1.0\n")
     result, calls = checkout.setup()
     assert (result.returncode, calls) == (0, ["pip sync", "pip install"])
+
+
+def test_another_lane_gets_an_environment_of_its_own(checkout: Checkout) -> None:
+    checkout.setup()
+    write_glibc(checkout.tools, "2.41")
+    write_python(checkout.path[0], "3.13")
+    result, calls = checkout.setup()
+    assert (result.returncode, calls) == (0, ["venv", "pip sync", "pip install"])
+    assert result.stderr.splitlines()[0] == (
+        "setup: modern lane (Python 3.13 3.12): glibc 2.41 and a Python 3.13 or 3.12"
+    )
+    assert checkout.locks() == ["modern.txt"]
+    assert checkout.setup()[1] == []
+    assert checkout.setup(LANE="legacy")[1] == ["venv", "pip sync", "pip install"]
+    assert checkout.locks() == ["legacy.txt"]
+
+
+def test_a_machine_that_only_trains_gets_less(checkout: Checkout) -> None:
+    assert checkout.setup(TFX_RCNN_PACKAGES="train")[0].returncode == 0
+    assert checkout.locks() == ["legacy-train.txt"]
+    result, calls = checkout.setup(TFX_RCNN_PACKAGES="some")
+    assert (result.returncode, calls) == (1, [])
+    assert result.stderr == "setup: TFX_RCNN_PACKAGES: expected all or train, got 'some'\n"
+
+
+def test_a_missing_compiler_is_said_before_anything_is_made(checkout: Checkout) -> None:
+    (checkout.tools / "c++").unlink()
+    for variables, missing in [
+        ({}, "a C++ compiler"),
+        ({"NO_HEADERS": "1"}, "a C++ compiler and Python's headers (Python.h)"),
+    ]:
+        result, calls = checkout.setup(**variables)
+        assert (result.returncode, calls) == (1, [])
+        assert result.stderr.splitlines()[-1].startswith(
+            f"setup: {missing} missing, which pyfarmhash is built with: "
+            "'apt-get install g++ python3-dev'"
+        )
+    assert not (checkout.root / ".venv").exists()
+    assert checkout.setup(TFX_RCNN_PACKAGES="train")[0].returncode == 0
 
 
 @pytest.mark.parametrize("step", ["pip sync", "pip install"])
@@ -169,11 +302,10 @@ def test_a_gpu_adds_its_packages(checkout: Checkout) -> None:
     write_program(checkout.path[0] / "nvidia-smi", "#!/bin/sh\n")
     result, _ = checkout.setup()
     assert result.returncode == 0
-    assert "constraints.txt" in checkout.log.read_text()
-    assert "constraints-gpu.txt" in checkout.log.read_text()
+    assert checkout.locks() == ["legacy.txt", "legacy-gpu.txt"]
     _, calls = checkout.setup(TFX_RCNN_GPU="no")
     assert calls == ["pip sync", "pip install"]
-    assert "constraints-gpu.txt" not in checkout.log.read_text()
+    assert checkout.locks() == ["legacy.txt"]
 
 
 def test_no_python_and_none_from_uv_leaves_no_environment(checkout: Checkout) -> None:
@@ -184,23 +316,57 @@ def test_no_python_and_none_from_uv_leaves_no_environment(checkout: Checkout) ->
     assert not (checkout.root / ".venv").exists()
 
 
-def test_the_lock_satisfies_what_setup_py_asks_for() -> None:
-    lock = dict(
-        line.split("==") for line in (REPO / "constraints.txt").read_text().split() if "==" in line
-    )
-    asked = [Requirement(line) for line in importlib.metadata.requires("tfx-rcnn") or []]
-    asked = [need for need in asked if 'extra == "gpu"' not in str(need.marker)]
-    assert len(asked) > 20
-    missing = [str(need) for need in asked if need.name.lower() not in lock]
-    assert missing == []
-    wrong = [
-        str(need) for need in asked if not need.specifier.contains(lock[need.name.lower()], True)
-    ]
-    assert wrong == []
+def read_lock(name: str, python: str) -> dict[str, str]:
+    """Returns package -> version of a lock, as they hold for a Python."""
+    lock = {}
+    for line in (REPO / "requirements" / name).read_text().splitlines():
+        if not line.startswith("#"):
+            pin = Requirement(line)
+            if pin.marker is None or pin.marker.evaluate(environment(python)):
+                [version] = pin.specifier
+                assert version.operator == "=="
+                lock[pin.name] = version.version
+    return lock
+
+
+def environment(python: str, extra: str = "") -> dict[str, str]:
+    return {"python_version": python, "python_full_version": f"{python}.1", "extra": extra}
+
+
+@pytest.mark.parametrize(
+    ("lane", "python"), [("legacy", "3.10"), ("modern", "3.12"), ("modern", "3.13")]
+)
+def test_the_lock_satisfies_what_setup_py_asks_for(lane: str, python: str) -> None:
+    assert python in SpecifierSet(importlib.metadata.metadata("tfx-rcnn")["Requires-Python"])
+    requirements = [Requirement(line) for line in importlib.metadata.requires("tfx-rcnn") or []]
+    locks = {extra: read_lock(f"{lane}.txt", python) for extra in ("", "dev", "sagemaker")}
+    for extra, lock in locks.items():
+        asked = [
+            need
+            for need in requirements
+            if need.marker is None or need.marker.evaluate(environment(python, extra))
+        ]
+        assert len(asked) > 20
+        missing = [str(need) for need in asked if need.name.lower() not in lock]
+        assert missing == []
+        wrong = [
+            str(need)
+            for need in asked
+            if not need.specifier.contains(lock[need.name.lower()], True)
+        ]
+        assert wrong == []
 
 
 def test_the_lock_is_what_is_installed() -> None:
-    for line in (REPO / "constraints.txt").read_text().splitlines():
-        if not line.startswith("#"):
-            name, version = line.split("==")
-            assert importlib.metadata.version(name) == version
+    lock = read_lock(f"{LANE_HERE}.txt", HERE)
+    assert len(lock) > 200
+    assert {name: importlib.metadata.version(name) for name in lock} == lock
+
+
+@pytest.mark.parametrize("lane", ["legacy", "modern"])
+def test_what_trains_is_a_part_of_the_lane_without_tfx(lane: str) -> None:
+    python = {"legacy": "3.10", "modern": "3.13"}[lane]
+    part, whole = read_lock(f"{lane}-train.txt", python), read_lock(f"{lane}.txt", python)
+    assert part.items() <= whole.items()
+    assert {"tensorflow", "apache-beam", "pycocotools"} <= part.keys()
+    assert not {"tfx", "ml-metadata", "tensorflow-data-validation"} & part.keys()

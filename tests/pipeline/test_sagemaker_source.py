@@ -10,11 +10,8 @@ from pipeline.sagemaker_source import source_archive, source_files
 
 def checkout(root: Path) -> Path:
     """Makes the least that an archive needs; returns `root`."""
-    for name in ("constraints-gpu.txt", "constraints.txt", "pyproject.toml", "setup.py"):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(name)
-    for name in ("scripts/setup.sh", "scripts/sagemaker_start.sh", "configs/own.yaml",
-                 "model/a/b.py"):  # fmt: skip
+    for name in ("pyproject.toml", "setup.py", "requirements/legacy.txt", "scripts/setup.sh",
+                 "scripts/sagemaker_start.sh", "configs/own.yaml", "model/a/b.py"):  # fmt: skip
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(name)
     return root
@@ -32,10 +29,9 @@ def test_the_archive_has_the_code_and_nothing_else(tmp_path):
     assert modes == {
         "start.sh": 0o755,
         "tfx-rcnn/configs/own.yaml": 0o644,
-        "tfx-rcnn/constraints-gpu.txt": 0o644,
-        "tfx-rcnn/constraints.txt": 0o644,
         "tfx-rcnn/model/a/b.py": 0o644,
         "tfx-rcnn/pyproject.toml": 0o644,
+        "tfx-rcnn/requirements/legacy.txt": 0o644,
         "tfx-rcnn/scripts/setup.sh": 0o755,
         "tfx-rcnn/setup.py": 0o644,
     }
@@ -58,6 +54,8 @@ def test_what_git_has_of_the_packages_goes_along(repo):
         "configs/awsdet/base.yaml",
         "components/coco_evaluator/report/report.html.j2",
         "model/training/sagemaker_entry.py",
+        "requirements/legacy-gpu.txt",
+        "requirements/modern.txt",
         "scripts/setup.sh",
     } <= set(files)
     assert not [name for name in files if name.endswith(".pyc")]
