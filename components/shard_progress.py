@@ -5,6 +5,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
+from configs.wording import plural
+
 _POLL_SECONDS = 0.2
 
 
@@ -42,7 +44,7 @@ def followed(
                 waiting.remove(shard)
                 on_progress(
                     f"{shard.split}: shard {shard.shard + 1} of {shard.shards} written, "
-                    f"{pictures:,} pictures"
+                    f"{plural(pictures, 'picture')}"
                 )
 
     def follow() -> None:

@@ -8,9 +8,11 @@ from components.model_pusher import properties
 from configs.console import read_json
 from configs.errors import DatasetError, ModelError
 from configs.schema import METRIC_NAMES
+from configs.wording import listed, plural
 from pipeline.lineage import Lineage, Output
 from pipeline.run_folder import RunFolder
 
+_MOST_NOTES = 8
 _SHOWN = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100")
 
 
@@ -19,7 +21,8 @@ def summarise(folder: RunFolder, run_id: str) -> dict[str, Any]:
 
     Returns:
         `metrics` by kind, `blessed`, `reason` of the verdict, `pushed_model`, `report` and
-        `data_report` as paths, `records` and `anomalies` by split.
+        `data_report` as paths; by split: `records` (pictures) and `objects`, each read, written
+        and rejected, `reasons` (flaws by code) and `anomalies`; `notes`, a line each.
     """
     outputs = Lineage(str(folder.metadata), run_id).outputs()
 
@@ -48,17 +51,33 @@ def summarise(folder: RunFolder, run_id: str) -> dict[str, Any]:
         "pushed_model": _pushed_path(pushed),
         "report": report,
         "data_report": str(Path(data_report.uri) / "report.html") if data_report else None,
-        "records": _records(output("CocoExampleGen", "rejects")),
+        **_counts(output("CocoExampleGen", "rejects")),
+        "notes": _notes(output("CocoExampleGen", "rejects"), data_report),
         "anomalies": read_anomalies(anomalies.uri) if anomalies else None,
     }
 
 
-def _records(rejects: Output | None) -> dict[str, dict[str, int]] | None:
-    """Returns how many pictures were read, written and rejected, by split."""
+def _counts(rejects: Output | None) -> dict[str, Any]:
+    """Returns pictures, objects and reasons by split, as CocoExampleGen counted them."""
+    kinds = {"records": "pictures", "objects": "objects", "reasons": "reasons"}
     if rejects is None:
-        return None
-    counts = read_json(Path(rejects.uri) / "counts.json", DatasetError)
-    return {name: split["pictures"] for name, split in counts["splits"].items()}
+        return dict.fromkeys(kinds)
+    splits = read_json(Path(rejects.uri) / "counts.json", DatasetError)["splits"]
+    return {
+        key: {name: split[kind] for name, split in splits.items()} for key, kind in kinds.items()
+    }
+
+
+def _notes(rejects: Output | None, data_report: Output | None) -> list[str]:
+    """Returns what both components found worth a line, each with its split in front."""
+    notes: list[str] = []
+    if rejects is not None:
+        splits = read_json(Path(rejects.uri) / "counts.json", DatasetError)["splits"]
+        notes += [f"{name}: {note}" for name, split in splits.items() for note in split["notes"]]
+    if data_report is not None:
+        report = read_json(Path(data_report.uri) / "report.json", DatasetError)
+        notes += [note for note in report["notes"] if note not in notes]
+    return notes
 
 
 def _pushed_path(pushed: Output | None) -> str | None:
@@ -74,9 +93,7 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
     lines = [""]
     for split, found in (summary["anomalies"] or {}).items():
         lines += [f"anomaly in {split}: {name}: {text}" for name, text in found.items()]
-    for split, counts in (summary["records"] or {}).items():
-        if counts["rejected"]:
-            lines.append(f"{split}: {counts['rejected']} of {counts['read']} pictures rejected")
+    lines += _data_lines(summary)
     tables = {kind: values for kind, values in summary["metrics"].items() if values}
     if tables:
         lines.append("      " + "".join(f"{name:>8}" for name in _SHOWN))
@@ -89,6 +106,24 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
         lines.append(f"report  {summary['report']}")
     if summary["data_report"]:
         lines.append(f"data    {summary['data_report']}")
+    return lines
+
+
+def _data_lines(summary: dict[str, Any]) -> list[str]:
+    """Returns what was left out or flawed in each split, and the notes."""
+    lines = []
+    for split, pictures in (summary["records"] or {}).items():
+        objects = (summary["objects"] or {}).get(split)
+        for counts, noun in ((pictures, "picture"), (objects, "object")):
+            if counts and counts["rejected"]:
+                read = plural(counts["read"], noun)
+                lines.append(f"{split}: {counts['rejected']:,} of {read} rejected")
+        if reasons := (summary["reasons"] or {}).get(split):
+            lines.append(f"{split}: found {listed(reasons)}")
+    notes = summary["notes"]
+    lines += [f"note: {note}" for note in notes[:_MOST_NOTES]]
+    if more := notes[_MOST_NOTES:]:
+        lines.append(f"note: {plural(len(more), 'more note')} in summary.json")
     return lines
 
 

@@ -14,13 +14,16 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from components.coco_example_gen import spool
-from components.coco_example_gen.rejects import RejectsFile, Tally
-from components.coco_example_gen.shards import ShardJob, picture_name, write_shard
+from components.coco_example_gen.limits import check_losses
+from components.coco_example_gen.notes import notes_of
+from components.coco_example_gen.rejects import RejectsFile, Tally, picture_name
+from components.coco_example_gen.shards import ShardJob, has_segmentation, write_shard
 from components.coco_example_gen.sources import SplitSource, check_source
 from components.shard_progress import followed
 from configs.errors import DatasetError
 from configs.files import atomic_path, write_json
 from configs.schema import DataConfig, Policy
+from configs.wording import plural
 from model.coco.policies import Flaw, resolve_policies
 from model.coco.stream import read_categories
 from model.examples import Category, Shard, Split, split_folder, write_manifest
@@ -72,11 +75,11 @@ def convert(
 
     Returns:
         `{"splits": {name: {"pictures": {"read", "written", "rejected"}, "objects": {likewise},
-        "reasons": {code: count}}}}`.
+        "reasons": {code: count}, ..., "notes": [line]}}}`, of `Tally.summary`.
 
     Raises:
         ConfigError: `data.policies` has an unknown code.
-        DatasetError: a file is missing or damaged, or too many pictures are refused.
+        DatasetError: a file is missing or damaged, or more is lost than the limits allow.
     """
     policies = resolve_policies(data.policies)
     for source in sources:
@@ -95,15 +98,23 @@ def convert(
         jobs: list[ShardJob] = []
         for source in sources:
             pictures, objects = _spool(source, work, data.seed, policies, tallies[source.name])
-            on_progress(f"{source.name}: {pictures:,} pictures and {objects:,} objects listed")
+            on_progress(
+                f"{source.name}: {plural(pictures, 'picture')} and {plural(objects, 'object')} "
+                "listed"
+            )
             jobs += _jobs(source, work, data.max_picture_pixels, policies, categories)
         _write_shards(jobs, work, make_pipeline, on_progress)
         splits: dict[str, Split] = {}
         for source in sources:
             own_jobs = [job for job in jobs if job.split == source.name]
             splits[source.name] = _gather(own_jobs, work, tallies[source.name])
-            _check_enough(source, tallies[source.name], data.max_rejected_fraction)
-        summary = {"splits": {name: tally.summary() for name, tally in tallies.items()}}
+            check_losses(source, tallies[source.name], data)
+        notes = notes_of(tallies, categories)
+        summary = {
+            "splits": {
+                name: tally.summary() | {"notes": notes[name]} for name, tally in tallies.items()
+            }
+        }
         write_manifest(work.examples, splits, categories)
         write_json(work.rejects / COUNTS_FILE, summary)
     return summary
@@ -235,12 +246,13 @@ def _spool(
 
         def reject(code: str, detail: str, entry: Any) -> None:
             flaw = Flaw(code, policies[code], detail)
-            tally.reasons[code] += 1
+            tally.note_flaws([flaw])
             if code == "bad_picture_record":
                 tally.pictures_read += 1
                 rejects.picture(flaw, picture_name(entry), entry)
             else:
                 tally.objects_read += 1
+                tally.masks_read += has_segmentation(entry)
                 rejects.annotation(flaw, entry)
 
         return spool.write_spool(
@@ -293,40 +305,6 @@ def _gather(jobs: Sequence[ShardJob], work: _Work, tally: Tally) -> Split:
         "objects": tally.objects_written,
         "shards": shards,
     }
-
-
-def _check_enough(source: SplitSource, tally: Tally, max_rejected_fraction: float) -> None:
-    """Checks that a split is fit for use.
-
-    Raises:
-        DatasetError: too many pictures are refused, or no picture or no object is left.
-    """
-    refused, read = tally.pictures_refused, tally.pictures_read
-    if refused > max_rejected_fraction * read:
-        code, example = max(tally.examples.items(), key=lambda item: tally.reasons[item[0]])
-        raise DatasetError(
-            f"split {source.name!r}: {refused} of {read} pictures are refused "
-            f"({_listed(tally, set(tally.examples))}), more than data.max_rejected_fraction "
-            f"{max_rejected_fraction:g} allows. For example {example}. Mend {source.annotations} "
-            f"or {source.pictures}, or set data.policies.{code}=drop"
-        )
-    if not tally.pictures_written:
-        raise DatasetError(
-            f"split {source.name!r}: none of {read} pictures is left ({_listed(tally)})"
-        )
-    if tally.objects_read and not tally.objects_written:
-        raise DatasetError(
-            f"split {source.name!r}: none of {tally.objects_read} objects is left "
-            f"({_listed(tally)}): does {source.annotations} belong together?"
-        )
-
-
-def _listed(tally: Tally, codes: set[str] | None = None) -> str:
-    return ", ".join(
-        f"{code} {count}"
-        for code, count in tally.reasons.most_common()
-        if codes is None or code in codes
-    )
 
 
 def _read_result(path: str | os.PathLike[str]) -> dict[str, Any]:

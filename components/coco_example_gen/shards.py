@@ -19,7 +19,7 @@ from components.coco_example_gen.pictures import (
     read_file,
     upright_jpeg,
 )
-from components.coco_example_gen.rejects import RejectsFile, Tally
+from components.coco_example_gen.rejects import RejectsFile, Tally, picture_name
 from configs.files import atomic_path
 from configs.schema import Policy
 from model.coco.entries import CocoObject, Picture, parse_object, parse_picture
@@ -129,22 +129,25 @@ class _ShardWriter:
         for image_id, entries in sorted(index.annotations.items()):
             for _, annotation in spool.iterate_entries(self._spooled, entries):
                 self._tally.objects_read += 1
+                self._tally.masks_read += has_segmentation(annotation)
                 flaw = self._flaw("unknown_image", f"image_id {image_id} is not in `images`")
                 self._rejects.annotation(flaw, annotation)
 
     def _write_picture(self, image: Any, annotations: list[tuple[int, Any]]) -> None:
         """Writes the record of a picture, or its reject."""
         self._tally.objects_read += len(annotations)
+        self._tally.masks_read += sum(has_segmentation(entry) for _, entry in annotations)
         judge = Judge(self._job.policies)
         try:
             picture, stored = self._read_picture(image, judge)
+            picture_flaws = list(judge.flaws)
             objects, dropped = self._parse_objects(annotations, stored, judge)
         except LeftOut:
             entries = [annotation for _, annotation in annotations]
             self._reject_picture(judge.flaws[-1], image, entries)
             return
         finally:
-            self._tally.reasons.update(flaw.code for flaw in judge.flaws)
+            self._tally.note_flaws(judge.flaws)
         for flaw, annotation in dropped:
             self._rejects.annotation(flaw, annotation)
         record = encode_record(
@@ -153,11 +156,24 @@ class _ShardWriter:
             (stored.height, stored.width),
             stored.encoded,
             stored.format,
-            objects,
+            [found for found, _ in objects],
         )
         write_tfrecord(self._stream, record)
         self._tally.pictures_written += 1
-        self._tally.objects_written += len(objects)
+        self._tally.note_losses(picture_flaws, picture_name(image))
+        for found, flaws in objects:
+            self._count_written(found, flaws, picture.id)
+
+    def _count_written(self, found: CocoObject, flaws: list[Flaw], image_id: int) -> None:
+        """Counts an object of a written record, and what its repair cost it."""
+        self._tally.objects_written += 1
+        self._tally.masks_written += bool(found.segmentation)
+        if found.is_crowd:
+            self._tally.crowds_written += 1
+        else:
+            self._tally.objects_by_category[str(found.category_id)] += 1
+        where = f"image id {image_id}, annotation id {found.annotation_id}"
+        self._tally.note_losses(flaws, where)
 
     def _read_picture(self, image: Any, judge: Judge) -> tuple[Picture, Stored]:
         """Returns a picture's entry and its file.
@@ -185,8 +201,8 @@ class _ShardWriter:
 
     def _parse_objects(
         self, annotations: list[tuple[int, Any]], stored: Stored, picture_judge: Judge
-    ) -> tuple[list[CocoObject], list[tuple[Flaw, Any]]]:
-        """Returns the objects of a picture, and those dropped with the flaw.
+    ) -> tuple[list[tuple[CocoObject, list[Flaw]]], list[tuple[Flaw, Any]]]:
+        """Returns a picture's objects with the flaws of each, and those dropped with the flaw.
 
         Raises:
             LeftOut: an object's flaw refuses the whole picture.
@@ -204,7 +220,7 @@ class _ShardWriter:
                     self._job.categories,
                     judge,
                 )
-                objects.append(found)
+                objects.append((found, judge.flaws))
             except LeftOut:
                 dropped.append((judge.flaws[-1], annotation))
             picture_judge.flaws.extend(judge.flaws)
@@ -214,18 +230,17 @@ class _ShardWriter:
 
     def _flaw(self, code: str, detail: str) -> Flaw:
         """Returns a flaw that leaves its record out, counted."""
-        self._tally.reasons[code] += 1
-        return Flaw(code, self._job.policies[code], detail)
+        flaw = Flaw(code, self._job.policies[code], detail)
+        self._tally.note_flaws([flaw])
+        return flaw
 
     def _reject_picture(self, flaw: Flaw, image: Any, annotations: list[Any]) -> None:
         self._rejects.picture(flaw, picture_name(image), image, annotations)
 
 
-def picture_name(image: Any) -> str:
-    """Returns how a message names an entry of `images`."""
-    if not isinstance(image, dict):
-        return "an entry of `images`"
-    return f"image id {image.get('id')} ({image.get('file_name')})"
+def has_segmentation(annotation: Any) -> bool:
+    """Returns whether an entry of `annotations` states a mask, sound or not."""
+    return isinstance(annotation, dict) and bool(annotation.get("segmentation"))
 
 
 def _stored(picture: Picture, content: bytes, facts: Facts, judge: Judge) -> Stored:

@@ -26,8 +26,8 @@ MEND: Policy = "mend"
 DROP: Policy = "drop"
 REFUSE: Policy = "refuse"
 
-# What mending loses: the picture or the mask (or a part of it), a number (a value was guessed), or
-# nothing. "object" is for a repair that keeps only a part of what the object was.
+# What mending loses: a part of the picture, a part of the object, its mask (or a part of it), a
+# number (a value was guessed), or nothing. A number that is guessed for a picture has no limit.
 Loss = Literal["picture", "object", "mask", "number", "none"]
 
 

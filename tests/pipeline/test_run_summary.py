@@ -19,6 +19,9 @@ def summary() -> dict[str, Any]:
         "report": "/runs/a/report.html",
         "data_report": "/runs/a/data.html",
         "records": {"train": {"read": 9, "written": 9, "rejected": 0}},
+        "objects": {"train": {"read": 20, "written": 20, "rejected": 0}},
+        "reasons": {"train": {}},
+        "notes": [],
         "anomalies": {"train": {}},
         "seconds": {"ModelPusher": 0.1},
     }
@@ -39,11 +42,26 @@ def test_numbers_verdict_and_places_are_shown(summary: dict[str, Any]) -> None:
 
 def test_rejected_pictures_and_anomalies_come_first(summary: dict[str, Any]) -> None:
     summary["records"]["train"] = {"read": 9, "written": 7, "rejected": 2}
+    summary["objects"]["train"] = {"read": 1200, "written": 1199, "rejected": 1}
+    summary["reasons"] = {"train": {"bad_bbox": 1, "picture_missing": 2}}
+    summary["notes"] = ["train: class cat has no objects"]
     summary["anomalies"] = {"train": {"image/width": "Too small."}}
-    assert summary_lines(summary)[1:3] == [
+    assert summary_lines(summary)[1:6] == [
         "anomaly in train: image/width: Too small.",
         "train: 2 of 9 pictures rejected",
+        "train: 1 of 1,200 objects rejected",
+        "train: found picture_missing 2, bad_bbox 1",
+        "note: train: class cat has no objects",
     ]
+
+
+def test_many_reasons_and_notes_do_not_flood_the_screen(summary: dict[str, Any]) -> None:
+    summary["reasons"] = {"train": {f"reason_{n}": 1 for n in range(40)}}
+    summary["notes"] = [f"train: note {n}" for n in range(40)]
+    lines = summary_lines(summary)
+    assert lines[1].endswith("reason_5 1, and 34 more reasons")
+    assert lines[9] == "note: train: note 7"
+    assert lines[10] == "note: 32 more notes in summary.json"
 
 
 def test_refused_model_shows_reason_and_nothing_pushed(summary: dict[str, Any]) -> None:

@@ -117,6 +117,9 @@ def test_summary_has_what_its_contract_says(story: Story) -> None:
         "train": {"read": TRAIN_PICTURES, "written": TRAIN_PICTURES, "rejected": 0},
         "eval": {"read": EVAL_PICTURES, "written": EVAL_PICTURES, "rejected": 0},
     }
+    for split, objects in summary["objects"].items():
+        assert objects["read"] == objects["written"] > 0, split
+    assert summary["reasons"] == {"train": {}, "eval": {}}
     assert set(summary["seconds"]) == set(NODES)
 
 

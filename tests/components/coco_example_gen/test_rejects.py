@@ -12,9 +12,12 @@ def tally(scale, examples):
     return Tally(
         pictures_read=5 * scale,
         pictures_written=3 * scale,
-        pictures_refused=scale,
+        refused_pictures=Counter({"picture_missing": scale}),
+        dropped_pictures=Counter({"picture_damaged": scale}),
         objects_read=8 * scale,
-        objects_written=7 * scale,
+        objects_written=6 * scale,
+        dropped_objects=Counter({"bad_bbox": scale}),
+        objects_with_pictures=Counter({"picture_missing": scale}),
         reasons=Counter({"bad_bbox": scale}),
         examples=examples,
     )
@@ -27,8 +30,17 @@ def test_tallies_add_up_and_the_first_example_stays():
     assert total == tally(11, {"picture_missing": "first", "picture_damaged": "third"})
     assert total.summary() == {
         "pictures": {"read": 55, "written": 33, "rejected": 22},
-        "objects": {"read": 88, "written": 77, "rejected": 11},
+        "objects": {"read": 88, "written": 66, "rejected": 22},
         "reasons": {"bad_bbox": 11},
+        "crowds": 0,
+        "masks": {"read": 0, "written": 0},
+        "rejected": {
+            "pictures": {"picture_damaged": 11, "picture_missing": 11},
+            "objects": {"bad_bbox": 11},
+            "objects_with_pictures": {"picture_missing": 11},
+        },
+        "mended": {},
+        "lost": {"pictures": {}, "objects": {}, "masks": {}},
     }
 
 
@@ -42,9 +54,14 @@ def test_only_refused_pictures_count_against_the_limit():
     rejects = RejectsFile(stream, counts)
     rejects.picture(Flaw("picture_missing", "drop", "gone"), "image id 1", {"id": 1})
     rejects.picture(Flaw("picture_missing", "refuse", "gone"), "image id 2", {"id": 2}, [{"é": 1}])
-    rejects.annotation(Flaw("bad_bbox", "drop", "bbox None"), {"id": 3})
+    rejects.annotation(Flaw("bad_bbox", "drop", "bbox None"), {"id": 3, "image_id": 7})
     assert counts.pictures_refused == 1
-    assert counts.examples == {"picture_missing": "image id 2: gone"}
+    assert counts.pictures_rejected == 2
+    assert counts.objects_rejected == 2  # one of them with its picture
+    assert counts.examples == {
+        "picture_missing": "image id 1: gone",
+        "bad_bbox": "image id 7, annotation id 3: bbox None",
+    }
     assert [json.loads(line) for line in stream.getvalue().splitlines()] == [
         {
             "reason": "picture_missing",
@@ -60,5 +77,23 @@ def test_only_refused_pictures_count_against_the_limit():
             "image": {"id": 2},
             "annotations": [{"é": 1}],
         },
-        {"reason": "bad_bbox", "policy": "drop", "detail": "bbox None", "annotation": {"id": 3}},
+        {
+            "reason": "bad_bbox",
+            "policy": "drop",
+            "detail": "bbox None",
+            "annotation": {"id": 3, "image_id": 7},
+        },
     ]
+
+
+def test_repairs_that_lose_something_count_once_an_object():
+    counts = Tally()
+    mask = Flaw("bad_segmentation", "mend", "cut off")
+    flaws = [mask, mask, Flaw("box_crosses_border", "mend", "bbox"), Flaw("bad_area", "mend", "x")]
+    counts.note_flaws(flaws)
+    counts.note_losses(flaws, "image id 1, annotation id 2")
+    counts.note_losses([Flaw("mask_without_pixels", "accept", "draws no pixel")], "another")
+    assert counts.lost_masks == {"bad_segmentation": 1}
+    assert counts.lost_objects == counts.lost_pictures == {}
+    assert counts.mended == {"bad_segmentation": 2, "box_crosses_border": 1, "bad_area": 1}
+    assert counts.examples == {"bad_segmentation": "image id 1, annotation id 2: cut off"}

@@ -1,0 +1,138 @@
+"""Whether so much of a split is left that it may be used: the limits on what is lost."""
+
+from collections import Counter
+from typing import NamedTuple
+
+from components.coco_example_gen.rejects import Tally
+from components.coco_example_gen.sources import SplitSource
+from configs.errors import DatasetError
+from configs.schema import DataConfig
+from configs.wording import listed, plural
+from model.coco.policies import ACCEPT, DROP, MEND, REASONS
+
+
+class _Limit(NamedTuple):
+    """A limit on what any one reason may cost a split.
+
+    Attributes:
+        setting: its key.
+        fraction: the limit.
+        what: is counted.
+        total: of the split.
+        dropped: by reason: what is left out.
+        mended: by reason: what is used after a repair that loses something.
+        loses: what happens to the latter, for the message.
+    """
+
+    setting: str
+    fraction: float
+    what: str
+    total: int
+    dropped: Counter[str]
+    mended: Counter[str]
+    loses: str
+
+
+def check_losses(source: SplitSource, tally: Tally, data: DataConfig) -> None:
+    """Checks that a split is fit for use.
+
+    Raises:
+        DatasetError: too many pictures are refused, no picture or no object is left, or one
+            reason drops, or mends with a loss, too many pictures, objects or masks.
+    """
+    _check_refused(source, tally, data.max_rejected_fraction)
+    _check_that_something_is_left(source, tally)
+    for limit in _limits(tally, data):
+        _check(source, tally, limit)
+
+
+def _limits(tally: Tally, data: DataConfig) -> list[_Limit]:
+    return [
+        _Limit(
+            "data.max_dropped_fraction",
+            data.max_dropped_fraction,
+            "picture",
+            tally.pictures_read,
+            tally.dropped_pictures,
+            tally.lost_pictures,
+            "mended with a loss",
+        ),
+        _Limit(
+            "data.max_lost_objects_fraction",
+            data.max_lost_objects_fraction,
+            "object",
+            tally.objects_read,
+            tally.dropped_objects,
+            tally.lost_objects,
+            "mended with a guess",
+        ),
+        _Limit(
+            "data.max_lost_masks_fraction",
+            data.max_lost_masks_fraction,
+            "mask",
+            tally.masks_read,
+            Counter(),
+            tally.lost_masks,
+            "lost",
+        ),
+    ]
+
+
+def _check(source: SplitSource, tally: Tally, limit: _Limit) -> None:
+    most = limit.fraction * max(limit.total, 1)
+    lost = limit.dropped + limit.mended
+    over = Counter({code: count for code, count in lost.items() if count > most})
+    if not over:
+        return
+    (code, count), *others = over.most_common()
+    verb = "is" if count == 1 else "are"
+    happens = "dropped" if limit.dropped[code] else limit.loses
+    also = f" (likewise {listed(dict(others))})" if others else ""
+    raise DatasetError(
+        f"split {source.name!r}: {count:,} of {plural(limit.total, limit.what)} {verb} "
+        f"{happens} for {code}{also}, more than {limit.setting} {limit.fraction:g} allows. "
+        f"For example {tally.examples.get(code, code)}. Mend {source.annotations}"
+        f"{_way_out(code, limit)}, or raise {limit.setting}"
+    )
+
+
+def _way_out(code: str, limit: _Limit) -> str:
+    """Returns the policy under which a reason loses nothing, as a part of the message."""
+    reason = REASONS[code]
+    if reason.concerns == "object" and limit.what == "mask":
+        return f", set data.policies.{code}={ACCEPT}" if ACCEPT in reason.allowed else ""
+    loses_nothing = MEND in reason.allowed and reason.loss in ("none", "mask")
+    for policy in [*([MEND] if loses_nothing else []), ACCEPT]:
+        if policy in reason.allowed:
+            return f", set data.policies.{code}={policy}"
+    return ""
+
+
+def _check_refused(source: SplitSource, tally: Tally, max_rejected_fraction: float) -> None:
+    refused, read = tally.pictures_refused, tally.pictures_read
+    if refused <= max_rejected_fraction * read:
+        return
+    code, _ = max(tally.refused_pictures.items(), key=lambda item: item[1])
+    verb = "is" if refused == 1 else "are"
+    drop = f"set data.policies.{code}={DROP} with data.max_dropped_fraction, or raise "
+    raise DatasetError(
+        f"split {source.name!r}: {refused:,} of {plural(read, 'picture')} {verb} refused "
+        f"({listed(tally.refused_pictures)}), more than data.max_rejected_fraction "
+        f"{max_rejected_fraction:g} allows. For example {tally.examples[code]}. Mend "
+        f"{source.annotations} or {source.pictures}, {drop}data.max_rejected_fraction"
+    )
+
+
+def _check_that_something_is_left(source: SplitSource, tally: Tally) -> None:
+    if not tally.pictures_written:
+        read = plural(tally.pictures_read, "picture")
+        raise DatasetError(
+            f"split {source.name!r}: none of {read} is left ({listed(tally.reasons)})"
+        )
+    if tally.objects_read and not tally.objects_written:
+        read = plural(tally.objects_read, "object")
+        code = (tally.dropped_objects or tally.objects_with_pictures).most_common(1)[0][0]
+        raise DatasetError(
+            f"split {source.name!r}: none of {read} is left ({listed(tally.reasons)}): does "
+            f"{source.annotations} belong together? For example {tally.examples[code]}"
+        )
