@@ -8,6 +8,8 @@ from pydantic import Field, field_validator, model_validator
 from configs.section import Section
 
 SHARED_MEMORY_PATH = "/dev/shm"
+_MEMORY = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?([EPTGMK]i?|k)?")
+_CPUS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?|[0-9]{1,12}m")
 
 
 class KubeflowVolume(Section):
@@ -60,7 +62,7 @@ class KubeflowToleration(Section):
 class KubeflowConfig(Section):
     """What the Kubeflow graph asks the cluster for."""
 
-    trainer_gpus: int = Field(8, ge=0)
+    trainer_gpus: int = Field(8, ge=0, le=1024)
     trainer_gpu_type: str = Field("nvidia.com/gpu", description="Kubernetes resource name.")
     trainer_memory: str = Field("240Gi")
     trainer_cpus: str = Field("48")
@@ -81,6 +83,20 @@ class KubeflowConfig(Section):
     volumes: tuple[KubeflowVolume, ...] = Field(
         (), description="In every container; --data-dir and --shared-dir lie in them."
     )
+
+    @field_validator("trainer_memory", "component_memory")
+    @classmethod
+    def _memory_is_a_quantity(cls, memory: str) -> str:
+        if not _MEMORY.fullmatch(memory):
+            raise ValueError(f"expected a size in Kubernetes' form such as 16Gi, got {memory!r}")
+        return memory
+
+    @field_validator("trainer_cpus", "component_cpus")
+    @classmethod
+    def _cpus_are_a_quantity(cls, cpus: str) -> str:
+        if not _CPUS.fullmatch(cpus):
+            raise ValueError(f"expected a number of cores in quotes such as '8', got {cpus!r}")
+        return cpus
 
     @model_validator(mode="after")
     def _mounts_are_apart(self) -> "KubeflowConfig":

@@ -12,13 +12,28 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from configs.errors import ConfigError
-from configs.schema import Config
+from configs.schema import BATCH, Config, TrainConfig
+from configs.yaml_reader import read_yaml_file, read_yaml_value
 
 PRESETS = Path(__file__).parent / "presets"  # <name>.yaml: settings of the `model` section
+_LONGEST_CHAIN = 16  # of files by `base:`
+_DEEPEST_KEY = 16
+_SHOWN_LETTERS = 80
+
+# What pydantic's types of problem mean to whoever wrote a config.
+_EXPECTED = {
+    "bool_type": "expected true or false",
+    "int_type": "expected a whole number",
+    "float_type": "expected a number",
+    "string_type": "expected text (a number or true is text in quotes)",
+    "tuple_type": "expected a list such as [a, b]",
+    "dict_type": "expected a section of `key: value` lines",
+    "model_type": "expected a section of `key: value` lines",
+    "model_attributes_type": "expected a section of `key: value` lines",
+}
 
 
 def load_config(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Config:
@@ -29,12 +44,12 @@ def load_config(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> 
         overrides: `key.sub=value` settings that win; the value is read as YAML.
 
     Raises:
-        ConfigError: a file is missing or not YAML, a key is unknown (the nearest is named), or a
-            value is wrong; one line with file, key, what was expected and what was given.
+        ConfigError: a file is missing or not YAML, a key is unknown (the nearest is named) or given
+            twice, or a value is wrong; one line with file, key, what was expected and what was
+            given.
     """
     settings = _read_with_base(Path(path), seen=())
-    for override in overrides:
-        _apply_override(settings, override)
+    _apply_overrides(settings, overrides, "--set ")
     return check_config(settings, str(path))
 
 
@@ -45,22 +60,36 @@ def default_config(overrides: Iterable[str] = ()) -> Config:
         ConfigError: as in `load_config`.
     """
     settings: dict[str, Any] = {"name": "defaults"}
-    for override in overrides:
-        _apply_override(settings, override)
+    _apply_overrides(settings, overrides, "--set ")
     return check_config(settings, "--set")
 
 
 def check_config(settings: dict[str, Any], source: str) -> Config:
     """Returns `settings` as a `Config`.
 
+    They are checked as JSON: pydantic then takes lists for tuples, and is strict all the same (no
+    text or true for a number, no 2.0 for a whole one).
+
     Raises:
         ConfigError: as in `load_config`; `source` is named as the place.
     """
-    settings = _with_preset(settings)
     try:
-        return Config.model_validate(settings)
+        return Config.model_validate_json(
+            json.dumps(_with_preset(_with_workers(settings))), strict=True
+        )
     except ValidationError as error:
-        raise ConfigError(f"{source}: {_explain(error)}") from None
+        raise ConfigError(f"{source}: {explain_problems(error)}") from None
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from None
+
+
+def config_from_json(text: str, source: str = "settings") -> Config:
+    """Returns the config in the JSON of `Config.to_json` or of `component_settings`.
+
+    Raises:
+        ConfigError: as in `load_config`; `source` is named as the place.
+    """
+    return check_config(_read_json(text, source), source)
 
 
 def runtime_config(settings: str, overrides: str | None = None) -> Config:
@@ -72,11 +101,15 @@ def runtime_config(settings: str, overrides: str | None = None) -> Config:
             given. Those of sections that the component does not depend on are left out.
 
     Raises:
-        ConfigError: an override is unknown or wrong, or of what is fixed at compile time.
+        ConfigError: an override is unknown, wrong or given twice, or of what is fixed at compile
+            time.
     """
-    values = json.loads(settings)
+    values = _read_json(settings, "settings")
     given = set(values)
-    for override in filter(None, map(str.strip, (overrides or "").split(";"))):
+    wanted = [text.strip() for text in (overrides or "").split(";") if text.strip()]
+    _check_given_once(wanted, "overrides: ")
+    ours = []
+    for override in wanted:
         section = override.partition("=")[0].partition(".")[0].strip()
         if section in ("name", "push", "pipeline"):
             raise ConfigError(
@@ -87,28 +120,55 @@ def runtime_config(settings: str, overrides: str | None = None) -> Config:
                 f"overrides: {override}: a preset is resolved when the pipeline is compiled"
             )
         if section in given or section not in Config.model_fields:
-            _apply_override(values, override)
+            ours.append(override)
+    _apply_overrides(values, ours, "overrides: ")
     return check_config(values, "overrides" if overrides else "settings")
 
 
+def _read_json(text: str, source: str) -> dict[str, Any]:
+    """Returns the object in a JSON text.
+
+    Raises:
+        ConfigError: it is no JSON object, or a key in it is given twice.
+    """
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        keys = [key for key, _ in pairs]
+        if twice := next((key for key in keys if keys.count(key) > 1), None):
+            raise ConfigError(f"{source}: {twice} is given twice")
+        return dict(pairs)
+
+    try:
+        settings = json.loads(text, object_pairs_hook=once)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ConfigError(f"{source}: not JSON ({error})") from None
+    if not isinstance(settings, dict):
+        raise ConfigError(f"{source}: expected a JSON object, got {text[:60]!r}")
+    return settings
+
+
 def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
-    path = path.resolve()
+    path = Path(os.path.realpath(path))
     if path in seen:
         raise ConfigError(f"{path}: `base:` comes back to itself")
+    if len(seen) >= _LONGEST_CHAIN:
+        raise ConfigError(f"{seen[0]}: a chain of more than {_LONGEST_CHAIN} files by `base:`")
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such config file") from None
-    except IsADirectoryError:
-        raise ConfigError(f"{path}: is a folder, not a config file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+        settings = read_yaml_file(path)
+    except ConfigError as error:
+        if not seen:
+            raise
+        raise ConfigError(f"{error} (the `base:` of {seen[-1]})") from None
+    if settings is None:
+        raise ConfigError(f"{path}: holds no settings; expected `key: value` lines")
     if not isinstance(settings, dict):
-        raise ConfigError(f"{path}: expected `key: value` lines, got a {type(settings).__name__}")
-    base = settings.pop("base", None)
-    if base is None:
+        raise ConfigError(f"{path}: expected `key: value` lines, got {_shown(settings)}")
+    if "base" not in settings:
         return settings
-    return _merged(_read_with_base(path.parent / str(base), (*seen, path)), settings)
+    base = settings.pop("base")
+    if not isinstance(base, str) or not base:
+        raise ConfigError(f"{path}: base: expected the name of a file, got {_shown(base)}")
+    return _merged(_read_with_base(path.parent / base, (*seen, path)), settings)
 
 
 def preset_names() -> list[str]:
@@ -124,17 +184,37 @@ def read_preset(name: str) -> dict[str, Any]:
     """
     if name not in preset_names():
         raise ConfigError(f"model.preset: unknown {name!r}, known are {', '.join(preset_names())}")
-    settings: dict[str, Any] = yaml.safe_load((PRESETS / f"{name}.yaml").read_text("utf-8"))
+    settings: dict[str, Any] = read_yaml_file(PRESETS / f"{name}.yaml")
     return settings
 
 
 def _with_preset(settings: dict[str, Any]) -> dict[str, Any]:
     """Returns `settings` on top of those of its `model.preset`, if it names one."""
     model = settings.get("model")
-    if not isinstance(model, dict) or model.get("preset") is None:
+    if not isinstance(model, dict) or not isinstance(model.get("preset"), str):
         return settings
-    name = model["preset"]
-    return settings | {"model": _merged(read_preset(str(name)), model)}
+    return settings | {"model": _merged(read_preset(model["preset"]), model)}
+
+
+def _with_workers(settings: dict[str, Any]) -> dict[str, Any]:
+    """Returns `settings` with `train.workers` where it is kept: before the x of `train.batch`.
+
+    Raises:
+        ConfigError: it is neither a number nor `auto`.
+    """
+    train = settings.get("train")
+    if not isinstance(train, dict) or "workers" not in train:
+        return settings
+    workers = train["workers"]
+    batch = train.get("batch", TrainConfig.model_fields["batch"].default)
+    train = {name: value for name, value in train.items() if name != "workers"}
+    if isinstance(workers, bool) or not BATCH.fullmatch(f"{workers}x1"):
+        raise ConfigError(
+            f"train.workers: expected a number or auto, at most 9999, got {_shown(workers)}"
+        )
+    if isinstance(batch, str) and BATCH.fullmatch(batch):  # else it is refused as it stands
+        train["batch"] = f"{workers}x{batch.partition('x')[2]}"
+    return settings | {"train": train}
 
 
 def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -148,24 +228,47 @@ def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _apply_override(settings: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals or not key:
-        raise ConfigError(f"--set {override}: expected key=value, such as train.batch=2x4")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ConfigError(f"--set {override}: the value is not YAML") from None
-    *sections, last = key.split(".")
-    place = settings
-    for section in sections:
-        if not isinstance(place.get(section), dict):
-            place[section] = {}
-        place = place[section]
-    place[last] = value
+def _apply_overrides(settings: dict[str, Any], overrides: Iterable[str], place: str) -> None:
+    """Changes `settings`; `place` stands before an override in errors.
+
+    Raises:
+        ConfigError: an override is not `key=value`, or two of them set the same.
+    """
+    overrides = list(overrides)
+    _check_given_once(overrides, place)
+    for override in overrides:
+        key, _, text = override.partition("=")
+        value = read_yaml_value(text, f"{place}{override[:_SHOWN_LETTERS]}")
+        *sections, last = _parts(key)
+        section = settings
+        for name in sections:
+            if not isinstance(section.get(name), dict):
+                section[name] = {}
+            section = section[name]
+        section[last] = value
 
 
-def _explain(error: ValidationError) -> str:
+def _check_given_once(overrides: list[str], place: str) -> None:
+    given: dict[tuple[str, ...], str] = {}
+    for override in overrides:
+        key, equals, _ = override.partition("=")
+        parts = _parts(key)
+        if not equals or not all(parts) or len(parts) > _DEEPEST_KEY:
+            raise ConfigError(
+                f"{place}{override[:_SHOWN_LETTERS]}: expected key=value, such as train.batch=2x4"
+            )
+        for other, earlier in given.items():
+            if parts[: len(other)] == other or other[: len(parts)] == parts:
+                both = f"{earlier[:_SHOWN_LETTERS]!r} and {override[:_SHOWN_LETTERS]!r}"
+                raise ConfigError(f"{place.strip()} {both} set the same: keep one of them")
+        given[parts] = override
+
+
+def _parts(key: str) -> tuple[str, ...]:
+    return tuple(key.strip().split("."))
+
+
+def explain_problems(error: ValidationError) -> str:
     """Returns the first problem of a validation in one line, and how many more there are."""
     problems = error.errors()
     first = problems[0]
@@ -177,8 +280,15 @@ def _explain(error: ValidationError) -> str:
     elif first["type"] == "value_error":  # our own validators say what they got
         text = f"{key}: {first['ctx']['error']}" if key else str(first["ctx"]["error"])
     else:
-        text = f"{key}: {first['msg']}, got {first['input']!r}"
+        expected = _EXPECTED.get(first["type"], first["msg"])
+        text = f"{key}: {expected}, got {_shown(first['input'])}"
     return text + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else "")
+
+
+def _shown(value: Any) -> str:
+    """Returns a value as a config would have it, cut off where it is long."""
+    text = "nothing" if value is None else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _SHOWN_LETTERS else f"{text[:_SHOWN_LETTERS]}..."
 
 
 def _nearest(location: tuple[int | str, ...]) -> str:

@@ -1,12 +1,16 @@
 """The detector's settings: the section `model`."""
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, model_validator
 
-from configs.section import Fraction, Section
+from configs.section import Fraction, Section, Text
 
+Channels = Annotated[int, Field(ge=1, le=65_536)]
+Layers = Annotated[int, Field(ge=0, le=100)]
+Boxes = Annotated[int, Field(ge=1, le=10**6)]
+Weight = Annotated[float, Field(gt=0, le=1e6)]
 LogScaleLimits = tuple[float | None, float]
 LOG_SCALE_LIMITS = (
     "Lowest (null: none) and highest dh and dw, natural logarithms, weights taken off: log(1000 / "
@@ -22,10 +26,11 @@ BOX_LOSS_WEIGHT = "Factor on the box loss; for giou Detectron2 takes 2 (RPN) and
 class BackboneConfig(Section):
     """The network that gives C2-C5."""
 
-    name: str = Field("resnet50", description="A name known to model/layers/backbones.py.")
+    name: Text = Field("resnet50", description="A name known to model/layers/backbones.py.")
     width: int = Field(
         64,
         ge=8,
+        le=4096,
         description="Channels of the first stage (own ResNets); 64 is the paper's.",
     )
     norm: Literal["frozen_batch_norm", "batch_norm", "sync_batch_norm", "group_norm"] = Field(
@@ -75,7 +80,7 @@ class BackboneConfig(Section):
 class FpnConfig(Section):
     """Feature pyramid (1612.03144)."""
 
-    channels: int = Field(256, ge=8, description="Channels of P2-P6.")
+    channels: Channels = Field(256, ge=8, description="Channels of P2-P6.")
     upsampling: Literal["nearest", "bilinear"] = Field(
         "nearest", description="Of the coarser level; bilinear is AWSDet's."
     )
@@ -87,11 +92,13 @@ class FpnConfig(Section):
 class AnchorConfig(Section):
     """Anchors of P2-P6."""
 
-    sizes_px: tuple[float, float, float, float, float] = Field(
+    sizes_px: tuple[Weight, Weight, Weight, Weight, Weight] = Field(
         (32, 64, 128, 256, 512),
         description="Square root of the anchor area on P2 ... P6.",
     )
-    aspect_ratios: tuple[float, ...] = Field((0.5, 1.0, 2.0), description="Height / width.")
+    aspect_ratios: tuple[Weight, ...] = Field(
+        (0.5, 1.0, 2.0), min_length=1, max_length=100, description="Height / width."
+    )
     offset: Fraction = Field(
         0.0,
         description="Anchor centre in a cell, in strides: 0 (torchvision, Detectron2) to 0.5.",
@@ -102,35 +109,44 @@ class AnchorConfig(Section):
 class RpnConfig(Section):
     """Region proposal network (1506.01497)."""
 
-    channels: int | None = Field(
-        None, ge=1, description="Of its 3x3 convolution; null is those of the pyramid."
+    channels: Channels | None = Field(
+        None, description="Of its 3x3 convolution; null is those of the pyramid."
     )
     positive_iou: Fraction = Field(0.7, description="An anchor at or above is positive.")
     negative_iou: Fraction = Field(0.3, description="An anchor below is negative.")
     ignore_crossing_anchors: bool = Field(
         False, description="Train on anchors within the picture only (1506.01497, section 3.1.3)."
     )
-    samples_per_picture: int = Field(256, ge=1, description="Anchors in the loss.")
+    samples_per_picture: Boxes = Field(256, description="Anchors in the loss.")
     positive_fraction: Fraction = Field(0.5, description="Upper share of positives.")
-    pre_nms_top_k: int = Field(2000, ge=1, description="Proposals a level before NMS, training.")
-    post_nms_top_k: int = Field(1000, ge=1, description="Proposals a picture, training.")
-    test_pre_nms_top_k: int = Field(1000, ge=1, description="Likewise at inference.")
-    test_post_nms_top_k: int = Field(1000, ge=1, description="Likewise at inference.")
+    pre_nms_top_k: Boxes = Field(2000, description="Proposals a level before NMS, training.")
+    post_nms_top_k: Boxes = Field(1000, description="Proposals a picture, training.")
+    test_pre_nms_top_k: Boxes = Field(1000, description="Likewise at inference.")
+    test_post_nms_top_k: Boxes = Field(1000, description="Likewise at inference.")
     nms_iou: Fraction = Field(0.7, description="Suppress above this overlap.")
-    min_box_size_px: float = Field(0.0, ge=0, description="Drop smaller proposals.")
+    min_box_size_px: float = Field(0.0, ge=0, le=1e6, description="Drop smaller proposals.")
     log_scale_limits: LogScaleLimits = Field(
         (None, _HIGHEST_LOG_SCALE), description=LOG_SCALE_LIMITS
     )
     box_loss: BoxLoss = Field("smooth_l1", description=BOX_LOSS)
-    box_loss_weight: float = Field(1.0, gt=0, description=BOX_LOSS_WEIGHT)
-    smooth_l1_beta: float = Field(0.0, ge=0, description="0 is L1; torchvision uses 1/9.")
+    box_loss_weight: Weight = Field(1.0, description=BOX_LOSS_WEIGHT)
+    smooth_l1_beta: float = Field(0.0, ge=0, le=1e6, description="0 is L1; torchvision uses 1/9.")
+
+    @model_validator(mode="after")
+    def _overlaps_are_in_order(self) -> "RpnConfig":
+        if self.negative_iou > self.positive_iou:
+            raise ValueError(
+                f"model.rpn.negative_iou {self.negative_iou:g} exceeds positive_iou "
+                f"{self.positive_iou:g}"
+            )
+        return self
 
 
 class RoiConfig(Section):
     """Sampling of RoIs and RoIAlign (1703.06870)."""
 
     positive_iou: Fraction = Field(0.5, description="A RoI at or above is positive.")
-    samples_per_picture: int = Field(512, ge=1, description="RoIs in the loss.")
+    samples_per_picture: Boxes = Field(512, description="RoIs in the loss.")
     positive_fraction: Fraction = Field(0.25, description="Upper share of positives.")
     crowd_overlap: Fraction = Field(
         0.5,
@@ -139,6 +155,7 @@ class RoiConfig(Section):
     sampling_ratio: int = Field(
         2,
         ge=0,
+        le=64,
         description="RoIAlign samples a bin and axis; 0 is one a cell (Detectron2), which has no "
         "static shape: it runs without XLA.",
     )
@@ -153,7 +170,7 @@ class RoiConfig(Section):
         description="Added to its size / 224 inside the logarithm (tensorpack, AWSDet: 1e-6).",
     )
     aligned: bool = Field(True, description="RoIAlign's half-pixel shift (Detectron2).")
-    box_resolution: int = Field(7, ge=1, description="Bins of the box head's RoIAlign.")
+    box_resolution: int = Field(7, ge=1, le=256, description="Bins of the box head's RoIAlign.")
 
 
 class BoxHeadConfig(Section):
@@ -162,14 +179,14 @@ class BoxHeadConfig(Section):
     The head "4conv1fc" of 1803.08494 is `convolutions: 4, fully_connected: 1`.
     """
 
-    convolutions: int = Field(0, ge=0, description="3x3 convolutions before the hidden layers.")
-    convolution_channels: int = Field(256, ge=1, description="Of each convolution.")
+    convolutions: Layers = Field(0, description="3x3 convolutions before the hidden layers.")
+    convolution_channels: Channels = Field(256, description="Of each convolution.")
     norm: Literal["none", "batch_norm", "sync_batch_norm", "group_norm"] = Field(
         "none", description="After each convolution."
     )
-    fully_connected: int = Field(2, ge=1, description="Fully connected hidden layers.")
-    hidden_units: int = Field(1024, ge=1, description="Units of each hidden layer.")
-    delta_weights: tuple[float, float, float, float] = Field(
+    fully_connected: Layers = Field(2, ge=1, description="Fully connected hidden layers.")
+    hidden_units: Channels = Field(1024, description="Units of each hidden layer.")
+    delta_weights: tuple[Weight, Weight, Weight, Weight] = Field(
         (10.0, 10.0, 5.0, 5.0), description="Factors on (dy, dx, dh, dw)."
     )
     log_scale_limits: LogScaleLimits = Field(
@@ -179,8 +196,8 @@ class BoxHeadConfig(Section):
         0.0, lt=1, description="Share of a class target spread over all classes (1512.00567)."
     )
     box_loss: BoxLoss = Field("smooth_l1", description=BOX_LOSS)
-    box_loss_weight: float = Field(1.0, gt=0, description=BOX_LOSS_WEIGHT)
-    smooth_l1_beta: float = Field(0.0, ge=0, description="0 is L1; torchvision uses 1/9.")
+    box_loss_weight: Weight = Field(1.0, description=BOX_LOSS_WEIGHT)
+    smooth_l1_beta: float = Field(0.0, ge=0, le=1e6, description="0 is L1; torchvision uses 1/9.")
     class_agnostic: bool = Field(False, description="One box for all classes.")
 
 
@@ -192,9 +209,12 @@ class CascadeConfig(Section):
     """
 
     positive_ious: tuple[Fraction, ...] = Field(
-        (0.6, 0.7), min_length=1, description="A RoI at or above is positive, by stage."
+        (0.6, 0.7),
+        min_length=1,
+        max_length=10,
+        description="A RoI at or above is positive, by stage.",
     )
-    delta_weights: tuple[tuple[float, float, float, float], ...] = Field(
+    delta_weights: tuple[tuple[Weight, Weight, Weight, Weight], ...] = Field(
         ((20.0, 20.0, 10.0, 10.0), (30.0, 30.0, 15.0, 15.0)),
         description="Factors on (dy, dx, dh, dw), by stage.",
     )
@@ -212,9 +232,11 @@ class CascadeConfig(Section):
 class MaskHeadConfig(Section):
     """Mask head (1703.06870); it is there if and only if this section is."""
 
-    resolution: int = Field(14, ge=2, description="Bins of its RoIAlign; masks are twice that.")
-    convolutions: int = Field(4, ge=1, description="3x3 convolutions.")
-    channels: int = Field(256, ge=1, description="Of each convolution.")
+    resolution: int = Field(
+        14, ge=2, le=256, description="Bins of its RoIAlign; masks are twice that."
+    )
+    convolutions: Layers = Field(4, ge=1, description="3x3 convolutions.")
+    channels: Channels = Field(256, description="Of each convolution.")
 
 
 class DetectionConfig(Section):
@@ -228,9 +250,9 @@ class DetectionConfig(Section):
         "by exp(-o^2 / nms_sigma) at any o (soft-NMS, 1704.04503).",
     )
     nms_iou: Fraction = Field(0.5, description="Suppress within a class above this overlap.")
-    nms_sigma: float = Field(0.5, gt=0, description="Of gaussian; the larger, the softer.")
-    max_detections: int = Field(100, ge=1, description="A picture.")
-    min_box_size_px: float = Field(0.0, ge=0, description="Drop smaller detections.")
+    nms_sigma: Weight = Field(0.5, description="Of gaussian; the larger, the softer.")
+    max_detections: Boxes = Field(100, description="A picture.")
+    min_box_size_px: float = Field(0.0, ge=0, le=1e6, description="Drop smaller detections.")
 
 
 class ModelConfig(Section):
@@ -241,7 +263,7 @@ class ModelConfig(Section):
         description="Whose conventions hold where a config gives no setting of its own "
         "(docs/presets.md).",
     )
-    weights: str | None = Field(
+    weights: Text | None = Field(
         None,
         description="File to start from (docs/weights.md), of ours, torchvision, Detectron2, "
         "tensorpack, Keras, ...; imagenet: what keras.applications fetches; null: random.",

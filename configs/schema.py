@@ -15,9 +15,12 @@ from pydantic import Field, field_validator, model_validator
 from configs.errors import ConfigError
 from configs.kubeflow_schema import KubeflowConfig
 from configs.model_schema import ModelConfig
-from configs.section import Fraction, Section
+from configs.section import Count, Fraction, Section, Seed, Text
 
 Policy = Literal["accept", "mend", "drop", "refuse"]
+LARGEST_SIDE_PX = 32_768
+LARGEST_FACTOR = 100  # on a picture's sides
+BATCH = re.compile(r"([1-9][0-9]{0,3}|auto)x[1-9][0-9]{0,4}")
 
 # COCO's twelve numbers, in the order in which pycocotools gives them.
 METRIC_NAMES = (
@@ -28,19 +31,23 @@ METRIC_NAMES = (
 class DataConfig(Section):
     """Where the COCO-format data lies (below --data-dir) and how it is read."""
 
-    train_annotations: str = Field(
+    train_annotations: Text = Field(
         "annotations/instances_train2017.json",
         description="COCO JSON of the training pictures.",
     )
-    train_pictures: str = Field("train2017", description="Folder of the training pictures.")
-    eval_annotations: str = Field(
+    train_pictures: Text = Field("train2017", description="Folder of the training pictures.")
+    eval_annotations: Text = Field(
         "annotations/instances_val2017.json",
         description="COCO JSON of the evaluation pictures.",
     )
-    eval_pictures: str = Field("val2017", description="Folder of the evaluation pictures.")
-    train_shards: int = Field(8, ge=1, description="TFRecord files of the training split.")
-    eval_shards: int = Field(2, ge=1, description="TFRecord files of the evaluation split.")
-    seed: int = Field(0, ge=0, description="Seeds the spread of pictures over shards.")
+    eval_pictures: Text = Field("val2017", description="Folder of the evaluation pictures.")
+    train_shards: int = Field(
+        8, ge=1, le=99_999, description="TFRecord files of the training split."
+    )
+    eval_shards: int = Field(
+        2, ge=1, le=99_999, description="TFRecord files of the evaluation split."
+    )
+    seed: Seed = Field(0, description="Seeds the spread of pictures over shards.")
     max_rejected_fraction: Fraction = Field(
         0.01,
         description="Share of a split's pictures that may be refused before the run fails.",
@@ -59,7 +66,7 @@ class DataConfig(Section):
         0.1, description="Share of a split's masks that any one reason may cost their objects."
     )
     max_picture_pixels: int = Field(
-        100_000_000, ge=1, description="Largest width x height that is decoded."
+        100_000_000, ge=1, le=10**10, description="Largest width x height that is decoded."
     )
     policies: dict[str, Policy] = Field(
         {},
@@ -74,7 +81,9 @@ class TransformConfig(Section):
         "box",
         description="A bitmap covers its object's box (compact) or the whole picture.",
     )
-    mask_size: int = Field(112, ge=8, description="Largest side of a box bitmap, in bitmap pixels.")
+    mask_size: int = Field(
+        112, ge=8, le=4096, description="Largest side of a box bitmap, in bitmap pixels."
+    )
     jpeg_quality: int = Field(95, ge=1, le=100, description="Of pictures that are re-encoded.")
     max_buckets: int = Field(3, ge=1, le=8, description="Padded input shapes of the plan.")
 
@@ -82,7 +91,9 @@ class TransformConfig(Section):
 class LargeScaleJitterConfig(Section):
     """Large-scale jitter (2012.07177): a wide range of sizes, then crop or pad to a square."""
 
-    side_px: int = Field(1024, ge=32, description="Of the square that every picture enters.")
+    side_px: int = Field(
+        1024, ge=32, le=LARGEST_SIDE_PX, description="Of the square that every picture enters."
+    )
     range: tuple[float, float] = Field(
         (0.1, 2.0),
         description="The picture is resized to fit into a square this many times as large; the "
@@ -92,20 +103,29 @@ class LargeScaleJitterConfig(Section):
     @field_validator("range")
     @classmethod
     def _range_is_positive(cls, values: tuple[float, float]) -> tuple[float, float]:
-        if not 0 < values[0] <= values[1]:
-            raise ValueError(f"expected [low, high] with 0 < low <= high, got {list(values)}")
+        if not 0 < values[0] <= values[1] <= LARGEST_FACTOR:
+            raise ValueError(
+                f"expected [low, high] with 0 < low <= high <= {LARGEST_FACTOR}, got {list(values)}"
+            )
         return values
 
 
 class InputConfig(Section):
     """Size and augmentation of the pictures that enter the model."""
 
-    short_side_px: int = Field(800, ge=32, description="Shorter side after resizing.")
-    long_side_px: int = Field(1333, ge=32, description="Upper limit of the longer side.")
-    size_multiple_px: int = Field(32, ge=32, description="Padded sides are multiples of this.")
+    short_side_px: int = Field(
+        800, ge=32, le=LARGEST_SIDE_PX, description="Shorter side after resizing."
+    )
+    long_side_px: int = Field(
+        1333, ge=32, le=LARGEST_SIDE_PX, description="Upper limit of the longer side."
+    )
+    size_multiple_px: int = Field(
+        32, ge=32, le=4096, description="Padded sides are multiples of this."
+    )
     max_objects: int = Field(
         100,
         ge=1,
+        le=100_000,
         description="Ground-truth rows a picture; what exceeds it is counted.",
     )
     flip_probability: Fraction = Field(0.5, description="Chance of a horizontal flip.")
@@ -113,7 +133,7 @@ class InputConfig(Section):
         (1.0, 1.0),
         description="Range of the random factor on the resized size (training).",
     )
-    short_side_choices_px: tuple[Annotated[int, Field(ge=32)], ...] = Field(
+    short_side_choices_px: tuple[Annotated[int, Field(ge=32, le=LARGEST_SIDE_PX)], ...] = Field(
         (),
         description="Training draws the shorter side from these (Detectron2: 640, 672 ... 800); "
         "empty is short_side_px.",
@@ -160,8 +180,11 @@ class InputConfig(Section):
                 f"input.short_side_px {self.short_side_px} exceeds "
                 f"input.long_side_px {self.long_side_px}"
             )
-        if not 0 < self.scale_jitter[0] <= self.scale_jitter[1]:
-            raise ValueError("input.scale_jitter must be [low, high] with 0 < low <= high")
+        if not 0 < self.scale_jitter[0] <= self.scale_jitter[1] <= LARGEST_FACTOR:
+            raise ValueError(
+                f"input.scale_jitter must be [low, high] with 0 < low <= high <= {LARGEST_FACTOR}, "
+                f"got {list(self.scale_jitter)}"
+            )
         return self
 
 
@@ -173,16 +196,18 @@ class OptimizerConfig(Section):
         description="`lars` (1708.03888) takes 0.001 of a weight's norm over its gradient's as the "
         "weight's share of the rate: give it a far larger one than sgd.",
     )
-    learning_rate: float = Field(0.02, gt=0, description="For a global batch of 16 pictures.")
+    learning_rate: float = Field(
+        0.02, gt=0, le=1e6, description="For a global batch of 16 pictures."
+    )
     scale_with_batch: bool = Field(
         True, description="Multiply the rate by global batch / 16 (1706.02677)."
     )
     momentum: float = Field(0.9, ge=0, lt=1, description="SGD momentum; AdamW's beta 1.")
     nesterov: bool = Field(False, description="Nesterov momentum (sgd).")
-    weight_decay: float = Field(1e-4, ge=0)
+    weight_decay: float = Field(1e-4, ge=0, le=1e6)
     decay_norms_and_biases: bool = Field(True, description="Also decay norms and biases.")
     clip_norm: float = Field(0.0, ge=0, description="Global gradient norm limit; 0 is none.")
-    warmup_steps: int = Field(500, ge=0, description="Linear warm-up of the rate.")
+    warmup_steps: Count = Field(500, description="Linear warm-up of the rate.")
     warmup_factor: Fraction = Field(0.001, description="Share of the rate at step 0.")
     schedule: Literal["step", "cosine", "polynomial", "constant"] = "step"
     drop_epochs: tuple[Annotated[float, Field(gt=0)], ...] = Field(
@@ -210,14 +235,15 @@ class TrainConfig(Section):
     accumulate: int = Field(
         1,
         ge=1,
+        le=10_000,
         description="Batches of NxM whose gradients are added up to one step; steps, epochs and "
         "the rate count as with one batch of so many pictures.",
     )
-    epochs: float = Field(12.0, gt=0)
-    max_steps: int | None = Field(None, ge=1, description="Stop earlier, after these steps.")
-    seed: int = Field(0, ge=0)
+    epochs: float = Field(12.0, gt=0, le=1e6)
+    max_steps: Count | None = Field(None, ge=1, description="Stop earlier, after these steps.")
+    seed: Seed = 0
     optimizer: OptimizerConfig = OptimizerConfig()
-    freeze: tuple[str, ...] = Field(
+    freeze: tuple[Text, ...] = Field(
         (),
         description="Weights that stay as they are: patterns of their paths, such as "
         "'backbone/*' or '*/bias' (in addition to model.backbone.frozen_stages).",
@@ -230,15 +256,14 @@ class TrainConfig(Section):
         "exported in place of them; 0 is none.",
     )
     validate_every_epochs: float = Field(
-        0.0, ge=0, description="Measure COCO's AP so often, and at the end; 0 is never."
+        0.0, ge=0, le=1e6, description="Measure COCO's AP so often, and at the end; 0 is never."
     )
-    validation_split: str = Field("eval", description="Split of the examples that is measured.")
+    validation_split: Text = Field("eval", description="Split of the examples that is measured.")
     best_metric: Literal["box/AP", "mask/AP"] = Field(
         "box/AP", description="By which a validation is the best; its checkpoint is kept."
     )
-    patience_validations: int = Field(
+    patience_validations: Count = Field(
         0,
-        ge=0,
         description="End the training after so many validations without a better one; 0 is never.",
     )
     export: Literal["best", "last"] = Field(
@@ -247,49 +272,36 @@ class TrainConfig(Section):
     )
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
     jit: Literal["auto", "on", "off"] = "auto"
-    checkpoint_every_steps: int = Field(500, ge=1)
-    keep_checkpoints: int = Field(3, ge=1, description="The last K are kept.")
-    log_every_steps: int = Field(20, ge=1, description="TensorBoard and progress lines.")
-    picture_every_steps: int = Field(
+    checkpoint_every_steps: Count = Field(500, ge=1)
+    keep_checkpoints: Count = Field(3, ge=1, description="The last K are kept.")
+    log_every_steps: Count = Field(20, ge=1, description="TensorBoard and progress lines.")
+    picture_every_steps: Count = Field(
         0,
-        ge=0,
         description="Ground truth beside detections of a few pictures in TensorBoard; 0 is never.",
     )
     profile_steps: tuple[int, int] | None = Field(
         None,
         description="[a, b]: TensorFlow's profiler watches the chief's steps a to b - 1.",
     )
-    input_threads: int = Field(0, ge=0, description="Per worker; 0 is tf.data's own choice.")
+    input_threads: int = Field(
+        0, ge=0, le=4096, description="Per worker; 0 is tf.data's own choice."
+    )
     heartbeat_seconds: float = Field(
         600.0,
         gt=0,
+        le=1e9,
         description="A worker that ends no step for this long is taken for lost; must exceed "
         "the longest compilation of a step.",
     )
-    max_restarts: int = Field(
+    max_restarts: Count = Field(
         0,
-        ge=0,
         description="After a lost or stalled worker go on from the last checkpoint, so many times.",
     )
-    max_non_finite_steps: int = Field(
+    max_non_finite_steps: Count = Field(
         0,
-        ge=0,
         description="Steps of a run that may be skipped since a loss or a gradient is not finite "
         "(float16 overflows apart); the next one ends it.",
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _workers_are_part_of_the_batch(cls, settings: Any) -> Any:
-        """Puts `workers` where it is kept: before the x of `batch`."""
-        if not isinstance(settings, dict) or "workers" not in settings:
-            return settings
-        workers = settings["workers"]
-        if not re.fullmatch(r"[1-9]\d*|auto", str(workers)):
-            raise ValueError(f"train.workers: expected a number or auto, got {workers!r}")
-        batch = str(settings.get("batch", cls.model_fields["batch"].default))
-        rest = {name: value for name, value in settings.items() if name != "workers"}
-        return rest | {"batch": f"{workers}x{batch.partition('x')[2]}"}
 
     @model_validator(mode="after")
     def _patience_needs_validations(self) -> "TrainConfig":
@@ -299,17 +311,13 @@ class TrainConfig(Section):
             )
         return self
 
-    @field_validator("jit", mode="before")
+    @field_validator("batch")
     @classmethod
-    def _yaml_reads_on_as_true(cls, jit: Any) -> Any:
-        return {True: "on", False: "off"}[jit] if isinstance(jit, bool) else jit
-
-    @field_validator("batch", mode="before")
-    @classmethod
-    def _batch_is_n_by_m(cls, batch: Any) -> Any:
-        # YAML reads 0x4 as a number.
-        if not re.fullmatch(r"([1-9]\d*|auto)x[1-9]\d*", str(batch)):
-            raise ValueError(f"expected NxM such as 8x4 or autox4, got {batch!r}")
+    def _batch_is_n_by_m(cls, batch: str) -> str:
+        if not BATCH.fullmatch(batch):
+            raise ValueError(
+                f"expected NxM such as 8x4 or autox4, got {batch[:40]!r} (at most 9999x99999)"
+            )
         return batch
 
     @field_validator("profile_steps")
@@ -355,9 +363,11 @@ class Threshold(Section):
     """One condition of the gate on one metric."""
 
     metric: str = Field(description='"box/AP", "box/AP50", "mask/APs", ...')
-    min: float | None = Field(None, description="The candidate must reach it.")
-    max_drop: float | None = Field(
-        None, ge=0, description="The candidate may be this much below the pushed model."
+    min: Fraction | None = Field(
+        None, description="The candidate must reach it; a share: 0.375 for 37.5 %."
+    )
+    max_drop: Fraction | None = Field(
+        None, description="The candidate may be this much below the pushed model."
     )
 
     @model_validator(mode="after")
@@ -381,14 +391,14 @@ class EvaluateConfig(Section):
     """Evaluation and the gate. No thresholds: never blessed."""
 
     thresholds: tuple[Threshold, ...] = ()
-    batch_size: int = Field(4, ge=1, description="Pictures per inference call.")
-    worst_pictures: int = Field(12, ge=0, description="Shown in the report.")
+    batch_size: int = Field(4, ge=1, le=4096, description="Pictures per inference call.")
+    worst_pictures: int = Field(12, ge=0, le=1000, description="Shown in the report.")
 
 
 class PushConfig(Section):
     """Where blessed models go."""
 
-    folder: str | None = Field(
+    folder: Text | None = Field(
         None, description="Base of serving/<name>/<version>; null is <root>/serving."
     )
 
@@ -396,7 +406,7 @@ class PushConfig(Section):
 class PipelineConfig(Section):
     """Orchestration."""
 
-    beam_args: tuple[str, ...] = Field(
+    beam_args: tuple[Text, ...] = Field(
         ("--direct_running_mode=in_memory",),
         description="Beam's options: runner, workers, ...",
     )
@@ -407,8 +417,7 @@ class Config(Section):
     """One run: its data, model, training, gate and where it goes."""
 
     name: str = Field(
-        pattern=r"^[a-z0-9][a-z0-9-]{0,62}$",
-        description="Of the pipeline and the pushed model.",
+        description="Of the pipeline and the pushed model: a to z, digits and -, at most 63.",
     )
     data: DataConfig = DataConfig()
     transform: TransformConfig = TransformConfig()
@@ -418,6 +427,15 @@ class Config(Section):
     evaluate: EvaluateConfig = EvaluateConfig()
     push: PushConfig = PushConfig()
     pipeline: PipelineConfig = PipelineConfig()
+
+    @field_validator("name")
+    @classmethod
+    def _name_fits_folders_and_kubernetes(cls, name: str) -> str:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", name):
+            raise ValueError(
+                f"expected letters a to z, digits and -, at most 63, got {name[:80]!r}"
+            )
+        return name
 
     @model_validator(mode="after")
     def _sections_agree(self) -> "Config":
@@ -459,7 +477,7 @@ class Config(Section):
         return None
 
     def to_json(self) -> str:
-        """Returns the whole config as JSON; `Config.model_validate_json` reads it back equal."""
+        """Returns the whole config as JSON; `loader.config_from_json` reads it back equal."""
         return self.model_dump_json()
 
 
@@ -488,7 +506,7 @@ _COMPONENT_SETTINGS: dict[str, dict[str, Any]] = {
 def component_settings(config: Config, component: str) -> str:
     """Returns the JSON of just the settings that `component` depends on.
 
-    `Config.model_validate_json` reads it, the rest at its defaults. It is the component's
+    `loader.config_from_json` reads it, the rest at its defaults. It is the component's
     execution property, so a change elsewhere in the config leaves its cached result valid.
 
     Raises:

@@ -7,6 +7,7 @@ process is killed, all of them end.
 """
 
 import contextlib
+import json
 import os
 import shlex
 import signal
@@ -215,7 +216,7 @@ def main(hosts_file: Path, gpus_per_node: int, config: Path, settings: tuple[str
     workers = len(hosts) * gpus_per_node
     Cluster(tuple(host.address for host in hosts), 0, str(hosts_file)).worker_addresses(workers)
     settings = (f"train.workers={workers}", *settings)
-    settings = (*settings, *_absolute_weights(load_config(config, settings).model.weights))
+    settings = _with_absolute_weights(settings, load_config(config, settings).model.weights)
 
     examples = {h: _arguments(h, config, settings, "--to=CocoTransform") for h in hosts}
     training = {h: _arguments(h, config, settings, *_TRAINING_ALONE) for h in hosts}
@@ -233,13 +234,14 @@ def _arguments(host: Host, config: Path, settings: tuple[str, ...], *more: str) 
     return [*options, *(f"--set={setting}" for setting in settings), *more]
 
 
-def _absolute_weights(weights: str | None) -> list[str]:
-    """Returns the setting by which hosts, at work in the checkout, find a file named from here."""
+def _with_absolute_weights(settings: tuple[str, ...], weights: str | None) -> tuple[str, ...]:
+    """Returns settings by which hosts, at work in the checkout, find a file named from here."""
     from model.weights.keras_applications import PUBLISHED
 
     if weights is None or weights == PUBLISHED:
-        return []
-    return [f"model.weights={os.path.abspath(weights)}"]
+        return settings
+    others = [text for text in settings if text.partition("=")[0].strip() != "model.weights"]
+    return (*others, f"model.weights={json.dumps(os.path.abspath(weights))}")
 
 
 def _run_everywhere(

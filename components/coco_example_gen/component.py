@@ -7,7 +7,7 @@ from tfx.types import component_spec, standard_artifacts
 
 from components.artifacts import Rejects
 from components.coco_example_gen.executor import Executor
-from configs.schema import Config
+from configs.loader import config_from_json
 from model.coco.policies import resolve_policies
 
 
@@ -57,7 +57,7 @@ class CocoExampleGen(base_beam_component.BaseBeamComponent):
         source_digest: str = "",
         overrides: str | RuntimeParameter | None = None,
     ) -> None:
-        resolve_policies(Config.model_validate_json(settings).data.policies)
+        resolve_policies(config_from_json(settings).data.policies)
         spec = CocoExampleGenSpec(
             settings=settings,
             source_digest=source_digest,

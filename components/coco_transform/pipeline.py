@@ -7,6 +7,7 @@ from apache_beam.metrics import Metrics
 
 from components.coco_transform.shard import ShardTask, transform_shard, write_failure
 from configs.errors import DatasetError
+from configs.loader import config_from_json
 from configs.schema import Config
 
 NAMESPACE = "coco_transform"  # of the counters
@@ -45,7 +46,7 @@ class _TransformShard(beam.DoFn):
     def process(self, task: ShardTask) -> Iterator[str]:
         """Yields the shard's name when it is done."""
         try:
-            statistics = transform_shard(task, Config.model_validate_json(self._config_json))
+            statistics = transform_shard(task, config_from_json(self._config_json))
         except (DatasetError, OSError) as error:
             write_failure(task, error)
             raise

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from configs.files import write_json
+from configs.loader import config_from_json
 from configs.schema import Config
 
 TRAINING_SPLIT = "train"
@@ -38,7 +39,7 @@ class TrainingJob:
     @property
     def config(self) -> Config:
         """The settings, checked."""
-        return Config.model_validate_json(self.settings)
+        return config_from_json(self.settings)
 
     @property
     def status_dir(self) -> Path:

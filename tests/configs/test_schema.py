@@ -54,36 +54,11 @@ def test_batch_is_workers_times_pictures():
     assert (train.workers, train.pictures_per_worker, train.global_batch) == (8, 4, 32)
 
 
-@pytest.mark.parametrize(
-    ("settings", "batch"),
-    [
-        ({"workers": "auto", "batch": "8x4"}, "autox4"),
-        ({"workers": 16, "batch": "autox2"}, "16x2"),
-        ({"workers": 3}, "3x2"),
-    ],
-)
-def test_workers_alone_may_be_set(settings, batch):
-    assert config(train=settings).train.batch == batch
-
-
-@pytest.mark.parametrize("workers", [0, "many", None])
-def test_workers_are_a_number_or_auto(workers):
-    with pytest.raises(ValidationError, match=r"train.workers: expected a number or auto"):
-        config(train={"workers": workers})
-
-
 def test_auto_has_no_number_before_the_launcher_gives_it_one():
     train = config(train={"batch": "autox4"}).train
     with pytest.raises(ConfigError, match="autox4 has no number of workers"):
         _ = train.global_batch
     assert train.with_workers(6).batch == "6x4"
-
-
-def test_yaml_words_on_and_off_are_taken_for_jit(tmp_path):
-    path = tmp_path / "a.yaml"
-    path.write_text("name: a\ntrain: {jit: off}\n")  # False for YAML
-    assert load_config(path).train.jit == "off"
-    assert load_config(path, ["train.jit=on"]).train.jit == "on"
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ def test_all_hosts_prepare_then_train_and_the_first_goes_on(start, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("weights", "given"), [("w.npz", ["model.weights={}/w.npz"]), ("imagenet", []), ("null", [])]
+    ("weights", "given"), [("w.npz", ['model.weights="{}/w.npz"']), ("imagenet", []), ("null", [])]
 )
 def test_hosts_find_the_weights_of_the_callers_folder(start, tmp_path, weights, given):
     (tmp_path / "mine.yaml").write_text(f"name: mine\nmodel: {{weights: {weights}}}\n")
