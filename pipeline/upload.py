@@ -12,13 +12,20 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import yaml
-
 from configs.errors import ConfigError, ServiceError
+from configs.yaml_reader import read_documents, read_text_file
+from pipeline.kfp_answers import check_answer, checked_id
 
 TOKEN_VARIABLE = "KF_PIPELINES_TOKEN"
 # kfp passes none: a server that takes the connection and never answers would hold us for ever.
 CONNECT_SECONDS, READ_SECONDS = 10.0, 120.0
+
+_LOG_IN = f"put a valid token in ${TOKEN_VARIABLE} or a file named by --token-file"
+_UNREADABLE = "answered with what kfp cannot read; look what is stored before repeating it"
+_LARGEST_PIPELINE_BYTES = 1 << 24
+_ADDRESS = re.compile(r"[!-~]{1,2000}")
+_LONGEST_TOKEN = 1 << 16
+_TOKEN = re.compile(rb"[!-~]+")
 
 # Of a compiled file's first document, and of the second where it has one.
 _PIPELINE_KEYS = ("pipelineInfo", "root", "components", "deploymentSpec", "schemaVersion")
@@ -61,42 +68,77 @@ def upload(
         ConfigError: the file is none that `compile` wrote, or `host` is no address.
         ServiceError: the service refused, failed or could not be reached.
     """
+    for option, text in (("--name", name), ("--version", version)):
+        if text is not None and not text.strip():
+            raise ConfigError(f"{option}: is empty")
     check_pipeline_file(pipeline_file)
-    if urlsplit(host).scheme not in ("http", "https") or not urlsplit(host).netloc:
-        raise ConfigError(f"--host {host}: expected an address such as https://kubeflow.my.org")
-    host = host.rstrip("/")
+    host = _checked_host(host)
     with _service_errors(host, name, version, token):
         client = _connect(host, token, read_seconds)
         if version is None:
             pipeline = client.upload_pipeline(
                 str(pipeline_file), pipeline_name=name, namespace=namespace
             )
-            address = f"{host}/#/pipelines/details/{pipeline.pipeline_id}"
-            return Uploaded(pipeline.pipeline_id, None, address)
+            pipeline_id = checked_id(host, "pipeline", pipeline.pipeline_id)
+            return Uploaded(pipeline_id, None, f"{host}/#/pipelines/details/{pipeline_id}")
         pipeline_id = _pipeline_id(client, host, name, namespace)
         stored = client.upload_pipeline_version(
             str(pipeline_file), pipeline_version_name=version, pipeline_id=pipeline_id
         )
-        version_id = stored.pipeline_version_id
+        version_id = checked_id(host, "version", stored.pipeline_version_id)
         address = f"{host}/#/pipelines/details/{pipeline_id}/version/{version_id}"
         return Uploaded(pipeline_id, version_id, address)
+
+
+def _checked_host(host: str) -> str:
+    """Returns the address without a slash at its end.
+
+    Raises:
+        ConfigError: it is none, or holds what belongs elsewhere.
+    """
+    try:
+        parts = urlsplit(host)
+        is_address = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # brackets or a port that are none
+        is_address = False
+    if not is_address or not _ADDRESS.fullmatch(host):
+        raise ConfigError(f"--host {host!r}: expected an address such as https://kubeflow.my.org")
+    if parts.username is not None:
+        raise ConfigError(f"--host: no name and password in it: {_LOG_IN}")
+    if parts.query or parts.fragment or host.endswith(("?", "#")):
+        raise ConfigError(f"--host {host}: leave out what begins with # or ?")
+    return host.rstrip("/")
 
 
 def read_token(token_file: Path | None) -> str | None:
     """Returns the token of a file, else of the environment variable, else None.
 
     Raises:
-        ConfigError: the file is missing or empty.
+        ConfigError: the file is missing or empty, or there is no token in it.
     """
     if token_file is None:
-        return os.environ.get(TOKEN_VARIABLE) or None
+        token = os.environb.get(TOKEN_VARIABLE.encode(), b"").strip()
+        return _checked_token(token, f"${TOKEN_VARIABLE}") if token else None
     try:
-        token = token_file.read_text(encoding="utf-8").strip()
+        # Not only a regular file: `--token-file <(...)` keeps a token off the disk.
+        with token_file.open("rb") as stream:
+            token = stream.read(_LONGEST_TOKEN + 1).strip()
     except OSError as error:
         raise ConfigError(f"--token-file {token_file}: {error.strerror}") from None
     if not token:
         raise ConfigError(f"--token-file {token_file}: is empty")
-    return token
+    return _checked_token(token, f"--token-file {token_file}")
+
+
+def _checked_token(token: bytes, source: str) -> str:
+    """Returns a token that an HTTP header can hold.
+
+    Raises:
+        ConfigError: it is none; it is not shown.
+    """
+    if len(token) > _LONGEST_TOKEN or not _TOKEN.fullmatch(token):
+        raise ConfigError(f"{source}: holds no token (one word of ASCII characters)")
+    return token.decode("ascii")
 
 
 def check_pipeline_file(path: Path) -> None:
@@ -107,11 +149,10 @@ def check_pipeline_file(path: Path) -> None:
     """
     hint = "expected the YAML file that `python -m pipeline compile -o F.yaml` wrote"
     try:
-        documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8"))) or [None]
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}; {hint}") from None
-    except (yaml.YAMLError, UnicodeDecodeError):
-        raise ConfigError(f"{path}: not YAML; {hint}") from None
+        text = read_text_file(path, _LARGEST_PIPELINE_BYTES)
+        documents = read_documents(text, str(path), _LARGEST_PIPELINE_BYTES) or [None]
+    except ConfigError as error:
+        raise ConfigError(f"{error}; {hint}") from None
     # The pipeline, and perhaps what it asks of Kubernetes.
     for document, wanted in zip(documents, (_PIPELINE_KEYS, _PLATFORM_KEYS), strict=False):
         missing = [k for k in wanted if not isinstance(document, dict) or k not in document]
@@ -129,26 +170,33 @@ def _connect(host: str, token: str | None, read_seconds: float) -> Any:
     class Client(kfp.Client):  # type: ignore[misc]
         """Without kfp's five tries of five seconds, each with a traceback in the log."""
 
-        is_limited = False
+        is_watched = False
 
         def get_kfp_healthz(self, sleep_duration: int = 5) -> Any:
-            self.limit_time()
+            self.watch_answers()
             return self._healthz_api.get_healthz()
 
-        def limit_time(self) -> None:
-            """Sets the time limits for which kfp's methods have no argument."""
-            if self.is_limited:
+        def watch_answers(self) -> None:
+            """Sets the time limits for which kfp's methods have no argument, and checks answers."""
+            if self.is_watched:
                 return
             pools = self._healthz_api.api_client.rest_client.pool_manager
-            request = pools.request
+            send = pools.request
             limit = urllib3.Timeout(connect=CONNECT_SECONDS, read=read_seconds)
-            pools.request = lambda *args, **kwargs: request(*args, **{**kwargs, "timeout": limit})
-            self.is_limited = True
+
+            def request(*args: Any, **kwargs: Any) -> Any:
+                answer = send(*args, **{**kwargs, "timeout": limit, "redirect": False})
+                check_answer(host, answer.status, answer.headers, answer.data, _LOG_IN)
+                return answer
+
+            pools.request = request
+            self.is_watched = True
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # "This client only works with v2": known, and wanted.
-        client = Client(host=host, existing_token=token)
-    client.limit_time()
+        authority = os.environ.get("SSL_CERT_FILE") or None  # kfp itself looks at certifi's alone
+        client = Client(host=host, existing_token=token, ssl_ca_cert=authority)
+    client.watch_answers()
     return client
 
 
@@ -164,7 +212,7 @@ def _pipeline_id(client: Any, host: str, name: str, namespace: str | None) -> st
     )
     for pipeline in answer.pipelines or []:
         if pipeline.display_name == name:
-            return str(pipeline.pipeline_id)
+            return checked_id(host, "pipeline", pipeline.pipeline_id)
     raise ServiceError(f"{host}: no pipeline {name!r} yet: leave out --version to create it")
 
 
@@ -188,11 +236,34 @@ def _service_errors(host: str, name: str, version: str | None, token: str | None
         reason = getattr(error, "reason", None) or error
         said = _hide(" ".join(_OBJECT.sub("", str(reason)).split()), token)
         raise ServiceError(
-            f"{host}: no answer ({type(reason).__name__}: {said}): check the address and the "
-            "network; what was sent may or may not have been stored, so look before repeating it"
+            f"{host}: no answer ({type(reason).__name__}: {said}): {_network_advice(reason)}"
         ) from None
     except ValueError as error:  # kfp's own checks, such as a version in a pipeline's name
         raise ServiceError(f"{host}: {_hide(' '.join(str(error).split()), token)}") from None
+    except (TypeError, AttributeError, KeyError) as error:  # kfp's, in JSON of another shape
+        raise ServiceError(f"{host}: {_UNREADABLE}") from error
+
+
+def _network_advice(reason: Any) -> str:
+    """Returns what to do where no answer came."""
+    import urllib3
+
+    if isinstance(reason, urllib3.exceptions.SSLError):
+        return (
+            "check http or https in --host; for a certificate of your own name its authority's "
+            "file in the variable SSL_CERT_FILE"
+        )
+    never_reached = (
+        urllib3.exceptions.NewConnectionError,
+        urllib3.exceptions.ConnectTimeoutError,
+        urllib3.exceptions.ProxyError,
+    )
+    if isinstance(reason, never_reached):
+        return "nothing was sent: check the address and the network"
+    return (
+        "check the address and the network; what was sent may or may not have been stored, so "
+        "look before repeating it"
+    )
 
 
 def _message(error: Any) -> str:
@@ -200,18 +271,16 @@ def _message(error: Any) -> str:
     try:
         body = json.loads(error.body)
         said = body.get("error_message") or body.get("message") or body.get("error") or ""
-    except (TypeError, ValueError, AttributeError):
+        said = said.get("message", "") if isinstance(said, dict) else said
+    except (TypeError, ValueError, AttributeError, RecursionError):
         said = ""
-    return " ".join((said or str(error.reason or "")).split())[:300]
+    return " ".join(str(said or error.reason or "").split())[:300]
 
 
 def _advice(status: int, said: str, name: str, version: str | None) -> str:
     """Returns what went wrong and what to do about it."""
     if status in (401, 403):
-        return (
-            f"{status}, not allowed ({said}): put a valid token in ${TOKEN_VARIABLE} or a file "
-            "named by --token-file"
-        )
+        return f"{status}, not allowed ({said}): {_LOG_IN}"
     # Before KFP 2.1 the upload answers 500 for a name that exists.
     if status == 409 or "already exist" in said.lower():
         if version is None:
@@ -220,6 +289,8 @@ def _advice(status: int, said: str, name: str, version: str | None) -> str:
                 "or choose another --name"
             )
         return f"pipeline {name!r} has a version {version!r} already: choose another --version"
+    if not status:  # kfp's own, of an answer that came
+        return f"{_UNREADABLE} ({said})"
     if status == 404:
         return f"404 ({said}): is this the address of Kubeflow Pipelines?"
     if status >= 500:

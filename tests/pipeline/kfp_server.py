@@ -22,6 +22,10 @@ class State:
 
     token: str | None = None
     fail_with: dict[str, int | str] = dataclasses.field(default_factory=dict)
+    answer_with: dict[str, tuple[int, dict[str, str], bytes]] = dataclasses.field(
+        default_factory=dict
+    )
+    tokens: list[str | None] = dataclasses.field(default_factory=list)
     requests: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     pipelines: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     versions: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
@@ -47,6 +51,10 @@ class _Handler(BaseHTTPRequestHandler):
         query = {key: values[0] for key, values in parse_qs(parts.query).items()}
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         state.requests.append((method, path))
+        state.tokens.append(self.headers.get("authorization"))
+        if answer := state.answer_with.get(path) or state.answer_with.get("*"):
+            self._send(*answer)
+            return
         trouble = state.fail_with.get(path)
         if trouble == "drop":
             self.close_connection = True
@@ -115,12 +123,14 @@ class _Handler(BaseHTTPRequestHandler):
         state.files.append(part.get_payload(decode=True))
 
     def _answer(self, status: int, body: Any) -> None:
-        text = json.dumps(body).encode()
+        self._send(status, {"Content-Type": "application/json"}, json.dumps(body).encode())
+
+    def _send(self, status: int, headers: dict[str, str], body: bytes) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(text)))
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(text)
+        self.wfile.write(body)
 
 
 def _grpc_error(code: int, message: str) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def test_help_has_an_example(command: str) -> None:
             2,
             "error: push.folder /models is in none of pipeline.kubeflow.volumes (/data, /shared)",
         ),
-        (("upload", "--host", "https://h", "--name", "n", "absent.yaml"), 2, "No such file"),
+        (("upload", "--host", "https://h", "--name", "n", "absent.yaml"), 2, "no such file"),
     ],
 )
 def test_wrong_arguments_end_in_a_line(

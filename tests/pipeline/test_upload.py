@@ -1,5 +1,6 @@
 """Uploads through kfp's own client to a server that speaks kfp's REST messages."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -148,7 +149,7 @@ def test_other_service_at_the_address_is_recognised(server: KfpServer, pipeline_
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (None, "No such file"),
+        (None, "no such file"),
         ("a: [", "not YAML"),
         ("name: tiny", "no KFP v2 pipeline"),
         ("", "no KFP v2 pipeline"),
@@ -170,6 +171,171 @@ def test_wrong_file_is_refused_before_anything_is_sent(
 def test_address_without_scheme_is_refused(pipeline_file: Path) -> None:
     with pytest.raises(ConfigError, match="expected an address such as"):
         upload(pipeline_file, "localhost:8080", "detector")
+
+
+HTML = {"Content-Type": "text/html"}
+JSON = {"Content-Type": "application/json"}
+LOGIN_PAGE = b"<!doctype html><html><head><title>Log in to\n Your Account</title></head></html>"
+OTHER_ID = "0" * 8 + "-1111-2222-3333-" + "4" * 12
+
+
+def _json(value: object) -> tuple[int, dict[str, str], bytes]:
+    return 200, JSON, json.dumps(value).encode()
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ((200, HTML, LOGIN_PAGE), "a web page ('Log in to Your Account'), as a login does: log in"),
+        ((200, JSON, LOGIN_PAGE), "a web page ('Log in to Your Account')"),
+        ((200, HTML, b""), "a web page, as a login does: log in: put a valid token in $KF_"),
+        ((302, {"Location": "/dex/auth?state=x"}, b""), "redirects to http://127.0.0.1:"),
+        ((302, {"Location": "/dex/auth?state=x"}, b""), "/dex/auth: log in: put a valid token"),
+        ((307, {"Location": "https://sso.my.org/"}, b""), "https://sso.my.org/: log in"),
+        ((301, {"Location": "/elsewhere/"}, b""), "/elsewhere/: give --host the address"),
+        ((308, {}, b""), "redirects to"),
+        ((302, {"Location": "http://[::1"}, b""), "redirects to"),
+        ((200, JSON, b"[]"), "answered with '[]', which Kubeflow Pipelines does not"),
+        ((200, JSON, b""), "answered with ''"),
+        ((200, JSON, b"ok"), "answered with 'ok'"),
+        ((200, JSON, b'{"pipeline_id": "'), "which Kubeflow Pipelines does not"),
+        ((200, JSON, b"\xff\xfe\x00"), "which Kubeflow Pipelines does not"),
+        ((200, JSON, b"[" * 100_000), "which Kubeflow Pipelines does not"),
+        ((204, {}, b""), "answered with ''"),
+        ((418, HTML, LOGIN_PAGE), "refused with 418"),
+        ((403, HTML, LOGIN_PAGE), "403, not allowed"),
+        ((502, HTML, b"<html>bad gateway"), "failed with 502"),
+        ((400, JSON, b'{"error": {"code": 400, "message": "no such field"}}'), "no such field"),
+        ((400, JSON, b"[1]"), "refused with 400"),
+    ],
+)
+@pytest.mark.parametrize("path", ["*", "/pipelines/upload"])
+def test_an_answer_of_something_else_is_no_success(
+    server: KfpServer,
+    pipeline_file: Path,
+    path: str,
+    answer: tuple[int, dict[str, str], bytes],
+    said: str,
+) -> None:
+    server.state.answer_with[path] = answer
+    with pytest.raises(ServiceError) as raised:
+        upload(pipeline_file, server.address, "detector", token="secret")
+    message = str(raised.value)
+    assert said in message
+    assert "\n" not in message and "secret" not in message and len(message) < 500
+    assert server.state.requests.count(("POST", "/pipelines/upload")) <= 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({}, "answered with no id of the pipeline"),
+        ({"id": OTHER_ID, "name": "detector"}, "answered with no id of the pipeline"),
+        ({"pipeline_id": ""}, "the id ''"),
+        ({"pipeline_id": 5}, "the id '5'"),
+        ({"pipeline_id": None}, "no id"),
+        ({"pipeline_id": {"a": 1}}, "the id"),
+        ({"pipeline_id": "login required"}, "the id 'login required'"),
+        ({"pipeline_id": OTHER_ID, "created_at": "yesterday"}, "what kfp cannot read"),
+    ],
+)
+def test_an_answer_without_an_id_is_no_success(
+    server: KfpServer, pipeline_file: Path, answer: dict[str, object], said: str
+) -> None:
+    server.state.answer_with["/pipelines/upload"] = _json(answer)
+    with pytest.raises(ServiceError) as raised:
+        upload(pipeline_file, server.address, "detector")
+    assert said in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "answer", "said"),
+    [
+        ("/pipelines/upload_version", {}, "no id of the version"),
+        ("/pipelines/upload_version", {"pipeline_id": OTHER_ID}, "no id of the version"),
+        ("/pipelines", {}, "no pipeline 'detector' yet"),
+        ("/pipelines", {"pipelines": 5}, "what kfp cannot read"),
+        ("/pipelines", {"pipelines": [{"display_name": "detector"}]}, "no id of the pipeline"),
+        ("/pipelines", {"pipelines": ["detector"]}, ""),
+    ],
+)
+def test_a_version_needs_both_ids(
+    server: KfpServer, pipeline_file: Path, path: str, answer: object, said: str
+) -> None:
+    upload(pipeline_file, server.address, "detector")
+    server.state.answer_with[path] = _json(answer)
+    with pytest.raises(ServiceError) as raised:
+        upload(pipeline_file, server.address, "detector", version="v2")
+    assert said in str(raised.value)
+    assert not server.state.versions
+
+
+def test_a_redirect_takes_no_token_along(server: KfpServer, pipeline_file: Path) -> None:
+    with KfpServer() as other:
+        for path in ("/healthz", "/pipelines/upload"):
+            location = f"{other.address}/apis/v2beta1{path}"
+            server.state.answer_with[path] = (307, {"Location": location}, b"")
+        with pytest.raises(ServiceError, match="redirects to"):
+            upload(pipeline_file, server.address, "detector", token="secret")
+        assert other.state.requests == []
+    assert "Bearer secret" in server.state.tokens
+
+
+def test_a_name_that_does_not_resolve_and_plain_http_end_in_a_line(
+    server: KfpServer, pipeline_file: Path
+) -> None:
+    for host, said in (
+        ("http://no-such-host.invalid", "nothing was sent"),
+        (server.address.replace("http:", "https:"), "check http or https in --host"),
+        (f"http://{'a' * 70}.org", ""),
+    ):
+        with pytest.raises(ServiceError) as raised:
+            upload(pipeline_file, host, "detector")
+        assert said in str(raised.value) and "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        ("https://", "expected an address"),
+        ("ftp://a.org", "expected an address"),
+        ("http://[::1", "expected an address"),
+        ("http://a.org:99999", "expected an address"),
+        ("http://a.org:x", "expected an address"),
+        ("http://a b", "expected an address"),
+        ("http://a.org/\n", "expected an address"),
+        ("", "expected an address"),
+        ("https://me:pass@a.org", "no name and password in it"),
+        ("https://a.org/#/pipelines", "leave out what begins with #"),
+        ("https://a.org/?x=1", "leave out what begins with #"),
+    ],
+)
+def test_an_address_that_is_none_is_refused(pipeline_file: Path, host: str, said: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        upload(pipeline_file, host, "detector")
+    assert said in str(raised.value) and "pass@" not in str(raised.value)
+
+
+@pytest.mark.parametrize(("name", "version"), [("", None), (" ", None), ("detector", "")])
+def test_an_empty_name_is_refused(
+    server: KfpServer, pipeline_file: Path, name: str, version: str | None
+) -> None:
+    with pytest.raises(ConfigError, match="is empty"):
+        upload(pipeline_file, server.address, name, version)
+    assert not server.state.requests
+
+
+@pytest.mark.parametrize(
+    "content", [b"two words", b"a\nb", "tökén".encode(), b"\xff", b"x" * 70_000]
+)
+def test_a_file_that_holds_no_token_is_refused_unread_aloud(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "token"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match="holds no token") as raised:
+        read_token(path)
+    assert content[:3].decode("latin-1") not in str(raised.value).replace(str(path), "")
+    with pytest.raises(ConfigError, match="Is a directory"):
+        read_token(tmp_path)
 
 
 def test_token_comes_from_file_then_environment(
