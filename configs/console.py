@@ -13,6 +13,7 @@ import click
 
 from configs.errors import EXIT_FAILED, RcnnError
 from configs.files import write_json
+from configs.output_record import SUMMARY_FILE
 
 _NO_RIGHT = "give another folder, or yourself the right to use this one"
 _IN_THE_WAY = "a file is where a folder should be: give another folder, or move it away"
@@ -117,8 +118,13 @@ def explain(error: BaseException) -> str:
 
 
 def finish(summary: dict[str, Any], out: str | os.PathLike[str], lines: list[str]) -> None:
-    """Prints `lines` and writes `summary` as `summary.json` in the folder `out`."""
-    write_json(os.path.join(out, "summary.json"), summary)
+    """Writes `summary` as `summary.json` in the folder `out`, which is ours, and prints `lines`."""
+    write_json(os.path.join(out, SUMMARY_FILE), summary)
+    show_lines(lines)
+
+
+def show_lines(lines: list[str]) -> None:
+    """Prints lines."""
     for line in lines:
         click.echo(line)
 

@@ -5,6 +5,7 @@
     ├── DatasetError          the COCO file or a picture is not what it should be
     ├── TrainingError         a worker died, a loss is not finite, a checkpoint does not fit
     ├── FolderInUseError      another run is at work in the same folder
+    ├── OutputError           what is to be written would harm an input or what is not ours
     ├── ModelError            a model folder or weight file is not what it should be
     └── ServiceError          a service (Kubeflow, a registry) did not do what was asked
 
@@ -38,6 +39,12 @@ class TrainingError(RcnnError, RuntimeError):
 
 class FolderInUseError(RcnnError, RuntimeError):
     """Another run is at work in the same folder."""
+
+
+class OutputError(RcnnError, ValueError):
+    """What is to be written would harm an input, or a file that is not ours."""
+
+    exit_status = EXIT_USAGE
 
 
 class ModelError(RcnnError, ValueError):

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from configs.files import atomic_path, json_digest, remove_partials, write_json
+from configs.files import atomic_path, json_digest, recover, write_json
 from configs.schema import Config, InputConfig
 from model.detector import build_detector
 from model.input.resize import decode_picture, resize_picture, resized_size
@@ -60,7 +60,7 @@ def export_saved_model(
     serving_detector.import_weights(weights)
     module = ServingModule(serving_detector, config.input, categories)
     signatures = {"serving_default": module.detect_files, "decoded": module.detect_decoded}
-    remove_partials(out_dir)
+    recover(out_dir)
     with atomic_path(out_dir) as partial:
         tf.saved_model.save(module, str(partial), signatures=signatures)
         write_json(partial / CATEGORIES_FILE, [dict(c) for c in categories])

@@ -18,15 +18,19 @@ from typing import Any
 import click
 import numpy as np
 
-from configs.console import OneLineCommand, finish, one_line_errors, read_json
+from configs.console import OneLineCommand, one_line_errors, read_json, show_lines
 from configs.errors import EXIT_FAILED, DatasetError, ModelError
 from configs.files import atomic_path, write_json
+from configs.output_record import SUMMARY_FILE
+from configs.outputs import output_folder, settle_inputs
 from model.coco_metrics import results_of_picture
 from model.drawing import Mark, class_colour, draw
 from model.input.sizes import padded_sides, resized_sides
 from model.model_folder import CONFIG_FILE, find_saved_model, read_categories, read_model_id
 from model.pictures import SUFFIXES, Picture, read_picture
 from model.quiet_tensorflow import quiet_tensorflow
+
+DETECTIONS_FILE = "detections.json"
 
 
 @dataclass(frozen=True)
@@ -198,7 +202,7 @@ def predict(
         with atomic_path(out / names[position]) as partial:
             draw(picture.open(), marks).save(partial, "JPEG", quality=92)
     results = [result for position in sorted(by_position) for result in by_position[position]]
-    write_json(out / "detections.json", results)
+    write_json(out / DETECTIONS_FILE, results)
     return {
         "model": str(model.folder),
         "model_id": model.model_id,
@@ -276,20 +280,25 @@ def main(
 ) -> None:
     """Finds and draws objects in PICTURES (files, or folders of them)."""
     paths = picture_paths(pictures)
-    with quiet_tensorflow():
+    settle_inputs([model_folder])
+    model_folder = str(find_saved_model(model_folder))
+    names = [*_output_names(paths), DETECTIONS_FILE, SUMMARY_FILE]
+    inputs = [model_folder, *pictures]
+    with output_folder(out, "model.predict", names, inputs) as new, quiet_tensorflow():
         summary = predict(
             LoadedModel(model_folder),
             paths,
-            out,
+            new,
             score_threshold,
             batch_size,
             on_failure=lambda line: click.echo(f"error: {line}", err=True),
         )
+        write_json(new / SUMMARY_FILE, summary)
     read, failed = summary["pictures"]["read"], summary["pictures"]["failed"]
     lines = [f"{summary['detections']} detections in {read} pictures, drawn into {out}"]
     if failed:
         lines.append(f"{failed} of {read + failed} pictures could not be read")
-    finish(summary, out, lines)
+    show_lines(lines)
     if failed:
         sys.exit(EXIT_FAILED)
 

@@ -153,12 +153,18 @@ def _run(
     """Checks the files that the run starts from, then loads TFX and runs.
 
     Raises:
+        OutputError: a file of the user's would be harmed; likewise.
         DatasetError: the data folder is not what the config says; before anything heavy.
         ModelError: there is no file of the weights that the training starts from; likewise.
     """
+    from components.model_pusher.registry import check_push_folder
     from model.weights.files import check_start_weights
-    from pipeline.data_folder import check_data_folder
+    from pipeline.data_folder import check_data_folder, read_by_a_run
+    from pipeline.run_folder import RunFolder
 
+    folder, inputs = RunFolder(root.resolve()), read_by_a_run(config, data_dir)
+    folder.check(inputs)
+    check_push_folder(config.push.folder or folder.serving, config.name, inputs, "push.folder")
     check_data_folder(config.data, data_dir)
     if NODES.index(request.get("to_node") or NODES[-1]) >= NODES.index("DetectionTrainer"):
         check_start_weights(config.model.weights)

@@ -5,9 +5,17 @@ from pathlib import Path
 
 from configs.errors import DatasetError
 from configs.files import file_digest, json_digest
-from configs.schema import DataConfig
+from configs.schema import Config, DataConfig
 
 _EDGE_BYTES = 4096
+
+
+def read_by_a_run(config: Config, data_dir: Path) -> list[Path]:
+    """Returns the files and folders of a user's that a run reads."""
+    data = config.data
+    names = (data.train_annotations, data.train_pictures, data.eval_annotations, data.eval_pictures)
+    weights = config.model.weights
+    return [*(data_dir / name for name in names), *([Path(weights)] if weights else [])]
 
 
 def check_data_folder(data: DataConfig, data_dir: Path) -> None:

@@ -17,7 +17,7 @@ from configs.files import atomic_path, file_digest
 from configs.schema import Config
 from model.training.launcher import TrainingStopped
 from model.weights.files import weights_digest
-from pipeline.data_folder import pictures_digest
+from pipeline.data_folder import pictures_digest, read_by_a_run
 from pipeline.quiet import quiet_libraries
 from pipeline.run_folder import RunFolder
 from pipeline.screen import own_lines_shown, show, show_meanwhile
@@ -68,14 +68,14 @@ def run_pipeline(
         RcnnError: `from_node` was given and there is no earlier run.
     """
     folder = RunFolder(root.resolve())
-    with folder.locked(), quiet_libraries(folder.log):
+    with folder.locked(read_by_a_run(config, data_dir)), quiet_libraries(folder.log):
         pipeline = _graph(config, data_dir.resolve(), folder, use_cache)
         if dry_run:
             for line in describe_graph(pipeline):
                 click.echo(line)
             return {}
         # A run that fails must not leave the summary of the one before as its own.
-        (folder.root / "summary.json").unlink(missing_ok=True)
+        folder.summary.unlink(missing_ok=True)
         try:
             runs, run_id = _run_graph(pipeline, folder, _partial_run(from_node, to_node))
         except TrainingStopped as stopped:

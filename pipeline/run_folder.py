@@ -2,10 +2,26 @@
 
 import contextlib
 import dataclasses
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 from configs.files import held_folder
+from configs.output_record import SUMMARY_FILE, settle
+from configs.outputs import Paths, check_folder, check_pattern, growing_folder
+
+_WRITER = "pipeline"
+_NAMES = (
+    "artifacts",
+    "checkpoints",
+    "detections",
+    "logs",
+    "metadata.sqlite",
+    "schemas",
+    "serving",
+    SUMMARY_FILE,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,12 +65,51 @@ class RunFolder:
         """What TFX, Beam and TensorFlow have to say."""
         return self.root / "logs" / "pipeline.log"
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Holds the folder, which is created, for one process; the system ends it with us.
+    @property
+    def summary(self) -> Path:
+        """What the last run came to."""
+        return self.root / SUMMARY_FILE
+
+    def check(self, inputs: Paths) -> None:
+        """Checks that a run may write here; writes nothing.
+
+        Args:
+            inputs: files and folders that the run reads.
 
         Raises:
+            OutputError: something would be harmed, or a library takes the path for a pattern.
+        """
+        check_pattern(self.root, "--root")
+        check_folder(self.root, _WRITER, _NAMES, inputs, "--root", is_earlier_run)
+
+    @contextlib.contextmanager
+    def locked(self, inputs: Paths = ()) -> Iterator[None]:
+        """Holds the folder, which is created, for one process; the system ends it with us.
+
+        Args:
+            inputs: as of `check`.
+
+        Raises:
+            OutputError: as `check`.
             FolderInUseError: another process holds it.
         """
+        inputs = list(inputs)
+        self.check(inputs)
+        growing_folder(self.root, _WRITER, _NAMES, inputs, "--root", is_earlier_run)
         with held_folder(self.root, "wait for its end, or give another --root"):
+            settle(self.root)
             yield
+
+
+def is_earlier_run(root: Path) -> bool:
+    """Returns whether a folder without a record is of a run of ours before there were records."""
+    metadata = root / "metadata.sqlite"
+    if not (metadata.is_file() and (root / "logs" / "pipeline.log").is_file()):
+        return False
+    address = f"file:{quote(str(metadata))}?mode=ro"
+    with contextlib.closing(sqlite3.connect(address, uri=True)) as db:
+        try:
+            query = "SELECT 1 FROM Type WHERE name LIKE '%CocoExampleGen' LIMIT 1"
+            return db.execute(query).fetchone() is not None
+        except sqlite3.Error:
+            return False

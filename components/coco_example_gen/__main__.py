@@ -10,7 +10,10 @@ from typing import Any, NamedTuple
 import click
 
 from components.coco_example_gen.sources import SplitSource, check_source
-from configs.console import OneLineCommand, finish, one_line_errors
+from configs.console import OneLineCommand, one_line_errors, show_lines
+from configs.files import write_json
+from configs.output_record import SUMMARY_FILE
+from configs.outputs import output_folder
 from configs.wording import plural
 
 _SPLIT_NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -103,10 +106,13 @@ def main(
     resolve_policies(config.data.policies)
     for source in sources:
         check_source(source)
-    out.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
-    summary = _convert(config, sources, out)
-    finish(summary, out, [*_table(summary), _closing_line(summary, out, time.monotonic() - start)])
+    written = ("examples", "rejects", SUMMARY_FILE)
+    read = [config_file, *(path for s in sources for path in (s.annotations, s.pictures))]
+    with output_folder(out, "components.coco_example_gen", written, read) as new:
+        summary = _convert(config, sources, new)
+        write_json(new / SUMMARY_FILE, summary)
+    show_lines([*_table(summary), _closing_line(summary, out, time.monotonic() - start)])
 
 
 def _sources(config: Any, data_dir: Path, splits: tuple[_Split, ...]) -> list[SplitSource]:

@@ -12,8 +12,11 @@ from typing import Any
 import click
 
 from components.coco_transform.source import check_source
-from configs.console import OneLineCommand, finish, one_line_errors
+from configs.console import OneLineCommand, one_line_errors, show_lines
+from configs.files import write_json
 from configs.loader import load_config
+from configs.output_record import SUMMARY_FILE
+from configs.outputs import output_folder, settle_inputs
 from configs.schema import Config
 
 
@@ -43,11 +46,14 @@ def main(examples: str, config_path: str, out: Path, overrides: tuple[str, ...])
     masks become bitmaps.
     """
     config = load_config(config_path, overrides)
+    settle_inputs([examples])
     check_source(examples)
-    out.mkdir(parents=True, exist_ok=True)
-
-    report = _transform(config, examples, out)
-    finish(report, out, _lines(report, out))
+    written = ("examples", "report.html", "report.json", SUMMARY_FILE)
+    read = [examples, config_path]
+    with output_folder(out, "components.coco_transform", written, read) as new:
+        report = _transform(config, examples, new)
+        write_json(new / SUMMARY_FILE, report)
+    show_lines(_lines(report, out))
 
 
 def _transform(config: Config, examples: str, out: Path) -> dict[str, Any]:

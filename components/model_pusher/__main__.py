@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from components.model_pusher.registry import push
+from components.model_pusher.registry import check_push_folder, push
 from configs.console import OneLineCommand, finish, one_line_errors, read_json
 from configs.errors import EXIT_REFUSED, ModelError
 from model.model_folder import find_saved_model, read_model_id
@@ -38,6 +38,7 @@ def main(model: str, decision: str, folder: str, name: str) -> None:
     if verdict.get("blessed") is not True:
         click.echo(f"not pushed: not blessed ({verdict.get('reason')})")
         sys.exit(EXIT_REFUSED)
+    check_push_folder(folder, name, [model, decision])
     pushed, is_new = push(model, folder, name)
     summary = {"pushed_model": str(pushed.path), "version": pushed.version, "model_id": model_id}
     what = "pushed to" if is_new else "not copied again, the newest version is this model:"

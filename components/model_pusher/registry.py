@@ -10,20 +10,25 @@ again. There is no other book-keeping: what lies there is what is served.
 
 import contextlib
 import fcntl
+import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from configs.errors import ModelError
-from configs.files import atomic_path, write_json
+from configs.errors import ModelError, OutputError
+from configs.files import LOCK_FILE, atomic_path, remove, write_json
+from configs.output_record import SUMMARY_FILE
+from configs.outputs import Paths, check_folder, growing_folder
 from model.model_folder import find_saved_model, read_model_id
 
 PUSH_FILE = "assets.extra/push.json"
 _WITHDRAWN = "withdrawn-"
-_LOCK_FILE = ".lock"
+_LEFTOVER = re.compile(r"\.\d+\.[0-9a-f]{8}\.partial")
+_WRITER = "components.model_pusher"
 
 
 @dataclass(frozen=True)
@@ -75,19 +80,56 @@ def push(
     source = find_saved_model(model)
     model_id = read_model_id(source)
     base = Path(folder) / name
-    base.mkdir(parents=True, exist_ok=True)
+    check_push_folder(folder, name, [source])
+    growing_folder(base, _WRITER, [], [source], is_earlier=_is_earlier)
     with _locked(base):
         newest = newest_pushed_model(folder, name)
         if newest is not None and newest.model_id == model_id:
             return newest, False
         _remove_leftovers(base)
         version = _next_version(base)
-        with atomic_path(base / str(version)) as partial:
+        with atomic_path(base / str(version), replaces=False) as partial:
             shutil.copytree(source, partial)
             moment = datetime.now(timezone.utc).isoformat(timespec="seconds")
             push_note = {"version": version, "model_id": model_id, "pushed": moment}
             write_json(partial / PUSH_FILE, push_note)
     return PushedVersion(version, base / str(version), model_id), True
+
+
+def check_push_folder(
+    folder: str | os.PathLike[str], name: str, inputs: Paths, option: str = "--folder"
+) -> None:
+    """Checks that versions of a model may be pushed to `<folder>/<name>`; writes nothing.
+
+    Args:
+        folder: base of all served models.
+        name: of the model.
+        inputs: files and folders that are read.
+        option: for messages.
+
+    Raises:
+        OutputError: the place lies in an input, or holds something else than versions of a model.
+    """
+    base = Path(folder) / name
+    check_folder(base, _WRITER, [], inputs, option, _is_earlier)
+    if (base / SUMMARY_FILE).exists() and not _is_our_summary(base / SUMMARY_FILE):
+        raise OutputError(
+            f"{base / SUMMARY_FILE}: is not of ours: move it away, or give another {option}"
+        )
+
+
+def _is_earlier(base: Path) -> bool:
+    """Returns whether a folder without a record holds nothing but versions and our summary."""
+    names = {path.name.removeprefix(_WITHDRAWN) for path in _entries(base)}
+    return all(n.isdecimal() or n.startswith(".") or n == SUMMARY_FILE for n in names)
+
+
+def _is_our_summary(path: Path) -> bool:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and {"pushed_model", "version", "model_id"} <= content.keys()
 
 
 def model_id_or_none(saved_model: Path) -> str | None:
@@ -109,13 +151,14 @@ def _next_version(base: Path) -> int:
 
 def _remove_leftovers(base: Path) -> None:
     """Removes what pushes left that were killed while copying; to be called under the lock."""
-    for path in base.glob(".*.partial"):
-        shutil.rmtree(path, ignore_errors=True)
+    for path in _entries(base):
+        if _LEFTOVER.fullmatch(path.name):
+            remove(path)
 
 
 @contextlib.contextmanager
 def _locked(base: Path) -> Iterator[None]:
     """Keeps two pushes of one model apart; the lock ends with the process."""
-    with open(base / _LOCK_FILE, "w", encoding="utf-8") as stream:
+    with open(base / LOCK_FILE, "w", encoding="utf-8") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield

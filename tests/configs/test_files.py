@@ -8,11 +8,12 @@ import os
 import pytest
 
 from configs.files import (
+    LOCK_FILE,
     atomic_path,
     file_digest,
     held_folder,
     json_digest,
-    remove_partials,
+    recover,
     write_json,
 )
 
@@ -50,7 +51,7 @@ def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "weights").touch()
     (tmp_path / ".model.89abcdef.partial").touch()  # of a file
-    remove_partials(tmp_path / "model")
+    recover(tmp_path / "model")
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
 
 
@@ -69,4 +70,4 @@ def test_a_file_system_without_locks_holds_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(fcntl, "flock", flock)
     with held_folder(tmp_path, "wait"), held_folder(tmp_path, "wait"):
-        assert (tmp_path / ".lock").read_text() == str(os.getpid())
+        assert (tmp_path / LOCK_FILE).read_text() == str(os.getpid())
