@@ -197,6 +197,34 @@ def read_tfrecord(path: str | os.PathLike[str]) -> Iterator[tuple[int, bytes]]:
             start = offset + length + _FOOTER_BYTES
 
 
+def walk_tfrecord(path: str | os.PathLike[str]) -> Iterator[tuple[int, int, int]]:
+    """Yields (offset, length, stored checksum) of each payload, none of which is read.
+
+    Raises:
+        DatasetError: the file is missing or cut off, or the length of a record is damaged.
+    """
+    try:
+        stream = open(path, "rb", buffering=0)
+    except OSError as error:
+        raise DatasetError(f"{path}: {error.strerror}") from None
+    with stream:
+        size = os.fstat(stream.fileno()).st_size
+        start = 0
+        while start < size:
+            header = os.pread(stream.fileno(), _HEADER_BYTES, start)
+            if len(header) < _HEADER_BYTES:
+                raise DatasetError(f"{path}: cut off in the header of the record at byte {start}")
+            length, checksum = struct.unpack("<QI", header)
+            if masked_crc32c(header[:8]) != checksum:
+                raise DatasetError(f"{path}: damaged length of the record at byte {start}")
+            offset = start + _HEADER_BYTES
+            footer = os.pread(stream.fileno(), _FOOTER_BYTES, offset + length)
+            if len(footer) < _FOOTER_BYTES:
+                raise DatasetError(f"{path}: cut off in the record at byte {start}")
+            yield offset, length, struct.unpack("<I", footer)[0]
+            start = offset + length + _FOOTER_BYTES
+
+
 def write_tfrecord(stream: "BinaryIO | DigestingStream", payload: bytes) -> tuple[int, int]:
     """Appends one record and returns where its payload lies: (offset, length) in bytes."""
     length = struct.pack("<Q", len(payload))

@@ -10,6 +10,7 @@ from configs.wording import plural
 from model.examples import Category
 
 TRAINING_SPLIT = "train"
+SEEN_NAME_AGAIN = "file_name_again"  # pictures whose file another picture has, too
 
 
 def notes_of(tallies: Mapping[str, Tally], categories: Sequence[Category]) -> dict[str, list[str]]:
@@ -29,4 +30,11 @@ def _own_notes(name: str, tally: Tally) -> list[str]:
         found = f"nothing but {crowds}" if tally.crowds_written else "no objects"
         use = "training cannot use it" if name == TRAINING_SPLIT else "it measures nothing"
         notes.append(f"{found}: {use}")
+    if again := tally.seen[SEEN_NAME_AGAIN]:
+        share = "shares its file" if again == 1 else "share their files"
+        notes.append(
+            f"{plural(again, 'picture')} {share} with an earlier one (such as "
+            f"{tally.examples[SEEN_NAME_AGAIN]!r}): the objects of one picture may be spread over "
+            "several entries of `images`"
+        )
     return notes

@@ -14,11 +14,13 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from components.coco_example_gen import spool
+from components.coco_example_gen.accounts import check_manifest, check_rejects, copy_rejects
 from components.coco_example_gen.limits import check_losses
-from components.coco_example_gen.notes import notes_of
+from components.coco_example_gen.notes import SEEN_NAME_AGAIN, notes_of
 from components.coco_example_gen.rejects import RejectsFile, Tally, picture_name
 from components.coco_example_gen.shards import ShardJob, has_segmentation, write_shard
 from components.coco_example_gen.sources import SplitSource, check_source
+from components.shard_failure import failure, raise_failure
 from components.shard_progress import followed
 from configs.errors import DatasetError
 from configs.files import atomic_path, write_json
@@ -97,12 +99,11 @@ def convert(
         work = _Work(examples_partial, rejects_partial, scratch)
         jobs: list[ShardJob] = []
         for source in sources:
-            pictures, objects = _spool(source, work, data.seed, policies, tallies[source.name])
-            on_progress(
-                f"{source.name}: {plural(pictures, 'picture')} and {plural(objects, 'object')} "
-                "listed"
-            )
-            jobs += _jobs(source, work, data.max_picture_pixels, policies, categories)
+            spooled = _spool(source, work, data.seed, policies, tallies[source.name])
+            pictures = plural(spooled.listed.pictures.number, "picture")
+            objects = plural(spooled.listed.objects.number, "object")
+            on_progress(f"{source.name}: {pictures} and {objects} listed")
+            jobs += _jobs(source, work, data, policies, categories, spooled)
         _write_shards(jobs, work, make_pipeline, on_progress)
         splits: dict[str, Split] = {}
         for source in sources:
@@ -132,9 +133,9 @@ class WriteShardFn(beam.DoFn):
         job, result_path = element
         try:
             shard, tally = write_shard(job)
-        except OSError as error:
+        except (DatasetError, OSError) as error:
             # What is raised here reaches the driver wrapped by Beam, or as text; this does not.
-            write_json(result_path, {"error": [error.errno, error.strerror, error.filename]})
+            write_json(result_path, failure(error))
             raise
         Metrics.counter(NAMESPACE, "pictures_written").inc(tally.pictures_written)
         Metrics.counter(NAMESPACE, "objects_written").inc(tally.objects_written)
@@ -153,6 +154,7 @@ def _write_shards(
     """Runs the Beam graph: one element a shard, no picture in any of them.
 
     Raises:
+        DatasetError: a shard lost pictures or objects.
         OSError: a shard could not be written.
     """
     elements = [(job, str(work.result(job))) for job in jobs]
@@ -167,10 +169,9 @@ def _write_shards(
                 | "WriteShard" >> beam.ParDo(WriteShardFn())
             )
     except Exception as error:
-        failures = [_read_result(path) for _, path in elements if os.path.exists(path)]
-        for failure in failures:
-            if "error" in failure:
-                raise OSError(*failure["error"]) from error
+        results = [_read_result(path) for _, path in elements if os.path.exists(path)]
+        for result in results:
+            raise_failure(result, error)
         raise
 
 
@@ -236,8 +237,8 @@ def _cleared(target: Path) -> Iterator[Path]:
 
 def _spool(
     source: SplitSource, work: _Work, seed: int, policies: dict[str, Policy], tally: Tally
-) -> tuple[int, int]:
-    """Spreads a split over its spool files; returns (pictures, annotations) in its JSON."""
+) -> spool.Spooled:
+    """Spreads a split over its spool files; returns what became of its JSON's entries."""
     work.spool(source.name).mkdir()
     path = work.rejects_part(source.name, "homeless")
     path.parent.mkdir(exist_ok=True)
@@ -255,17 +256,22 @@ def _spool(
                 tally.masks_read += has_segmentation(entry)
                 rejects.annotation(flaw, entry)
 
-        return spool.write_spool(
+        spooled = spool.write_spool(
             source.annotations, work.spool(source.name), source.shards, seed, reject
         )
+    if spooled.repeated_names:
+        tally.seen[SEEN_NAME_AGAIN] += spooled.repeated_names
+        tally.examples[SEEN_NAME_AGAIN] = spooled.repeated_name
+    return spooled
 
 
 def _jobs(
     source: SplitSource,
     work: _Work,
-    max_picture_pixels: int,
+    data: DataConfig,
     policies: dict[str, Policy],
     categories: Sequence[Category],
+    spooled: spool.Spooled,
 ) -> list[ShardJob]:
     target = split_folder(work.examples, source.name)
     target.mkdir(parents=True)
@@ -278,28 +284,39 @@ def _jobs(
             pictures=str(source.pictures),
             target=str(target),
             rejects=str(work.rejects_part(source.name, f"{shard:05d}")),
-            max_picture_pixels=max_picture_pixels,
+            max_picture_pixels=data.max_picture_pixels,
             policies=policies,
             categories={category["id"]: category for category in categories},
+            annotations_file=str(source.annotations),
+            seed=data.seed,
+            spooled=spooled.shards[shard],
+            examples=str(work.examples),
         )
         for shard in range(source.shards)
     ]
 
 
 def _gather(jobs: Sequence[ShardJob], work: _Work, tally: Tally) -> Split:
-    """Joins a split's rejects and counts; returns its part of the manifest."""
+    """Joins a split's rejects and counts; returns its part of the manifest.
+
+    Raises:
+        DatasetError: a picture or an object was lost.
+    """
     split = jobs[0].split
     target = split_folder(work.rejects, split)
     target.mkdir(parents=True)
     shards: list[Shard] = []
     with open(target / REJECTS_FILE, "wb") as joined:
-        for part in [work.rejects_part(split, "homeless"), *(Path(job.rejects) for job in jobs)]:
-            with open(part, "rb") as stream:
-                shutil.copyfileobj(stream, joined)
-    for job in jobs:
-        result = _read_result(work.result(job))
-        shards.append(result["shard"])
-        tally.add(Tally.from_json(result["tally"]))
+        with open(work.rejects_part(split, "homeless"), "rb") as homeless:
+            shutil.copyfileobj(homeless, joined)
+        for job in jobs:
+            result = _read_result(work.result(job))
+            own = Tally.from_json(result["tally"])
+            copy_rejects(job, Path(job.target) / result["shard"]["file"], own, joined)
+            shards.append(result["shard"])
+            tally.add(own)
+    check_rejects(split, target / REJECTS_FILE, tally)
+    check_manifest(split, shards, tally)
     return {
         "records": tally.pictures_written,
         "objects": tally.objects_written,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from components.coco_example_gen import spool
+from components.coco_example_gen.accounts import check_fates, check_spool_file
 from components.coco_example_gen.encode import encode_record
 from components.coco_example_gen.pictures import (
     Facts,
@@ -20,11 +21,13 @@ from components.coco_example_gen.pictures import (
     upright_jpeg,
 )
 from components.coco_example_gen.rejects import RejectsFile, Tally, picture_name
+from components.handovers import Written, check_file
 from configs.files import atomic_path
 from configs.schema import Policy
 from model.coco.entries import CocoObject, Picture, parse_object, parse_picture
 from model.coco.policies import REFUSE, Flaw, Judge, LeftOut
 from model.examples import Category, DigestingStream, Shard, shard_file, write_tfrecord
+from model.input.index import index_path, write_index
 
 _BUFFER_BYTES = 1 << 20
 
@@ -44,6 +47,10 @@ class ShardJob:
         max_picture_pixels: limit of height x width.
         policies: by reason code.
         categories: by COCO id.
+        annotations_file: the COCO JSON.
+        seed: of the spread over shards.
+        spooled: what the shard's spool file got.
+        examples: the examples folder.
     """
 
     split: str
@@ -56,6 +63,10 @@ class ShardJob:
     max_picture_pixels: int
     policies: dict[str, Policy]
     categories: dict[int, Category]
+    annotations_file: str
+    seed: int
+    spooled: spool.Accounts
+    examples: str
 
 
 class Stored(NamedTuple):
@@ -68,10 +79,11 @@ class Stored(NamedTuple):
 
 
 def write_shard(job: ShardJob) -> tuple[Shard, Tally]:
-    """Writes a shard and its rejects; returns its line of the manifest and its counts.
+    """Writes a shard, its index and its rejects; returns its manifest line and its counts.
 
     Raises:
         OSError: the disk is full, or the spool or target folder is gone.
+        DatasetError: pictures or objects were lost between the spool file and the shard.
     """
     tally = Tally()
     path = Path(job.target) / shard_file(job.shard, job.shards)
@@ -86,10 +98,14 @@ def write_shard(job: ShardJob) -> tuple[Shard, Tally]:
             digesting = DigestingStream(stream)
             writer = _ShardWriter(job, spooled, digesting, RejectsFile(rejects, tally), tally)
             writer.write()
+        offsets = check_file(job, path, [note for note, _ in writer.rows])
     except OSError as error:
         if error.filename is None:  # a failed write does not say of which file
             error.filename = str(path)
         raise
+    check_fates(job, path, tally)
+    rows = [row | {"offset": at} for (_, row), at in zip(writer.rows, offsets, strict=True)]
+    write_index(index_path(job.examples, job.split, job.shard, job.shards), rows)
     line: Shard = {
         "file": path.name,
         "records": tally.pictures_written,
@@ -113,17 +129,20 @@ class _ShardWriter:
         self._rejects = rejects
         self._tally = tally
         self._real_folder = os.path.realpath(job.pictures)
+        # Of each record: what was written, and its line in the index but for the offset.
+        self.rows: list[tuple[Written, dict[str, int]]] = []
         self._repeated = set(spool.read_repeated_places(job.spool_folder).tolist())
 
     def write(self) -> None:
         index = spool.read_index(self._job.spool_folder, self._job.shard)
-        self._tally.pictures_read += len(index.images) + len(index.repeated_images)
+        check_spool_file(self._job, index)
         for image_id in sorted(index.images):
             image = spool.read_entry(self._spooled, index.images[image_id])
             entries = index.annotations.pop(image_id, [])
             self._write_picture(image, list(spool.iterate_entries(self._spooled, entries)))
         for image_id, entry in index.repeated_images:
             image = spool.read_entry(self._spooled, entry)
+            self._tally.pictures_read += 1
             code, detail = "duplicate_image_id", f"the id {image_id} came before"
             self._reject_picture(self._flaw(code, detail), image, [])
         for image_id, entries in sorted(index.annotations.items()):
@@ -135,6 +154,7 @@ class _ShardWriter:
 
     def _write_picture(self, image: Any, annotations: list[tuple[int, Any]]) -> None:
         """Writes the record of a picture, or its reject."""
+        self._tally.pictures_read += 1
         self._tally.objects_read += len(annotations)
         self._tally.masks_read += sum(has_segmentation(entry) for _, entry in annotations)
         judge = Judge(self._job.policies)
@@ -160,6 +180,15 @@ class _ShardWriter:
         )
         write_tfrecord(self._stream, record)
         self._tally.pictures_written += 1
+        row = {
+            "length": len(record),
+            "height": stored.height,
+            "width": stored.width,
+            "image_id": picture.id,
+            "num_objects": len(objects),
+            "mask_side": 0,
+        }
+        self.rows.append((Written.of(picture.id, record), row))
         self._tally.note_losses(picture_flaws, picture_name(image))
         for found, flaws in objects:
             self._count_written(found, flaws, picture.id)

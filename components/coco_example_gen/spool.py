@@ -17,6 +17,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from components.handovers import Account, difference, lost_on_the_way
+from configs.wording import plural
 from model.coco.stream import iterate_annotations, iterate_images
 from model.coco.values import integer
 
@@ -38,6 +40,37 @@ class Entry(NamedTuple):
 
 
 @dataclasses.dataclass
+class Accounts:
+    """How many pictures and objects passed; the keys are their places in the JSON's lists."""
+
+    pictures: Account = dataclasses.field(default_factory=Account)
+    objects: Account = dataclasses.field(default_factory=Account)
+
+    def __add__(self, other: "Accounts") -> "Accounts":
+        """Returns the accounts of both."""
+        return Accounts(self.pictures + other.pictures, self.objects + other.objects)
+
+
+@dataclasses.dataclass
+class Spooled:
+    """What became of the entries of a JSON, each number counted where it happened.
+
+    Attributes:
+        listed: what the JSON's lists hold.
+        homeless: what belongs to no shard.
+        shards: what each spool file got.
+        repeated_names: pictures whose file name came before.
+        repeated_name: the first such name; "" without one.
+    """
+
+    listed: Accounts
+    homeless: Accounts
+    shards: list[Accounts]
+    repeated_names: int = 0
+    repeated_name: str = ""
+
+
+@dataclasses.dataclass
 class SpoolIndex:
     """What a spool file holds.
 
@@ -45,11 +78,13 @@ class SpoolIndex:
         images: first entry of each image id.
         repeated_images: entries whose image id came before.
         annotations: entries by image id, in the JSON's order.
+        accounts: of all of them.
     """
 
     images: dict[int, Entry]
     repeated_images: list[tuple[int, Entry]]
     annotations: dict[int, list[Entry]]
+    accounts: Accounts
 
 
 def shard_of(image_id: int, seed: int, shards: int) -> int:
@@ -69,12 +104,13 @@ def write_spool(
     shards: int,
     seed: int,
     on_homeless: OnHomeless,
-) -> tuple[int, int]:
-    """Writes the spool files of a COCO JSON into `folder`; returns (pictures, annotations) read.
+) -> Spooled:
+    """Writes the spool files of a COCO JSON into `folder`; returns what became of its entries.
 
     Raises:
-        DatasetError: the JSON is cut off, or no COCO instances file.
+        DatasetError: the JSON is cut off, or no COCO instances file; or entries were lost.
     """
+    spooled = Spooled(Accounts(), Accounts(), [Accounts() for _ in range(shards)])
     with contextlib.ExitStack() as stack:
         streams = [
             stack.enter_context(open(spool_path(folder, shard), "wb")) for shard in range(shards)
@@ -82,23 +118,55 @@ def write_spool(
 
         def put(kind: int, image_id: int, place: int, entry: Any) -> None:
             content = pickle.dumps(entry, protocol=4)
-            stream = streams[shard_of(image_id, seed, shards)]
-            stream.write(_HEADER.pack(kind, image_id, place, len(content)))
-            stream.write(content)
+            shard = shard_of(image_id, seed, shards)
+            streams[shard].write(_HEADER.pack(kind, image_id, place, len(content)))
+            streams[shard].write(content)
+            _account(spooled.shards[shard], kind).add(place)
 
-        pictures = _spool_images(annotations_file, put, on_homeless)
-        ids, id_places, annotations = _spool_annotations(annotations_file, put, on_homeless)
+        _spool_images(annotations_file, put, on_homeless, spooled)
+        ids, id_places = _spool_annotations(annotations_file, put, on_homeless, spooled)
+    _check_spooled(annotations_file, spooled)
     np.save(Path(folder) / _REPEATED_IDS_FILE, repeated_places(ids, id_places))
-    return pictures, annotations
+    return spooled
+
+
+def _account(accounts: Accounts, kind: int) -> Account:
+    return accounts.objects if kind == _ANNOTATION else accounts.pictures
+
+
+def _check_spooled(annotations_file: str | os.PathLike[str], spooled: Spooled) -> None:
+    """Checks that each entry of the JSON's lists is in a spool file, or belongs to none.
+
+    Raises:
+        DatasetError: entries were lost.
+    """
+    put = sum(spooled.shards, Accounts()) + spooled.homeless
+    for noun in ("picture", "object"):
+        listed, found = (getattr(accounts, f"{noun}s") for accounts in (spooled.listed, put))
+        if listed != found:
+            raise lost_on_the_way(
+                str(annotations_file),
+                "the JSON to the spool files",
+                f"{plural(listed.number, noun)} listed",
+                f"{found.number:,} spooled",
+            )
 
 
 def read_index(folder: str | os.PathLike[str], shard: int) -> SpoolIndex:
-    """Returns where the entries of a shard lie; reads their headers only."""
-    index = SpoolIndex({}, [], {})
-    with open(spool_path(folder, shard), "rb") as stream:
-        while header := stream.read(_HEADER.size):
+    """Returns where the entries of a shard lie; reads their headers only.
+
+    Of a file that is cut off, what is whole: its accounts are not those that were written.
+    """
+    index = SpoolIndex({}, [], {}, Accounts())
+    path = spool_path(folder, shard)
+    size = os.path.getsize(path)
+    with open(path, "rb") as stream:
+        while len(header := stream.read(_HEADER.size)) == _HEADER.size:
             kind, image_id, place, length = _HEADER.unpack(header)
             entry = Entry(place, stream.tell(), length)
+            if entry.offset + length > size:
+                break
+            _account(index.accounts, kind).add(place)
             if kind == _ANNOTATION:
                 index.annotations.setdefault(image_id, []).append(entry)
             elif image_id in index.images:
@@ -107,6 +175,37 @@ def read_index(folder: str | os.PathLike[str], shard: int) -> SpoolIndex:
                 index.images[image_id] = entry
             stream.seek(length, os.SEEK_CUR)
     return index
+
+
+def missing_from_spool(
+    annotations_file: str | os.PathLike[str], seed: int, shards: int, shard: int, index: SpoolIndex
+) -> str:
+    """Returns in words which entries of a JSON a spool file should hold, and does not.
+
+    Reads the JSON again: for the message on a spool file whose accounts do not agree.
+    """
+    images = [
+        image_id
+        for image in iterate_images(annotations_file)
+        if (image_id := integer_at(image, "id")) is not None
+        and shard_of(image_id, seed, shards) == shard
+    ]
+    places: dict[int, Any] = {}
+    for place, annotation in enumerate(iterate_annotations(annotations_file)):
+        image_id = integer_at(annotation, "image_id")
+        if image_id is not None and shard_of(image_id, seed, shards) == shard:
+            places[place] = annotation.get("id")
+    found_images = [*index.images, *(image_id for image_id, _ in index.repeated_images)]
+    found_places = [entry.place for entries in index.annotations.values() for entry in entries]
+    parts = [
+        difference(images, found_images, "image id"),
+        difference(
+            places.values(),
+            [places.get(place, f"at place {place}") for place in found_places],
+            "annotation id",
+        ),
+    ]
+    return "; ".join(part for part in parts if part)
 
 
 def read_entry(stream: BinaryIO, entry: Entry) -> Any:
@@ -137,41 +236,56 @@ def _spool_images(
     path: str | os.PathLike[str],
     put: Callable[[int, int, int, Any], None],
     on_homeless: OnHomeless,
-) -> int:
-    count = 0
+    spooled: Spooled,
+) -> None:
+    names: set[bytes] = set()
     for place, image in enumerate(iterate_images(path)):
-        count += 1
-        image_id = integer(image.get("id")) if isinstance(image, dict) else None
+        spooled.listed.pictures.add(place)
+        image_id = integer_at(image, "id")
         if image_id is None:
             on_homeless("bad_picture_record", f"entry {place} of `images` has no integer id", image)
-        else:
-            put(_IMAGE, image_id, place, image)
-    return count
+            spooled.homeless.pictures.add(place)
+            continue
+        put(_IMAGE, image_id, place, image)
+        name = image.get("file_name")
+        key = hashlib.blake2b(repr(name).encode(errors="replace"), digest_size=8).digest()
+        if key in names and isinstance(name, str):
+            spooled.repeated_names += 1
+            spooled.repeated_name = spooled.repeated_name or name
+        names.add(key)
 
 
 def _spool_annotations(
     path: str | os.PathLike[str],
     put: Callable[[int, int, int, Any], None],
     on_homeless: OnHomeless,
-) -> tuple["array.array[int]", "array.array[int]", int]:
-    """Returns the annotation ids, their places, and the number of annotations."""
-    ids, id_places, count = array.array("q"), array.array("q"), 0
+    spooled: Spooled,
+) -> tuple["array.array[int]", "array.array[int]"]:
+    """Returns the annotation ids and their places."""
+    ids, id_places = array.array("q"), array.array("q")
     for place, annotation in enumerate(iterate_annotations(path)):
-        count += 1
+        spooled.listed.objects.add(place)
         if not isinstance(annotation, dict):
             on_homeless("bad_annotation", f"entry {place} of `annotations`", annotation)
+            spooled.homeless.objects.add(place)
             continue
-        annotation_id = integer(annotation.get("id"))
+        annotation_id = integer_at(annotation, "id")
         if annotation_id is not None:
             ids.append(annotation_id)
             id_places.append(place)
-        image_id = integer(annotation.get("image_id"))
+        image_id = integer_at(annotation, "image_id")
         if image_id is None:
             detail = f"image_id {annotation.get('image_id')!r} is no integer"
             on_homeless("unknown_image", detail, annotation)
+            spooled.homeless.objects.add(place)
         else:
             put(_ANNOTATION, image_id, place, annotation)
-    return ids, id_places, count
+    return ids, id_places
+
+
+def integer_at(entry: Any, key: str) -> int | None:
+    """Returns the integer that an entry has under a key; None where it has none."""
+    return integer(entry.get(key)) if isinstance(entry, dict) else None
 
 
 def iterate_entries(stream: BinaryIO, entries: list[Entry]) -> Iterator[tuple[int, Any]]:

@@ -5,8 +5,10 @@ from collections.abc import Iterable, Iterator, Sequence
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
-from components.coco_transform.shard import ShardTask, transform_shard, write_failure
+from components.coco_transform.shard import ShardTask, transform_shard
+from components.shard_failure import failure
 from configs.errors import DatasetError
+from configs.files import write_json
 from configs.loader import config_from_json
 from configs.schema import Config
 
@@ -48,7 +50,7 @@ class _TransformShard(beam.DoFn):
         try:
             statistics = transform_shard(task, config_from_json(self._config_json))
         except (DatasetError, OSError) as error:
-            write_failure(task, error)
+            write_json(task.summary_path, failure(error))
             raise
         _count(statistics.pictures.items(), "pictures")
         _count(statistics.objects.items(), "objects")

@@ -11,7 +11,6 @@ from components.coco_transform.record import (
     transform_record,
 )
 from components.coco_transform.statistics import SplitStatistics
-from configs.errors import DatasetError
 from configs.files import atomic_path, write_json
 from configs.schema import Config
 from model.examples import DigestingStream, read_tfrecord, split_folder, write_tfrecord
@@ -100,25 +99,3 @@ def _summary(
         "objects": sum(row["num_objects"] for row in rows),
         "statistics": statistics.to_json(),
     }
-
-
-def write_failure(task: ShardTask, error: DatasetError | OSError) -> None:
-    """Leaves word, in place of the summary, why a shard could not be transformed."""
-    if isinstance(error, OSError):
-        account: dict[str, Any] = {"os_error": [error.errno, error.strerror, error.filename]}
-    else:
-        account = {"dataset_error": str(error)}
-    write_json(task.summary_path, account)
-
-
-def raise_failure(summary: dict[str, Any], cause: Exception) -> None:
-    """Raises what `write_failure` wrote; nothing where the shard was transformed.
-
-    Raises:
-        DatasetError: the source is damaged.
-        OSError: a file could not be read or written.
-    """
-    if "os_error" in summary:
-        raise OSError(*summary["os_error"]) from cause
-    if "dataset_error" in summary:
-        raise DatasetError(summary["dataset_error"]) from cause

@@ -13,9 +13,10 @@ from absl import logging
 from components.coco_transform.pipeline import TransformShards
 from components.coco_transform.record import DROP_REASONS
 from components.coco_transform.report import report_content, write_report
-from components.coco_transform.shard import PARTS_FOLDER, ShardTask, raise_failure
+from components.coco_transform.shard import PARTS_FOLDER, ShardTask
 from components.coco_transform.source import check_source
 from components.coco_transform.statistics import ExamplePlace, SplitStatistics
+from components.shard_failure import raise_failure
 from components.shard_progress import followed
 from configs.console import read_json
 from configs.errors import DatasetError

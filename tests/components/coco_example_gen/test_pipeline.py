@@ -21,7 +21,14 @@ from configs.files import file_digest
 from configs.schema import DataConfig
 from model import records
 from model.coco_metrics import ground_truth_from_json, ground_truth_from_records
-from model.examples import iterate_records, read_categories, read_manifest, shard_paths
+from model.examples import (
+    iterate_records,
+    read_categories,
+    read_manifest,
+    read_tfrecord,
+    shard_paths,
+)
+from model.input.index import index_path, read_index
 from model.tf_example import decode_example
 from tests.components.coco_example_gen.small_dataset import (
     annotation,
@@ -114,6 +121,7 @@ def test_folder_is_as_documented(tmp_path):
         "examples/categories.json",
         "examples/manifest.json",
         *(f"examples/Split-train/data_tfrecord-0000{n}-of-00003" for n in range(3)),
+        *(f"examples/index/train-0000{n}-of-00003.npz" for n in range(3)),
         "rejects/Split-train/rejects.jsonl",
         "rejects/counts.json",
     }
@@ -505,6 +513,27 @@ def test_nothing_left_is_an_error(tmp_path):
     folder = write_dataset(tmp_path / "b", [image(1)], [annotation(1, 1)], pictures={})
     with pytest.raises(DatasetError, match=r"none of 1 picture is left \(picture_missing 1\)"):
         run(folder, tmp_path / "out", policies={"picture_missing": "drop"})
+
+
+def test_pictures_that_share_a_file_are_noted(tmp_path):
+    images = [image(1, "a.jpg"), image(2, "a.jpg"), image(3, "a.jpg"), image(4)]
+    folder = write_dataset(tmp_path / "set", images, [annotation(1, 1)])
+    (note,) = run(folder, tmp_path / "out")["notes"]
+    assert note.startswith("2 pictures share their files with an earlier one (such as 'a.jpg')")
+
+
+def test_index_says_where_records_lie(tmp_path):
+    run(coco_like(tmp_path / "set"), tmp_path / "out", shards=3)
+    examples = tmp_path / "out" / "examples"
+    for number, path in enumerate(shard_paths(examples, "train")):
+        index = read_index(index_path(examples, "train", number, 3))
+        found = list(read_tfrecord(path))
+        assert index.offset.tolist() == [offset for offset, _ in found]
+        assert index.length.tolist() == [len(payload) for _, payload in found]
+        decoded = [decode_example(payload) for _, payload in found]
+        assert index.image_id.tolist() == [int(r[records.SOURCE_ID][0]) for r in decoded]
+        assert index.num_objects.tolist() == [len(r[records.ANNOTATION_ID]) for r in decoded]
+        assert index.height.tolist() == [r[records.HEIGHT][0] for r in decoded]
 
 
 def test_set_without_any_object_is_fine(tmp_path):

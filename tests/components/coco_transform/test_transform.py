@@ -260,7 +260,7 @@ def test_shards_are_told_as_they_are_done(source, tmp_path):
     lines = []
     transform_examples(source, tmp_path / "o", tmp_path, CONFIG, pipelines(), lines.append)
     assert sorted(lines) == [
-        "holdout-b: shard 1 of 1 written, 1 pictures",
+        "holdout-b: shard 1 of 1 written, 1 picture",
         "train: shard 1 of 3 written, 2 pictures",
         "train: shard 2 of 3 written, 0 pictures",
         "train: shard 3 of 3 written, 2 pictures",
