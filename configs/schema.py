@@ -66,7 +66,10 @@ class DataConfig(Section):
         0.1, description="Share of a split's masks that any one reason may cost their objects."
     )
     max_picture_pixels: int = Field(
-        100_000_000, ge=1, le=10**10, description="Largest width x height that is decoded."
+        100_000_000,
+        ge=1,
+        le=10**10,
+        description="Largest width x height that is taken, at most input.max_picture_pixels.",
     )
     policies: dict[str, Policy] = Field(
         {},
@@ -121,6 +124,13 @@ class InputConfig(Section):
     )
     size_multiple_px: int = Field(
         32, ge=32, le=4096, description="Padded sides are multiples of this."
+    )
+    max_picture_pixels: int = Field(
+        100_000_000,
+        ge=1,
+        le=10**10,
+        description="Largest width x height of a file that the exported model decodes; a pixel "
+        "takes up to 27 bytes of memory while it does.",
     )
     max_objects: int = Field(
         100,
@@ -447,6 +457,12 @@ class Config(Section):
                     f"evaluate.thresholds asks for {threshold.metric}, "
                     "but the config has no model.mask_head"
                 )
+        if self.data.max_picture_pixels > self.input.max_picture_pixels:
+            raise ValueError(
+                f"data.max_picture_pixels {self.data.max_picture_pixels} exceeds "
+                f"input.max_picture_pixels {self.input.max_picture_pixels}: the exported model "
+                "must decode what it is trained on; set both"
+            )
         if self.train.jit == "on" and self.jit_obstacle:
             raise ValueError(
                 f"train.jit: on cannot compile {self.jit_obstacle}, or train.jit: auto"

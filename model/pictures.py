@@ -3,21 +3,25 @@
 import io
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from configs.errors import DatasetError
+from configs.schema import InputConfig
+from model.encoded import exif
+from model.encoded.check import format_of, inspect, read_facts
+from model.encoded.files import path_inside, read_picture_file, shown
+from model.encoded.flaw import PictureFlaw
+from model.encoded.pixels import opened, rgb
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
-_ORIENTATION_TAG = 0x0112
-_UPRIGHT = 1
-# TensorFlow and Pillow decode these to the same RGB; of 16-bit grey both keep the high byte.
-_PLAIN_MODES = {
-    "JPEG": ("L", "RGB"),
-    "PNG": ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "I", "I;16", "I;16B"),
-}
+DEFAULT_MAX_PIXELS: int = InputConfig.model_fields["max_picture_pixels"].default
+MAX_PIXELS_SETTING = "input.max_picture_pixels"
+
+_OTHER_FORMATS = ("BMP", "GIF", "TIFF", "WEBP")
 
 
 @dataclass(frozen=True)
@@ -34,62 +38,136 @@ class Picture:
     encoded: bytes
     height: int
     width: int
-    orientation: int = _UPRIGHT
+    orientation: int = exif.UPRIGHT
 
     def open(self) -> Image.Image:
         """Returns the decoded RGB picture."""
-        return Image.open(io.BytesIO(self.encoded)).convert("RGB")
+        return rgb(opened(self.encoded))
 
 
-def read_picture(path: str | os.PathLike[str]) -> Picture:
+def read_picture(
+    path: str | os.PathLike[str], max_pixels: int = DEFAULT_MAX_PIXELS, is_checked: bool = False
+) -> Picture:
     """Returns a picture file ready for the model.
 
+    Args:
+        path: of a regular file.
+        max_pixels: limit of height x width.
+        is_checked: as in `servable`.
+
     Raises:
-        DatasetError: the file is missing, or cannot be decoded to its end.
+        DatasetError: the file is missing, no regular file, too large, or damaged.
     """
     try:
-        encoded = Path(path).read_bytes()
-    except OSError as error:
-        raise DatasetError(f"{path}: {error.strerror}") from None
-    return servable(encoded, str(path))
+        encoded = read_picture_file(path)
+    except PictureFlaw as flaw:
+        raise DatasetError(flaw.detail) from None
+    return servable(encoded, shown(path), max_pixels, is_checked)
 
 
-def servable(encoded: bytes, name: str, is_checked: bool = False) -> Picture:
+def read_picture_inside(
+    folder: str | os.PathLike[str], name: str, max_pixels: int = DEFAULT_MAX_PIXELS
+) -> Picture:
+    """Returns a picture that a COCO file names, ready for the model.
+
+    Args:
+        folder: of the pictures.
+        name: relative to it.
+        max_pixels: limit of height x width.
+
+    Raises:
+        DatasetError: it lies outside the folder, or as for `read_picture`.
+    """
+    try:
+        path_inside(folder, name)
+    except PictureFlaw as flaw:
+        raise DatasetError(f"{flaw.detail} ({flaw.code})") from None
+    return read_picture(os.path.join(folder, name), max_pixels)
+
+
+def servable(
+    encoded: bytes, name: str, max_pixels: int = DEFAULT_MAX_PIXELS, is_checked: bool = False
+) -> Picture:
     """Returns a picture file's bytes, or where the model could misread them, an upright PNG.
 
-    An upright JPEG or PNG goes as it is. One with an EXIF turn, another format or a mode such as
-    CMYK is decoded here and written losslessly.
+    An upright JPEG or PNG goes as it is, but for an end marker that is missing. One with an EXIF
+    turn, or another format, is decoded here and written losslessly.
 
     Args:
         encoded: the file's bytes.
         name: of the picture, for errors.
-        is_checked: the file is known to decode to its end, so only its header is read.
+        max_pixels: limit of height x width.
+        is_checked: the file has passed `model.encoded.check`, so only its headers are read.
 
     Raises:
-        DatasetError: the bytes are no picture that can be decoded to its end.
+        DatasetError: the bytes are no whole picture, or it has too many pixels.
     """
     try:
-        with warnings.catch_warnings():
+        if _is_of_another_format(encoded):
+            return _png_of_other_format(encoded, max_pixels)
+        check = read_facts if is_checked else inspect
+        facts = check(encoded, max_pixels, MAX_PIXELS_SETTING)
+        if facts.damage and not is_checked:
+            raise PictureFlaw("picture_damaged", facts.damage)
+        if not facts.is_turned:
+            return Picture(facts.content, facts.height, facts.width)
+        upright = exif.turned(rgb(opened(facts.content)), facts.orientation)
+    except PictureFlaw as flaw:
+        raise DatasetError(f"{name}: cannot be decoded ({flaw.detail})") from None
+    return _as_png(upright, facts.orientation)
+
+
+def _is_of_another_format(encoded: bytes) -> bool:
+    """Returns whether Pillow may read it where TensorFlow does not."""
+    try:
+        format_of(encoded)
+    except PictureFlaw as flaw:
+        return flaw.code == "picture_format_unsupported"
+    return False
+
+
+def _png_of_other_format(encoded: bytes, max_pixels: int) -> Picture:
+    """Returns a BMP, GIF, TIFF or WebP file's first picture, upright, as a PNG.
+
+    Raises:
+        PictureFlaw: it is none of these, has too many pixels, or cannot be decoded.
+    """
+    try:
+        with warnings.catch_warnings(), _without_pillows_limit():
             warnings.simplefilter("ignore")  # Pillow warns of odd metadata; pixels are what counts
-            picture = Image.open(io.BytesIO(encoded))
-            if not is_checked:
-                picture.load()
-            orientation = _orientation(picture)
-            is_plain = picture.mode in _PLAIN_MODES.get(str(picture.format), ())
-            if is_plain and orientation == _UPRIGHT:
-                return Picture(encoded, picture.height, picture.width)
-            upright = ImageOps.exif_transpose(picture).convert("RGB")
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        reason = "not a picture" if isinstance(error, UnidentifiedImageError) else error
-        raise DatasetError(f"{name}: cannot be decoded ({reason})") from None
-    except Image.DecompressionBombError as error:
-        raise DatasetError(f"{name}: {error}") from None
+            picture = Image.open(io.BytesIO(encoded), formats=_OTHER_FORMATS)
+            if picture.width * picture.height > max_pixels:
+                raise PictureFlaw(
+                    "picture_too_large",
+                    f"{picture.width} x {picture.height} pixels exceed "
+                    f"{MAX_PIXELS_SETTING} {max_pixels}",
+                )
+            picture.load()  # turns a TIFF upright
+            orientation = exif.orientation(picture.info.get("exif", b""))
+            if picture.format == "TIFF":
+                orientation = exif.UPRIGHT
+            return _as_png(exif.turned(rgb(picture), orientation), orientation)
+    except PictureFlaw:
+        raise
+    except UnidentifiedImageError:
+        raise PictureFlaw("picture_unreadable", "not a picture") from None
+    # Pillow's readers raise whatever a damaged field leads to.
+    except Exception as error:
+        raise PictureFlaw("picture_unreadable", " ".join(str(error).split())) from None
+
+
+@contextmanager
+def _without_pillows_limit() -> Iterator[None]:
+    """Lets Pillow open what our own limit allows."""
+    limit = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
+def _as_png(picture: Image.Image, orientation: int) -> Picture:
     stream = io.BytesIO()
-    upright.save(stream, "PNG", compress_level=1)
-    return Picture(stream.getvalue(), upright.height, upright.width, orientation)
-
-
-def _orientation(picture: Image.Image) -> int:
-    """Returns EXIF's orientation; what is none of the eight asks for nothing."""
-    value = picture.getexif().get(_ORIENTATION_TAG, _UPRIGHT)
-    return value if value in range(1, 9) else _UPRIGHT
+    picture.save(stream, "PNG", compress_level=1)
+    return Picture(stream.getvalue(), picture.height, picture.width, orientation)

@@ -16,6 +16,8 @@ _CHATTER = re.compile(
     rb"|[IW]0000 \d\d:"
     rb"|To enable the following instructions:"
     rb"|WARNING: All log messages before absl::InitializeLog"
+    # Of the decoders, which name no file: model/encoded/check.py says it by picture and reason.
+    rb"|Corrupt JPEG data: |Invalid SOS parameters for |Warning: unknown JFIF |libpng warning: "
 )
 
 

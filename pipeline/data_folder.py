@@ -1,6 +1,8 @@
 """What the runner looks at in a COCO-format folder before anything heavy is loaded."""
 
+import errno
 import os
+import stat
 from pathlib import Path
 
 from configs.errors import DatasetError
@@ -54,22 +56,42 @@ def pictures_digest(data: DataConfig, data_dir: Path) -> str:
     for split in ("train", "eval"):
         annotations = data_dir / getattr(data, f"{split}_annotations")
         pictures = data_dir / getattr(data, f"{split}_pictures")
-        splits[split] = [file_digest(annotations), _folder_listing(pictures, pictures)]
+        splits[split] = [file_digest(annotations), _folder_listing(pictures)]
     return json_digest(splits)
 
 
-def _folder_listing(folder: Path, top: Path) -> list[list[str | int]]:
-    """Returns [relative name, size in bytes, modification time in ns] of all files, sorted."""
+def _folder_listing(top: Path) -> list[list[str | int]]:
+    """Returns [relative name, size in bytes, modification time in ns] of all files, sorted.
+
+    Links are followed; a folder that several lead to counts once, so that a loop ends.
+    """
     found: list[list[str | int]] = []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir():
-                found.extend(_folder_listing(Path(entry.path), top))
-            elif entry.is_file():
-                status = entry.stat()
-                name = os.path.relpath(entry.path, top)
-                found.append([name, status.st_size, status.st_mtime_ns])
+    waiting, status = [str(top)], os.stat(top)
+    seen = {(status.st_dev, status.st_ino)}
+    while waiting:
+        folder = waiting.pop()
+        for name in sorted(os.listdir(folder)):
+            path = os.path.join(folder, name)
+            entry = _status(path)
+            if entry is None:
+                continue
+            if stat.S_ISREG(entry.st_mode):
+                relative = os.path.relpath(path, top)
+                found.append([relative, entry.st_size, entry.st_mtime_ns])
+            elif stat.S_ISDIR(entry.st_mode) and (entry.st_dev, entry.st_ino) not in seen:
+                seen.add((entry.st_dev, entry.st_ino))
+                waiting.append(path)
     return sorted(found)
+
+
+def _status(path: str) -> os.stat_result | None:
+    """Returns what a path leads to; None for a link that leads nowhere, or to itself."""
+    try:
+        return os.stat(path)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP):
+            return None
+        raise
 
 
 def _check_whole(path: Path) -> None:

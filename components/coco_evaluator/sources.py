@@ -10,7 +10,7 @@ from configs.errors import DatasetError
 from model import coco_metrics
 from model.coco_metrics import GroundTruth
 from model.examples import iterate_records, read_manifest
-from model.pictures import Picture, read_picture, servable
+from model.pictures import Picture, read_picture_inside, servable
 
 Item = tuple[dict[str, Any], Picture]  # a COCO image and its file
 
@@ -110,4 +110,4 @@ class AnnotationsSource:
             raise DatasetError(f"{self._annotations}: to run a model, give --pictures FOLDER")
         for image in self.ground_truth.images:
             if image_ids is None or image["id"] in image_ids:
-                yield image, read_picture(Path(self._pictures) / image["file_name"])
+                yield image, read_picture_inside(self._pictures, image["file_name"])

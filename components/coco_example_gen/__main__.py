@@ -15,6 +15,7 @@ from configs.files import write_json
 from configs.output_record import SUMMARY_FILE
 from configs.outputs import output_folder
 from configs.wording import plural
+from model.quiet_tensorflow import quiet_tensorflow
 
 _SPLIT_NAME = re.compile(r"[A-Za-z0-9_-]+")
 _TRAINING_SPLIT = "train"
@@ -110,7 +111,8 @@ def main(
     written = ("examples", "rejects", SUMMARY_FILE)
     read = [config_file, *(path for s in sources for path in (s.annotations, s.pictures))]
     with output_folder(out, "components.coco_example_gen", written, read) as new:
-        summary = _convert(config, sources, new)
+        with quiet_tensorflow():  # it decodes the pictures
+            summary = _convert(config, sources, new)
         write_json(new / SUMMARY_FILE, summary)
     show_lines([*_table(summary), _closing_line(summary, out, time.monotonic() - start)])
 

@@ -12,20 +12,17 @@ from typing import Any, BinaryIO, NamedTuple
 from components.coco_example_gen import spool
 from components.coco_example_gen.accounts import check_fates, check_spool_file
 from components.coco_example_gen.encode import encode_record
-from components.coco_example_gen.pictures import (
-    Facts,
-    PictureFlaw,
-    check_in_folder,
-    inspect,
-    read_file,
-    upright_jpeg,
-)
 from components.coco_example_gen.rejects import RejectsFile, Tally, picture_name
 from components.handovers import Written, check_file
 from configs.files import atomic_path
 from configs.schema import Policy
 from model.coco.entries import CocoObject, Picture, parse_object, parse_picture
 from model.coco.policies import REFUSE, Flaw, Judge, LeftOut
+from model.encoded.check import Facts, inspect
+from model.encoded.decoder import check_decodes
+from model.encoded.files import path_inside, read_picture_file
+from model.encoded.flaw import PictureFlaw
+from model.encoded.pixels import upright_jpeg
 from model.examples import Category, DigestingStream, Shard, shard_file, write_tfrecord
 from model.input.index import index_path, write_index
 
@@ -128,7 +125,6 @@ class _ShardWriter:
         self._stream = stream
         self._rejects = rejects
         self._tally = tally
-        self._real_folder = os.path.realpath(job.pictures)
         # Of each record: what was written, and its line in the index but for the offset.
         self.rows: list[tuple[Written, dict[str, int]]] = []
         self._repeated = set(spool.read_repeated_places(job.spool_folder).tolist())
@@ -216,17 +212,17 @@ class _ShardWriter:
             judge.leave_out("bad_picture_record", str(error))
         path = os.path.join(self._job.pictures, picture.file_name)
         try:
-            check_in_folder(path, self._real_folder)
+            path_inside(self._job.pictures, picture.file_name)
         except PictureFlaw as flaw:
             judge.note(flaw.code, flaw.detail)
         try:
-            content = read_file(path)
-            facts = inspect(content, self._job.max_picture_pixels)
+            facts = inspect(read_picture_file(path), self._job.max_picture_pixels)
+            for code, detail in facts.flaws:
+                judge.note(code, detail)
+            check_decodes(facts)
         except PictureFlaw as flaw:
             judge.leave_out(flaw.code, flaw.detail)
-        if facts.damage:
-            judge.note("picture_damaged", facts.damage)
-        return picture, _stored(picture, content, facts, judge)
+        return picture, _stored(picture, facts, judge)
 
     def _parse_objects(
         self, annotations: list[tuple[int, Any]], stored: Stored, picture_judge: Judge
@@ -272,7 +268,7 @@ def has_segmentation(annotation: Any) -> bool:
     return isinstance(annotation, dict) and bool(annotation.get("segmentation"))
 
 
-def _stored(picture: Picture, content: bytes, facts: Facts, judge: Judge) -> Stored:
+def _stored(picture: Picture, facts: Facts, judge: Judge) -> Stored:
     """Returns what the record stores of a picture whose file can be decoded.
 
     Raises:
@@ -286,7 +282,8 @@ def _stored(picture: Picture, content: bytes, facts: Facts, judge: Judge) -> Sto
     elif facts.is_turned and stated == facts.upright_size:
         judge.note("exif_size_swapped", turn)
         try:
-            return Stored(upright_jpeg(content, facts.format), "jpeg", *stated)
+            upright = upright_jpeg(facts.content, facts.orientation)
+            return Stored(upright, "jpeg", *stated)
         except PictureFlaw as flaw:
             judge.leave_out(flaw.code, flaw.detail)
     else:
@@ -295,4 +292,4 @@ def _stored(picture: Picture, content: bytes, facts: Facts, judge: Judge) -> Sto
             f"the file has {facts.width} x {facts.height} pixels, "
             f"the COCO file says {picture.width} x {picture.height}",
         )
-    return Stored(content, facts.format, facts.height, facts.width)
+    return Stored(facts.content, facts.format, facts.height, facts.width)

@@ -1,23 +1,24 @@
 """From a picture file to the JPEG that training reads: RGB, upright, not larger than it needs."""
 
 import io
-import warnings
+import sys
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from components.coco_transform.turn import TURNS, UPRIGHT, Turn
+from model.encoded.check import read_facts
+from model.encoded.flaw import PictureFlaw
+from model.encoded.pixels import opened, rgb
 from model.input.sizes import resized_sides
 
 # Why a picture is written anew.
 CHANGES = ("not_jpeg", "not_rgb", "turned", "progressive", "scaled_down")
 
-_ORIENTATION_TAG = 0x0112
-
 
 class UnreadablePictureError(ValueError):
-    """A picture file that cannot be decoded to its end."""
+    """A picture file that cannot be decoded."""
 
 
 @dataclass(frozen=True)
@@ -52,42 +53,40 @@ def training_picture(
     `model.input.resize` (bilinear, half-pixel, no antialiasing), so that training sees the pixels
     that the exported model makes of the source.
 
+    CocoExampleGen has decoded each file wholly, so one that stays as it is is not decoded again.
+
     Args:
-        encoded: a picture file.
+        encoded: a picture file, JPEG or PNG.
         short_side_px: of the resized picture, as in `resized_sides`.
         long_side_px: likewise.
         quality: of a JPEG that is written here.
 
     Raises:
-        UnreadablePictureError: the file cannot be decoded to its end.
+        UnreadablePictureError: the file cannot be decoded.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd metadata and many pixels: neither matters here
-            return _training_picture(encoded, short_side_px, long_side_px, quality)
-    except UnidentifiedImageError:
-        raise UnreadablePictureError("not a picture") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UnreadablePictureError(str(error)) from None
+        return _training_picture(encoded, short_side_px, long_side_px, quality)
+    except PictureFlaw as flaw:
+        raise UnreadablePictureError(flaw.detail) from None
 
 
 def _training_picture(
     encoded: bytes, short_side_px: float, long_side_px: float, quality: int
 ) -> TrainingPicture:
-    picture = Image.open(io.BytesIO(encoded))
-    stored_size = picture.height, picture.width
-    turn = TURNS.get(picture.getexif().get(_ORIENTATION_TAG, 1), UPRIGHT)
+    facts = read_facts(encoded, sys.maxsize, "")
+    if facts.lacked_end:  # CocoExampleGen adds one where that is all
+        raise PictureFlaw("picture_unreadable", facts.lacked_end)
+    picture = opened(encoded)
+    stored_size = facts.height, facts.width
+    turn = TURNS[facts.orientation]
     height, width = turn.size(*stored_size)
     rows, columns = resized_sides(height, width, short_side_px, long_side_px)
     target = min(height, int(rows)), min(width, int(columns))
     changes = _changes(picture, turn, target != (height, width))
     if changes:
-        pixels = Image.fromarray(np.ascontiguousarray(turn.pixels(np.asarray(_rgb(picture)))))
+        pixels = Image.fromarray(np.ascontiguousarray(turn.pixels(np.asarray(rgb(picture)))))
         jpeg = _written(scaled_down(pixels, *target), quality)
         return TrainingPicture(jpeg, *target, stored_size, turn, changes)
-    # An eighth of the size: reads the whole file, but is much faster than decoding it.
-    picture.draft("RGB", (1, 1))
-    picture.load()
     return TrainingPicture(encoded, height, width, stored_size, turn, ())
 
 
@@ -101,14 +100,6 @@ def _changes(picture: Image.Image, turn: Turn, is_larger: bool) -> tuple[str, ..
         is_larger,
     )
     return tuple(reason for reason, here in zip(CHANGES, applies, strict=True) if here)
-
-
-def _rgb(picture: Image.Image) -> Image.Image:
-    """Returns the picture in RGB: alpha is dropped, grey is repeated, 16 bits become 8."""
-    if picture.mode.startswith("I"):
-        values = np.asarray(picture).astype(np.int64)
-        return Image.fromarray((np.clip(values, 0, 65535) >> 8).astype(np.uint8)).convert("RGB")
-    return picture.convert("RGB")
 
 
 def scaled_down(picture: Image.Image, height: int, width: int) -> Image.Image:

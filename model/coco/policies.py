@@ -110,12 +110,26 @@ _ALL = (
     _picture("picture_unreadable", "the file cannot be read, or not be decoded to its end"),
     _picture(
         "picture_damaged",
-        "the file can be decoded, but holds bytes that are no part of a picture",
+        "the file can be decoded, but part of its picture is missing or no picture",
         REFUSE,
         ACCEPT,
     ),
+    _picture(
+        "picture_without_end",
+        "the file lacks its end marker; all of its rows are there (webcams)",
+        MEND,
+        repair="the end marker is added",
+        loss="none",
+    ),
+    _picture(
+        "picture_metadata_damaged",
+        "a checksum of what a PNG holds beside its picture is wrong; the picture is whole",
+        ACCEPT,
+    ),
     _picture("picture_format_unsupported", "the file is, by its content, neither JPEG nor PNG"),
-    _picture("picture_too_large", "height x width exceeds `data.max_picture_pixels`"),
+    _picture(
+        "picture_too_large", "height x width exceeds `data.max_picture_pixels`, or the file 1 GiB"
+    ),
     _picture(
         "picture_size_differs",
         "the file has another size than the entry in `images` says",

@@ -95,3 +95,23 @@ def test_digest_is_the_same_for_the_same_folder_elsewhere(folder: Path) -> None:
     moved = folder.rename(folder.with_name("moved"))
     _touched(moved / "annotations/val.json")
     assert pictures_digest(DATA, moved) == before
+
+
+def test_links_that_loop_or_lead_nowhere_are_passed_over(folder: Path) -> None:
+    before = pictures_digest(DATA, folder)
+    (folder / "train/again").symlink_to(folder / "train")
+    (folder / "val/inner/up").symlink_to(folder)
+    (folder / "train/itself").symlink_to("itself")
+    (folder / "train/nowhere").symlink_to(folder / "absent")
+    looped = pictures_digest(DATA, folder)
+    (folder / "train/1.jpg").write_bytes(b"another")
+    assert len({before, looped, pictures_digest(DATA, folder)}) == 3
+
+
+def test_pictures_behind_a_link_count(folder: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (folder / "train/linked").symlink_to(elsewhere)
+    before = pictures_digest(DATA, folder)
+    (elsewhere / "3.jpg").write_bytes(b"three")
+    assert pictures_digest(DATA, folder) != before

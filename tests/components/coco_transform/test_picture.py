@@ -134,5 +134,12 @@ def test_cut_off_and_foreign_files_are_unreadable(format_):
     encoded = encoded_picture(smooth(100, 100), format_)
     with pytest.raises(UnreadablePictureError):
         changed(encoded[: len(encoded) // 2])
-    with pytest.raises(UnreadablePictureError, match="not a picture"):
+    with pytest.raises(UnreadablePictureError, match="HTML or SVG; expected a JPEG or PNG"):
         changed(b"<html>404</html>")
+
+
+@pytest.mark.parametrize("side", [1, 60_000])
+def test_extreme_shapes_are_kept_or_scaled_within_bounds(side):
+    encoded = encoded_picture(np.full((1, side, 3), 90, np.uint8))
+    picture = changed(encoded)
+    assert (picture.height, picture.width) == (1, min(side, 1333))

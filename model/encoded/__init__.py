@@ -1,0 +1,1 @@
+"""Picture files as bytes: reading them, their structure, their turn, their pixels."""

@@ -1,0 +1,17 @@
+"""What is wrong with a picture, as a reason code and a line."""
+
+from model.coco.policies import REASONS
+
+
+class PictureFlaw(Exception):
+    """A picture that cannot be used as it is.
+
+    Attributes:
+        code: of `model.coco.policies.REASONS`.
+        detail: what is wrong.
+    """
+
+    def __init__(self, code: str, detail: str):
+        super().__init__(detail)
+        self.code = REASONS[code].code
+        self.detail = detail
