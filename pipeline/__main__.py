@@ -14,6 +14,7 @@ import click
 
 from configs.console import OneLineGroup, one_line_errors
 from configs.errors import EXIT_REFUSED
+from pipeline.kubeflow.commands import run_compiled
 from pipeline.nodes import NODES
 from pipeline.quiet import quiet_libraries
 
@@ -212,9 +213,7 @@ def _run(
 )
 @click.option(
     "--schema-file",
-    default="/app/pipeline/schema.pbtxt",
-    show_default=True,
-    help="Where pipeline/schema.pbtxt lies in the image.",
+    help="Schema to validate with, as the containers see it.  [default: the package's own]",
 )
 @_set_option
 @one_line_errors
@@ -226,7 +225,7 @@ def compile_(
     data_dir: str,
     data_version: str,
     shared_dir: str,
-    schema_file: str,
+    schema_file: str | None,
     overrides: tuple[str, ...],
 ) -> None:
     """Writes the pipeline as a file for Kubeflow Pipelines v2."""
@@ -243,6 +242,7 @@ def compile_(
     shared = shared_dir.rstrip("/")
     _check_platform(config, {"--data-dir": data_dir, "--shared-dir": shared_dir})
     with quiet_libraries(Path(os.devnull)):
+        from pipeline.kubeflow.pod_paths import own_file
         from pipeline.kubeflow_runner import compile_pipeline
         from pipeline.pipeline import Places
 
@@ -254,7 +254,7 @@ def compile_(
             checkpoints=f"{shared}/checkpoints",
             detections=f"{shared}/detections",
             push_folder=config.push.folder or f"{shared}/serving",
-            schema_file=schema_file,
+            schema_file=schema_file or own_file("pipeline/schema.pbtxt"),
         )
         tasks = compile_pipeline(config, places, image, output)
     click.echo(f"wrote {output}: {len(tasks)} tasks ({', '.join(tasks)})")
@@ -307,6 +307,9 @@ def upload(
     if uploaded.version_id:
         click.echo(f"version  {uploaded.version_id}")
     click.echo(uploaded.address)
+
+
+main.add_command(run_compiled)
 
 
 if __name__ == "__main__":

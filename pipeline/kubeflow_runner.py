@@ -1,5 +1,6 @@
 """Compiles the graph for Kubeflow Pipelines v2; nothing is run."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
 from configs.files import atomic_path
 from configs.kubeflow_schema import KubeflowConfig
 from configs.schema import Config
+from pipeline.kubeflow.entry import COMMAND
 from pipeline.kubernetes_platform import platform_spec, quantity
 from pipeline.pipeline import OVERRIDES, Places, create_pipeline
 
@@ -51,6 +53,8 @@ def compile_pipeline(config: Config, places: Places, image: str, output: Path) -
         "defaultValue": "",
         "isOptional": True,
     }
+    for component in specification["components"].values():
+        _run_our_entry(component, specification["deploymentSpec"]["executors"])
     platform = platform_spec(
         config.pipeline.kubeflow,
         executors=specification["deploymentSpec"]["executors"],
@@ -59,6 +63,14 @@ def compile_pipeline(config: Config, places: Places, image: str, output: Path) -
     with atomic_path(output) as partial:
         partial.write_text(_as_yaml(specification, platform), encoding="utf-8")
     return sorted(specification["root"]["dag"]["tasks"])
+
+
+def _run_our_entry(component: dict[str, Any], executors: dict[str, Any]) -> None:
+    """Puts our container entry in the place of TFX's, which cannot read what KFP hands over."""
+    container = executors[component["executorLabel"]]["container"]
+    outputs = json.dumps(component.get("outputDefinitions", {}), sort_keys=True)
+    container["command"] = list(COMMAND)
+    container["args"] = ["--json_serialized_outputs_spec_args", outputs, *container["args"]]
 
 
 def _as_yaml(specification: dict[str, Any], platform: dict[str, Any] | None) -> str:

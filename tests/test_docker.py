@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from setuptools import find_packages
 
-from pipeline.__main__ import compile_
+from pipeline.kubeflow.pod_paths import own_file, own_file_path
 
 REPO = Path(__file__).resolve().parents[1]
 
@@ -51,9 +51,7 @@ def test_tools_and_locks_are_those_of_the_setup(steps: list[tuple[str, str]]) ->
     assert ("FROM", "python:3.10-slim") in steps
 
 
-def test_schema_lies_where_compile_looks_for_it(steps: list[tuple[str, str]]) -> None:
-    [default] = [option.default for option in compile_.params if option.name == "schema_file"]
-    [folder] = [rest for word, rest in steps if word == "WORKDIR"]
-    schema = Path(default).relative_to(folder)
-    assert (REPO / schema).is_file()
-    assert schema.parts[0] in _copied(steps)
+def test_the_schema_that_compile_names_is_in_the_image(steps: list[tuple[str, str]]) -> None:
+    schema = "pipeline/schema.pbtxt"
+    assert own_file_path(own_file(schema)) == str(REPO / schema)
+    assert schema.split("/")[0] in _copied(steps)

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from configs.source_digest import SOURCE_ROOT
+from pipeline.kubeflow.entry import COMMAND
 
 pytestmark = pytest.mark.e2e
 
@@ -98,7 +99,12 @@ def test_every_container_is_ours_and_runs_an_executor_that_exists(
     for task in compiled["root"]["dag"]["tasks"]:
         container = _executor(compiled, task)
         assert container["image"] == IMAGE
-        assert container["command"][:2] == ["python", "-m"]
+        assert container["command"] == list(COMMAND)
+        outputs = container["args"][
+            container["args"].index("--json_serialized_outputs_spec_args") + 1
+        ]
+        component = compiled["root"]["dag"]["tasks"][task]["componentRef"]["name"]
+        assert json.loads(outputs) == compiled["components"][component]["outputDefinitions"]
         path = container["args"][container["args"].index("--executor_class_path") + 1]
         if path.startswith("components."):
             module, _, name = path.rpartition(".")

@@ -1,0 +1,1 @@
+"""Kubeflow Pipelines: what runs in its containers, and its driver and launcher played here."""

@@ -1,0 +1,166 @@
+"""Runs a compiled file as KFP does, one task after the other."""
+
+import shutil
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from configs.errors import RcnnError
+from configs.files import held_folder
+from pipeline.kubeflow.object_store import ObjectStore, open_store
+from pipeline.kubeflow.player.cache import cache_key, fingerprint
+from pipeline.kubeflow.player.compiled import Compiled, Message, Task, run_parameters
+from pipeline.kubeflow.player.dialects import Dialect
+from pipeline.kubeflow.player.driver import executor_input
+from pipeline.kubeflow.player.launcher import Attempt, run_attempt
+from pipeline.kubeflow.player.metadata import Metadata
+from pipeline.screen import show, show_meanwhile
+
+
+@dataclass
+class TaskRun:
+    """What became of a task: `succeeded`, `cached`, `failed` or `skipped`."""
+
+    state: str
+    seconds: float = 0.0
+    attempts: int = 0
+    error: str = ""
+    outputs: Message = field(default_factory=lambda: {"artifacts": {}, "parameters": {}})
+
+
+class Player:
+    """One run of a compiled pipeline.
+
+    Args:
+        compiled: the pipeline.
+        dialect: of KFP.
+        folder: of everything that is kept: metadata, logs, and the store where none is given.
+        store: address or folder of the object store; None for one in `folder`.
+        use_cache: whether results of earlier runs in this folder are taken.
+    """
+
+    def __init__(
+        self,
+        compiled: Compiled,
+        dialect: Dialect,
+        folder: Path,
+        store: str | None = None,
+        use_cache: bool = True,
+    ) -> None:
+        self._compiled = compiled
+        self._dialect = dialect
+        self._folder = folder
+        self._store: ObjectStore = open_store(store or str(folder / "store"))
+        self._metadata = Metadata(folder / "metadata.json")
+        self._use_cache = use_cache
+        self.run_id = str(uuid.uuid4())
+        self._run_root = f"{compiled.root.rstrip('/')}/{compiled.name}/{self.run_id}"
+
+    def run(self, given: Mapping[str, str]) -> Message:
+        """Runs all tasks; after one that failed, none is started.
+
+        Args:
+            given: text of parameters by name.
+
+        Returns:
+            `run_id`, `state`, `error`, `parameters` and `tasks` by key: state, seconds, attempts,
+            outputs with address and properties.
+
+        Raises:
+            ConfigError: a parameter is unknown, missing or of another type.
+            FolderInUseError: another run is at work in the folder.
+        """
+        parameters = run_parameters(self._compiled, given)
+        with held_folder(self._folder, "wait for its end, or give another --root"):
+            runs: dict[str, TaskRun] = {}
+            failed = ""
+            for task in self._compiled.tasks:
+                if failed:
+                    runs[task.key] = TaskRun("skipped")
+                    continue
+                runs[task.key] = self._run_task(task, parameters, runs)
+                failed = runs[task.key].error
+            self._metadata.save()
+        return {
+            "run_id": self.run_id,
+            "state": "FAILED" if failed else "SUCCEEDED",
+            "error": failed or None,
+            "parameters": parameters,
+            "tasks": {key: self._told(run) for key, run in runs.items()},
+        }
+
+    def _run_task(
+        self, task: Task, parameters: Mapping[str, Any], runs: Mapping[str, TaskRun]
+    ) -> TaskRun:
+        show_meanwhile(f"{task.key:18} ...")
+        start = time.monotonic()
+        run = TaskRun("failed")
+        try:
+            message = executor_input(
+                task,
+                self._dialect,
+                self._run_root,
+                str(uuid.uuid4()),
+                parameters,
+                {key: one.outputs for key, one in runs.items()},
+                self._metadata.runtime_artifact,
+            )
+            self._run_or_reuse(task, message, run)
+        except RcnnError as error:
+            run.error = " ".join(str(error).split())
+        run.seconds = time.monotonic() - start
+        retries = f" ({run.attempts} attempts)" if run.attempts > 1 else ""
+        show(f"{task.key:18} {run.seconds:7.1f} s  {run.state}{retries}")
+        return run
+
+    def _run_or_reuse(self, task: Task, message: Message, run: TaskRun) -> None:
+        """Takes the outputs from the cache, or from the pod of the task or of a retry."""
+        key = None
+        if task.is_cached and self._use_cache:
+            key = fingerprint(cache_key(task, self._dialect, message))
+            known = self._metadata.cached(self._compiled.name, key)
+            if known is not None:
+                run.state, run.outputs = "cached", known
+                return
+        limit = int(task.spec.get("retryPolicy", {}).get("maxRetryCount", 0))
+        last = limit if self._dialect.retries_tasks else 0
+        for index in range(last + 1):
+            run.attempts = index + 1
+            try:
+                run.outputs = run_attempt(
+                    self._attempt(task, message, index), self._store, self._metadata
+                )
+                break
+            except RcnnError:
+                if index == last:
+                    raise
+        run.state = "succeeded"
+        if key is not None:
+            self._metadata.remember(self._compiled.name, key, run.outputs)
+        self._metadata.save()
+
+    def _attempt(self, task: Task, message: Message, index: int) -> Attempt:
+        pod = self._folder / "pods" / f"{task.key}-{index}"
+        shutil.rmtree(pod, ignore_errors=True)  # of a run that was killed
+        suffix = f"-{index}" if index else ""
+        log = (self._folder / "logs" / self.run_id / f"{task.key}{suffix}.log").resolve()
+        return Attempt(task, self._dialect, self._run_root, message, index, pod.resolve(), log)
+
+    def _told(self, run: TaskRun) -> Message:
+        artifacts = {
+            name: {
+                key: value
+                for key, value in self._metadata.runtime_artifact(number).items()
+                if key in ("uri", "metadata")
+            }
+            for name, number in run.outputs["artifacts"].items()
+        }
+        return {
+            "state": run.state,
+            "seconds": round(run.seconds, 2),
+            "attempts": run.attempts,
+            "outputs": {**artifacts, **run.outputs["parameters"]},
+        }
