@@ -73,6 +73,7 @@ setup(
     # One root for all packages lets an editable install be a plain path entry, which sees
     # packages that are added later.
     package_dir={"": "."},
+    py_modules=["tfx_rcnn"],
     package_data={
         "": ["py.typed", "*.pbtxt", "*.yaml", "*.j2", "*.html", "*.css", "*.js", "*.svg"],
         "components.coco_evaluator": ["report/*"],
@@ -87,5 +88,5 @@ setup(
             f"tensorflow[and-cuda]>=2.16.2,<2.17; {LEGACY}",
         ],
     },
-    entry_points={"console_scripts": ["tfx-rcnn = pipeline.__main__:main"]},
+    entry_points={"console_scripts": ["tfx-rcnn = tfx_rcnn:main"]},
 )

@@ -2,6 +2,10 @@
 
 from typing import Any
 
+from tfx_rcnn import settle_if_main
+
+settle_if_main()
+
 _ARTIFACT_TYPES = ("DataReport", "Evaluation", "Rejects", "TrainingRun")
 
 

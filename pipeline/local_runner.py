@@ -154,6 +154,9 @@ def _run_graph(pipeline: Any, folder: RunFolder, run_options: Any) -> tuple[list
     """Runs the graph; returns what happened to each node, and the run's id in MLMD."""
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
+    from components.beam_workers import start_safely
+
+    start_safely()
     with _watched_nodes(folder.log) as watched, own_lines_shown():
         try:
             LocalDagRunner().run(pipeline, run_options=run_options)

@@ -21,6 +21,7 @@ _FILES = (
     "pyproject.toml",
     "scripts/setup.sh",
     "setup.py",
+    "tfx_rcnn.py",
 )
 
 

@@ -8,4 +8,7 @@ set -euo pipefail
 
 here=$(dirname "$(realpath "$0")")/..
 python=${PYTHON:-$here/.venv/bin/python}
-PYTHONPATH=$here${PYTHONPATH:+:$PYTHONPATH} exec "$python" -m pipeline.multi_node "$@"
+# Not before Python's own modules, of which a user's may have the name.
+export TFX_RCNN_PYTHONPATH=${PYTHONPATH:-}
+unset PYTHONPATH
+exec "$python" "$here/tfx_rcnn.py" -m pipeline.multi_node "$@"

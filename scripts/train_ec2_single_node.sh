@@ -24,12 +24,9 @@ fi
 settings=("train.workers=$1" "${@:3}")
 
 here=$(realpath "$(dirname "$(realpath "$0")")/..")
-for name in configs model components pipeline; do  # Python looks in the caller's folder first
-  [[ $PWD -ef $here || ! (-e $name.py || -e $name/__init__.py) ]] || {
-    echo "error: $PWD has a Python module $name as we have: call this from another folder" >&2
-    exit 2
-  }
-done
-PYTHONPATH=$here${PYTHONPATH:+:$PYTHONPATH} exec "${PYTHON:-$here/.venv/bin/python}" \
-  -m pipeline run --config "$2" --data-dir "${DATA_DIR:-data}" \
+# Not before Python's own modules, of which a user's may have the name.
+export TFX_RCNN_PYTHONPATH=${PYTHONPATH:-}
+unset PYTHONPATH
+exec "${PYTHON:-$here/.venv/bin/python}" "$here/tfx_rcnn.py" \
+  run --config "$2" --data-dir "${DATA_DIR:-data}" \
   --root "${ROOT:-runs/$(basename "$2" .yaml)}" "${settings[@]/#/--set=}"

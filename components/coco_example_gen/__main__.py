@@ -138,8 +138,10 @@ def _convert(config: Any, sources: list[SplitSource], out: Path) -> dict[str, An
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
 
+    from components.beam_workers import start_safely
     from components.coco_example_gen.pipeline import convert
 
+    start_safely()
     options = PipelineOptions(list(config.pipeline.beam_args))
     return convert(
         sources,

@@ -65,7 +65,10 @@ def _transform(config: Config, examples: str, out: Path) -> dict[str, Any]:
     from apache_beam import Pipeline
     from apache_beam.options.pipeline_options import PipelineOptions
 
+    from components.beam_workers import start_safely
     from components.coco_transform.transform import transform_examples
+
+    start_safely()
 
     def new_pipeline() -> Pipeline:
         return Pipeline(options=PipelineOptions(list(config.pipeline.beam_args)))

@@ -12,7 +12,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -42,6 +41,7 @@ from model.training.job import TRAINING_SPLIT, TrainingJob
 from model.training.progress import Event, EventFollower, OnProgress, events_path, read_beat
 from model.training.storage import is_remote
 from model.training.worker import PARENT_VARIABLE
+from tfx_rcnn import child_environment, command
 
 WORKER_MODULE = "model.training.worker"
 _POLL_SECONDS = 0.1
@@ -299,7 +299,7 @@ def _run(job: TrainingJob, cluster: Cluster, on_progress: OnProgress, worker_mod
     group = _WorkerGroup(job, cluster)
     try:
         with _forwarded_signals(group.ask_to_stop):
-            group.start([sys.executable, "-m", worker_module, str(job_path)])
+            group.start(command(worker_module, str(job_path)))
             last = group.follow(on_progress)
     finally:
         group.kill()
@@ -326,7 +326,8 @@ class _WorkerGroup:
     def start(self, command: list[str]) -> None:
         """Starts every worker with an empty status; its log goes on."""
         self._started = time.time()
-        inherited = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
+        inherited = child_environment(os.environ)
+        inherited.pop("TF_CONFIG", None)
         for worker in self._environments:
             events_path(self._job.status_dir, worker).unlink(missing_ok=True)
         for worker, environment in self._environments.items():

@@ -32,6 +32,7 @@ from model.training.cluster import cluster_from_environment
 from model.training.job import TRAINING_SPLIT
 from model.training.launcher import TrainingStopped, train
 from model.training.progress import ProgressPrinter
+from tfx_rcnn import child_environment, command
 
 _REPOSITORY = Path(__file__).parents[2]
 _MODEL_VERSION = "1"
@@ -147,7 +148,12 @@ def _run(module: str, arguments: list[str]) -> None:
         DatasetError: it failed; with the last line that it said.
     """
     done = subprocess.run(
-        [sys.executable, "-m", module, *arguments], stderr=subprocess.PIPE, text=True, check=False
+        command(module, *arguments),
+        env=child_environment(os.environ),
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        check=False,
     )
     sys.stderr.write(done.stderr)
     if done.returncode:

@@ -10,7 +10,7 @@ from pipeline.sagemaker_source import source_archive, source_files
 
 def checkout(root: Path) -> Path:
     """Makes the least that an archive needs; returns `root`."""
-    for name in ("pyproject.toml", "setup.py", "requirements/legacy.txt", "scripts/setup.sh",
+    for name in ("pyproject.toml", "setup.py", "tfx_rcnn.py", "requirements/legacy.txt", "scripts/setup.sh",
                  "scripts/sagemaker_start.sh", "configs/own.yaml", "model/a/b.py"):  # fmt: skip
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(name)
@@ -34,6 +34,7 @@ def test_the_archive_has_the_code_and_nothing_else(tmp_path):
         "tfx-rcnn/requirements/legacy.txt": 0o644,
         "tfx-rcnn/scripts/setup.sh": 0o755,
         "tfx-rcnn/setup.py": 0o644,
+        "tfx-rcnn/tfx_rcnn.py": 0o644,
     }
     assert start == b"scripts/sagemaker_start.sh"
 

@@ -23,7 +23,7 @@ SSH = (
 # What a host does in place of `pipeline run` is in $RUN.
 PYTHON = f"""#!/bin/sh
 if [ "$2" = pipeline.on_host ]; then exec {sys.executable} "$@"; fi
-if [ "$2" = pipeline.multi_node ]; then exec {sys.executable} "$@"; fi
+if [ "$3" = pipeline.multi_node ]; then exec {sys.executable} "$@"; fi
 echo "$TFX_RCNN_HOST_INDEX of $TFX_RCNN_HOSTS: $*" >>"$LOG"
 eval "$RUN"
 """
