@@ -159,12 +159,16 @@ def read_json(path: str | os.PathLike[str], error: type[RcnnError]) -> Any:
     """Returns the JSON value of a file.
 
     Raises:
-        error: the file is missing or is not JSON, with its path and the line.
+        error: the file is missing, cannot be read or is not JSON, with its path and the line.
     """
     try:
         with open(path, encoding="utf-8") as stream:
             return json.load(stream)
     except FileNotFoundError:
         raise error(f"{path}: no such file") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as problem:
+    except OSError as problem:
+        raise error(f"{path}: cannot be read ({problem.strerror})") from None
+    except RecursionError:
+        raise error(f"{path}: its JSON is nested too deeply") from None
+    except ValueError as problem:  # also of text that is not UTF-8, or a number without end
         raise error(f"{path}: not JSON ({problem})") from None

@@ -7,6 +7,7 @@
     ├── FolderInUseError      another run is at work in the same folder
     ├── OutputError           what is to be written would harm an input or what is not ours
     ├── ModelError            a model folder or weight file is not what it should be
+    ├── RefusedError          a model may not be pushed: it is not what was evaluated and blessed
     └── ServiceError          a service (Kubeflow, a registry) did not do what was asked
 
 A message says what is wrong, where (file, image id, config key) and what to do, in one line.
@@ -49,6 +50,12 @@ class OutputError(RcnnError, ValueError):
 
 class ModelError(RcnnError, ValueError):
     """A model folder or a weight file is not what it should be."""
+
+
+class RefusedError(RcnnError, RuntimeError):
+    """A model may not be pushed: it is not what was evaluated and blessed."""
+
+    exit_status = EXIT_REFUSED
 
 
 class ServiceError(RcnnError, RuntimeError):

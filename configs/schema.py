@@ -403,6 +403,23 @@ class EvaluateConfig(Section):
     thresholds: tuple[Threshold, ...] = ()
     batch_size: int = Field(4, ge=1, le=4096, description="Pictures per inference call.")
     worst_pictures: int = Field(12, ge=0, le=1000, description="Shown in the report.")
+    max_detections: int = Field(
+        100,
+        ge=10,
+        le=100_000,
+        description="Detections of a class in a picture that count, best first. COCO's 100 caps "
+        "the numbers where a picture has more objects of a class; AR100 is then AR at this many.",
+    )
+    on_unusable_baseline: Literal["refuse", "ignore"] = Field(
+        "refuse",
+        description="Where the newest pushed model is there and cannot be read, measured or "
+        "trusted: bless nothing, or go on as if it were not there.",
+    )
+    on_changed_classes: Literal["refuse", "accept"] = Field(
+        "refuse",
+        description="Where a class of the pushed model is gone or has another id or name, or the "
+        "data name a class otherwise than the model: bless nothing, or compare what both know.",
+    )
 
 
 class PushConfig(Section):

@@ -26,6 +26,7 @@ from model.tf_example import decode_example
 
 KINDS = ("box", "mask")
 UNDEFINED = -1.0
+MAX_DETECTIONS = 100  # COCO's: of a category in a picture, best first
 
 _IOU_TYPES = {"box": "bbox", "mask": "segm"}
 _AREAS = ("all", "small", "medium", "large")  # COCOeval's order of area ranges
@@ -250,9 +251,12 @@ def evaluate(
     image_ids: Iterable[int] | None = None,
     category_ids: Iterable[int] | None = None,
     class_agnostic: bool = False,
+    max_detections: int = MAX_DETECTIONS,
 ) -> dict[str, Any]:
     """Returns COCO's numbers; see `measure`, which also says what was found in each picture."""
-    return measure(ground_truth, detections, kinds, image_ids, category_ids, class_agnostic)[0]
+    return measure(
+        ground_truth, detections, kinds, image_ids, category_ids, class_agnostic, max_detections
+    )[0]
 
 
 def measure(
@@ -262,6 +266,7 @@ def measure(
     image_ids: Iterable[int] | None = None,
     category_ids: Iterable[int] | None = None,
     class_agnostic: bool = False,
+    max_detections: int = MAX_DETECTIONS,
 ) -> tuple[dict[str, Any], dict[int, PictureMatches]]:
     """Returns COCO's numbers, and how the detections of each picture fit its objects.
 
@@ -276,6 +281,8 @@ def measure(
         image_ids: only these pictures; None is all.
         category_ids: only these categories; None is all.
         class_agnostic: any category of a detection is right.
+        max_detections: of a category in a picture that count, best first, at least 10. The
+            numbers keep their names: AR100 is the recall with so many.
 
     Returns:
         `{"box": {the twelve numbers} or None, "mask": likewise, "per_category": {kind: {id: ...}},
@@ -296,6 +303,7 @@ def measure(
         "box": None,
         "mask": None,
         "counts": totals | {"pictures": len(images)},
+        "max_detections": max_detections,
         "per_category": {},
         "per_iou": {},
         "curves": {},
@@ -304,9 +312,11 @@ def measure(
     for kind in kinds:
         if kind == "mask" and not ground_truth.has_masks:
             continue
-        run = _run_coco_eval(ground_truth, checked, kind, images, categories, class_agnostic)
+        run = _run_coco_eval(
+            ground_truth, checked, kind, images, categories, class_agnostic, max_detections
+        )
         precision = run.eval["precision"]
-        metrics[kind] = dict(zip(METRIC_NAMES, map(float, run.stats), strict=True))
+        metrics[kind] = _twelve_numbers(run)
         metrics["per_iou"][kind] = {
             f"{iou:.2f}": _mean(precision[i, :, :, 0, -1])
             for i, iou in enumerate(run.params.iouThrs)
@@ -443,6 +453,7 @@ def _run_coco_eval(
     image_ids: list[int],
     category_ids: list[int],
     class_agnostic: bool,
+    max_detections: int,
 ) -> Any:
     """Returns a COCOeval that has evaluated, accumulated and summarised, without its prints."""
     from pycocotools.cocoeval import COCOeval
@@ -459,10 +470,23 @@ def _run_coco_eval(
         run.params.imgIds = image_ids
         run.params.catIds = category_ids
         run.params.useCats = 0 if class_agnostic else 1
+        run.params.maxDets = [1, 10, max_detections]
         run.evaluate()
         run.accumulate()
         run.summarize()
     return run
+
+
+def _twelve_numbers(run: Any) -> dict[str, float]:
+    """Returns COCO's numbers of a COCOeval that has summarised.
+
+    pycocotools looks for its AP at 100 detections whatever `maxDets` says, and finds nothing (-1)
+    where that is another number. The other eleven follow `maxDets`.
+    """
+    numbers = dict(zip(METRIC_NAMES, map(float, run.stats), strict=True))
+    if run.params.maxDets[-1] != MAX_DETECTIONS:
+        numbers["AP"] = _mean(run.eval["precision"][:, :, :, 0, -1])
+    return numbers
 
 
 def _with_mask(annotation: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import Any
 import click
 import numpy as np
 
-from configs.console import OneLineCommand, one_line_errors, read_json, show_lines
+from configs.console import OneLineCommand, one_line_errors, show_lines
 from configs.errors import EXIT_FAILED, DatasetError, ModelError
 from configs.files import atomic_path, write_json
 from configs.output_record import SUMMARY_FILE
@@ -26,7 +26,12 @@ from configs.outputs import output_folder, settle_inputs
 from model.coco_metrics import results_of_picture
 from model.drawing import Mark, class_colour, draw
 from model.input.sizes import padded_sides, resized_sides
-from model.model_folder import CONFIG_FILE, find_saved_model, read_categories, read_model_id
+from model.model_folder import (
+    find_saved_model,
+    read_categories,
+    read_model_config,
+    read_model_id,
+)
 from model.pictures import SUFFIXES, Picture, read_picture
 from model.quiet_tensorflow import quiet_tensorflow
 
@@ -64,14 +69,16 @@ class LoadedModel:
         self.folder = find_saved_model(folder)
         self.model_id = read_model_id(self.folder)
         self.categories = read_categories(self.folder)
-        self._input = read_json(self.folder / CONFIG_FILE, ModelError)["input"]
+        self._input = read_model_config(self.folder)["input"]
         import tensorflow as tf  # takes seconds: after what can be seen at once
 
         try:
             self._model = tf.saved_model.load(str(self.folder))
-        except (OSError, ValueError, tf.errors.OpError) as error:
-            raise ModelError(f"{self.folder}: cannot be loaded ({error})") from None
-        self._detect = self._model.signatures["serving_default"]
+            self._detect = self._model.signatures["serving_default"]
+        except Exception as error:  # damaged files end in an IndexError, a KeyError, anything
+            raise ModelError(
+                f"{self.folder}: cannot be loaded ({type(error).__name__}: {error})"
+            ) from None
 
     @property
     def has_masks(self) -> bool:

@@ -131,6 +131,7 @@ def create_pipeline(
     if target == "local":
         resolver = Resolver(
             strategy_class=NewestPushedModelStrategy,
+            config={"skip_unusable": config.evaluate.on_unusable_baseline == "ignore"},
             model=trainer.outputs["model"],
             pushed_model=Channel(type=PushedModel),
         ).with_id("Resolver")
@@ -144,7 +145,7 @@ def create_pipeline(
         source_digest=source_digest("components.coco_evaluator.executor"),
         overrides=overrides,
         detections_dir=places.detections,
-        push_folder=None if baseline else places.push_folder,
+        push_folder=places.push_folder,
     )
     pusher = ModelPusher(
         model=trainer.outputs["model"],

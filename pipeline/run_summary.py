@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from components.anomalies import read_anomalies
+from components.coco_evaluator.findings import finding_lines
 from components.model_pusher import properties
 from configs.console import read_json
 from configs.errors import DatasetError, ModelError
@@ -20,9 +21,9 @@ def summarise(folder: RunFolder, run_id: str) -> dict[str, Any]:
     """Returns the summary of a run; null for what its part of the graph did not reach.
 
     Returns:
-        `metrics` by kind, `blessed`, `reason` of the verdict, `pushed_model`, `report` and
-        `data_report` as paths; by split: `records` (pictures) and `objects`, each read, written
-        and rejected, `reasons` (flaws by code) and `anomalies`; `notes`, a line each.
+        `metrics` by kind, `blessed`, `reason` and `findings` of the verdict, `pushed_model`,
+        `report` and `data_report` as paths; by split: `records` (pictures) and `objects`, each
+        read, written and rejected, `reasons` (flaws by code) and `anomalies`; `notes`, a line each.
     """
     outputs = Lineage(str(folder.metadata), run_id).outputs()
 
@@ -48,6 +49,7 @@ def summarise(folder: RunFolder, run_id: str) -> dict[str, Any]:
         },
         "blessed": bool(decision.get("blessed", False)),
         "reason": decision.get("reason"),
+        "findings": decision.get("findings", []),
         "pushed_model": _pushed_path(pushed),
         "report": report,
         "data_report": str(Path(data_report.uri) / "report.html") if data_report else None,
@@ -100,6 +102,7 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
         for kind, values in tables.items():
             lines.append(f"{kind:6}" + "".join(_shown(values[name]) for name in _SHOWN))
         lines.append("")
+        lines += finding_lines(summary.get("findings", []))
         verdict = "blessed" if summary["blessed"] else "not blessed"
         lines.append(f"{verdict}: {summary['reason']}")
         lines.append(f"pushed  {_pushed(summary)}")

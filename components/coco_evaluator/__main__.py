@@ -10,20 +10,23 @@ place of the examples. Writes `metrics.json`, `detections.json`, `decision.json`
 import json
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
+from components.coco_evaluator.baseline import Baseline, named_baseline
 from components.coco_evaluator.evaluation import (
     REPORT_FILE,
-    Detected,
-    Narrowing,
+    detect_with_baseline,
     detect_with_model,
     detected_of_file,
     evaluate_to_folder,
 )
+from components.coco_evaluator.findings import Narrowing, finding_lines
 from components.coco_evaluator.gate import Decision
+from components.coco_evaluator.judgement import Detected
 from components.coco_evaluator.sources import AnnotationsSource, ExamplesSource, Source
 from configs.console import OneLineCommand, finish, one_line_errors
 from configs.errors import EXIT_REFUSED, DatasetError
@@ -99,9 +102,9 @@ def main(
     else:
         source = ExamplesSource(str(examples), split)
 
-    def run_model(folder: str, is_baseline: bool = False) -> Detected:
+    def run_model(folder: Path, is_baseline: bool = False) -> Detected:
         return detect_with_model(
-            find_saved_model(folder),
+            folder,
             source,
             settings.batch_size,
             detections_dir,
@@ -111,12 +114,15 @@ def main(
         )
 
     with quiet_tensorflow():
+        chosen = named_baseline(baseline) if baseline else Baseline()
         if detections is not None:
             candidate = detected_of_file(detections, read_detections(detections))
         else:
-            candidate = run_model(str(model_folder))
-        old = run_model(baseline, is_baseline=True) if baseline else None
-    metrics, decision = evaluate_to_folder(source, candidate, old, settings, out, narrowing)
+            candidate = run_model(find_saved_model(str(model_folder)))
+        old, problems = detect_with_baseline(chosen, lambda f: run_model(f, is_baseline=True))
+    metrics, decision = evaluate_to_folder(
+        source, candidate, old, settings, out, narrowing, problems
+    )
     summary = _summary(metrics, decision, out, time.monotonic() - started)
     finish(summary, out, _lines(metrics, decision, out))
     if require_blessed and not decision.blessed:
@@ -148,6 +154,7 @@ def _summary(
         "counts": metrics["counts"],
         "blessed": decision.blessed,
         "reason": decision.reason,
+        "findings": [asdict(finding) for finding in decision.findings],
         "report": str(out / REPORT_FILE),
         "seconds": round(seconds, 3),
     }
@@ -161,6 +168,7 @@ def _lines(metrics: dict[str, Any], decision: Decision, out: Path) -> list[str]:
             lines.append(
                 f"{kind:6}" + "".join("      -" if n < 0 else f"{n:7.3f}" for n in numbers)
             )
+    lines += finding_lines(asdict(finding) for finding in decision.findings)
     verdict = "blessed" if decision.blessed else "not blessed"
     return [*lines, f"{verdict}: {decision.reason}", f"report: {out / REPORT_FILE}"]
 

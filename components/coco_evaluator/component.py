@@ -6,7 +6,7 @@ from tfx.orchestration.data_types import RuntimeParameter
 from tfx.types import component_spec, standard_artifacts
 
 from components.artifacts import Evaluation
-from components.coco_evaluator.executor import Executor
+from components.coco_evaluator.executor import FROM_PUSH_FOLDER, FROM_RESOLVER, Executor
 
 
 class CocoEvaluatorSpec(component_spec.ComponentSpec):
@@ -18,6 +18,7 @@ class CocoEvaluatorSpec(component_spec.ComponentSpec):
         "overrides": component_spec.ExecutionParameter(type=str, optional=True),
         "detections_dir": component_spec.ExecutionParameter(type=str),
         "push_folder": component_spec.ExecutionParameter(type=str, optional=True),
+        "baseline_from": component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {
         "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
@@ -44,8 +45,9 @@ class CocoEvaluator(base_component.BaseComponent):
             nothing.
         source_digest: of the executor's source files, so that the cache knows them.
         detections_dir: a stable folder where detections are kept; "" keeps none.
-        push_folder: base folder of the served models, where no Resolver can name a baseline
-            (Kubeflow): it is then the newest model there that is not the candidate.
+        push_folder: base folder of the served models. Where no Resolver can name a baseline
+            (Kubeflow), it is the newest model there that is not the candidate; else what is served
+            there is only checked.
         overrides: `key=value` settings of one run, separated by `;` (`configs.loader`).
 
     Outputs:
@@ -76,6 +78,7 @@ class CocoEvaluator(base_component.BaseComponent):
             overrides=overrides,
             detections_dir=detections_dir,
             push_folder=push_folder,
+            baseline_from=FROM_PUSH_FOLDER if baseline_model is None else FROM_RESOLVER,
             evaluation=types.Channel(type=Evaluation),
             blessing=types.Channel(type=standard_artifacts.ModelBlessing),
         )

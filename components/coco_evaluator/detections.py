@@ -1,24 +1,24 @@
 """What a model finds in the pictures of a source; kept, so that new thresholds only compare."""
 
-import json
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from absl import logging
 
 from components.coco_evaluator.frames import turn_from_upright, turned_detections
+from components.coco_evaluator.kept_detections import read_kept, write_kept
 from components.coco_evaluator.sources import Source
 from configs.errors import ModelError
-from configs.files import atomic_path
 from configs.source_digest import source_digest
 from model.coco_metrics import results_of_picture
-from model.model_folder import read_categories, read_model_id
+from model.model_folder import files_digest, read_categories
 from model.predict import LoadedModel
 
-_CODE_DIGITS = 12
+_KEY_DIGITS = 12
 _SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -30,6 +30,7 @@ def model_detections(
     image_ids: set[int] | None = None,
     on_progress: Callable[[str], None] | None = None,
     is_baseline: bool = False,
+    model_digest: str | None = None,
 ) -> list[dict[str, Any]]:
     """Returns the detections of an exported model in COCO's results form, in the source's order.
 
@@ -37,42 +38,38 @@ def model_detections(
         saved_model: the exported model.
         source: pictures and ground truth.
         batch_size: pictures a call of the model.
-        keep_in: folder where detections are kept by model id, the source's digest and that of the
-            code which makes them, so that the next call only reads them; None keeps none.
+        keep_in: folder where detections are kept by the digests of the model's files, of the
+            source and of the code which makes them, so that the next call only reads them; None
+            keeps none.
         image_ids: only these pictures; then nothing is kept.
         on_progress: called with a line now and then.
         is_baseline: the model may be of an older data set: what it finds of categories that the
             source does not have is left out.
+        model_digest: `files_digest` of the model, where the caller knows it.
 
     Raises:
-        ModelError: the model cannot be loaded, or knows a category that the source does not.
+        ModelError: the model cannot be loaded, changed meanwhile, finds what is not a number, or
+            knows a category that the source does not.
         DatasetError: a picture cannot be decoded.
     """
     if not is_baseline:
         _check_categories(saved_model, source)
+    digest = model_digest or files_digest(saved_model)
     kept = None
     if keep_in is not None and source.digest is not None and image_ids is None:
-        code = source_digest(__name__)[:_CODE_DIGITS]
-        kept = Path(keep_in) / read_model_id(saved_model) / f"{source.digest}-{code}.json"
-    if kept is not None and kept.exists():
-        logging.info("Detections of this model on these examples are kept: %s", kept)
-        found: list[dict[str, Any]] = json.loads(kept.read_text(encoding="utf-8"))
-    else:
+        code = source_digest(__name__)[:_KEY_DIGITS]
+        kept = Path(keep_in) / digest / f"{source.digest}-{code}.json"
+    found = None if kept is None else read_kept(kept)
+    if found is None:
         found = _run_model(saved_model, source, batch_size, image_ids, on_progress)
+        if files_digest(saved_model) != digest:
+            raise ModelError(f"{saved_model}: its files changed while it was measured")
         if kept is not None:
-            write_detections(kept, found)
+            write_kept(kept, found)
+    else:
+        logging.info("Detections of this model on these examples are kept: %s", kept)
     known = {category["id"] for category in source.ground_truth.categories}
     return [detection for detection in found if detection["category_id"] in known]
-
-
-def write_detections(path: str | os.PathLike[str], detections: list[dict[str, Any]]) -> None:
-    """Writes detections in COCO's results form, one a line, atomically."""
-    lines = (json.dumps(d, separators=(",", ":"), allow_nan=False) for d in detections)
-    with atomic_path(path) as partial, partial.open("w", encoding="utf-8") as stream:
-        stream.write("[")
-        for number, line in enumerate(lines):
-            stream.write(("," if number else "") + "\n" + line)
-        stream.write("\n]\n")
 
 
 def _check_categories(saved_model: Path, source: Source) -> None:
@@ -101,6 +98,11 @@ def _run_model(
     model = LoadedModel(saved_model)
     for image, picture, upright in model.detect_all(source.pictures(image_ids), batch_size):
         found = turned_detections(upright, turn_from_upright(image, picture))
+        if not (np.isfinite(found.boxes_norm).all() and np.isfinite(found.scores).all()):
+            raise ModelError(
+                f"{saved_model}: finds boxes or scores that are not numbers in picture "
+                f"{image['id']} ({image['file_name']})"
+            )
         by_image[image["id"]] = results_of_picture(
             image, found.boxes_norm, found.scores, found.category_ids, found.masks
         )

@@ -3,24 +3,33 @@
 Writes into one folder: `metrics.json`, `detections.json`, `decision.json` and `report.html`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from components.coco_evaluator.detections import model_detections, write_detections
-from components.coco_evaluator.gate import Decision, decide
+from components.coco_evaluator.baseline import Baseline
+from components.coco_evaluator.decision_file import decision_content
+from components.coco_evaluator.detections import model_detections
+from components.coco_evaluator.findings import WHOLE, Narrowing
+from components.coco_evaluator.gate import Decision
+from components.coco_evaluator.judgement import Detected, Judgement, judge
+from components.coco_evaluator.kept_detections import write_detections
 from components.coco_evaluator.report.render import ReportContent, render
 from components.coco_evaluator.sources import Source
 from components.coco_evaluator.worst_pictures import JudgedPicture, operating_point, worst_pictures
-from configs.console import read_json
-from configs.errors import ModelError
+from configs.errors import RcnnError
 from configs.files import atomic_path, write_json
 from configs.schema import EvaluateConfig
-from model.coco_metrics import KINDS, measure
-from model.model_folder import CONFIG_FILE, MODEL_ID_FILE
+from model.coco_metrics import KINDS
+from model.model_folder import (
+    files_digest,
+    read_categories,
+    read_model_config,
+    read_model_description,
+    read_model_id,
+)
 from model.pictures import Picture
 
 METRICS_FILE = "metrics.json"
@@ -29,56 +38,56 @@ DECISION_FILE = "decision.json"
 REPORT_FILE = "report.html"
 
 
-@dataclass(frozen=True)
-class Narrowing:
-    """What part of the ground truth counts; None is all of it.
-
-    Attributes:
-        image_ids: only these pictures.
-        category_ids: only these categories.
-        class_agnostic: any category of a detection is right.
-    """
-
-    image_ids: frozenset[int] | None = None
-    category_ids: frozenset[int] | None = None
-    class_agnostic: bool = False
-
-
-@dataclass(frozen=True)
-class Detected:
-    """Detections, and whose they are.
-
-    Attributes:
-        title: of the model, for people.
-        model_id: None for detections from a file.
-        detections: in COCO's results form.
-        kinds: what they can be measured as: "box", "mask".
-    """
-
-    title: str
-    model_id: str | None
-    detections: list[dict[str, Any]]
-    kinds: tuple[str, ...]
-
-
 def detect_with_model(
     saved_model: Path,
     source: Source,
     batch_size: int,
     keep_in: str | None = None,
-    narrowing: Narrowing = Narrowing(),
+    narrowing: Narrowing = WHOLE,
     on_progress: Callable[[str], None] | None = None,
     is_baseline: bool = False,
 ) -> Detected:
     """Returns what an exported model finds; see `model_detections`."""
+    digest = files_digest(saved_model)
+    model_id = read_model_id(saved_model)
+    settings = read_model_config(saved_model)["model"]
     chosen = None if narrowing.image_ids is None else set(narrowing.image_ids)
     found = model_detections(
-        saved_model, source, batch_size, keep_in, chosen, on_progress, is_baseline
+        saved_model, source, batch_size, keep_in, chosen, on_progress, is_baseline, digest
     )
-    identity = read_json(saved_model / MODEL_ID_FILE, ModelError)
-    has_masks = read_json(saved_model / CONFIG_FILE, ModelError)["model"]["mask_head"] is not None
-    kinds = KINDS if has_masks else ("box",)
-    return Detected(identity.get("name", "model"), identity["model_id"], found, kinds)
+    return Detected(
+        title=str(read_model_description(saved_model).get("name", "model")),
+        model_id=model_id,
+        detections=found,
+        kinds=KINDS if settings.get("mask_head") is not None else ("box",),
+        model_digest=digest,
+        categories=tuple(read_categories(saved_model)),
+        max_detections=_max_detections(settings),
+    )
+
+
+def _max_detections(settings: dict[str, Any]) -> int | None:
+    """Returns how many detections a model gives in a picture; None where its config lacks it."""
+    section = settings.get("detections")
+    limit = section.get("max_detections") if isinstance(section, dict) else None
+    return limit if isinstance(limit, int) else None
+
+
+def detect_with_baseline(
+    baseline: Baseline, detect: Callable[[Path], Detected]
+) -> tuple[Detected | None, tuple[str, ...]]:
+    """Returns what the pushed model finds, and what of it cannot be used.
+
+    Args:
+        baseline: where it lies.
+        detect: runs the model of a folder.
+    """
+    if baseline.folder is None:
+        return None, baseline.problems
+    try:
+        return detect(baseline.folder), baseline.problems
+    except RcnnError as error:
+        return None, (*baseline.problems, str(error))
 
 
 def detected_of_file(path: str, detections: list[dict[str, Any]]) -> Detected:
@@ -93,7 +102,8 @@ def evaluate_to_folder(
     baseline: Detected | None,
     settings: EvaluateConfig,
     out: str | Path,
-    narrowing: Narrowing = Narrowing(),
+    narrowing: Narrowing = WHOLE,
+    baseline_problems: Sequence[str] = (),
 ) -> tuple[dict[str, Any], Decision]:
     """Measures, decides, writes the four files into `out`; returns the metrics and the decision.
 
@@ -104,46 +114,46 @@ def evaluate_to_folder(
         settings: thresholds and the number of worst pictures shown.
         out: folder.
         narrowing: what part of the ground truth counts.
+        baseline_problems: of pushed models that are there and cannot be used.
 
     Raises:
         DatasetError: a detection or an id of `narrowing` does not fit the ground truth.
     """
     out = Path(out)
-    metrics, matches = _measure(source, candidate, narrowing)
-    old_metrics = None if baseline is None else _measure(source, baseline, narrowing)[0]
-    decision = decide(metrics, old_metrics, settings.thresholds)
-    point = operating_point(matches.values())
-    worst = worst_pictures(matches, point.score, settings.worst_pictures)
+    judgement = judge(
+        source.ground_truth, candidate, baseline, settings, narrowing, baseline_problems
+    )
+    point = operating_point(judgement.matches.values())
+    worst = worst_pictures(judgement.matches, point.score, settings.worst_pictures)
     content = ReportContent(
         title=_title(candidate),
         source=source.name,
         created=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        metrics=metrics,
-        baseline=old_metrics,
-        decision=decision,
+        metrics=judgement.metrics,
+        compared=judgement.compared,
+        baseline=judgement.baseline,
+        decision=judgement.decision,
         point=point,
         worst=worst,
         pictures=_files_of(source, worst),
         ground_truth=source.ground_truth,
         facts=_facts(candidate, baseline, source, narrowing),
+        compared_classes=_compared_classes(judgement),
     )
+    page = render(content)
+    decision = decision_content(judgement, candidate, baseline, source, settings, narrowing)
     write_detections(out / DETECTIONS_FILE, candidate.detections)
-    write_json(out / METRICS_FILE, metrics)
-    write_json(out / DECISION_FILE, _decision_content(decision, candidate, baseline, old_metrics))
+    write_json(out / METRICS_FILE, judgement.metrics)
     with atomic_path(out / REPORT_FILE) as partial:
-        partial.write_text(render(content), encoding="utf-8")
-    return metrics, decision
+        partial.write_text(page, encoding="utf-8")
+    write_json(out / DECISION_FILE, decision)
+    return judgement.metrics, judgement.decision
 
 
-def _measure(source: Source, detected: Detected, narrowing: Narrowing) -> tuple[Any, Any]:
-    return measure(
-        source.ground_truth,
-        detected.detections,
-        detected.kinds,
-        narrowing.image_ids,
-        narrowing.category_ids,
-        narrowing.class_agnostic,
-    )
+def _compared_classes(judgement: Judgement) -> int | None:
+    """Returns over how many classes models were compared, None where those are all or none."""
+    is_part = judgement.baseline is not None and judgement.compared is not judgement.metrics
+    return len(judgement.compared_category_ids) if is_part else None
 
 
 def _files_of(source: Source, worst: Sequence[JudgedPicture]) -> dict[int, Picture]:
@@ -158,42 +168,18 @@ def _title(detected: Detected) -> str:
     return f"{detected.title} {detected.model_id[:12]}" if detected.model_id else detected.title
 
 
-def _decision_content(
-    decision: Decision,
-    candidate: Detected,
-    baseline: Detected | None,
-    old_metrics: Mapping[str, Any] | None,
-) -> dict[str, Any]:
-    """Returns `decision.json`: the verdict, every comparison, and who was compared with whom."""
-    content = decision.to_dict() | {"model_id": candidate.model_id, "baseline": None}
-    if baseline is not None and old_metrics is not None:
-        numbers = {kind: old_metrics[kind] for kind in KINDS}
-        content["baseline"] = {"model_id": baseline.model_id, **numbers}
-    return content
-
-
 def _facts(
     candidate: Detected, baseline: Detected | None, source: Source, narrowing: Narrowing
 ) -> list[tuple[str, str]]:
     facts = [("Model id", candidate.model_id or f"detections of {candidate.title}")]
     if baseline is not None:
         facts.append(("Pushed model", str(baseline.model_id)))
+    if candidate.model_digest:
+        facts.append(("Digest of the model's files", candidate.model_digest))
     facts.append(("Ground truth", source.name))
     if source.digest:
         facts.append(("Digest of it", source.digest))
-    if narrowing != Narrowing():
-        facts.append(("Narrowed to", narrowing_in_words(narrowing)))
+    if narrowing != WHOLE:
+        facts.append(("Narrowed to", narrowing.in_words()))
     facts.append(("Numbers", f"pycocotools {version('pycocotools')}"))
     return facts
-
-
-def narrowing_in_words(narrowing: Narrowing) -> str:
-    """Returns what part of the ground truth counts."""
-    parts = []
-    if narrowing.image_ids is not None:
-        parts.append(f"{len(narrowing.image_ids)} pictures")
-    if narrowing.category_ids is not None:
-        parts.append(f"categories {', '.join(map(str, sorted(narrowing.category_ids)))}")
-    if narrowing.class_agnostic:
-        parts.append("categories ignored")
-    return "; ".join(parts) or "nothing"

@@ -9,15 +9,26 @@ from tfx.components.evaluator import constants
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
-from components.coco_evaluator.evaluation import detect_with_model, evaluate_to_folder
+from components.coco_evaluator.baseline import Baseline, newest_other_model, resolved_baseline
+from components.coco_evaluator.evaluation import (
+    DECISION_FILE,
+    detect_with_baseline,
+    detect_with_model,
+    evaluate_to_folder,
+)
 from components.coco_evaluator.gate import Decision
+from components.coco_evaluator.judgement import Detected
 from components.coco_evaluator.sources import ExamplesSource
 from components.model_pusher import properties
-from components.model_pusher.registry import pushed_versions
+from configs.console import read_json
+from configs.errors import ModelError
 from configs.loader import runtime_config
+from configs.schema import Config
 from model.model_folder import find_saved_model, read_model_id
 
 SPLIT = "eval"
+FROM_RESOLVER = "resolver"
+FROM_PUSH_FOLDER = "push_folder"
 
 
 class Executor(base_executor.BaseExecutor):
@@ -39,9 +50,9 @@ class Executor(base_executor.BaseExecutor):
                 properties and a file `BLESSED` or `NOT_BLESSED`.
             exec_properties: `settings`: JSON of `configs.schema.component_settings`;
                 `detections_dir`: folder where detections are kept by model and examples, "" keeps
-                none; `push_folder`: str, optional, where to look for a baseline that no input
-                names; `overrides`: str, optional, of `runtime_config`; `source_digest`: str, for
-                the cache alone.
+                none; `push_folder`: str, optional, base of the served models; `baseline_from`:
+                str, `resolver` where an input names the baseline, else `push_folder`; `overrides`:
+                str, optional, of `runtime_config`; `source_digest`: str, for the cache alone.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         examples = artifact_utils.get_single_instance(input_dict["examples"])
@@ -53,7 +64,7 @@ class Executor(base_executor.BaseExecutor):
         settings = config.evaluate
         source = ExamplesSource(examples.uri, SPLIT)
 
-        def detect(folder: Path, is_baseline: bool = False) -> Any:
+        def detect(folder: Path, is_baseline: bool = False) -> Detected:
             return detect_with_model(
                 folder,
                 source,
@@ -63,30 +74,35 @@ class Executor(base_executor.BaseExecutor):
                 is_baseline=is_baseline,
             )
 
-        candidate_folder = find_saved_model(model.uri)
-        if baselines:
-            baseline_folder = _pushed_folder(baselines[0])
-        else:
-            baseline_folder = newest_other_model(
-                exec_properties.get("push_folder"), config.name, read_model_id(candidate_folder)
-            )
-        candidate = detect(candidate_folder)
-        baseline = detect(baseline_folder, is_baseline=True) if baseline_folder else None
-        _, decision = evaluate_to_folder(source, candidate, baseline, settings, evaluation.uri)
+        folder = find_saved_model(model.uri)
+        chosen = _chosen_baseline(baselines, exec_properties, config, read_model_id(folder))
+        candidate = detect(folder)
+        baseline, problems = detect_with_baseline(chosen, lambda f: detect(f, is_baseline=True))
+        _, decision = evaluate_to_folder(
+            source, candidate, baseline, settings, evaluation.uri, baseline_problems=problems
+        )
         _write_blessing(blessing, decision, model, baselines[0] if baselines else None)
+        _tie_blessing(blessing, read_json(Path(evaluation.uri) / DECISION_FILE, ModelError))
+        for finding in decision.findings:
+            logging.info("%s", finding.note)
         verdict = "Blessed" if decision.blessed else "Not blessed"
         logging.info("%s: %s. See %s/report.html", verdict, decision.reason, evaluation.uri)
 
 
-def _pushed_folder(pushed: types.Artifact) -> Path:
-    return find_saved_model(pushed.get_string_custom_property(properties.DESTINATION))
-
-
-def newest_other_model(push_folder: str | None, name: str, model_id: str) -> Path | None:
-    """Returns the newest pushed version of `name` that is not the model `model_id`, if any."""
-    versions = pushed_versions(push_folder, name) if push_folder else []
-    others = [version for version in versions if version.model_id not in (None, model_id)]
-    return others[-1].path if others else None
+def _chosen_baseline(
+    baselines: list[types.Artifact], exec_properties: dict[str, Any], config: Config, model_id: str
+) -> Baseline:
+    """Returns what to compare with: what the Resolver names, or else what the push folder holds."""
+    push_folder = exec_properties.get("push_folder")
+    if baselines or exec_properties.get("baseline_from") == FROM_RESOLVER:
+        destination = (
+            baselines[0].get_string_custom_property(properties.DESTINATION) if baselines else None
+        )
+        return resolved_baseline(destination, push_folder, config.name)
+    if not push_folder:
+        return Baseline()
+    skip_unusable = config.evaluate.on_unusable_baseline == "ignore"
+    return newest_other_model(push_folder, config.name, model_id, skip_unusable)
 
 
 def _write_blessing(
@@ -112,3 +128,15 @@ def _write_blessing(
         blessing.set_int_custom_property(
             constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY, baseline.id
         )
+
+
+def _tie_blessing(blessing: types.Artifact, decision: dict[str, Any]) -> None:
+    """Writes into the artifact what was evaluated, so that nothing else is pushed on it."""
+    values = {
+        properties.MODEL_DIGEST: decision["model_digest"],
+        properties.EXAMPLES_DIGEST: decision["data"]["digest"],
+        properties.SPLIT: decision["data"]["split"],
+        properties.DECISION_DIGEST: decision["digest"],
+    }
+    for name, value in values.items():
+        blessing.set_string_custom_property(name, value)

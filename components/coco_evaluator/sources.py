@@ -27,6 +27,10 @@ class Source(Protocol):
         """Of the content; None keeps nothing."""
 
     @property
+    def split(self) -> str | None:
+        """Of an examples folder; None without one."""
+
+    @property
     def ground_truth(self) -> GroundTruth:
         """What is to be found."""
 
@@ -55,22 +59,22 @@ class ExamplesSource:
             raise DatasetError(f"{examples}: no split named {split!r}, only {', '.join(splits)}")
         self.has_pictures = True
         self._examples = Path(examples)
-        self._split = split
+        self.split = split
         self.name = f"{examples}, split {split}"
 
     @cached_property
     def digest(self) -> str:
         """The digest of the folder's shards, and the split's name."""
-        return f"{read_manifest(self._examples)['digest']}-{self._split}"
+        return f"{read_manifest(self._examples)['digest']}-{self.split}"
 
     @cached_property
     def ground_truth(self) -> GroundTruth:
         """The objects of all records, from their float64 copies."""
-        return coco_metrics.ground_truth_from_records(self._examples, self._split)
+        return coco_metrics.ground_truth_from_records(self._examples, self.split)
 
     def pictures(self, image_ids: set[int] | None = None) -> Iterator[Item]:
         """Yields each picture of the split, or those of `image_ids`, in the shards' order."""
-        for serialized in iterate_records(self._examples, self._split):
+        for serialized in iterate_records(self._examples, self.split):
             image, _, encoded = coco_metrics.content_of_record(serialized)
             if image_ids is None or image["id"] in image_ids:
                 # CocoExampleGen has decoded it.
@@ -86,6 +90,7 @@ class AnnotationsSource:
     """
 
     digest = None
+    split = None
 
     def __init__(
         self, annotations: str | os.PathLike[str], pictures: str | os.PathLike[str] | None = None

@@ -3,8 +3,8 @@
     python -m components.model_pusher --model M/model --decision E/decision.json \
         --folder serving --name cells
 
-Pushes only what the decision, of `python -m components.coco_evaluator`, blesses; else it ends with
-status 3.
+Pushes only what the decision, of `python -m components.coco_evaluator`, blesses: the very files
+that it was made about. Else it ends with status 3.
 """
 
 import sys
@@ -12,8 +12,9 @@ from pathlib import Path
 
 import click
 
-from components.model_pusher.registry import check_push_folder, push
-from configs.console import OneLineCommand, finish, one_line_errors, read_json
+from components.model_pusher.decision import NotBlessedError, evaluated_digest
+from components.model_pusher.registry import check_model_name, check_push_folder, push
+from configs.console import OneLineCommand, finish, one_line_errors
 from configs.errors import EXIT_REFUSED, ModelError
 from model.model_folder import find_saved_model, read_model_id
 
@@ -31,15 +32,18 @@ from model.model_folder import find_saved_model, read_model_id
 @one_line_errors
 def main(model: str, decision: str, folder: str, name: str) -> None:
     """Copies a blessed model to FOLDER/NAME/<version>, each model once."""
+    try:
+        check_model_name(name)
+    except ModelError as error:
+        raise click.UsageError(str(error)) from None
     model_id = read_model_id(find_saved_model(model))
-    verdict = read_json(decision, ModelError)
-    if not isinstance(verdict, dict) or verdict.get("model_id") != model_id:
-        raise ModelError(f"{decision}: is not about {model} (model id {model_id[:12]})")
-    if verdict.get("blessed") is not True:
-        click.echo(f"not pushed: not blessed ({verdict.get('reason')})")
+    try:
+        digest = evaluated_digest(decision, model_id)
+    except NotBlessedError as refusal:
+        click.echo(str(refusal))
         sys.exit(EXIT_REFUSED)
     check_push_folder(folder, name, [model, decision])
-    pushed, is_new = push(model, folder, name)
+    pushed, is_new = push(model, folder, name, digest)
     summary = {"pushed_model": str(pushed.path), "version": pushed.version, "model_id": model_id}
     what = "pushed to" if is_new else "not copied again, the newest version is this model:"
     finish(summary | {"is_new": is_new}, Path(folder) / name, [f"{what} {pushed.path}"])

@@ -1,14 +1,16 @@
 """Which pushed model a candidate is compared with, such that a rerun asks the same question."""
 
+import os
 from pathlib import Path
 
 import ml_metadata as mlmd
+from absl import logging
 from ml_metadata.proto import metadata_store_pb2
 from tfx import types
 from tfx.dsl.components.common.resolver import ResolverStrategy
 
 from components.model_pusher import properties
-from components.model_pusher.registry import model_id_or_none
+from components.model_pusher.registry import model_id_or_none, problem_of_pushed
 from model.model_folder import find_saved_model, read_model_id
 
 CANDIDATE_KEY = "model"
@@ -22,7 +24,12 @@ class NewestPushedModelStrategy(ResolverStrategy):
     candidate itself has been blessed, and so everything after it runs again. This one looks only
     at models made before the candidate (MLMD's order of Model artifacts), leaves out the
     candidate's own model (by model id), and names a model that was pushed more than once by its
-    first push. A pushed model whose folder is gone or holds another model counts as withdrawn.
+    first push. A pushed model whose folder is gone or holds another model counts as withdrawn. One
+    whose folder is there and cannot be used is no such thing: it is what the evaluator gets, which
+    blesses nothing then.
+
+    Args:
+        skip_unusable: step over a version that cannot be used, and name an older one.
 
     Usage:
         >>> resolver = Resolver(                                      # doctest: +SKIP
@@ -34,6 +41,9 @@ class NewestPushedModelStrategy(ResolverStrategy):
         ...     baseline_model=resolver.outputs["pushed_model"], ...
         ... )
     """
+
+    def __init__(self, skip_unusable: bool = False) -> None:
+        self._skip_unusable = skip_unusable
 
     def resolve_artifacts(
         self, store: mlmd.MetadataStore, input_dict: dict[str, list[types.Artifact]]
@@ -59,26 +69,43 @@ class NewestPushedModelStrategy(ResolverStrategy):
             and _is_in_service(pushed)
             and _model_order(store, pushed) < candidate.id
         ]
-        if not older:
-            return {CANDIDATE_KEY: [candidate], PUSHED_KEY: []}
-        newest = max(older, key=lambda pushed: pushed.id)
-        same_model = [pushed for pushed in older if _model_id(pushed) == _model_id(newest)]
-        return {
-            CANDIDATE_KEY: [candidate],
-            PUSHED_KEY: [min(same_model, key=lambda pushed: pushed.id)],
-        }
+        return {CANDIDATE_KEY: [candidate], PUSHED_KEY: self._newest(older)}
+
+    def _newest(self, in_service: list[types.Artifact]) -> list[types.Artifact]:
+        """Returns the newest of pushed models by its first push, or none."""
+        for pushed in sorted(in_service, key=lambda pushed: -pushed.id):
+            problem = problem_of_pushed(_folder(pushed))
+            if problem is None:
+                return [_first_push_of(pushed, in_service)]
+            if not self._skip_unusable:
+                return [pushed]
+            logging.warning("A pushed model is ignored: %s", problem)
+        return []
+
+
+def _first_push_of(pushed: types.Artifact, in_service: list[types.Artifact]) -> types.Artifact:
+    """Returns the oldest push of the same model that can be used."""
+    for other in sorted(in_service, key=lambda other: other.id):
+        is_same = _model_id(other) == _model_id(pushed)
+        if other.id == pushed.id or (is_same and problem_of_pushed(_folder(other)) is None):
+            return other
+    return pushed
 
 
 def _model_id(pushed: types.Artifact) -> str:
     return pushed.get_string_custom_property(properties.MODEL_ID)
 
 
+def _folder(pushed: types.Artifact) -> Path:
+    return Path(pushed.get_string_custom_property(properties.DESTINATION))
+
+
 def _is_in_service(pushed: types.Artifact) -> bool:
-    """Returns whether a push was made and its folder still holds the model."""
+    """Returns whether a push was made and its folder is there and holds no other model."""
     if pushed.get_int_custom_property(properties.PUSHED) != 1:
         return False
-    destination = pushed.get_string_custom_property(properties.DESTINATION)
-    return model_id_or_none(Path(destination)) == _model_id(pushed)
+    folder = _folder(pushed)
+    return os.path.lexists(folder) and model_id_or_none(folder) in (None, _model_id(pushed))
 
 
 def _model_order(store: mlmd.MetadataStore, pushed: types.Artifact) -> int:

@@ -10,6 +10,7 @@ from tfx.types import artifact_utils
 
 from components.model_pusher import properties
 from components.model_pusher.registry import push
+from configs.errors import RefusedError
 
 
 class Executor(base_executor.BaseExecutor):
@@ -23,6 +24,9 @@ class Executor(base_executor.BaseExecutor):
     ) -> None:
         """Pushes the model, or says why not.
 
+        What is pushed are the files that were evaluated: their digest in the blessing is compared
+        with the model's, and with that of the copy before it goes into service.
+
         Args:
             input_dict: `model`: Model; `model_blessing`: ModelBlessing.
             output_dict: `pushed_model`: PushedModel, which gets the custom properties `pushed`
@@ -30,6 +34,9 @@ class Executor(base_executor.BaseExecutor):
                 `pushed_version` (str) and `model_id`.
             exec_properties: `push_folder`: str, base of the served models; `model_name`: str;
                 `source_digest`: str, for the cache alone.
+
+        Raises:
+            RefusedError: the model's files are not those that were evaluated.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         model = artifact_utils.get_single_instance(input_dict["model"])
@@ -39,8 +46,13 @@ class Executor(base_executor.BaseExecutor):
             pushed_model.set_int_custom_property(properties.PUSHED, 0)
             logging.info("Not pushed: the model is not blessed.")
             return
+        digest = blessing.get_string_custom_property(properties.MODEL_DIGEST)
+        if not digest:
+            raise RefusedError(
+                f"{blessing.uri}: the blessing does not say of which files it is: evaluate again"
+            )
         pushed, is_new = push(
-            model.uri, exec_properties["push_folder"], exec_properties["model_name"]
+            model.uri, exec_properties["push_folder"], exec_properties["model_name"], digest
         )
         pushed_model.set_int_custom_property(properties.PUSHED, 1)
         pushed_model.set_string_custom_property(properties.DESTINATION, str(pushed.path))

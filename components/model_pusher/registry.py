@@ -14,21 +14,31 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from configs.errors import ModelError, OutputError
+from configs.console import read_json
+from configs.errors import ModelError, OutputError, RefusedError
 from configs.files import LOCK_FILE, atomic_path, remove, write_json
 from configs.output_record import SUMMARY_FILE
 from configs.outputs import Paths, check_folder, growing_folder
-from model.model_folder import find_saved_model, read_model_id
+from model.model_folder import (
+    PUSH_FILE,
+    files_digest,
+    find_saved_model,
+    read_categories,
+    read_model_config,
+    read_model_id,
+    version_number,
+)
 
-PUSH_FILE = "assets.extra/push.json"
 _WITHDRAWN = "withdrawn-"
 _LEFTOVER = re.compile(r"\.\d+\.[0-9a-f]{8}\.partial")
 _WRITER = "components.model_pusher"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_VARIABLES = "variables"  # folder of a SavedModel's weights
 
 
 @dataclass(frozen=True)
@@ -45,24 +55,54 @@ class PushedVersion:
     path: Path
     model_id: str | None
 
+    @property
+    def problem(self) -> str | None:
+        """What keeps it from being taken for what was pushed; None for nothing. Reads it all."""
+        return problem_of_pushed(self.path)
+
+
+def check_model_name(name: str) -> None:
+    """Checks that a model's name is a plain folder name: it must not lead out of its base.
+
+    Raises:
+        ModelError: it is not.
+    """
+    if not _NAME.fullmatch(name):
+        raise ModelError(
+            f"model name {name!r:.140}: expected up to 128 letters, digits, '.', '_' and '-', "
+            "a letter or digit first"
+        )
+
 
 def pushed_versions(folder: str | os.PathLike[str], name: str) -> list[PushedVersion]:
-    """Returns the versions of `name` in service, oldest first."""
+    """Returns the versions of `name` in service, oldest first.
+
+    Whatever is named like a version is one, also a file or a link that leads nowhere, for
+    TensorFlow Serving takes it for one.
+
+    Raises:
+        ModelError: what lies there cannot be read.
+    """
     found = []
     for path in _entries(Path(folder) / name):
-        if path.name.isdecimal() and path.is_dir():
-            found.append(PushedVersion(int(path.name), path, model_id_or_none(path)))
+        version = version_number(path.name)
+        if version is not None:
+            found.append(PushedVersion(version, path, model_id_or_none(path)))
     return sorted(found, key=lambda pushed: pushed.version)
 
 
 def newest_pushed_model(folder: str | os.PathLike[str], name: str) -> PushedVersion | None:
-    """Returns the version of `name` that TensorFlow Serving would serve, None without any."""
+    """Returns the version of `name` that TensorFlow Serving would serve, None without any.
+
+    Raises:
+        ModelError: what lies there cannot be read.
+    """
     versions = pushed_versions(folder, name)
     return versions[-1] if versions else None
 
 
 def push(
-    model: str | os.PathLike[str], folder: str | os.PathLike[str], name: str
+    model: str | os.PathLike[str], folder: str | os.PathLike[str], name: str, expected_digest: str
 ) -> tuple[PushedVersion, bool]:
     """Copies a model into service as the next version, unless it is the newest already.
 
@@ -70,28 +110,39 @@ def push(
         model: an exported model's folder.
         folder: base of all served models.
         name: of the model.
+        expected_digest: `files_digest` of the model that was evaluated: nothing else is pushed.
 
     Returns:
         The version that holds the model, and whether it is new.
 
     Raises:
-        ModelError: `model` is no exported model.
+        ModelError: `model` is no exported model, `name` no plain name, or what is served cannot be
+            read.
+        RefusedError: the model's files are not those that were evaluated.
     """
+    check_model_name(name)
     source = find_saved_model(model)
+    check_digest(source, expected_digest)
     model_id = read_model_id(source)
     base = Path(folder) / name
     check_push_folder(folder, name, [source])
     growing_folder(base, _WRITER, [], [source], is_earlier=_is_earlier)
     with _locked(base):
         newest = newest_pushed_model(folder, name)
-        if newest is not None and newest.model_id == model_id:
+        if newest is not None and _is_the_same(newest, source, model_id):
             return newest, False
         _remove_leftovers(base)
         version = _next_version(base)
         with atomic_path(base / str(version), replaces=False) as partial:
-            shutil.copytree(source, partial)
+            shutil.copytree(source, partial, ignore=_ignore_push_note(source))
+            check_digest(partial, expected_digest, of=source)
             moment = datetime.now(timezone.utc).isoformat(timespec="seconds")
-            push_note = {"version": version, "model_id": model_id, "pushed": moment}
+            push_note = {
+                "version": version,
+                "model_id": model_id,
+                "files_digest": expected_digest,
+                "pushed": moment,
+            }
             write_json(partial / PUSH_FILE, push_note)
     return PushedVersion(version, base / str(version), model_id), True
 
@@ -132,6 +183,51 @@ def _is_our_summary(path: Path) -> bool:
     return isinstance(content, dict) and {"pushed_model", "version", "model_id"} <= content.keys()
 
 
+def check_digest(saved_model: Path, expected_digest: str, of: Path | None = None) -> None:
+    """Checks that a folder holds the files that were evaluated.
+
+    Args:
+        saved_model: the folder.
+        expected_digest: `files_digest` of what was evaluated.
+        of: what to name in the message, where the folder is a copy of it.
+
+    Raises:
+        RefusedError: it does not.
+    """
+    found = files_digest(saved_model)
+    if found != expected_digest:
+        raise RefusedError(
+            f"{of or saved_model}: its files are not those that were evaluated (digest "
+            f"{found[:12]}, evaluated {expected_digest[:12]}): evaluate this model first"
+        )
+
+
+def problem_of_pushed(version: Path) -> str | None:
+    """Returns what keeps a version's folder from being taken for what was pushed; None for nothing.
+
+    A model of another origin, a damaged one and one whose files have changed since the push cannot
+    be compared with.
+    """
+    if not version.is_dir():
+        return f"{version}: is no folder"
+    try:
+        if find_saved_model(version) != version:
+            raise ModelError(f"{version}: holds no SavedModel (no saved_model.pb)")
+        digest = files_digest(version)
+        read_model_id(version)
+        read_categories(version)
+        read_model_config(version)
+        note = read_json(version / PUSH_FILE, ModelError) if _has_push_note(version) else {}
+    except ModelError as error:
+        return str(error)
+    except OSError as error:
+        return f"{error.filename or version}: cannot be read ({error.strerror})"
+    pushed_digest = note.get("files_digest", digest) if isinstance(note, dict) else None
+    if pushed_digest != digest:
+        return f"{version}: its files have changed since it was pushed"
+    return None
+
+
 def model_id_or_none(saved_model: Path) -> str | None:
     """Returns the model id in a folder, None where there is none (another origin, or gone)."""
     try:
@@ -140,13 +236,60 @@ def model_id_or_none(saved_model: Path) -> str | None:
         return None
 
 
+def _has_push_note(version: Path) -> bool:
+    return (version / PUSH_FILE).exists()
+
+
+def _ignore_push_note(source: Path) -> Callable[[str, list[str]], list[str]]:
+    """Returns what keeps the note of an earlier push out of a copy of a pushed version."""
+    note = source / PUSH_FILE
+
+    def ignored(folder: str, names: list[str]) -> list[str]:
+        return [name for name in names if Path(folder) / name == note]
+
+    return ignored
+
+
+def _is_the_same(newest: PushedVersion, source: Path, model_id: str) -> bool:
+    """Returns whether the newest version is whole and is the model in `source`.
+
+    Exporting the same model again gives another graph file, but the same id and the same weights.
+    """
+    return (
+        newest.model_id == model_id
+        and newest.problem is None
+        and files_digest(newest.path, _VARIABLES) == files_digest(source, _VARIABLES)
+    )
+
+
 def _entries(base: Path) -> list[Path]:
-    return list(base.iterdir()) if base.is_dir() else []
+    """Returns what lies in the folder of a model's versions; nothing where there is no folder.
+
+    Raises:
+        ModelError: it is there and cannot be read.
+    """
+    try:
+        return list(base.iterdir())
+    except FileNotFoundError:
+        if not base.is_symlink():
+            return []
+        raise ModelError(f"{base}: is a link that leads nowhere") from None
+    except OSError as error:
+        raise ModelError(f"{base}: cannot be read ({error.strerror})") from None
 
 
 def _next_version(base: Path) -> int:
+    """Returns a number that no version has and none had.
+
+    Raises:
+        ModelError: there is none.
+    """
     names = [path.name.removeprefix(_WITHDRAWN) for path in _entries(base)]
-    return max((int(name) for name in names if name.isdecimal()), default=0) + 1
+    used = [version for name in names if (version := version_number(name)) is not None]
+    following = max(used, default=0) + 1
+    if version_number(str(following)) is None:
+        raise ModelError(f"{base}: version {max(used)} has the last number that can be served")
+    return following
 
 
 def _remove_leftovers(base: Path) -> None:

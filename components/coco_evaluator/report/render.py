@@ -41,19 +41,22 @@ class ReportContent:
         source: what it was evaluated on.
         created: when.
         metrics: the candidate's.
-        baseline: the pushed model's, or None.
+        compared: the candidate's that stand against the baseline's: over the classes of both.
+        baseline: the pushed model's over the same classes, or None.
         decision: the verdict.
         point: the score threshold that pictures are judged at.
         worst: the worst pictures.
         pictures: their files by image id; those without one are left out.
         ground_truth: for names and sizes.
         facts: (name, value) lines at the end.
+        compared_classes: how many both models know; None where they are all.
     """
 
     title: str
     source: str
     created: str
     metrics: Mapping[str, Any]
+    compared: Mapping[str, Any]
     baseline: Mapping[str, Any] | None
     decision: Decision
     point: OperatingPoint
@@ -61,6 +64,7 @@ class ReportContent:
     pictures: Mapping[int, Picture]
     ground_truth: GroundTruth
     facts: Sequence[tuple[str, str]]
+    compared_classes: int | None = None
 
 
 def render(content: ReportContent) -> str:
@@ -87,6 +91,7 @@ def render(content: ReportContent) -> str:
         created=content.created,
         metrics=content.metrics,
         baseline=content.baseline,
+        compared_classes=content.compared_classes,
         decision=content.decision,
         headline=_headline(content, kinds),
         kinds=kinds,
@@ -115,9 +120,10 @@ def _number_rows(content: ReportContent, kinds: Sequence[str]) -> list[dict[str,
     for name in METRIC_NAMES:
         cells = []
         for kind in kinds:
-            value = content.metrics[kind][name]
+            new = (content.compared.get(kind) or {}).get(name)
             old = ((content.baseline or {}).get(kind) or {}).get(name)
-            cells.append({"value": value, "baseline": old, "change": _change(value, old)})
+            value = content.metrics[kind][name]
+            cells.append({"value": value, "baseline": old, "change": _change(new, old)})
         rows.append({"name": name, "cells": cells, "meaning": _MEANINGS[name]})
     return rows
 

@@ -20,10 +20,10 @@ CONFIG = Config(
 def make_model(tmp_path, monkeypatch):
     """Exports a model that finds a toothbrush on the whole picture, at the given score."""
 
-    def make(name, score):
+    def make(name, score, categories=CATEGORIES):
         monkeypatch.setattr(export, "build_detector", lambda *a, **k: FakeDetector())
         folder = tmp_path / name
-        export.export_saved_model(FakeDetector(weight=score), CONFIG, CATEGORIES, folder)
+        export.export_saved_model(FakeDetector(weight=score), CONFIG, categories, folder)
         return folder
 
     return make

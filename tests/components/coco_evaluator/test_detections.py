@@ -3,7 +3,8 @@ import json
 import pytest
 
 from components.coco_evaluator import detections
-from components.coco_evaluator.detections import model_detections, write_detections
+from components.coco_evaluator.detections import model_detections
+from components.coco_evaluator.kept_detections import write_detections
 from components.coco_evaluator.sources import AnnotationsSource
 from configs.source_digest import source_files
 

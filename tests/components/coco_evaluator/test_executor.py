@@ -1,6 +1,7 @@
 """The executor on real artifacts, from examples that CocoExampleGen wrote."""
 
 import json
+import shutil
 import subprocess
 import sys
 import warnings
@@ -11,6 +12,7 @@ import pytest
 from components.coco_evaluator.sources import AnnotationsSource, ExamplesSource
 from configs.schema import Config, component_settings
 from model.coco_metrics import evaluate, read_detections
+from model.model_folder import files_digest
 
 pytestmark = pytest.mark.e2e
 
@@ -72,9 +74,13 @@ def do(tmp_path):
     return run
 
 
-def settings(**threshold):
-    evaluate_section = {"thresholds": [{"metric": "box/AP", **threshold}]}
-    return component_settings(Config(name="fake", evaluate=evaluate_section), "coco_evaluator")
+def settings(*thresholds, **evaluate_section):
+    section = {"thresholds": thresholds, **evaluate_section}
+    return component_settings(Config(name="fake", evaluate=section), "coco_evaluator")
+
+
+AT_LEAST = {"metric": "box/AP", "min": 0.9}
+NO_DROP = {"metric": "box/AP", "max_drop": 0.0}
 
 
 def test_a_model_is_blessed_with_tfxs_own_marks(do, repo, data, make_model, tmp_path):
@@ -83,7 +89,7 @@ def test_a_model_is_blessed_with_tfxs_own_marks(do, repo, data, make_model, tmp_
     make_model("model/Format-Serving", 0.75)
     keep = str(tmp_path / "kept")
 
-    made = do(examples, model, settings=settings(min=0.9), detections_dir=keep)
+    made = do(examples, model, settings=settings(AT_LEAST), detections_dir=keep)
 
     blessing = made["blessing"]
     assert blessing.get_int_custom_property("blessed") == 1
@@ -92,15 +98,25 @@ def test_a_model_is_blessed_with_tfxs_own_marks(do, repo, data, make_model, tmp_
     assert [p.name for p in Path(blessing.uri).iterdir()] == ["BLESSED"]
     files = sorted(path.name for path in Path(made["evaluation"].uri).iterdir())
     assert files == ["decision.json", "detections.json", "metrics.json", "report.html"]
-    assert len(list((tmp_path / "kept").rglob("*.json"))) == 1
+    assert len(list((tmp_path / "kept").rglob("*-eval-*.json"))) == 1
+    decision = json.loads((Path(made["evaluation"].uri) / "decision.json").read_text())
+    tied = {
+        "model_digest": files_digest(model / "Format-Serving"),
+        "examples_digest": json.loads((examples / "manifest.json").read_text())["digest"] + "-eval",
+        "split": "eval",
+        "decision_digest": decision["digest"],
+    }
+    assert {name: blessing.get_string_custom_property(name) for name in tied} == tied
 
 
 def test_a_model_below_the_pushed_one_is_not_blessed(do, repo, data, make_model, tmp_path):
     examples = make_examples(repo, data, "instances.json", "pictures", tmp_path / "o")
-    # Both models find the same, so nothing has dropped; but the minimum cannot be reached.
+    # Both models find the same, so nothing has dropped; but there are no small objects to find.
     model, pushed = make_model("model", 0.75), make_model("pushed", 0.5)
 
-    made = do(examples, model, pushed, settings=settings(max_drop=0.0, min=1.1), detections_dir="")
+    small = {"metric": "box/APs", "min": 0.1}
+
+    made = do(examples, model, pushed, settings=settings(small, NO_DROP), detections_dir="")
 
     blessing = made["blessing"]
     assert blessing.get_int_custom_property("blessed") == 0
@@ -124,7 +140,7 @@ def test_without_a_resolver_the_newest_other_pushed_model_is_the_baseline(
     made = do(
         examples,
         model,
-        settings=settings(max_drop=0.0, min=0.1),
+        settings=settings(AT_LEAST, NO_DROP),
         detections_dir=str(tmp_path / "kept"),
         push_folder=str(tmp_path / "served"),
     )
@@ -132,4 +148,32 @@ def test_without_a_resolver_the_newest_other_pushed_model_is_the_baseline(
     decision = json.loads((Path(made["evaluation"].uri) / "decision.json").read_text())
     [against_pushed] = [c for c in decision["comparisons"] if c["rule"] == "max_drop"]
     assert against_pushed["baseline"] is not None
-    assert len(list((tmp_path / "kept").rglob("*.json"))) == 2
+    assert len(list((tmp_path / "kept").rglob("*-eval-*.json"))) == 2
+
+
+@pytest.mark.parametrize("baseline_from", ["push_folder", "resolver"])
+def test_a_served_version_that_cannot_be_used_closes_the_gate(
+    do, repo, data, make_model, tmp_path, baseline_from
+):
+    examples = make_examples(repo, data, "instances.json", "pictures", tmp_path / "o")
+    model = make_model("model", 0.75)
+    make_model("served/fake/1", 0.5)
+    (tmp_path / "served/fake/2").mkdir()  # of another origin: no model of ours
+    given = {"push_folder": str(tmp_path / "served"), "baseline_from": baseline_from}
+    baseline = tmp_path / "served/fake/1" if baseline_from == "resolver" else None
+
+    made = do(examples, model, baseline, settings=settings(AT_LEAST, NO_DROP), **given)
+
+    decision = json.loads((Path(made["evaluation"].uri) / "decision.json").read_text())
+    assert made["blessing"].get_int_custom_property("blessed") == 0
+    assert [f["kind"] for f in decision["findings"]] == ["unusable_baseline"]
+    assert "served/fake/2" in decision["reason"]
+
+    ignoring = settings(AT_LEAST, NO_DROP, on_unusable_baseline="ignore")
+    shutil.rmtree(tmp_path / "evaluation")
+    shutil.rmtree(tmp_path / "blessing")
+    made = do(examples, model, baseline, settings=ignoring, **given)
+
+    decision = json.loads((Path(made["evaluation"].uri) / "decision.json").read_text())
+    assert decision["blessed"] is True
+    assert decision["comparisons"][1]["baseline"] is not None

@@ -4,7 +4,19 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from components.coco_evaluator.gate import decide
+from components.coco_evaluator.gate import (
+    CLASS_GONE,
+    CLASS_NEW,
+    FAILED_PICTURES,
+    NARROWED,
+    NO_MODEL,
+    OWN_BASELINE,
+    UNUSABLE_BASELINE,
+    Comparison,
+    Finding,
+    contradiction,
+    decide,
+)
 from configs.schema import Threshold
 
 
@@ -28,7 +40,7 @@ BOTH = Threshold(metric="box/AP", min=0.5, max_drop=0.1)
         (0.5, None, AT_LEAST_HALF, True, "1 condition holds"),
         (0.4999, None, AT_LEAST_HALF, False, "box/AP 0.4999 is below the minimum 0.5000"),
         (0.0, None, AT_LEAST_HALF, False, "box/AP 0.0000 is below the minimum 0.5000"),
-        (-1.0, None, Threshold(metric="box/AP", min=-2.0), False, "box/AP is undefined (-1)"),
+        (-1.0, None, Threshold(metric="box/AP", min=0.0), False, "box/AP is undefined (-1)"),
         (float("nan"), None, AT_LEAST_HALF, False, "box/AP is not a number"),
         (float("inf"), None, AT_LEAST_HALF, False, "box/AP is not a number"),
         (0.6, None, Threshold(metric="box/AP50", min=0.1), False, "box/AP50 is missing"),
@@ -113,3 +125,108 @@ def test_a_better_model_is_never_judged_worse(one, other, baseline, minimum, max
     better = decide(metrics(max(one, other)), old, [threshold])
 
     assert better.blessed or not worse.blessed
+
+
+CLOSING = [NARROWED, NO_MODEL, FAILED_PICTURES, UNUSABLE_BASELINE, OWN_BASELINE, CLASS_GONE]
+
+
+@pytest.mark.parametrize("kind", CLOSING)
+def test_a_finding_that_closes_the_gate_never_blesses_and_is_the_reason(kind):
+    findings = [Finding(CLASS_NEW, False, "a new class"), Finding(kind, True, "so it is")]
+
+    decision = decide(metrics(0.9), metrics(0.8), [BOTH], findings)
+
+    assert not decision.blessed
+    assert decision.reason == "so it is"
+    assert all(comparison.passed for comparison in decision.comparisons)
+    assert decision.to_dict()["findings"][1] == {
+        "kind": kind, "closes_gate": True, "note": "so it is"
+    }  # fmt: skip
+
+
+def test_a_finding_that_closes_nothing_is_kept():
+    finding = Finding(CLASS_NEW, False, "a new class")
+
+    decision = decide(metrics(0.9), None, [AT_LEAST_HALF], [finding])
+
+    assert decision.blessed
+    assert decision.findings == (finding,)
+
+
+@pytest.mark.parametrize(
+    ("findings", "thresholds", "reason"),
+    [
+        ([], [], "no thresholds are set"),
+        ([Finding(CLASS_GONE, True, "gone")], [], "no thresholds are set"),
+        ([Finding(NARROWED, True, "narrowed")], [], "narrowed"),
+        ([Finding(CLASS_GONE, True, "gone"), Finding(CLASS_GONE, True, "gone too")],
+         [AT_LEAST_HALF], "gone (and 1 more)"),
+        ([Finding(NO_MODEL, True, "of a file")], [AT_LEAST_HALF], "box/AP 0.4000 is below"),
+        ([Finding(NO_MODEL, True, "of a file")], [], "no thresholds are set"),
+        ([Finding(CLASS_GONE, True, "gone")], [AT_LEAST_HALF], "gone"),
+    ],
+)  # fmt: skip
+def test_the_reason_is_what_weighs_most(findings, thresholds, reason):
+    decision = decide(metrics(0.4), None, thresholds, findings)
+
+    assert not decision.blessed
+    assert decision.reason.startswith(reason)
+
+
+def test_the_pushed_model_is_compared_over_the_classes_that_both_know():
+    # Over all classes the candidate is above both limits; over the shared ones it has dropped.
+    decision = decide(metrics(0.9), metrics(0.8), [BOTH], compared=metrics(0.6))
+
+    against_minimum, against_pushed = decision.comparisons
+    assert (against_minimum.candidate, against_minimum.passed) == (0.9, True)
+    assert (against_pushed.candidate, against_pushed.passed) == (0.6, False)
+    assert "0.2000 below the pushed model's" in decision.reason
+
+
+def test_shared_classes_without_objects_prove_nothing():
+    decision = decide(metrics(0.9), metrics(-1.0), [BOTH], compared=metrics(-1.0))
+
+    assert decision.reason == "box/AP is undefined (-1)"
+
+
+PASSES = Comparison("box/AP", "min", 0.5, 0.6, None, 0.5, True, "it holds")
+FIRST = Comparison("box/AP", "max_drop", 0.1, 0.6, None, None, True, "no baseline")
+
+
+@pytest.mark.parametrize(
+    ("comparisons", "findings", "against"),
+    [
+        ([PASSES], [], None),
+        ([PASSES, FIRST], [Finding(CLASS_NEW, False, "new")], None),
+        ([], [], "it compares nothing"),
+        ([FIRST], [], "it compares nothing"),
+        ([PASSES], [Finding(CLASS_GONE, True, "gone")], "gone"),
+        ([Comparison("box/AP", "min", 0.5, 0.6, None, 0.5, False, "no")], [], "does not hold"),
+        ([Comparison("box/AP", "min", 0.5, 0.4, None, 0.5, True, "no")], [], "does not hold"),
+        ([Comparison("box/AP", "min", 0.5, None, None, 0.5, True, "no")], [], "does not hold"),
+        ([Comparison("box/AP", "min", 0.5, float("nan"), None, 0.5, True, "no")], [],
+         "does not hold"),
+    ],
+)  # fmt: skip
+def test_what_speaks_against_a_blessing_is_found(comparisons, findings, against):
+    found = contradiction(comparisons, findings)
+
+    assert (found is None) if against is None else (against in found)
+
+
+@given(UNIT, st.none() | UNIT, st.none() | UNIT, st.none() | UNIT)
+def test_no_blessing_contradicts_itself(ap, baseline, minimum, max_drop):
+    assume(minimum is not None or max_drop is not None)
+    old = None if baseline is None else metrics(baseline)
+    decision = decide(
+        metrics(ap), old, [Threshold(metric="box/AP", min=minimum, max_drop=max_drop)]
+    )
+
+    assert not decision.blessed or contradiction(decision.comparisons, decision.findings) is None
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("rule", ["min", "max_drop"])
+def test_a_threshold_that_is_not_finite_is_refused(rule, number):
+    with pytest.raises(ValueError, match=r"finite|greater"):
+        Threshold(metric="box/AP", **{rule: number})

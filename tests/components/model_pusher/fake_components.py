@@ -3,21 +3,21 @@
 # TFX specs are class-level dicts.
 # ruff: noqa: RUF012
 
-import json
 from pathlib import Path
 
 from tfx import types
 from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.types import component_spec, standard_artifacts
 
+from model.model_folder import files_digest, find_saved_model
+from tests.components.model_pusher.fake_model import write_fake_model
+
 
 class MakeModelExecutor(base_executor.BaseExecutor):
     def Do(self, input_dict, output_dict, exec_properties):
         folder = Path(output_dict["model"][0].uri) / "Format-Serving"
-        (folder / "assets.extra").mkdir(parents=True)
-        (folder / "saved_model.pb").write_bytes(b"")
-        model_id = {"model_id": exec_properties["model_id"]}
-        (folder / "assets.extra/model_id.json").write_text(json.dumps(model_id))
+        model_id = exec_properties["model_id"]
+        write_fake_model(folder, model_id, weights=model_id.encode())
 
 
 class MakeModelSpec(component_spec.ComponentSpec):
@@ -44,6 +44,8 @@ class JudgeExecutor(base_executor.BaseExecutor):
         names = [b.get_string_custom_property("model_id") for b in baselines]
         blessing.set_string_custom_property("compared_with", ",".join(names) or "nothing")
         blessing.set_int_custom_property("blessed", 0 if exec_properties["refuse"] else 1)
+        folder = find_saved_model(input_dict["model"][0].uri)
+        blessing.set_string_custom_property("model_digest", files_digest(folder))
 
 
 class JudgeSpec(component_spec.ComponentSpec):

@@ -1,0 +1,95 @@
+"""The pushed model that a candidate is compared with, and what there is that cannot be used.
+
+A version that is gone or withdrawn is nobody's baseline. One that is there and cannot be read is
+another matter: it is what people are served, or would be, and a gate that steps over it compares
+with nothing and says so to nobody.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.model_pusher.registry import (
+    newest_pushed_model,
+    problem_of_pushed,
+    pushed_versions,
+)
+from configs.errors import ModelError
+from model.model_folder import find_saved_model
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What to compare with.
+
+    Attributes:
+        folder: the pushed model's SavedModel; None where there is none that can be used.
+        problems: of what is there and cannot be used, in words.
+    """
+
+    folder: Path | None = None
+    problems: tuple[str, ...] = ()
+
+
+def named_baseline(folder: str | Path) -> Baseline:
+    """Returns the baseline in a folder that a person has named.
+
+    Raises:
+        ModelError: there is no such folder.
+    """
+    if not Path(folder).exists():
+        raise ModelError(f"{folder}: no such model folder")
+    try:
+        saved_model = find_saved_model(folder)
+    except ModelError as error:
+        return Baseline(problems=(str(error),))
+    problem = problem_of_pushed(saved_model)
+    return Baseline(problems=(problem,)) if problem else Baseline(saved_model)
+
+
+def newest_other_model(push_folder: str, name: str, model_id: str, skip_unusable: bool) -> Baseline:
+    """Returns the newest pushed version of `name` that is not the model `model_id`.
+
+    Args:
+        push_folder: base folder of the served models.
+        name: of the model.
+        model_id: of the candidate, which may have been pushed meanwhile.
+        skip_unusable: step over a version that cannot be used and take an older one; else such a
+            version ends the search.
+    """
+    problems: list[str] = []
+    try:
+        versions = pushed_versions(push_folder, name)
+    except ModelError as error:
+        return Baseline(problems=(str(error),))
+    for version in reversed(versions):
+        problem = version.problem
+        if problem:
+            problems.append(problem)
+            if not skip_unusable:
+                break
+        elif version.model_id != model_id:
+            return Baseline(version.path, tuple(problems))
+    return Baseline(problems=tuple(problems))
+
+
+def resolved_baseline(destination: str | None, push_folder: str | None, name: str) -> Baseline:
+    """Returns the baseline that a Resolver found, and whether what is served now can be read.
+
+    Args:
+        destination: the version's folder; None where the Resolver found none.
+        push_folder: base folder of the served models, whose newest version may be of another
+            origin and thus unknown to the Resolver; None does not look.
+        name: of the model.
+    """
+    found = Baseline()
+    if destination is not None:
+        problem = problem_of_pushed(Path(destination))
+        found = Baseline(problems=(problem,)) if problem else Baseline(Path(destination))
+    try:
+        newest = newest_pushed_model(push_folder, name) if push_folder else None
+        problem = newest.problem if newest else None
+    except ModelError as error:
+        problem = str(error)
+    if problem is None or problem in found.problems:
+        return found
+    return Baseline(found.folder, (*found.problems, problem))

@@ -1,0 +1,55 @@
+"""`decision.json`: the verdict, and by digests what it is about. Whoever pushes reads it."""
+
+from typing import Any
+
+from components.coco_evaluator.findings import Narrowing
+from components.coco_evaluator.judgement import Detected, Judgement
+from components.coco_evaluator.sources import Source
+from configs.files import json_digest
+from configs.schema import EvaluateConfig
+from model.coco_metrics import KINDS, GroundTruth
+
+
+def decision_content(
+    judgement: Judgement,
+    candidate: Detected,
+    baseline: Detected | None,
+    source: Source,
+    settings: EvaluateConfig,
+    narrowing: Narrowing,
+) -> dict[str, Any]:
+    """Returns `decision.json`: the verdict, every comparison, and what was compared on what.
+
+    Its last entry, `digest`, is that of all others, so that an edited file is no longer a decision.
+    """
+    content = judgement.decision.to_dict() | {
+        "model_id": candidate.model_id,
+        "model_digest": candidate.model_digest,
+        "data": {
+            "name": source.name,
+            "digest": source.digest,
+            "split": source.split,
+            "ground_truth_digest": ground_truth_digest(source.ground_truth),
+        },
+        "settings": settings.model_dump(mode="json"),
+        "narrowing": narrowing.to_dict(),
+        "baseline": _baseline_entry(judgement, baseline),
+    }
+    return content | {"digest": json_digest(content)}
+
+
+def _baseline_entry(judgement: Judgement, baseline: Detected | None) -> dict[str, Any] | None:
+    if baseline is None:
+        return None
+    numbers = judgement.baseline or {}
+    return {
+        "model_id": baseline.model_id,
+        "model_digest": baseline.model_digest,
+        "category_ids": judgement.compared_category_ids,
+        **{kind: numbers.get(kind) for kind in KINDS},
+    }
+
+
+def ground_truth_digest(ground_truth: GroundTruth) -> str:
+    """Returns 64 hex digits that stand for what was to be found."""
+    return json_digest([ground_truth.images, ground_truth.annotations, ground_truth.categories])

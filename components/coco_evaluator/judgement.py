@@ -1,0 +1,167 @@
+"""Judges a model's detections: the numbers, what they are compared with, the verdict. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from components.coco_evaluator import findings as about
+from components.coco_evaluator.classes import (
+    classes_against_baseline,
+    classes_against_data,
+    shared_category_ids,
+)
+from components.coco_evaluator.findings import Narrowing
+from components.coco_evaluator.gate import Decision, Finding, decide
+from configs.schema import EvaluateConfig
+from model.coco_metrics import GroundTruth, PictureMatches, measure
+
+
+@dataclass(frozen=True)
+class Detected:
+    """Detections, and whose they are.
+
+    Attributes:
+        title: of the model, for people.
+        model_id: None for detections from a file.
+        detections: in COCO's results form.
+        kinds: what they can be measured as: "box", "mask".
+        model_digest: `model.model_folder.files_digest` of the model; None without one.
+        categories: `id` and `name` of what the model knows; None is whatever the data have.
+        max_detections: that the model gives in a picture; None is unknown.
+        failed: what is wrong with each picture that could not be measured, with its name.
+    """
+
+    title: str
+    model_id: str | None
+    detections: list[dict[str, Any]]
+    kinds: tuple[str, ...]
+    model_digest: str | None = None
+    categories: tuple[Mapping[str, Any], ...] | None = None
+    max_detections: int | None = None
+    failed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What came out.
+
+    Attributes:
+        metrics: the candidate's.
+        compared: those that stand against the baseline's; `metrics` where all classes are shared.
+        baseline: the pushed model's over the same classes; None where nothing is compared.
+        compared_category_ids: the classes it was compared over, sorted.
+        matches: the candidate's, by image id.
+        decision: the verdict.
+    """
+
+    metrics: dict[str, Any]
+    compared: dict[str, Any]
+    baseline: dict[str, Any] | None
+    compared_category_ids: list[int]
+    matches: dict[int, PictureMatches]
+    decision: Decision
+
+
+def judge(
+    ground_truth: GroundTruth,
+    candidate: Detected,
+    baseline: Detected | None,
+    settings: EvaluateConfig,
+    narrowing: Narrowing,
+    baseline_problems: Sequence[str] = (),
+) -> Judgement:
+    """Returns the numbers and the verdict.
+
+    Against the pushed model count the classes that both know by the same name and id; `min`
+    conditions look at all classes of the data.
+
+    Args:
+        ground_truth: what is to be found.
+        candidate: what is judged.
+        baseline: the pushed model's detections in the same pictures, or None.
+        settings: thresholds, and what is refused.
+        narrowing: what part of the ground truth counts.
+        baseline_problems: of pushed models that are there and cannot be used.
+
+    Raises:
+        DatasetError: a detection or an id of `narrowing` does not fit the ground truth.
+    """
+
+    def measured(detected: Detected, category_ids: frozenset[int] | None) -> Any:
+        return measure(
+            ground_truth,
+            detected.detections,
+            detected.kinds,
+            narrowing.image_ids,
+            category_ids,
+            narrowing.class_agnostic,
+            settings.max_detections,
+        )
+
+    metrics, matches = measured(candidate, narrowing.category_ids)
+    known = frozenset(c["id"] for c in ground_truth.categories)
+    counted = known if narrowing.category_ids is None else narrowing.category_ids
+    shared = _shared(ground_truth, candidate, baseline) & counted
+    compared, old_metrics = metrics, None
+    if baseline is not None and shared:
+        old_metrics = measured(baseline, shared)[0]
+        if shared != counted:
+            compared = measured(candidate, shared)[0]
+    found = _findings(ground_truth, candidate, baseline, settings, narrowing, baseline_problems)
+    if baseline is not None and shared != counted:
+        found.append(about.compared_classes_finding(len(shared), len(counted)))
+    decision = decide(metrics, old_metrics, settings.thresholds, found, compared)
+    return Judgement(metrics, compared, old_metrics, sorted(shared), matches, decision)
+
+
+def _shared(
+    ground_truth: GroundTruth, candidate: Detected, baseline: Detected | None
+) -> frozenset[int]:
+    """Returns the ids of the data's classes that both models know by the same name."""
+    if baseline is None:
+        return frozenset()
+    new = _categories(candidate, ground_truth)
+    old = _categories(baseline, ground_truth)
+    return frozenset(shared_category_ids(new, old) & {c["id"] for c in ground_truth.categories})
+
+
+def _categories(detected: Detected, ground_truth: GroundTruth) -> Sequence[Mapping[str, Any]]:
+    return ground_truth.categories if detected.categories is None else detected.categories
+
+
+def _findings(
+    ground_truth: GroundTruth,
+    candidate: Detected,
+    baseline: Detected | None,
+    settings: EvaluateConfig,
+    narrowing: Narrowing,
+    baseline_problems: Sequence[str],
+) -> list[Finding]:
+    """Returns what is to be known besides the numbers, what closes the gate first."""
+    is_allowed = settings.on_changed_classes == "accept"
+    is_ignored = settings.on_unusable_baseline == "ignore"
+    classes = _categories(candidate, ground_truth)
+    found = about.narrowing_findings(narrowing)
+    if candidate.model_id is None:
+        found.append(about.no_model_finding(candidate.title))
+    found += about.failed_pictures_findings(candidate.failed, "the model")
+    found += about.baseline_findings(baseline_problems, is_ignored)
+    found += classes_against_data(classes, ground_truth.categories, is_allowed)
+    if baseline is not None:
+        if _is_the_same(candidate, baseline):
+            found.append(about.own_baseline_finding())
+        found += about.failed_pictures_findings(baseline.failed, "the pushed model")
+        old_classes = _categories(baseline, ground_truth)
+        found += classes_against_baseline(classes, old_classes, is_allowed)
+    found += about.crowded_findings(
+        ground_truth, narrowing, settings.max_detections, candidate.max_detections
+    )
+    return sorted(found, key=lambda finding: not finding.closes_gate)
+
+
+def _is_the_same(candidate: Detected, baseline: Detected) -> bool:
+    if candidate.model_id is None:
+        return False
+    return (
+        candidate.model_id == baseline.model_id or candidate.model_digest == baseline.model_digest
+    )

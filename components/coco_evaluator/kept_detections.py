@@ -1,0 +1,58 @@
+"""Detections that are kept, so that a changed threshold costs no inference.
+
+A file's first line holds the digest of the rest, so that one that was cut short or edited is seen
+before a byte of it is believed.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import logging
+
+from configs.files import atomic_path
+
+_HEAD = b'{"sha256": "%s", "detections":'
+_TAIL = b"}\n"
+
+
+def read_kept(path: Path) -> list[dict[str, Any]] | None:
+    """Returns the detections in a file; None where there is none, or it is damaged."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        logging.warning("%s: kept detections cannot be read (%s): measured anew", path, error)
+        return None
+    body = content[len(_HEAD % (b"0" * 64)) : -len(_TAIL)]
+    if content != _content(body):
+        logging.warning("%s: kept detections are damaged: measured anew", path)
+        return None
+    found: list[dict[str, Any]] = json.loads(body)
+    return found
+
+
+def write_kept(path: Path, detections: Sequence[dict[str, Any]]) -> None:
+    """Writes detections so that `read_kept` returns them, atomically."""
+    with atomic_path(path) as partial:
+        partial.write_bytes(_content(detections_text(detections).encode()))
+
+
+def _content(body: bytes) -> bytes:
+    return _HEAD % hashlib.sha256(body).hexdigest().encode() + body + _TAIL
+
+
+def detections_text(detections: Sequence[dict[str, Any]]) -> str:
+    """Returns the JSON of detections in COCO's results form, one a line."""
+    lines = (json.dumps(d, separators=(",", ":"), allow_nan=False) for d in detections)
+    return "[" + ",".join("\n" + line for line in lines) + "\n]\n"
+
+
+def write_detections(path: str | os.PathLike[str], detections: Sequence[dict[str, Any]]) -> None:
+    """Writes detections in COCO's results form, one a line, atomically."""
+    with atomic_path(path) as partial:
+        partial.write_text(detections_text(detections), encoding="utf-8")

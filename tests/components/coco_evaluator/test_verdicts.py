@@ -1,0 +1,280 @@
+"""What blesses no model, through the command: the reason stands in decision, report, screen."""
+
+import json
+import re
+import shutil
+
+import pytest
+from click.testing import CliRunner
+
+from components.coco_evaluator.__main__ import main
+from components.model_pusher.__main__ import main as push_main
+from model.model_folder import files_digest
+from tests.components.coco_evaluator.conftest import CATEGORIES
+from tests.components.model_pusher.fake_model import damage
+
+DOG, TOOTHBRUSH = CATEGORIES
+SWAPPED = [DOG | {"name": "toothbrush"}, TOOTHBRUSH | {"name": "dog"}]
+
+
+def run(command, *arguments):
+    return CliRunner().invoke(command, list(map(str, arguments)))
+
+
+@pytest.fixture
+def evaluate(tmp_path, data):
+    """Runs the command with a threshold on the data; returns its result and its decision."""
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        "name: fake\nmodel: {mask_head: {}}\nevaluate:\n  thresholds:\n"
+        "    - {metric: box/AP50, min: 0.5, max_drop: 0.1}\n"
+    )
+    truth = ["--annotations", data / "instances.json", "--pictures", data / "pictures"]
+
+    def evaluate_with(*arguments, out=tmp_path / "out"):
+        given = [*truth, "--config", config, "--require-blessed", "--out", out, *arguments]
+        result = run(main, *given)
+        if result.exit_code not in (0, 3):
+            return result, None
+        return result, json.loads((out / "decision.json").read_text())
+
+    return evaluate_with
+
+
+def rewrite(path, change):
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def assert_refused(result, decision, kind, words):
+    """The verdict, the screen and the report say why, in the same words."""
+    assert result.exit_code == 3, result.output
+    assert decision["blessed"] is False
+    finding = next(f for f in decision["findings"] if f["kind"] == kind)
+    assert finding["closes_gate"]
+    assert re.search(words, finding["note"])
+    assert decision["reason"].startswith(finding["note"])
+    assert f"finding: {finding['note']}" in result.stdout
+
+
+def test_a_sound_evaluation_blesses_and_says_what_it_is_about(tmp_path, make_model, evaluate):
+    model, old = make_model("model", 0.75), make_model("old", 0.5)
+
+    result, decision = evaluate("--model", model, "--baseline", old)
+
+    assert result.exit_code == 0, result.output
+    assert decision["findings"] == []
+    assert decision["model_digest"] == files_digest(model)
+    assert decision["baseline"]["model_digest"] == files_digest(old)
+    assert decision["baseline"]["category_ids"] == [18, 90]
+    assert decision["narrowing"] is None
+    assert decision["settings"]["thresholds"][0]["max_drop"] == 0.1
+    assert set(decision["data"]) == {"name", "digest", "split", "ground_truth_digest"}
+
+
+@pytest.mark.parametrize(
+    "narrowing", [["--image-ids", "one.txt"], ["--category-ids", "90"], ["--class-agnostic"]]
+)
+def test_a_narrowed_evaluation_never_blesses(
+    tmp_path, make_model, evaluate, narrowing, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "one.txt").write_text("1")  # a picture in which the model is right
+
+    result, decision = evaluate("--model", make_model("model", 0.75), *narrowing)
+
+    assert_refused(result, decision, "narrowed", "the evaluation was narrowed")
+    assert all(comparison["passed"] for comparison in decision["comparisons"])
+    assert decision["narrowing"] is not None
+    assert "the evaluation was narrowed" in (tmp_path / "out/report.html").read_text()
+
+
+def test_detections_of_a_file_bless_no_model(tmp_path, make_model, evaluate):
+    evaluate("--model", make_model("model", 0.75), out=tmp_path / "first")
+
+    result, decision = evaluate("--detections", tmp_path / "first/detections.json")
+
+    assert_refused(result, decision, "no_model", "nothing ties them to a model")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "model id emptied",
+        "model id gone",
+        "categories emptied",
+        "config a word",
+        "graph gone",
+        "graph changed",
+        "a link that leads nowhere",
+    ],
+)
+def test_a_baseline_that_cannot_be_used_closes_the_gate(make_model, evaluate, kind):
+    model, old = make_model("model", 0.75), make_model("old", 0.5)
+    damage(kind, old)
+    arguments = ["--model", model, "--baseline", old]
+
+    result, decision = evaluate(*arguments)
+    assert_refused(result, decision, "unusable_baseline", "old")
+    assert decision["baseline"] is None
+
+    ignored = ["--set", "evaluate.on_unusable_baseline=ignore"]
+    result, decision = evaluate(*arguments, *ignored)
+    assert result.exit_code == 0, result.output
+    assert "it was ignored" in decision["findings"][0]["note"]
+    assert "note: the pushed model cannot be compared with" in result.stdout
+
+
+@pytest.mark.parametrize("part", ["variables", "variables/variables.index", "cut"])
+def test_a_baseline_without_its_weights_closes_the_gate(make_model, evaluate, part):
+    model, old = make_model("model", 0.75), make_model("old", 0.5)
+    if part == "cut":
+        weights = old / "variables/variables.data-00000-of-00001"
+        weights.write_bytes(weights.read_bytes()[:-1])
+    elif (old / part).is_dir():
+        shutil.rmtree(old / part)
+    else:
+        (old / part).unlink()
+
+    result, decision = evaluate("--model", model, "--baseline", old)
+
+    assert_refused(result, decision, "unusable_baseline", "old")
+
+
+def test_the_newest_version_is_the_baseline_also_where_it_is_none(tmp_path, make_model, evaluate):
+    make_model("served/1", 0.5)
+    (tmp_path / "served/2").mkdir()
+
+    result, decision = evaluate(
+        "--model", make_model("model", 0.75), "--baseline", tmp_path / "served"
+    )
+
+    assert_refused(result, decision, "unusable_baseline", "served/2: the newest version holds no")
+
+
+def test_a_baseline_that_is_not_there_is_an_error(tmp_path, make_model, evaluate):
+    result, _ = evaluate("--model", make_model("model", 0.75), "--baseline", tmp_path / "absent")
+
+    assert result.exit_code == 1
+    assert "absent: no such model folder" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_is_not_compared_with_itself(make_model, evaluate):
+    model = make_model("model", 0.75)
+
+    result, decision = evaluate("--model", model, "--baseline", model)
+
+    assert_refused(result, decision, "own_baseline", "the baseline is this very model")
+
+
+def test_swapped_names_close_the_gate(make_model, evaluate):
+    # The boxes, the ids and so the numbers are the same; only what they are called is not.
+    model, old = make_model("model", 0.75), make_model("old", 0.5, SWAPPED)
+
+    result, decision = evaluate("--model", model, "--baseline", old)
+
+    assert_refused(result, decision, "class_moved", "class 18 'toothbrush' .* has moved to id 90")
+    kinds = [f["kind"] for f in decision["findings"]]
+    assert kinds == ["class_moved", "class_moved", "fewer_classes_compared"]
+
+    result, decision = evaluate(
+        "--model", model, "--baseline", old, "--set", "evaluate.on_changed_classes=accept"
+    )
+    assert result.exit_code == 0, result.output
+    assert decision["comparisons"][1]["note"] == "box/AP50 has no baseline to be compared with"
+
+
+def test_names_that_are_not_the_datas_close_the_gate(make_model, evaluate):
+    result, decision = evaluate("--model", make_model("model", 0.75, SWAPPED))
+
+    assert_refused(
+        result, decision, "class_not_of_data", "class 18 is 'toothbrush' in the model and 'dog'"
+    )
+
+
+def test_a_new_class_is_said_and_the_others_are_compared(make_model, evaluate, data):
+    old = make_model("old", 0.5, [DOG, TOOTHBRUSH | {"id": 90, "label": 2}])
+    cow = {"id": 91, "name": "cow", "label": 3}
+    rewrite(data / "instances.json", lambda c: c["categories"].append({"id": 91, "name": "cow"}))
+
+    result, decision = evaluate(
+        "--model", make_model("model", 0.75, [DOG, TOOTHBRUSH, cow]), "--baseline", old
+    )
+
+    assert result.exit_code == 0, result.output
+    assert [f["kind"] for f in decision["findings"]] == ["class_new", "fewer_classes_compared"]
+    assert decision["baseline"]["category_ids"] == [18, 90]
+    assert "class 91 'cow' is new" in result.stdout
+    assert "over the 2 of 3 classes that both know" in result.stdout
+
+
+def test_a_class_that_is_gone_closes_the_gate(make_model, evaluate, data):
+    old = make_model("old", 0.5)
+    rewrite(data / "instances.json", lambda c: c["categories"].pop(0))
+    model = make_model("model", 0.75, [TOOTHBRUSH | {"label": 2}, DOG | {"id": 90, "label": 1}])
+    rewrite(model / "assets/categories.json", lambda c: c.pop(1))
+
+    result, decision = evaluate("--model", model, "--baseline", old)
+
+    assert_refused(result, decision, "class_gone", "class 18 'dog' of the pushed model is not kn")
+
+
+def test_more_objects_than_count_are_said_and_can_be_counted(tmp_path, data, evaluate):
+    boxes = [[4 * (n % 20), 4 * (n // 20), 4, 3] for n in range(250)]
+    image = {"id": 9, "file_name": "1.png", "height": 50, "width": 80}
+    objects = [
+        {"id": n, "image_id": 9, "category_id": 90, "bbox": box, "area": 12, "iscrowd": 0}
+        for n, box in enumerate(boxes, 1)
+    ]
+    rewrite(data / "instances.json", lambda c: c.update(images=[image], annotations=objects))
+    perfect = [{"image_id": 9, "category_id": 90, "bbox": box, "score": 0.9} for box in boxes]
+    (tmp_path / "found.json").write_text(json.dumps(perfect))
+    arguments = ["--detections", tmp_path / "found.json"]
+
+    result, _ = evaluate(*arguments)
+    numbers = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert numbers["box"]["AP"] == pytest.approx(41 / 101)  # recall 0 ... 0.4
+    assert "note: 1 picture holds more objects of a class than the 100 detections" in result.stdout
+    assert "evaluate.max_detections: 250" in (tmp_path / "out/report.html").read_text()
+
+    result, _ = evaluate(*arguments, "--set", "evaluate.max_detections=250")
+    numbers = json.loads((tmp_path / "out/metrics.json").read_text())
+    defined = ("AP", "AP50", "AP75", "APs", "AR100", "ARs")
+    assert [numbers["box"][name] for name in defined] == [pytest.approx(1.0)] * len(defined)
+    assert numbers["box"]["AR1"] == pytest.approx(1 / 250)
+    assert numbers["max_detections"] == 250
+    assert "more objects of a class" not in result.stdout
+
+
+def test_what_was_evaluated_is_pushed_and_nothing_else(tmp_path, make_model, evaluate):
+    model = make_model("model", 0.75)
+    evaluate("--model", model)
+    decision = tmp_path / "out/decision.json"
+    push = ["--model", model, "--decision", decision, "--folder", tmp_path / "s", "--name", "cells"]
+    assert run(push_main, *push).exit_code == 0
+
+    other = make_model("other", 0.5)
+    shutil.copytree(other / "variables", model / "variables", dirs_exist_ok=True)
+    result = run(push_main, *push)
+
+    assert result.exit_code == 3
+    assert "its files are not those that were evaluated" in result.stderr
+    assert not (tmp_path / "s/cells/2").exists()
+
+
+def test_a_version_that_changed_since_its_push_is_no_baseline(tmp_path, make_model, evaluate):
+    old = make_model("old", 0.75)
+    evaluate("--model", old)
+    run(push_main, "--model", old, "--decision", tmp_path / "out/decision.json",
+        "--folder", tmp_path / "s", "--name", "cells")  # fmt: skip
+    other = make_model("other", 0.25)
+    served = tmp_path / "s/cells/1"
+    shutil.copytree(other / "variables", served / "variables", dirs_exist_ok=True)
+
+    result, decision = evaluate(
+        "--model", make_model("model", 0.5), "--baseline", tmp_path / "s/cells"
+    )
+
+    assert_refused(result, decision, "unusable_baseline", "files have changed since it was pushed")
