@@ -280,6 +280,12 @@ class TrainConfig(Section):
         "best",
         description="The weights of the best validation, or the last; without validation the last.",
     )
+    device: Literal["auto", "gpu", "cpu"] = Field(
+        "auto",
+        description="`auto`: the host's GPUs (CUDA_VISIBLE_DEVICES names or hides some), CPUs "
+        "where there are none; GPUs that cannot be used end the run before it starts. `gpu`: so "
+        "does a host without. `cpu`: CPUs, whatever is there.",
+    )
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
     jit: Literal["auto", "on", "off"] = "auto"
     checkpoint_every_steps: Count = Field(500, ge=1)

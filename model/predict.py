@@ -34,6 +34,7 @@ from model.model_folder import (
 )
 from model.pictures import SUFFIXES, Picture, read_picture
 from model.quiet_tensorflow import quiet_tensorflow
+from model.training.gpus import show_unused_gpus
 
 DETECTIONS_FILE = "detections.json"
 
@@ -292,8 +293,10 @@ def main(
     names = [*_output_names(paths), DETECTIONS_FILE, SUMMARY_FILE]
     inputs = [model_folder, *pictures]
     with output_folder(out, "model.predict", names, inputs) as new, quiet_tensorflow():
+        model = LoadedModel(model_folder)
+        show_unused_gpus(lambda line: click.echo(line, err=True))
         summary = predict(
-            LoadedModel(model_folder),
+            model,
             paths,
             new,
             score_threshold,

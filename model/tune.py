@@ -25,6 +25,7 @@ from configs.schema import Config
 from model.examples import read_manifest
 from model.input.buckets import read_buckets, training_buckets, write_buckets
 from model.input.index import index_path, joined, read_index
+from model.training.gpus import usable_environment
 from model.training.host import visible_gpus
 from model.training.job import TRAINING_SPLIT
 from model.training.launcher import TrainingStopped, train
@@ -460,6 +461,7 @@ def main(
         raise ConfigError(f"--try: unknown {unknown[0]!r}, known are {', '.join(DIMENSIONS)}")
     out = out or config_path.with_name(f"{config_path.stem}-tuned.yaml")
     notes_path = out.with_suffix(".trials.json")
+    os.environ.update(usable_environment(config.train.device, os.environ))
     machine = this_machine()
     runner = TrialRunner(config, examples, steps, step_seconds, notes_path)
     first = first_setting(config, machine, len(read_buckets(examples)))

@@ -156,9 +156,11 @@ def _run(
     Raises:
         OutputError: a file of the user's would be harmed; likewise.
         DatasetError: the data folder is not what the config says; before anything heavy.
+        ConfigError: GPUs cannot be used.
         ModelError: there is no file of the weights that the training starts from; likewise.
     """
     from components.model_pusher.registry import check_push_folder
+    from model.training.gpus import usable_environment
     from model.weights.files import check_start_weights
     from pipeline.data_folder import check_data_folder, read_by_a_run
     from pipeline.run_folder import RunFolder
@@ -169,6 +171,7 @@ def _run(
     check_data_folder(config.data, data_dir)
     if NODES.index(request.get("to_node") or NODES[-1]) >= NODES.index("DetectionTrainer"):
         check_start_weights(config.model.weights)
+        usable_environment(config.train.device, os.environ)
     from pipeline.local_runner import run_pipeline
 
     summary = run_pipeline(config, data_dir, root, **request)

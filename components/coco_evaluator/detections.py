@@ -17,6 +17,7 @@ from configs.source_digest import source_digest
 from model.coco_metrics import results_of_picture
 from model.model_folder import files_digest, read_categories
 from model.predict import LoadedModel
+from model.training.gpus import show_unused_gpus
 
 _KEY_DIGITS = 12
 _SECONDS_BETWEEN_LINES = 10.0
@@ -96,6 +97,8 @@ def _run_model(
     if not total:
         return []
     model = LoadedModel(saved_model)
+    if on_progress:
+        show_unused_gpus(on_progress)
     for image, picture, upright in model.detect_all(source.pictures(image_ids), batch_size):
         found = turned_detections(upright, turn_from_upright(image, picture))
         if not (np.isfinite(found.boxes_norm).all() and np.isfinite(found.scores).all()):

@@ -28,6 +28,7 @@ from model.weights.files import weights_digest
 # Settings that change how a run is watched, fed or kept, but no bit of its weights.
 _WITHOUT_EFFECT = {
     "checkpoint_every_steps",
+    "device",
     "keep_checkpoints",
     "log_every_steps",
     "input_threads",

@@ -2,10 +2,13 @@
 
 import contextlib
 import errno
+import functools
 import json
 import os
 import re
+import shutil
 import socket
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from configs.errors import ConfigError, TrainingError
 from configs.schema import Config
 from model.training.cluster import Cluster
 
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 _NVIDIA_DRIVER = Path("/proc/driver/nvidia/gpus")  # one folder a GPU
 _DEVICES = Path("/dev")  # nvidia0, nvidia1, ...: in sandboxes without the driver's folder
 
@@ -56,7 +60,7 @@ def worker_environments(
         here = f", {share} of them on this host" if share < workers else ""
         raise ConfigError(
             f"train.batch asks for {workers} workers{here}, but there are {len(gpus)} GPUs; lower "
-            "the first number of train.batch, or set CUDA_VISIBLE_DEVICES= to train on CPUs"
+            "the first number of train.batch, or set train.device=cpu to train on CPUs"
         )
     if len(cluster.hosts) > 1:
         addresses = cluster.worker_addresses(workers)
@@ -107,13 +111,35 @@ def _is_taken(port: int) -> bool:
 
 def visible_gpus(environ: Mapping[str, str]) -> list[str]:
     """Returns what CUDA_VISIBLE_DEVICES names, or the number of every NVIDIA GPU; no TensorFlow."""
-    named = environ.get("CUDA_VISIBLE_DEVICES")
+    named = environ.get(VISIBLE)
     if named is not None:
-        return [name.strip() for name in named.split(",") if name.strip() not in ("", "-1")]
-    if _NVIDIA_DRIVER.is_dir():
-        return [str(number) for number, _ in enumerate(_NVIDIA_DRIVER.iterdir())]
+        names = [name.strip() for name in named.split(",")]
+        # CUDA shows nothing that stands behind a -1.
+        return list(filter(None, names[: names.index("-1")] if "-1" in names else names))
+    return gpus_of_host(environ)
+
+
+def gpus_of_host(environ: Mapping[str, str]) -> list[str]:
+    """Returns the number of every NVIDIA GPU that a driver shows here, visible or not."""
+    if _NVIDIA_DRIVER.is_dir() and (folders := list(_NVIDIA_DRIVER.iterdir())):
+        return [str(number) for number, _ in enumerate(folders)]
     numbers = [re.fullmatch(r"nvidia(\d+)", path.name) for path in _DEVICES.iterdir()]
-    return sorted((match[1] for match in numbers if match), key=int)
+    devices = sorted((match[1] for match in numbers if match), key=int)
+    return devices or _listed_by_tool(shutil.which("nvidia-smi", path=environ.get("PATH", "")))
+
+
+@functools.lru_cache(maxsize=8)
+def _listed_by_tool(tool: str | None) -> list[str]:
+    """Returns the GPUs that nvidia-smi lists, which under WSL no device file shows."""
+    if tool is None:
+        return []
+    try:
+        answer = subprocess.run(
+            [tool, "-L"], capture_output=True, text=True, errors="replace", timeout=20, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return []  # the tool alone, as in images for both kinds of machine
+    return re.findall(r"^GPU (\d+):", answer.stdout, re.MULTILINE)
 
 
 def free_ports(count: int) -> list[int]:

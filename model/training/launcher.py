@@ -31,6 +31,7 @@ from model.input.buckets import read_buckets
 from model.training.checkpoints import checkpoint_key, run_folder
 from model.training.cluster import Cluster, cluster_from_environment
 from model.training.eager import eager_config, run_eagerly
+from model.training.gpus import usable_environment
 from model.training.host import (
     check_ports,
     threads_per_worker,
@@ -151,8 +152,8 @@ def train(
         What came out.
 
     Raises:
-        ConfigError: more workers than GPUs, or hosts that cannot share them
-            (model/training/cluster.py).
+        ConfigError: GPUs that cannot be used (model/training/gpus.py), more workers than GPUs, or
+            hosts that cannot share them (model/training/cluster.py).
         DatasetError: the examples are not usable.
         FolderInUseError: another process runs the same training, or one into the same folder.
         TrainingStopped: SIGTERM or SIGINT came; a checkpoint was written.
@@ -161,9 +162,11 @@ def train(
     digest = _digest_of_examples(examples_dir, config.train)
     cluster = cluster_from_environment(os.environ)
     if eager:
+        os.environ.update(usable_environment(config.train.device, os.environ))
         config = eager_config(config, cluster)
     else:
-        config = with_counted_workers(config, cluster, os.environ)
+        environ = usable_environment(config.train.device, os.environ)
+        config = with_counted_workers(config, cluster, environ)
     key = checkpoint_key(config, digest, source_digest)
     run_dir = Path(run_dir or Path(out_dir) / "run").resolve()
     places = _places(checkpoints_dir, run_dir, key)
@@ -315,7 +318,8 @@ class _WorkerGroup:
         self._job = job
         self._cluster = cluster
         self._heartbeat_seconds = job.config.train.heartbeat_seconds
-        self._environments = worker_environments(job.config.train.workers, cluster, os.environ)
+        self._environ = usable_environment(job.config.train.device, os.environ)
+        self._environments = worker_environments(job.config.train.workers, cluster, self._environ)
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._reporter = min(self._environments)  # the chief, or this host's first worker
         self._follower = EventFollower(job.status_dir, self._reporter)
@@ -326,7 +330,7 @@ class _WorkerGroup:
     def start(self, command: list[str]) -> None:
         """Starts every worker with an empty status; its log goes on."""
         self._started = time.time()
-        inherited = child_environment(os.environ)
+        inherited = child_environment(self._environ)
         inherited.pop("TF_CONFIG", None)
         for worker in self._environments:
             events_path(self._job.status_dir, worker).unlink(missing_ok=True)

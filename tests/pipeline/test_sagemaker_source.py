@@ -10,8 +10,9 @@ from pipeline.sagemaker_source import source_archive, source_files
 
 def checkout(root: Path) -> Path:
     """Makes the least that an archive needs; returns `root`."""
-    for name in ("pyproject.toml", "setup.py", "tfx_rcnn.py", "requirements/legacy.txt", "scripts/setup.sh",
-                 "scripts/sagemaker_start.sh", "configs/own.yaml", "model/a/b.py"):  # fmt: skip
+    for name in ("pyproject.toml", "setup.py", "tfx_rcnn.py", "requirements/legacy.txt",
+                 "scripts/setup.sh", "scripts/sagemaker_start.sh", "configs/own.yaml",
+                 "model/a/b.py"):  # fmt: skip
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(name)
     return root

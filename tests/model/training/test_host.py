@@ -99,7 +99,9 @@ def test_a_given_port_in_use_is_named():
     check_ports(4, cluster)
 
 
-@pytest.mark.parametrize(("value", "gpus"), [("", []), ("-1", []), ("0, 2", ["0", "2"])])
+@pytest.mark.parametrize(
+    ("value", "gpus"), [("", []), ("-1", []), ("0, 2", ["0", "2"]), ("1,-1,0", ["1"])]
+)
 def test_named_gpus_are_the_visible_ones(value, gpus):
     assert visible_gpus({"CUDA_VISIBLE_DEVICES": value}) == gpus
 
