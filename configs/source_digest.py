@@ -26,6 +26,7 @@ LIBRARIES = {
     "numpy": "numpy",
     "pycocotools": "pycocotools",
     "safetensors": "safetensors",
+    "simplejpeg": "simplejpeg",
     "tensorflow": "tensorflow",
     "tfx": "tfx",
 }
@@ -159,7 +160,7 @@ def _text(node: object) -> str:
 
 
 def _joined(pieces: list[ast.expr]) -> list[object]:
-    """Returns the parts of an f-string with neighbouring texts put together, empty ones left out."""
+    """Returns the parts of an f-string with neighbouring texts joined and empty ones left out."""
     parts: list[object] = []
     for is_text, group in itertools.groupby(pieces, lambda piece: isinstance(piece, ast.Constant)):
         if is_text:
