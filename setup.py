@@ -15,7 +15,6 @@ INSTALL_REQUIRES = [
     "click>=8.1",
     "fsspec>=2024.2",
     "h5py>=3.10",
-    "ijson>=3.2",
     "jinja2>=3.1",
     "keras>=3.5",
     # TFX's own extra asks for these below Python 3.12 only. The two go together.
@@ -34,7 +33,6 @@ INSTALL_REQUIRES = [
     "requests>=2.31",
     "rich>=13",
     "safetensors>=0.4",
-    "simplejpeg>=1.8",
     "tensorboard>=2.16",  # TensorFlow asks for it no longer.
     f"tensorflow>=2.21,<2.22; {MODERN}",
     f"tensorflow>=2.16.2,<2.17; {LEGACY}",

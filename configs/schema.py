@@ -21,6 +21,7 @@ Policy = Literal["accept", "mend", "drop", "refuse"]
 LARGEST_SIDE_PX = 32_768
 LARGEST_FACTOR = 100  # on a picture's sides
 BATCH = re.compile(r"([1-9][0-9]{0,3}|auto)x[1-9][0-9]{0,4}")
+BoxFormat = Literal["xywh", "xyxy", "cxcywh", "xywh_shares", "xyxy_shares", "cxcywh_shares"]
 
 # COCO's twelve numbers, in the order in which pycocotools gives them.
 METRIC_NAMES = (
@@ -70,6 +71,25 @@ class DataConfig(Section):
         ge=1,
         le=10**10,
         description="Largest width x height that is taken, at most input.max_picture_pixels.",
+    )
+    picture_prefix: str = Field(
+        "",
+        max_length=4096,
+        description="Taken off the front of each file name before the picture is looked for, such "
+        "as 'upload/7/'.",
+    )
+    box_format: BoxFormat = Field(
+        "xywh",
+        description="What the four numbers of a `bbox` are: corner and sides (COCO), two corners, "
+        "or middle and sides; in pixels, or as shares of the picture's sides.",
+    )
+    crowds: Literal["ignore", "objects"] = Field(
+        "ignore",
+        description="What `iscrowd: 1` means: a region that is neither learnt nor measured (COCO), "
+        "or an object like any other, as some tools write it with every run-length mask.",
+    )
+    allow_same_splits: bool = Field(
+        False, description="Whether both splits may come from one and the same COCO JSON."
     )
     policies: dict[str, Policy] = Field(
         {},
@@ -441,7 +461,7 @@ class PipelineConfig(Section):
 
     beam_args: tuple[Text, ...] = Field(
         ("--direct_running_mode=in_memory",),
-        description="Beam's options: workers, ...; without a runner the local one.",
+        description="Beam's options: runner, workers, ...",
     )
     kubeflow: KubeflowConfig = KubeflowConfig()
 

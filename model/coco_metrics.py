@@ -7,9 +7,6 @@ of that kind in the ground truth).
 
 import contextlib
 import io
-import json
-import math
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,12 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from configs.console import read_json
 from configs.errors import DatasetError
 from configs.schema import METRIC_NAMES
-from model import records
-from model.examples import iterate_records, read_categories
-from model.tf_example import decode_example
+from model.coco.ground_truth import GroundTruth
+from model.coco.results import check_detections, range_of
 
 KINDS = ("box", "mask")
 UNDEFINED = -1.0
@@ -33,27 +28,6 @@ _AREAS = ("all", "small", "medium", "large")  # COCOeval's order of area ranges
 _CURVES = {"0.50": 0, "0.75": 5}  # position among the ten IoU thresholds 0.50 ... 0.95
 _BOX_DECIMALS = 4  # of results, in pixels
 _MATCH_IOU = 0  # pictures are judged at IoU 0.50
-
-
-@dataclass(frozen=True)
-class GroundTruth:
-    """What is to be found.
-
-    Attributes:
-        images: COCO's `id`, `width`, `height`, `file_name`.
-        annotations: COCO's `image_id`, `category_id`, `bbox`, `area`, `iscrowd` and, where the
-            object has a mask, `segmentation`; `id` is a count from 1.
-        categories: COCO's `id` and `name`.
-    """
-
-    images: list[dict[str, Any]]
-    annotations: list[dict[str, Any]]
-    categories: list[dict[str, Any]]
-
-    @property
-    def has_masks(self) -> bool:
-        """Whether any object that is no crowd has a mask."""
-        return any("segmentation" in a and not a["iscrowd"] for a in self.annotations)
 
 
 @dataclass
@@ -71,135 +45,6 @@ class PictureMatches:
     pairs: list[tuple[dict[str, Any], dict[str, Any]]] = field(default_factory=list)
     missed: list[dict[str, Any]] = field(default_factory=list)
     wrong: list[dict[str, Any]] = field(default_factory=list)
-
-
-def ground_truth_from_json(path: str | os.PathLike[str]) -> GroundTruth:
-    """Returns the ground truth of a COCO instances file.
-
-    A missing `iscrowd` is 0, a missing `area` the box's. Annotations are numbered anew from 1,
-    because COCOeval takes an annotation with id 0 for unmatched, and repeated ids for one object.
-
-    Raises:
-        DatasetError: the file is missing, not JSON, or lacks what evaluation needs.
-    """
-    content = read_json(path, DatasetError)
-    if not isinstance(content, dict):
-        raise DatasetError(f"{path}: expected an object with images, annotations, categories")
-    for key in ("images", "annotations", "categories"):
-        if not isinstance(content.get(key), list):
-            raise DatasetError(f"{path}: has no list {key!r}, so it is no COCO instances file")
-    try:
-        return GroundTruth(
-            [_image(i) for i in content["images"]],
-            [_annotation(a, n) for n, a in enumerate(content["annotations"], 1)],
-            [{"id": c["id"], "name": str(c.get("name", c["id"]))} for c in content["categories"]],
-        )
-    except KeyError as error:
-        raise DatasetError(f"{path}: a record lacks the key {error}") from None
-    except (TypeError, ValueError) as error:
-        raise DatasetError(f"{path}: a record is not as in COCO's files ({error})") from None
-
-
-def _image(image: dict[str, Any]) -> dict[str, Any]:
-    """Returns the entries of a COCO image that are read."""
-    return {
-        "id": image["id"],
-        "width": image["width"],
-        "height": image["height"],
-        "file_name": image.get("file_name", ""),
-    }
-
-
-def _annotation(annotation: dict[str, Any], number: int) -> dict[str, Any]:
-    """Returns the entries of a COCO annotation that are read, with `number` as its id."""
-    x, y, width, height = annotation["bbox"]
-    area = annotation.get("area")
-    result = {
-        "id": number,
-        "image_id": annotation["image_id"],
-        "category_id": annotation["category_id"],
-        "bbox": [x, y, width, height],
-        "area": width * height if area is None else area,
-        "iscrowd": int(annotation.get("iscrowd", 0)),
-    }
-    if annotation.get("segmentation"):
-        result["segmentation"] = annotation["segmentation"]
-    return result
-
-
-def ground_truth_from_records(examples: str | os.PathLike[str], split: str) -> GroundTruth:
-    """Returns the ground truth of one split of CocoExampleGen's examples folder.
-
-    Boxes and areas come from the float64 copy in the records, so that the metrics equal those of
-    the JSON the records were made from.
-
-    Raises:
-        DatasetError: the folder or the split is missing, or a shard is damaged.
-    """
-    categories = [{"id": c["id"], "name": c["name"]} for c in read_categories(examples)]
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for serialized in iterate_records(examples, split):
-        image, objects, _ = content_of_record(serialized)
-        images.append(image)
-        for annotation in objects:
-            annotations.append({"id": len(annotations) + 1, **annotation})
-    return GroundTruth(images, annotations, categories)
-
-
-def content_of_record(
-    serialized: bytes,
-) -> tuple[dict[str, Any], list[dict[str, Any]], bytes]:
-    """Returns the COCO image, its annotations (without id) and its file's bytes.
-
-    Args:
-        serialized: a record of CocoExampleGen.
-    """
-    values = decode_example(serialized)
-    image = {
-        "id": int(values[records.SOURCE_ID][0]),
-        "width": values[records.WIDTH][0],
-        "height": values[records.HEIGHT][0],
-        "file_name": values[records.FILENAME][0].decode(),
-    }
-    numbers = np.frombuffer(values[records.COCO_NUMBERS][0], "<f8")
-    annotations = []
-    for row, category_id, is_crowd, mask in zip(
-        numbers.reshape(-1, 5).tolist(),
-        values[records.CATEGORY_ID],
-        values[records.IS_CROWD],
-        values[records.SEGMENTATION],
-        strict=True,
-    ):
-        annotation = {
-            "image_id": image["id"],
-            "category_id": category_id,
-            "bbox": row[:4],
-            "area": row[4],
-            "iscrowd": int(is_crowd),
-        }
-        if mask:
-            annotation["segmentation"] = json.loads(mask)
-        annotations.append(annotation)
-    return image, annotations, values[records.ENCODED][0]
-
-
-def read_detections(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """Returns the detections of a file in COCO's results form.
-
-    Raises:
-        DatasetError: the file is missing, not JSON, or not a list of results.
-    """
-    detections = read_json(path, DatasetError)
-    if not isinstance(detections, list) or not all(isinstance(d, dict) for d in detections):
-        raise DatasetError(f"{path}: expected a list of detections in COCO's results form")
-    for position, detection in enumerate(detections):
-        missing = {"image_id", "category_id", "score"} - detection.keys()
-        if not missing and not ("bbox" in detection or "segmentation" in detection):
-            missing = {"bbox"}
-        if missing:
-            raise DatasetError(f"{path}: detection {position} has no {sorted(missing)[0]!r}")
-    return detections
 
 
 def results_of_picture(
@@ -295,14 +140,14 @@ def measure(
     """
     images = _chosen("image", image_ids, [i["id"] for i in ground_truth.images])
     categories = _chosen("category", category_ids, [c["id"] for c in ground_truth.categories])
-    checked = _checked(ground_truth, detections)
+    checked, reasons = check_detections(ground_truth, detections)
     counts = _counts(ground_truth, checked, images, categories)
     keys = ("pictures", "objects", "crowds", "detections")
     totals = {key: sum(c[key] for c in counts.values()) for key in keys}
     metrics: dict[str, Any] = {
         "box": None,
         "mask": None,
-        "counts": totals | {"pictures": len(images)},
+        "counts": totals | {"pictures": len(images)} | _flaws(ground_truth, reasons),
         "max_detections": max_detections,
         "per_category": {},
         "per_iou": {},
@@ -331,6 +176,12 @@ def measure(
     return metrics, matches
 
 
+def _flaws(ground_truth: GroundTruth, reasons: Counter[str]) -> dict[str, dict[str, int]]:
+    """Returns how often each flaw of the ground truth's file and of the detections came up."""
+    flaws = {"ground_truth_flaws": ground_truth.reasons, "detection_flaws": reasons}
+    return {name: dict(sorted(counts.items())) for name, counts in flaws.items() if counts}
+
+
 def _chosen(what: str, wanted: Iterable[int] | None, known: list[int]) -> list[int]:
     """Returns the sorted ids to evaluate.
 
@@ -342,108 +193,8 @@ def _chosen(what: str, wanted: Iterable[int] | None, known: list[int]) -> list[i
     chosen = sorted(set(wanted))
     for number in chosen:
         if number not in set(known):
-            raise DatasetError(f"{what} id {number} is not in the ground truth: {_range(known)}")
+            raise DatasetError(f"{what} id {number} is not in the ground truth: {range_of(known)}")
     return chosen
-
-
-def _range(ids: Iterable[int]) -> str:
-    known = set(ids)
-    return f"its {len(known)} ids lie in {min(known)}..{max(known)}" if known else "it has none"
-
-
-def _checked(
-    ground_truth: GroundTruth, detections: Sequence[dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """Returns the detections as COCOeval wants them, after looking at each."""
-    images = {i["id"]: i for i in ground_truth.images}
-    categories = {c["id"] for c in ground_truth.categories}
-    result = []
-    for position, detection in enumerate(detections):
-        try:
-            result.append(_checked_detection(detection, position + 1, images, categories))
-        except DatasetError as error:
-            raise DatasetError(f"detection {position}: {error}") from None
-    return result
-
-
-def _checked_detection(
-    detection: dict[str, Any], number: int, images: dict[int, Any], categories: set[int]
-) -> dict[str, Any]:
-    """Returns a COCO result as an annotation; of a mask alone with the mask's box and area.
-
-    Args:
-        detection: a row of a COCO results file.
-        number: its id.
-        images: of the ground truth, by id.
-        categories: ids of the ground truth's.
-
-    Raises:
-        DatasetError: it names what is not in the ground truth, or a number is not finite.
-    """
-    image = images.get(detection["image_id"])
-    if image is None:
-        raise DatasetError(
-            f"image id {detection['image_id']} is not in the ground truth: {_range(images)}"
-        )
-    if detection["category_id"] not in categories:
-        raise DatasetError(
-            f"category id {detection['category_id']} is not in the ground truth: "
-            f"{_range(categories)}"
-        )
-    score = detection["score"]
-    if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
-        raise DatasetError(f"score is {score!r}, expected a finite number")
-    result = {
-        "id": number,
-        "image_id": detection["image_id"],
-        "category_id": detection["category_id"],
-        "score": score,
-        "iscrowd": 0,
-    }
-    if detection.get("segmentation"):
-        result["segmentation"] = mask_to_rle(detection["segmentation"], image)
-    box = detection.get("bbox") or _mask_box(result)
-    if len(box) != 4 or not all(isinstance(v, int | float) and math.isfinite(v) for v in box):
-        raise DatasetError(f"bbox is {box!r}, expected four finite numbers")
-    result["bbox"] = list(box)
-    result["area"] = box[2] * box[3] if detection.get("bbox") else _mask_area(result)
-    return result
-
-
-def mask_to_rle(segmentation: Any, image: dict[str, Any]) -> dict[str, Any]:
-    """Returns a mask in any of COCO's forms as a compressed run-length code of the picture."""
-    from pycocotools import mask as coco_mask
-
-    height, width = image["height"], image["width"]
-    if isinstance(segmentation, list):
-        return coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
-    if list(segmentation.get("size", [])) != [height, width]:
-        raise DatasetError(
-            f"mask of size {segmentation.get('size')} for picture {image['id']} "
-            f"of [height, width] {[height, width]}"
-        )
-    if isinstance(segmentation["counts"], list):
-        return coco_mask.frPyObjects(segmentation, height, width)
-    return segmentation
-
-
-def _mask_box(detection: dict[str, Any]) -> list[float]:
-    """Returns [x, y, width, height] of a detection's mask.
-
-    Raises:
-        DatasetError: it has none.
-    """
-    from pycocotools import mask as coco_mask
-
-    if "segmentation" not in detection:
-        raise DatasetError("has neither bbox nor segmentation")
-    return coco_mask.toBbox(detection["segmentation"]).tolist()
-
-
-def _mask_area(detection: dict[str, Any]) -> float:
-    from pycocotools import mask as coco_mask
-
-    return float(coco_mask.area(detection["segmentation"]))
 
 
 def _run_coco_eval(

@@ -32,7 +32,7 @@ from configs.console import OneLineCommand, finish, one_line_errors
 from configs.errors import EXIT_REFUSED, DatasetError
 from configs.loader import load_config
 from configs.schema import METRIC_NAMES, EvaluateConfig
-from model.coco_metrics import read_detections
+from model.coco.results import read_detections
 from model.model_folder import find_saved_model
 from model.quiet_tensorflow import quiet_tensorflow
 
@@ -90,7 +90,8 @@ def main(
     if overrides and config_file is None:
         raise click.UsageError("--set changes a --config, and none is given")
     started = time.monotonic()
-    settings = load_config(config_file, overrides).evaluate if config_file else EvaluateConfig()
+    config = load_config(config_file, overrides) if config_file else None
+    settings = config.evaluate if config else EvaluateConfig()
     narrowing = Narrowing(
         None if image_ids is None else _ids_in_file(image_ids),
         None if category_ids is None else _ids(category_ids.split(","), "--category-ids"),
@@ -98,7 +99,7 @@ def main(
     )
     source: Source
     if annotations is not None:
-        source = AnnotationsSource(annotations, pictures)
+        source = AnnotationsSource(annotations, pictures, config.data if config else None)
     else:
         source = ExamplesSource(str(examples), split)
 
@@ -169,6 +170,11 @@ def _lines(metrics: dict[str, Any], decision: Decision, out: Path) -> list[str]:
                 f"{kind:6}" + "".join("      -" if n < 0 else f"{n:7.3f}" for n in numbers)
             )
     lines += finding_lines(asdict(finding) for finding in decision.findings)
+    for flaws in ("ground_truth_flaws", "detection_flaws"):
+        lines += [
+            f"{flaws.split('_flaws')[0].replace('_', ' ')}: {code} {count:,}"
+            for code, count in metrics["counts"].get(flaws, {}).items()
+        ]
     verdict = "blessed" if decision.blessed else "not blessed"
     return [*lines, f"{verdict}: {decision.reason}", f"report: {out / REPORT_FILE}"]
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from configs.errors import DatasetError
-from model import coco_metrics
-from model.coco_metrics import GroundTruth
+from configs.schema import DataConfig
+from model.coco import ground_truth
+from model.coco.ground_truth import GroundTruth
 from model.examples import iterate_records, read_manifest
 from model.pictures import Picture, read_picture_inside, servable
 
@@ -70,12 +71,12 @@ class ExamplesSource:
     @cached_property
     def ground_truth(self) -> GroundTruth:
         """The objects of all records, from their float64 copies."""
-        return coco_metrics.ground_truth_from_records(self._examples, self.split)
+        return ground_truth.ground_truth_from_records(self._examples, self.split)
 
     def pictures(self, image_ids: set[int] | None = None) -> Iterator[Item]:
         """Yields each picture of the split, or those of `image_ids`, in the shards' order."""
         for serialized in iterate_records(self._examples, self.split):
-            image, _, encoded = coco_metrics.content_of_record(serialized)
+            image, _, encoded = ground_truth.content_of_record(serialized)
             if image_ids is None or image["id"] in image_ids:
                 # CocoExampleGen has decoded it.
                 yield image, servable(encoded, image["file_name"], is_checked=True)
@@ -87,23 +88,28 @@ class AnnotationsSource:
     Args:
         annotations: the JSON file.
         pictures: the folder of its pictures, or None.
+        data: how the file is read: its policies, formats and limits.
     """
 
     digest = None
     split = None
 
     def __init__(
-        self, annotations: str | os.PathLike[str], pictures: str | os.PathLike[str] | None = None
+        self,
+        annotations: str | os.PathLike[str],
+        pictures: str | os.PathLike[str] | None = None,
+        data: DataConfig | None = None,
     ) -> None:
         self._annotations = annotations
         self._pictures = pictures
+        self._data = DataConfig() if data is None else data
         self.has_pictures = pictures is not None
         self.name = str(annotations)
 
     @cached_property
     def ground_truth(self) -> GroundTruth:
         """The objects in the file."""
-        return coco_metrics.ground_truth_from_json(self._annotations)
+        return ground_truth.ground_truth_from_json(self._annotations, self._data)
 
     def pictures(self, image_ids: set[int] | None = None) -> Iterator[Item]:
         """Yields each picture that the file lists, or those of `image_ids`.

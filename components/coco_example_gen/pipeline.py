@@ -26,8 +26,9 @@ from configs.errors import DatasetError
 from configs.files import atomic_path, write_json
 from configs.schema import DataConfig, Policy
 from configs.wording import plural
+from model.coco.entries import Forms
 from model.coco.policies import Flaw, resolve_policies
-from model.coco.stream import read_categories
+from model.coco.survey import survey
 from model.examples import Category, Shard, Split, split_folder, write_manifest
 
 NAMESPACE = "coco_example_gen"
@@ -86,7 +87,7 @@ def convert(
     policies = resolve_policies(data.policies)
     for source in sources:
         check_source(source)
-    categories = _union([(source, read_categories(source.annotations)) for source in sources])
+    categories = _union([(source, survey(source.annotations).categories) for source in sources])
     examples_dir, rejects_dir = Path(examples_dir), Path(rejects_dir)
     tallies = {source.name: Tally() for source in sources}
     with (
@@ -291,6 +292,8 @@ def _jobs(
             seed=data.seed,
             spooled=spooled.shards[shard],
             examples=str(work.examples),
+            forms=Forms.of(data),
+            picture_prefix=data.picture_prefix,
         )
         for shard in range(source.shards)
     ]

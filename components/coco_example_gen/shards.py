@@ -16,7 +16,15 @@ from components.coco_example_gen.rejects import RejectsFile, Tally, picture_name
 from components.handovers import Written, check_file
 from configs.files import atomic_path
 from configs.schema import Policy
-from model.coco.entries import CocoObject, Picture, parse_object, parse_picture
+from model.coco.entries import (
+    AS_COCO,
+    CocoObject,
+    Forms,
+    Picture,
+    parse_object,
+    parse_picture,
+)
+from model.coco.names import find_picture
 from model.coco.policies import REFUSE, Flaw, Judge, LeftOut
 from model.encoded.check import Facts, inspect
 from model.encoded.decoder import check_decodes
@@ -48,6 +56,8 @@ class ShardJob:
         seed: of the spread over shards.
         spooled: what the shard's spool file got.
         examples: the examples folder.
+        forms: how values in the JSON are meant.
+        picture_prefix: taken off the front of file names.
     """
 
     split: str
@@ -64,6 +74,8 @@ class ShardJob:
     seed: int
     spooled: spool.Accounts
     examples: str
+    forms: Forms = AS_COCO
+    picture_prefix: str = ""
 
 
 class Stored(NamedTuple):
@@ -206,13 +218,13 @@ class _ShardWriter:
         Raises:
             LeftOut: a flaw's policy leaves the picture out.
         """
+        picture = parse_picture(image, judge, self._job.max_picture_pixels)
+        found = find_picture(self._job.pictures, picture.file_name, self._job.picture_prefix)
+        if found.code:
+            judge.note(found.code, found.detail)
+        path = os.path.join(self._job.pictures, found.name)
         try:
-            picture = parse_picture(image)
-        except ValueError as error:
-            judge.leave_out("bad_picture_record", str(error))
-        path = os.path.join(self._job.pictures, picture.file_name)
-        try:
-            path_inside(self._job.pictures, picture.file_name)
+            path_inside(self._job.pictures, found.name)
         except PictureFlaw as flaw:
             judge.note(flaw.code, flaw.detail)
         try:
@@ -244,6 +256,7 @@ class _ShardWriter:
                     stored.width,
                     self._job.categories,
                     judge,
+                    self._job.forms,
                 )
                 objects.append((found, judge.flaws))
             except LeftOut:

@@ -20,7 +20,7 @@ import numpy as np
 from components.handovers import Account, difference, lost_on_the_way
 from configs.wording import plural
 from model.coco.stream import iterate_annotations, iterate_images
-from model.coco.values import integer
+from model.coco.values import meant_integer, shortened
 
 _IMAGE, _ANNOTATION = 0, 1
 # Kind, image id, place in the JSON's list, length of the pickled entry.
@@ -275,7 +275,7 @@ def _spool_annotations(
             id_places.append(place)
         image_id = integer_at(annotation, "image_id")
         if image_id is None:
-            detail = f"image_id {annotation.get('image_id')!r} is no integer"
+            detail = f"image_id {shortened(annotation.get('image_id'))} is no integer"
             on_homeless("unknown_image", detail, annotation)
             spooled.homeless.objects.add(place)
         else:
@@ -284,8 +284,8 @@ def _spool_annotations(
 
 
 def integer_at(entry: Any, key: str) -> int | None:
-    """Returns the integer that an entry has under a key; None where it has none."""
-    return integer(entry.get(key)) if isinstance(entry, dict) else None
+    """Returns the integer that an entry means under a key; None where it has none."""
+    return meant_integer(entry.get(key)) if isinstance(entry, dict) else None
 
 
 def iterate_entries(stream: BinaryIO, entries: list[Entry]) -> Iterator[tuple[int, Any]]:

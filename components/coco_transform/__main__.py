@@ -11,7 +11,6 @@ from typing import Any
 
 import click
 
-from components.beam_options import beam_arguments
 from components.coco_transform.source import check_source
 from configs.console import OneLineCommand, one_line_errors, show_lines
 from configs.files import write_json
@@ -70,10 +69,9 @@ def _transform(config: Config, examples: str, out: Path) -> dict[str, Any]:
     from components.coco_transform.transform import transform_examples
 
     start_safely()
-    options = PipelineOptions(beam_arguments(config.pipeline.beam_args))
 
     def new_pipeline() -> Pipeline:
-        return Pipeline(options=options)
+        return Pipeline(options=PipelineOptions(list(config.pipeline.beam_args)))
 
     return transform_examples(examples, out / "examples", out, config, new_pipeline, click.echo)
 

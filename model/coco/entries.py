@@ -1,22 +1,28 @@
 """Checks entries of `images` and `annotations`.
 
-The only module besides `model/coco_metrics.py` where boxes are COCO's `[x, y, width, height]`.
+What is plainly meant is taken and noted under a reason of its own; what is not is left to the
+reason's policy. COCO's boxes `[x, y, width, height]` are known to `model/coco/` and
+`model/coco_metrics.py` alone.
 """
 
 import dataclasses
-import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from pycocotools import mask as coco_mask
 
-from model.coco.masks import compressed_rle
+from configs.schema import DataConfig
+from model.coco.boxes import bbox_in_pixels, meant_box
+from model.coco.json_text import RepeatedKeys
+from model.coco.masks import Mask, read_mask
 from model.coco.policies import Judge
-from model.coco.values import integer, shortened
+from model.coco.values import meant_integer, meant_number, shortened
 from model.examples import Category
 
 # COCO rounds to 0.01 pixels, so that a box at the border may reach over it by that much.
 _BORDER_TOLERANCE_PX = 0.01
+_LARGEST_AREA = 1e18
+_MISSING = object()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +44,7 @@ class CocoObject:
         category_id: likewise.
         label: the category's label for the model, from 1.
         name: the category's name.
-        bbox: `[x, y, width, height]` as the file has it, in pixels.
+        bbox: `[x, y, width, height]` in pixels, not clipped.
         area: as the file has it, in pixels.
         is_crowd: whether it is a region of many objects.
         box_norm: `[ymin, xmin, ymax, xmax]`, clipped to the picture, as shares of its sides.
@@ -56,29 +62,56 @@ class CocoObject:
     segmentation: bytes
 
 
-def parse_picture(image: Any) -> Picture:
-    """Returns an entry of `images` as a `Picture`.
+class Forms(NamedTuple):
+    """How the values of a file are meant, by its owner's word (`data.box_format` and so on)."""
 
-    >>> parse_picture({"id": 3, "file_name": "a.jpg", "height": 4, "width": 5.0})
-    Picture(id=3, file_name='a.jpg', height=4, width=5)
+    box_format: str = "xywh"
+    crowds: str = "ignore"
+
+    @classmethod
+    def of(cls, data: DataConfig) -> "Forms":
+        """Returns what a config says."""
+        return cls(data.box_format, data.crowds)
+
+
+AS_COCO = Forms()
+
+
+def parse_picture(image: Any, judge: Judge, max_picture_pixels: int | None = None) -> Picture:
+    """Returns an entry of `images` as a `Picture`; its flaws are noted with `judge`.
+
+    Args:
+        image: the entry.
+        judge: of this record.
+        max_picture_pixels: limit of the stated height x width; None where the file decides.
 
     Raises:
-        ValueError: what is wrong with it.
+        LeftOut: a flaw's policy leaves the picture out.
     """
+    bad = "bad_picture_record"
     if not isinstance(image, dict):
-        raise ValueError(f"expected an object, got {shortened(image)}")
-    id_ = integer(image.get("id"))
+        judge.leave_out(bad, f"expected an object, got {shortened(image)}")
+    if isinstance(image, RepeatedKeys):
+        judge.leave_out(bad, f"a key stands twice in {shortened(image)}")
+    id_, height, width = (meant_integer(image.get(key)) for key in ("id", "height", "width"))
     if id_ is None:
-        raise ValueError(f"`id` is no integer: {shortened(image.get('id'))}")
+        judge.leave_out(bad, f"`id` is no integer: {shortened(image.get('id'))}")
     name = image.get("file_name")
-    if not isinstance(name, str) or not name or "\0" in name:
-        raise ValueError(f"`file_name` is no file name: {shortened(name)}")
-    name.encode()  # a lone surrogate is a ValueError too
-    height, width = integer(image.get("height")), integer(image.get("width"))
+    if not isinstance(name, str) or not name.strip() or "\0" in name or not _is_text(name):
+        judge.leave_out(bad, f"`file_name` is no file name: {shortened(name)}")
     if height is None or width is None or height < 1 or width < 1:
-        raise ValueError(
+        judge.leave_out(
+            bad,
             "`height` and `width` are not positive integers: "
-            f"{shortened(image.get('height'))} and {shortened(image.get('width'))}"
+            f"{shortened(image.get('height'))} and {shortened(image.get('width'))}",
+        )
+    if max_picture_pixels is not None and height * width > max_picture_pixels:
+        judge.leave_out("picture_too_large", f"stated as {width} x {height} pixels")
+    odd = [key for key in ("id", "height", "width") if type(image[key]) is not int]
+    if odd:
+        judge.note(
+            "picture_numbers_in_other_form",
+            ", ".join(f"{key} {shortened(image[key])}" for key in odd),
         )
     return Picture(id_, name, height, width)
 
@@ -91,6 +124,7 @@ def parse_object(
     width: int,
     categories: Mapping[int, Category],
     judge: Judge,
+    forms: Forms = AS_COCO,
 ) -> CocoObject:
     """Returns an entry of `annotations`, checked; its flaws are noted with `judge`.
 
@@ -102,24 +136,36 @@ def parse_object(
         width: likewise.
         categories: the label map by COCO id.
         judge: of this record.
+        forms: how values are meant.
 
     Raises:
         LeftOut: a flaw's policy leaves the object out.
     """
-    annotation_id = integer(annotation.get("id"))
+    if isinstance(annotation, RepeatedKeys):
+        judge.leave_out("bad_annotation", "a key stands twice in it")
+    annotation_id = meant_integer(annotation.get("id"))
     if annotation_id is None:
         judge.note("bad_annotation_id", f"id {shortened(annotation.get('id'))}")
         annotation_id = -1 - place
     elif is_repeated_id:
         judge.note("duplicate_annotation_id", f"id {annotation_id} came before")
-    category_id = integer(annotation.get("category_id"))
+    category_id = meant_integer(annotation.get("category_id"))
     if category_id is None or category_id not in categories:
         found = shortened(annotation.get("category_id"))
         judge.leave_out("unknown_category", f"category_id {found}")
-    bbox = _bbox(annotation.get("bbox"), judge)
-    is_crowd = annotation.get("iscrowd", 0)
-    if is_crowd not in (0, 1):
-        judge.leave_out("bad_iscrowd", f"iscrowd {shortened(is_crowd)}")
+    _note_id_forms(annotation, judge)
+    stated_bbox = _stated_bbox(annotation.get("bbox"), height, width, forms, judge)
+    is_crowd = _is_crowd(annotation.get("iscrowd", _MISSING), judge)
+    mask: Mask | None = None
+    if stated_bbox is None:
+        mask = _mask(annotation.get("segmentation", _MISSING), height, width, judge)
+        bbox = _box_of_mask(annotation.get("bbox"), mask, judge)
+    else:
+        bbox = stated_bbox
+    area = _area(annotation.get("area", _MISSING), bbox, height, width, forms, judge)
+    box_norm = _box_norm(bbox, height, width, judge)
+    if stated_bbox is not None:
+        mask = _mask(annotation.get("segmentation", _MISSING), height, width, judge)
     category = categories[category_id]
     return CocoObject(
         annotation_id=annotation_id,
@@ -127,29 +173,87 @@ def parse_object(
         label=category["label"],
         name=category["name"],
         bbox=bbox,
-        area=_area(annotation.get("area"), bbox, judge),
-        is_crowd=bool(is_crowd),
-        box_norm=_box_norm(bbox, height, width, judge),
-        segmentation=_segmentation(annotation.get("segmentation"), height, width, judge),
+        area=area,
+        is_crowd=is_crowd and forms.crowds != "objects",
+        box_norm=box_norm,
+        segmentation=b"" if mask is None else _encoded(mask, height, width),
     )
 
 
-def _bbox(value: Any, judge: Judge) -> tuple[float, float, float, float]:
-    if (
-        not isinstance(value, list)
-        or len(value) != 4
-        or not all(type(v) in (int, float) and math.isfinite(v) for v in value)
-    ):
+def _note_id_forms(annotation: dict[str, Any], judge: Judge) -> None:
+    """Notes ids that are whole numbers as text or floats."""
+    odd = [
+        f"{key} {shortened(annotation[key])}"
+        for key in ("id", "image_id", "category_id")
+        if type(annotation.get(key)) in (float, str) and meant_integer(annotation[key]) is not None
+    ]
+    if odd:
+        judge.note("ids_in_other_form", ", ".join(odd))
+
+
+def _stated_bbox(
+    value: Any, height: int, width: int, forms: Forms, judge: Judge
+) -> tuple[float, float, float, float] | None:
+    """Returns the box that an object states, None where it states none."""
+    if value is None or value == []:
+        return None
+    box = meant_box(value)
+    if box is None:
         judge.leave_out("bad_bbox", f"bbox {shortened(value)}")
-    x, y, width, height = map(float, value)
-    return x, y, width, height
+    if box.has_text:
+        judge.note("numbers_in_other_form", f"bbox {shortened(value)}")
+    if box.odd_form:
+        judge.note("box_in_other_form", f"{box.odd_form}: {shortened(value)}")
+    if box.format is not None:
+        return bbox_in_pixels(box.numbers, box.format, height, width)
+    return bbox_in_pixels(box.numbers, forms.box_format, height, width)
 
 
-def _area(value: Any, bbox: tuple[float, float, float, float], judge: Judge) -> float:
-    if type(value) in (int, float) and math.isfinite(value) and value >= 0:
-        return float(value)
-    judge.note("bad_area", f"area {shortened(value)}")
-    return bbox[2] * bbox[3]
+def _box_of_mask(value: Any, mask: Mask | None, judge: Judge) -> tuple[float, float, float, float]:
+    if mask is None:
+        judge.leave_out("bad_bbox", f"bbox {shortened(value)}")
+    judge.note("box_missing", f"bbox {shortened(value)}")
+    return mask.box
+
+
+def _is_crowd(value: Any, judge: Judge) -> bool:
+    if type(value) is int and value in (0, 1):
+        return value == 1
+    if value is _MISSING:
+        return False
+    if value is None:
+        judge.note("null_for_missing", "iscrowd null")
+        return False
+    flag = value if isinstance(value, bool) else meant_integer(value)
+    if flag not in (0, 1):
+        judge.leave_out("bad_iscrowd", f"iscrowd {shortened(value)}")
+    judge.note("flag_in_other_form", f"iscrowd {shortened(value)}")
+    return bool(flag)
+
+
+def _area(
+    value: Any,
+    bbox: tuple[float, float, float, float],
+    height: int,
+    width: int,
+    forms: Forms,
+    judge: Judge,
+) -> float:
+    if value is _MISSING or value is None:
+        judge.note(*(("area_missing", "no area") if value is _MISSING else _NULL_AREA))
+        return bbox[2] * bbox[3]
+    area = meant_number(value)
+    if area is None or not 0 <= area <= _LARGEST_AREA:
+        judge.note("bad_area", f"area {shortened(value)}")
+        return bbox[2] * bbox[3]
+    if isinstance(value, str):
+        judge.note("numbers_in_other_form", f"area {shortened(value)}")
+    if "shares" in forms.box_format and area <= 1:
+        return area * height * width
+    return area
+
+
+_NULL_AREA = ("null_for_missing", "area null")
 
 
 def _box_norm(
@@ -172,16 +276,40 @@ def _box_norm(
     )
 
 
-def _segmentation(value: Any, height: int, width: int, judge: Judge) -> bytes:
+def _mask(value: Any, height: int, width: int, judge: Judge) -> Mask | None:
+    if value is _MISSING:
+        return None
+    if value is None:
+        judge.note("null_for_missing", "segmentation null")
+        return None
     try:
-        rle = compressed_rle(value, height, width)
+        mask = read_mask(value, height, width)
     except ValueError as error:
         judge.note("bad_segmentation", str(error))
-        return b""
-    if rle is None:
-        return b""
-    if coco_mask.area(rle) == 0 and judge.note("mask_without_pixels", "draws no pixel"):
-        return b""
+        return None
+    if mask is None:
+        return None
+    if mask.text_numbers:
+        judge.note("numbers_in_other_form", "segmentation with numbers as text")
+    if mask.odd_form:
+        judge.note("mask_in_other_form", mask.odd_form)
+    if mask.bad_rings:
+        judge.note("bad_ring", mask.bad_rings)
+    if coco_mask.area(mask.rle) == 0 and judge.note("mask_without_pixels", "draws no pixel"):
+        return None
+    return mask
+
+
+def _encoded(mask: Mask, height: int, width: int) -> bytes:
     # Of all characters that counts can have, JSON escapes the backslash alone.
-    counts = rle["counts"].replace("\\", "\\\\")
+    counts = mask.rle["counts"].replace("\\", "\\\\")
     return f'{{"size":[{height},{width}],"counts":"{counts}"}}'.encode()
+
+
+def _is_text(name: str) -> bool:
+    """Returns whether a name can be written as UTF-8: JSON can hold halves of characters."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

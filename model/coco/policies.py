@@ -99,6 +99,13 @@ _ALL = (
         "bad_picture_record",
         "the entry in `images` has no integer id, no file name, or no positive height and width",
     ),
+    _picture(
+        "picture_numbers_in_other_form",
+        "its `id`, `height` or `width` is a whole number as text or with a point",
+        MEND,
+        repair="the number that is meant",
+        loss="none",
+    ),
     _picture("duplicate_image_id", "an earlier entry in `images` has the same id"),
     _picture(
         "path_outside_folder",
@@ -150,7 +157,28 @@ _ALL = (
         repair="the turned picture is stored, as a JPEG of quality 95 without EXIF",
         loss="none",
     ),
-    Reason("bad_annotation", "the entry in `annotations` is no JSON object", DROP, (DROP,)),
+    _picture(
+        "picture_name_in_other_form",
+        "the file's name differs in backslashes or in the Unicode form of its letters",
+        MEND,
+        repair="that file is taken",
+        loss="none",
+    ),
+    _picture(
+        "picture_ending_differs",
+        "there is no such file, but one in its folder that differs in its ending or in upper and "
+        "lower case alone",
+        REFUSE,
+        MEND,
+        repair="that file is taken",
+        loss="none",
+    ),
+    Reason(
+        "bad_annotation",
+        "the entry in `annotations` is no JSON object, or one with a key twice",
+        DROP,
+        (DROP,),
+    ),
     Reason("unknown_image", "its `image_id` is not in `images`", DROP, (DROP,)),
     _object(
         "bad_annotation_id",
@@ -160,8 +188,50 @@ _ALL = (
         loss="none",
     ),
     _object("duplicate_annotation_id", "an earlier annotation has the same id", ACCEPT),
+    _object(
+        "ids_in_other_form",
+        "its `id`, `image_id` or `category_id` is a whole number as text or with a point",
+        MEND,
+        repair="the number that is meant",
+        loss="none",
+    ),
+    _object(
+        "numbers_in_other_form",
+        "numbers of its `bbox`, `area` or `segmentation` are written as text",
+        MEND,
+        repair="the numbers that are meant",
+        loss="none",
+    ),
+    _object(
+        "flag_in_other_form",
+        "its `iscrowd` is true, false, or 0 or 1 as text or with a point",
+        MEND,
+        repair="the flag that is meant",
+        loss="none",
+    ),
+    _object(
+        "null_for_missing",
+        "its `iscrowd`, `area` or `segmentation` is null",
+        MEND,
+        repair="as if it were missing: no crowd, the box's area, no mask",
+        loss="none",
+    ),
     _object("unknown_category", "its `category_id` is not in `categories`"),
-    _object("bad_bbox", "its `bbox` is not four finite numbers"),
+    _object("bad_bbox", "its `bbox` is not four numbers within ±10⁹, or missing without a mask"),
+    _object(
+        "box_missing",
+        "it has a mask and no `bbox`",
+        MEND,
+        repair="the box around its polygons, or around its run lengths",
+        loss="none",
+    ),
+    _object(
+        "box_in_other_form",
+        "its `bbox` is an object with names for the four numbers, or has a list around it too many",
+        MEND,
+        repair="the box that is meant",
+        loss="none",
+    ),
     _object("box_without_area", "its width or height is not positive", DROP, ACCEPT),
     _object("box_outside", "its box lies wholly outside the picture", DROP, ACCEPT),
     _object(
@@ -172,18 +242,40 @@ _ALL = (
         loss="none",
     ),
     _object(
-        "bad_area",
-        "its `area` is missing, not finite or negative",
+        "area_missing",
+        "it has no `area`",
         MEND,
         repair="width x height of its box",
         loss="none",
     ),
-    _object("bad_iscrowd", "its `iscrowd` is neither 0 nor 1 (a missing one means 0)"),
+    _object(
+        "bad_area",
+        "its `area` is no finite number, or negative",
+        MEND,
+        repair="width x height of its box",
+        loss="none",
+    ),
+    _object("bad_iscrowd", "its `iscrowd` means neither 0 nor 1 (a missing one means 0)"),
     _object(
         "bad_segmentation",
         "its `segmentation` is neither polygons nor a run-length code of the picture's size",
         MEND,
         repair="the object is kept without a mask",
+        loss="mask",
+    ),
+    _object(
+        "mask_in_other_form",
+        "its `segmentation` has a list too many or too few, corners as pairs or with names, no "
+        "size, or the text of Python's bytes",
+        MEND,
+        repair="the mask that is meant",
+        loss="none",
+    ),
+    _object(
+        "bad_ring",
+        "some of its polygons are none (2 corners, not numbers, far outside), others are",
+        MEND,
+        repair="the mask is drawn of the others",
         loss="mask",
     ),
     _object(
@@ -219,13 +311,14 @@ class Judge:
         self.flaws: list[Flaw] = []
 
     def note(self, code: str, detail: str) -> bool:
-        """Notes a flaw and returns whether it is to be mended.
+        """Notes a flaw, once a record, and returns whether it is to be mended.
 
         Raises:
             LeftOut: its policy is to drop or to refuse.
         """
         policy = self._policies[code]
-        self.flaws.append(Flaw(code, policy, detail))
+        if all(flaw.code != code for flaw in self.flaws):
+            self.flaws.append(Flaw(code, policy, detail))
         if policy in (DROP, REFUSE):
             raise LeftOut
         return policy == MEND

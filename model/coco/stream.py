@@ -1,47 +1,55 @@
 """Streams the lists of a COCO JSON, one entry in memory at a time."""
 
 import os
-from collections.abc import Iterator
-from typing import Any, BinaryIO
-
-import ijson
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from configs.errors import DatasetError
-from model.coco.values import integer, shortened
-from model.examples import Category
+from model.coco.json_text import JsonText, open_json
 
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+IMAGES, ANNOTATIONS, CATEGORIES = "images", "annotations", "categories"
+LISTS = (IMAGES, ANNOTATIONS, CATEGORIES)
+BARE_LIST = ""  # the key under which the entries of a file that is one list come
 
 
-def read_categories(path: str | os.PathLike[str]) -> list[Category]:
-    """Returns the label map of a COCO file: labels count from 1 in the order of category ids.
+def iterate_file(path: str | os.PathLike[str], kinds: dict[str, str]) -> Iterator[tuple[str, Any]]:
+    """Yields (key, entry) of every list at the top of a JSON file, in the file's order.
+
+    Args:
+        path: the file.
+        kinds: gets what each key at the top holds, "list" or "value", once it is seen; the key
+            `BARE_LIST` where the file is one list.
 
     Raises:
-        DatasetError: the file is missing or no COCO JSON, or has no categories, or one without an
-            integer id and a name, or two with the same id.
+        DatasetError: the file is missing, packed, cut off or no JSON, or has `images`,
+            `annotations` or `categories` twice.
     """
-    with _open(path) as stream:
-        lists = list(_guarded(ijson.items(stream, "categories", use_float=True), stream, path))
-    if not lists or not isinstance(lists[0], list) or not lists[0]:
-        _check_lists(path)
-        raise DatasetError(f"{path}: `categories` is empty: a detector needs at least one class")
-    names: dict[int, str] = {}
-    for number, category in enumerate(lists[0]):
-        id_ = integer(category.get("id")) if isinstance(category, dict) else None
-        name = category.get("name") if isinstance(category, dict) else None
-        if id_ is None or not isinstance(name, str) or not name:
-            raise DatasetError(
-                f"{path}: category {number} has no integer `id` and `name`: {shortened(category)}"
-            )
-        if id_ in names:
-            raise DatasetError(
-                f"{path}: categories {names[id_]!r} and {name!r} both have the id {id_}"
-            )
-        names[id_] = name
-    return [
-        {"id": id_, "name": names[id_], "label": label}
-        for label, id_ in enumerate(sorted(names), 1)
-    ]
+    with open_json(path) as stream:
+        text = JsonText(path, stream)
+        if text.next_character() == "[":
+            kinds[BARE_LIST] = "list"
+            for entry in text.list_values():
+                yield BARE_LIST, entry
+        elif text.next_character() == "{":
+            yield from _members(path, text, kinds)
+        else:
+            text.value()
+        text.end()
+
+
+def _members(
+    path: str | os.PathLike[str], text: JsonText, kinds: dict[str, str]
+) -> Iterator[tuple[str, Any]]:
+    for key in text.object_keys():
+        if key in kinds and key in LISTS:
+            raise DatasetError(f"{path}: has `{key}` twice: leave one of them out")
+        if text.next_character() == "[":
+            kinds[key] = "list"
+            for entry in text.list_values():
+                yield key, entry
+        else:
+            kinds[key] = "value"
+            text.value()
 
 
 def iterate_images(path: str | os.PathLike[str]) -> Iterator[Any]:
@@ -51,11 +59,10 @@ def iterate_images(path: str | os.PathLike[str]) -> Iterator[Any]:
         DatasetError: the file is missing, cut off, no COCO JSON, or lists no picture.
     """
     number = 0
-    for number, image in enumerate(_items(path, "images.item"), 1):  # noqa: B007
+    for number, image in enumerate(_entries(path, IMAGES), 1):  # noqa: B007
         yield image
     if not number:
-        _check_lists(path)
-        raise DatasetError(f"{path}: `images` is empty: there is nothing to convert")
+        raise DatasetError(f"{path}: `images` is empty: it lists no picture")
 
 
 def iterate_annotations(path: str | os.PathLike[str]) -> Iterator[Any]:
@@ -64,66 +71,32 @@ def iterate_annotations(path: str | os.PathLike[str]) -> Iterator[Any]:
     Raises:
         DatasetError: the file is missing, cut off or no COCO JSON. An empty list is none.
     """
-    number = 0
-    for number, annotation in enumerate(_items(path, "annotations.item"), 1):  # noqa: B007
-        yield annotation
-    if not number:
-        _check_lists(path)
+    yield from _entries(path, ANNOTATIONS)
 
 
-def _items(path: str | os.PathLike[str], prefix: str) -> Iterator[Any]:
-    with _open(path) as stream:
-        yield from _guarded(ijson.items(stream, prefix, use_float=True), stream, path)
+def lacks(path: str | os.PathLike[str], kinds: Mapping[str, str], wanted: str) -> str | None:
+    """Returns what a message says of a file that was read and has no list `wanted`, else None."""
+    if kinds.get(wanted) == "list":
+        return None
+    if wanted in kinds:
+        return f"{path}: `{wanted}` is no list"
+    if BARE_LIST in kinds or not kinds:
+        holds = "a list" if kinds else "no lists"
+        return f"{path}: no COCO JSON file (it holds {holds})"
+    found = ", ".join(f"`{name[:40]}`" for name in list(kinds)[:6])
+    return f"{path}: has no `{wanted}` (found {found})"
 
 
-def _open(path: str | os.PathLike[str]) -> BinaryIO:
-    """Opens a JSON file behind its byte order mark, if it has one."""
-    try:
-        stream = open(path, "rb")
-    except OSError as error:
-        raise DatasetError(f"{path}: {error.strerror}") from None
-    if stream.read(len(_BYTE_ORDER_MARK)) != _BYTE_ORDER_MARK:
-        stream.seek(0)
-    return stream
-
-
-def _guarded(items: Iterator[Any], stream: BinaryIO, path: str | os.PathLike[str]) -> Iterator[Any]:
-    """Yields `items`; what the JSON reader raises becomes one line.
-
-    Raises:
-        DatasetError: the file is cut off or not JSON, with about the place.
-    """
-    try:
-        yield from items
-    except (ijson.JSONError, UnicodeDecodeError) as error:
-        problem = str(error).splitlines()[0] if str(error) else "no JSON"
-        raise DatasetError(
-            f"{path}: cut off or not JSON before byte {stream.tell()} ({problem}): copy it anew"
-        ) from None
-
-
-def _check_lists(path: str | os.PathLike[str]) -> None:
-    """Checks the top level of a file in which a list seemed to be empty.
-
-    Raises:
-        DatasetError: it is no object, or `images`, `annotations` or `categories` is no list.
-    """
+def _entries(path: str | os.PathLike[str], wanted: str) -> Iterator[Any]:
+    """Yields the entries of one list; what comes behind it in the file is not read."""
     kinds: dict[str, str] = {}
-    key: str | None = None
-    with _open(path) as stream:
-        for prefix, event, value in _guarded(ijson.parse(stream), stream, path):
-            if not prefix and event == "map_key":
-                key = value
-            elif key is not None and prefix == key and key not in kinds:
-                kinds[key] = event
-            elif not prefix and event not in ("start_map", "end_map"):
-                raise DatasetError(f"{path}: no COCO JSON file (it holds no object)")
-    for wanted in ("images", "annotations", "categories"):
-        if wanted not in kinds:
-            found = ", ".join(f"`{name}`" for name in list(kinds)[:6]) or "nothing"
-            raise DatasetError(
-                f"{path}: has no `{wanted}` (found {found}): "
-                "expected a COCO instances file, such as instances_train2017.json"
-            )
-        if kinds[wanted] != "start_array":
-            raise DatasetError(f"{path}: `{wanted}` is no list")
+    is_inside = False
+    for key, entry in iterate_file(path, kinds):
+        if key == wanted:
+            is_inside = True
+            yield entry
+        elif is_inside:
+            return
+    problem = lacks(path, kinds, wanted)
+    if problem:
+        raise DatasetError(f"{problem}: expected a COCO instances file")

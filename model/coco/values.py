@@ -1,8 +1,20 @@
-"""Single values of a COCO file: what they are, and how a message shows them."""
+"""Single values of a COCO file: what is plainly meant by them, and how a message shows them."""
 
+import math
+import re
+import reprlib
 from typing import Any
 
 _INT64_LIMIT = 2**63
+_INTEGER_TEXT = re.compile(r"\s*[+-]?[0-9]{1,19}(\.0*)?\s*", re.ASCII)
+_NUMBER_TEXT = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*", re.ASCII)
+_LONGEST_NUMBER_TEXT = 40
+
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel = 3
+_SHORT.maxlist = _SHORT.maxdict = 6
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
+_LONGEST_SHOWN = 60
 
 
 def integer(value: Any) -> int | None:
@@ -18,7 +30,39 @@ def integer(value: Any) -> int | None:
     return value if -_INT64_LIMIT <= value < _INT64_LIMIT else None
 
 
+def meant_integer(value: Any) -> int | None:
+    """Returns the integer that a value, or a text, plainly means; None where it means none.
+
+    >>> meant_integer("3"), meant_integer(" 007.0"), meant_integer("3.5"), meant_integer(None)
+    (3, 7, None, None)
+    """
+    if isinstance(value, str):
+        if len(value) > _LONGEST_NUMBER_TEXT or not _INTEGER_TEXT.fullmatch(value):
+            return None
+        value = int(value.partition(".")[0])
+    return integer(value)
+
+
+def meant_number(value: Any) -> float | None:
+    """Returns the finite number that a value, or a text, plainly means; None where it means none.
+
+    >>> meant_number(3), meant_number("2.5"), meant_number("nan"), meant_number(True)
+    (3.0, 2.5, None, None)
+    """
+    if isinstance(value, str):
+        if len(value) > _LONGEST_NUMBER_TEXT or not _NUMBER_TEXT.fullmatch(value):
+            return None
+        value = float(value)
+    if type(value) not in (int, float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
 def shortened(value: Any) -> str:
-    """Returns a value for a message, shortened."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    """Returns a value for a message, shortened; quick for large and deep ones too."""
+    text = _SHORT.repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."

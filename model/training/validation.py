@@ -21,7 +21,8 @@ import numpy as np
 import tensorflow as tf
 
 from configs.schema import InputConfig, TrainConfig
-from model.coco_metrics import GroundTruth, evaluate, results_of_picture
+from model.coco.ground_truth import GroundTruth
+from model.coco_metrics import evaluate, results_of_picture
 from model.examples import read_categories
 from model.input.input_pipeline import TrainingInput
 from model.training.distribution import Distribution

@@ -6,14 +6,9 @@ from pycocotools import mask as coco_mask
 
 from configs.errors import DatasetError
 from configs.schema import METRIC_NAMES
-from model.coco_metrics import (
-    GroundTruth,
-    evaluate,
-    ground_truth_from_json,
-    measure,
-    read_detections,
-    results_of_picture,
-)
+from model.coco.ground_truth import GroundTruth, ground_truth_from_json
+from model.coco.results import read_detections
+from model.coco_metrics import evaluate, measure, results_of_picture
 
 # The names in the shared expected.json, in the order of METRIC_NAMES.
 EXPECTED_NAMES = (
@@ -153,7 +148,7 @@ def test_an_object_without_mask_is_ignored_by_the_mask_numbers():
         ({"category_id": 91}, r"detection 0: category id 91 is not .* 2 ids lie in 3\.\.5"),
         ({"score": float("nan")}, "score is nan"),
         ({"bbox": [1, 2, 3]}, r"bbox is \[1, 2, 3\]"),
-        ({"segmentation": {"size": [50, 100], "counts": "0"}}, r"\[50, 100\].*\[100, 100\]"),
+        ({"segmentation": {"size": [50, 100], "counts": "0"}}, r"\[100, 100\].* size \[50, 100\]"),
     ],
 )
 def test_a_detection_that_does_not_fit_is_refused(changes, message):
@@ -180,40 +175,6 @@ def test_reading_numbers_annotations_from_one(tmp_path):
 
     assert evaluate(truth, [detection([1, 1, 9, 9])])["box"]["AP"] == pytest.approx(1.0)
     assert truth.annotations[0]["area"] == 81
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("[]", "expected an object"),
-        ('{"images": []}', "no list 'annotations'"),
-        ("{", "not JSON"),
-        (
-            '{"images": [{"id": 1, "width": 2}], "annotations": [], "categories": []}',
-            "lacks the key 'height'",
-        ),
-    ],
-)
-def test_a_file_that_is_no_instances_file_is_refused(tmp_path, text, message):
-    path = tmp_path / "instances.json"
-    path.write_text(text)
-    with pytest.raises(DatasetError, match=message):
-        ground_truth_from_json(path)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("{}", "expected a list"),
-        ('[{"image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1]}]', "0 has no 'score'"),
-        ('[{"image_id": 1, "category_id": 1, "score": 0.5}]', "0 has no 'bbox'"),
-    ],
-)
-def test_a_file_that_is_no_results_file_is_refused(tmp_path, text, message):
-    path = tmp_path / "results.json"
-    path.write_text(text)
-    with pytest.raises(DatasetError, match=message):
-        read_detections(path)
 
 
 def test_results_are_pixels_of_the_picture_and_coco_ids():

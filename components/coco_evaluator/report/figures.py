@@ -9,7 +9,6 @@ from typing import Any
 from PIL import Image
 
 from components.coco_evaluator.worst_pictures import JudgedPicture
-from model.coco_metrics import mask_to_rle
 from model.drawing import Colour, Mark, draw
 
 # Okabe and Ito's bluish green and vermillion: apart for every kind of colour vision.
@@ -129,7 +128,7 @@ def judged_panels(
                 thing["bbox"],
                 colour,
                 _label(thing, names) if len(things) <= _MOST_LABELS or colour == WRONG else "",
-                mask_to_rle(thing["segmentation"], image) if thing.get("segmentation") else None,
+                thing.get("segmentation"),
                 is_dashed=wrong_is_dashed and colour == WRONG,
             )
             for thing, colour in things

@@ -208,7 +208,7 @@ def test_a_split_that_is_not_there_is_said_before_the_model_is_loaded(tmp_path):
     assert "no split named 'eval', only val" in result.stderr
 
 
-def test_a_record_that_is_not_coco_is_one_line(tmp_path, data, truth):
+def test_a_record_that_is_not_coco_is_dropped_and_counted(tmp_path, data, truth):
     content = read(data, "instances.json")
     content["annotations"][0]["bbox"] = [1, 2, 3]
     (data / "instances.json").write_text(json.dumps(content))
@@ -217,5 +217,7 @@ def test_a_record_that_is_not_coco_is_one_line(tmp_path, data, truth):
 
     result = run("--detections", found, *truth, "--out", tmp_path / "out")
 
-    assert result.exit_code == 1
-    assert "a record is not as in COCO's files" in result.stderr
+    assert result.exit_code == 0, result.output
+    counts = read(tmp_path / "out", "metrics.json")["counts"]
+    assert counts["ground_truth_flaws"]["bad_bbox"] == 1
+    assert "bad_bbox 1" in result.output

@@ -13,7 +13,6 @@ from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 from PIL import Image
 
-from components.beam_options import beam_arguments
 from components.coco_example_gen import pipeline, shards
 from components.coco_example_gen.pipeline import convert
 from components.coco_example_gen.sources import SplitSource
@@ -21,7 +20,7 @@ from configs.errors import ConfigError, DatasetError
 from configs.files import file_digest
 from configs.schema import DataConfig
 from model import records
-from model.coco_metrics import ground_truth_from_json, ground_truth_from_records
+from model.coco.ground_truth import ground_truth_from_json, ground_truth_from_records
 from model.examples import (
     iterate_records,
     read_categories,
@@ -39,12 +38,6 @@ from tests.components.coco_example_gen.small_dataset import (
     write_dataset,
 )
 
-OPTIONS = PipelineOptions(beam_arguments(["--direct_running_mode=in_memory"]))
-
-
-def new_pipeline():
-    return beam.Pipeline(options=OPTIONS)
-
 
 def run(folder, out, shards=2, beam_args=("--direct_running_mode=in_memory",), **data):
     """Converts a data set of `write_dataset` as the split `train`; returns its summary."""
@@ -53,7 +46,7 @@ def run(folder, out, shards=2, beam_args=("--direct_running_mode=in_memory",), *
 
 
 def run_sources(sources, out, beam_args=("--direct_running_mode=in_memory",), **data):
-    options = PipelineOptions(beam_arguments(beam_args))
+    options = PipelineOptions(list(beam_args))
     return convert(
         sources,
         out / "examples",
@@ -499,7 +492,7 @@ def test_flaws_are_beam_counters_too(tmp_path):
     kept = []
 
     def make_pipeline():
-        kept.append(beam.Pipeline(options=OPTIONS))
+        kept.append(beam.Pipeline(options=PipelineOptions(["--direct_running_mode=in_memory"])))
         return kept[0]
 
     folder = broken(tmp_path / "set")
@@ -626,7 +619,7 @@ def test_second_conversion_into_the_same_folder_waits_its_turn(tmp_path):
     def busy():
         with pytest.raises(DatasetError, match="another conversion is writing here"):
             run(folder, tmp_path / "out")
-        return beam.Pipeline(options=OPTIONS)
+        return beam.Pipeline(options=PipelineOptions(["--direct_running_mode=in_memory"]))
 
     source = SplitSource("train", folder / "instances.json", folder / "pictures", 1)
     places = tmp_path / "out" / "examples", tmp_path / "out" / "rejects"
@@ -639,7 +632,7 @@ def test_each_shard_is_reported_once(tmp_path):
     source = SplitSource("train", folder / "instances.json", folder / "pictures", 3)
     lines = []
     places = tmp_path / "out" / "examples", tmp_path / "out" / "rejects"
-    convert([source], *places, DataConfig(), new_pipeline, lines.append)
+    convert([source], *places, DataConfig(), beam.Pipeline, lines.append)
     assert lines[0] == "train: 30 pictures and 60 objects listed"
     shares = [int(line.rsplit(" ", 2)[1]) for line in lines[1:]]
     assert len(shares) == 3

@@ -1,0 +1,93 @@
+"""COCO's boxes in every form that is plainly meant, and the forms that a setting names."""
+
+from typing import Any, NamedTuple
+
+from model.coco.values import meant_number
+
+Numbers = tuple[float, float, float, float]
+
+# Beyond it a coordinate is no pixel of any picture.
+_LARGEST_PX = 1e9
+# The keys of a box that is written as an object, and the format of its numbers.
+_KEYS = (
+    (("x", "y", "width", "height"), "xywh"),
+    (("x", "y", "w", "h"), "xywh"),
+    (("left", "top", "width", "height"), "xywh"),
+    (("xmin", "ymin", "xmax", "ymax"), "xyxy"),
+    (("x1", "y1", "x2", "y2"), "xyxy"),
+)
+
+
+class MeantBox(NamedTuple):
+    """Four numbers that were read.
+
+    Attributes:
+        numbers: as they stand.
+        format: where the form itself says it; None leaves it to `data.box_format`.
+        odd_form: what is unusual in the form; empty where nothing is.
+        has_text: whether numbers were written as text.
+    """
+
+    numbers: Numbers
+    format: str | None = None
+    odd_form: str = ""
+    has_text: bool = False
+
+
+def meant_box(value: Any) -> MeantBox | None:
+    """Returns the four numbers that a `bbox` plainly means; None where it means none.
+
+    >>> meant_box([1, 2, "3", 4]).numbers
+    (1.0, 2.0, 3.0, 4.0)
+    >>> meant_box({"xmin": 1, "ymin": 2, "xmax": 3, "ymax": 4}).format
+    'xyxy'
+    >>> meant_box([1, 2, 3]) is None
+    True
+    """
+    if type(value) is dict:
+        for keys, format_ in _KEYS:
+            if value.keys() == set(keys):
+                box = _four([value[key] for key in keys])
+                return box and box._replace(format=format_, odd_form="a box as an object")
+        return None
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], list):
+        box = _four(value[0])
+        return box and box._replace(odd_form="a list around it too many")
+    return _four(value)
+
+
+def _four(value: Any) -> MeantBox | None:
+    if not isinstance(value, list) or len(value) != 4:
+        return None
+    numbers = [meant_number(number) for number in value]
+    if any(number is None or abs(number) > _LARGEST_PX for number in numbers):
+        return None
+    x, y, width, height = numbers
+    has_text = any(isinstance(number, str) for number in value)
+    return MeantBox((x, y, width, height), has_text=has_text)  # type: ignore[arg-type]
+
+
+def bbox_in_pixels(numbers: Numbers, format_: str, height: int, width: int) -> Numbers:
+    """Returns `[x, y, width, height]` in pixels of a box in one of the formats of a config.
+
+    >>> bbox_in_pixels((0.25, 0.5, 0.75, 1.0), "xyxy_shares", 10, 20)
+    (5.0, 5.0, 10.0, 5.0)
+
+    Args:
+        numbers: as the file has them.
+        format_: of `data.box_format`: two corners (`xyxy`), one and the sides (`xywh`) or the
+            middle and the sides (`cxcywh`), each in pixels or as shares of the picture's sides.
+        height: of the picture, in pixels.
+        width: likewise.
+    """
+    if format_ == "xywh":
+        return numbers
+    a, b, c, d = numbers
+    form, _, unit = format_.partition("_")
+    if unit == "shares":
+        a, b, c, d = a * width, b * height, c * width, d * height
+    if form == "xyxy":
+        return a, b, c - a, d - b
+    if form == "cxcywh":
+        return a - c / 2, b - d / 2, c, d
+    return a, b, c, d

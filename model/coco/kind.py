@@ -1,0 +1,93 @@
+"""What kind of file it is where a COCO instances file, or COCO results, were expected."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from model.coco.stream import ANNOTATIONS, BARE_LIST
+
+INSTANCES = "expected a COCO instances file, such as instances_train2017.json"
+RESULTS = "expected a list of detections in COCO's results form"
+
+# A key at the top of the files of other tools.
+_TOOLS = {
+    "shapes": "labelme",
+    "_via_img_metadata": "VGG Image Annotator",
+    "regions": "VGG Image Annotator",
+    "segments_info": "panoptic",
+    "tagged_files": "another tool",
+    "label_config": "Label Studio",
+    "outputs": "another tool",
+}
+_EXPORT = "export it as COCO instances (with `images`, `annotations`, `categories`)"
+
+
+def not_instances(
+    kinds: Mapping[str, str], images: Sequence[Any], annotations: Sequence[Any], bare: Sequence[Any]
+) -> str:
+    """Returns what a file is, in place of an instances file, and what to do.
+
+    Args:
+        kinds: of the keys at its top, as `iterate_file` gives them.
+        images: the first entries of `images`.
+        annotations: likewise.
+        bare: the first entries, where the file is one list.
+    """
+    if BARE_LIST in kinds:
+        return _not_instances_but_list(bare)
+    for key, tool in _TOOLS.items():
+        if key in kinds:
+            return f"this looks like a file of {tool}: {_EXPORT}"
+    other = other_task(annotations)
+    if other:
+        return other
+    if {"image_id", "score"} <= kinds.keys():
+        return "this is one detection: detections are given to the evaluator as --detections"
+    if ANNOTATIONS not in kinds and images:
+        return (
+            "this is a list of pictures alone (COCO's image_info of a test split): "
+            "it has no objects to learn or to measure on; " + INSTANCES
+        )
+    return INSTANCES
+
+
+def other_task(annotations: Sequence[Any]) -> str | None:
+    """Returns what a file is whose annotations are of another task than instances; else None."""
+    entries = [entry for entry in annotations if isinstance(entry, dict)]
+    if not entries or any("bbox" in entry or "segmentation" in entry for entry in entries):
+        return None
+    for key, task, instances in (
+        ("segments_info", "panoptic segmentation", "instances_train2017.json"),
+        ("caption", "captions", "instances_train2017.json"),
+        ("keypoints", "keypoints without boxes", "person_keypoints_train2017.json, with `bbox`"),
+    ):
+        if all(key in entry for entry in entries):
+            return f"this is no instances file but one of {task}: give the one such as {instances}"
+    return None
+
+
+def _not_instances_but_list(bare: Sequence[Any]) -> str:
+    entries = [entry for entry in bare if isinstance(entry, dict)]
+    if entries and all("score" in entry for entry in entries):
+        return (
+            "this is a results file (detections): the evaluator takes it as --detections; "
+            + INSTANCES
+        )
+    if entries and all("image_id" in entry for entry in entries):
+        return f"these are annotations alone, without `images` and `categories`; {INSTANCES}"
+    if entries and all("image" in entry and "annotations" in entry for entry in entries):
+        return f"this looks like a file of CreateML: {_EXPORT}"
+    if entries and all("data" in entry and "annotations" in entry for entry in entries):
+        return f"this looks like a file of Label Studio: {_EXPORT}"
+    return INSTANCES
+
+
+def not_results(kinds: Mapping[str, str]) -> str:
+    """Returns what a file is that is no list of results, and what to do."""
+    if {"images", "annotations"} & kinds.keys():
+        return (
+            "this looks like a COCO file of ground truth, which the evaluator takes as "
+            f"--annotations; {RESULTS}"
+        )
+    if {"image_id", "score"} & kinds.keys():
+        return f"it holds one detection, not a list of them: put it in brackets; {RESULTS}"
+    return RESULTS

@@ -1,0 +1,96 @@
+"""Finds the file of a picture that the JSON names in another way than the disk does."""
+
+import functools
+import os
+import unicodedata
+import urllib.parse
+from collections.abc import Iterator
+from typing import NamedTuple
+
+# Names of a folder that are looked at for one of another ending.
+_MOST_NAMES = 1_000_000
+_ENDINGS = (".jpg", ".jpeg", ".png")
+
+
+class FoundPicture(NamedTuple):
+    """Where a picture lies.
+
+    Attributes:
+        name: of the file, below the folder; as it is where there is none that fits.
+        code: of the reason that notes what differs; None where the name is the file's.
+        detail: what differs.
+    """
+
+    name: str
+    code: str | None = None
+    detail: str = ""
+
+
+def find_picture(folder: str | os.PathLike[str], file_name: str, prefix: str = "") -> FoundPicture:
+    """Returns the file of a picture: of its name, or the only one that is plainly meant.
+
+    Whether the file lies inside the folder is left to the caller.
+
+    Args:
+        folder: of the pictures.
+        file_name: as the COCO file has it.
+        prefix: taken off its front, where it begins so.
+    """
+    name = file_name.removeprefix(prefix)
+    if os.path.lexists(os.path.join(folder, name)):
+        return FoundPicture(name)
+    for other in other_forms(name):
+        if os.path.lexists(os.path.join(folder, other)):
+            return FoundPicture(other, "picture_name_in_other_form", f"found as {other!r}")
+    sub_folder, base = os.path.split(name.replace("\\", "/"))
+    alike = _names_by_stem(os.path.join(folder, sub_folder)).get(_stem(base), ())
+    if len(alike) == 1:
+        detail = f"there is {alike[0]!r}"
+        return FoundPicture(os.path.join(sub_folder, alike[0]), "picture_ending_differs", detail)
+    return FoundPicture(name)
+
+
+def other_forms(name: str) -> Iterator[str]:
+    r"""Yields the other ways to write one and the same file name.
+
+    >>> list(other_forms("a%20b\\c.jpg"))
+    ['a%20b/c.jpg', 'a b\\c.jpg', 'a b/c.jpg']
+    """
+    seen = {name}
+    for unquoted in (name, urllib.parse.unquote(name)):
+        for slashed in (unquoted, unquoted.replace("\\", "/")):
+            for form in ("", "NFC", "NFD"):
+                other = unicodedata.normalize(form, slashed) if form else slashed  # type: ignore[arg-type]
+                if other not in seen and "\0" not in other:
+                    seen.add(other)
+                    yield other
+
+
+def _names_by_stem(folder: str) -> dict[str, tuple[str, ...]]:
+    """Returns the names of the pictures in a folder by stem; empty where it cannot be listed."""
+    try:
+        changed = os.stat(folder).st_mtime_ns
+    except (OSError, ValueError):
+        return {}
+    return _listed(folder, changed)
+
+
+@functools.lru_cache(maxsize=16)
+def _listed(folder: str, changed: int) -> dict[str, tuple[str, ...]]:
+    del changed  # only there so that a changed folder is listed anew
+    names: dict[str, tuple[str, ...]] = {}
+    try:
+        with os.scandir(folder) as entries:
+            for number, entry in enumerate(entries):
+                if number == _MOST_NAMES:
+                    return {}
+                if entry.name.lower().endswith(_ENDINGS):
+                    stem = _stem(entry.name)
+                    names[stem] = (*names.get(stem, ()), entry.name)
+    except OSError:
+        return {}
+    return names
+
+
+def _stem(name: str) -> str:
+    return unicodedata.normalize("NFC", os.path.splitext(name)[0]).casefold()

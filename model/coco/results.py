@@ -1,0 +1,193 @@
+"""Detections in COCO's results form: read from a file, and checked against the ground truth.
+
+Where a detection is not plain, the whole list is refused with one line that names it: numbers that
+leave some out would be of another model.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pycocotools import mask as coco_mask
+
+from configs.errors import DatasetError
+from model.coco.boxes import MeantBox, bbox_in_pixels, meant_box
+from model.coco.ground_truth import GroundTruth
+from model.coco.json_text import RepeatedKeys
+from model.coco.kind import RESULTS, not_results
+from model.coco.masks import Mask, read_mask
+from model.coco.stream import BARE_LIST, iterate_file
+from model.coco.values import meant_integer, meant_number, shortened
+
+_KEYS = ("image_id", "category_id", "score")
+
+
+def read_detections(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """Returns the detections of a file in COCO's results form, as they are.
+
+    Raises:
+        DatasetError: the file is missing, not JSON, or not a list of results.
+    """
+    kinds: dict[str, str] = {}
+    detections: list[dict[str, Any]] = []
+    for key, detection in iterate_file(path, kinds):
+        if key != BARE_LIST:
+            continue
+        where = f"{path}: detection {len(detections)}"
+        if not isinstance(detection, dict):
+            raise DatasetError(f"{where} is {shortened(detection)}: {RESULTS}")
+        if isinstance(detection, RepeatedKeys):
+            raise DatasetError(f"{where} has a key twice: {shortened(detection)}")
+        missing = [key for key in _KEYS if key not in detection]
+        if not missing and not ("bbox" in detection or "segmentation" in detection):
+            missing = ["bbox"]
+        if missing:
+            raise DatasetError(f"{where} has no {missing[0]!r}: {RESULTS}")
+        detections.append(detection)
+    if BARE_LIST not in kinds:
+        raise DatasetError(f"{path}: holds no list: {not_results(kinds)}")
+    return detections
+
+
+def check_detections(
+    ground_truth: GroundTruth, detections: Sequence[dict[str, Any]]
+) -> tuple[list[dict[str, Any]], Counter[str]]:
+    """Returns detections as COCOeval wants them, and how often each reason came up.
+
+    Args:
+        ground_truth: has the pictures and categories that they may name.
+        detections: dicts of COCO's results form.
+
+    Raises:
+        DatasetError: one names what is not in the ground truth, or is malformed.
+    """
+    checker = _Checker(ground_truth)
+    checked = []
+    for position, detection in enumerate(detections):
+        try:
+            checked.append(checker.checked(detection, position + 1))
+        except ValueError as error:
+            raise DatasetError(f"detection {position}: {error}") from None
+    return checked, checker.reasons
+
+
+def range_of(ids: Iterable[int]) -> str:
+    """Returns the ids that are there, for a message."""
+    known = set(ids)
+    return f"its {len(known)} ids lie in {min(known)}..{max(known)}" if known else "it has none"
+
+
+class _Checker:
+    def __init__(self, ground_truth: GroundTruth) -> None:
+        self.reasons: Counter[str] = Counter()
+        self._images = {image["id"]: image for image in ground_truth.images}
+        self._categories = {category["id"] for category in ground_truth.categories}
+
+    def checked(self, detection: dict[str, Any], number: int) -> dict[str, Any]:
+        """Returns a COCO result as an annotation; of a mask alone with the mask's box and area.
+
+        Args:
+            detection: a row of a COCO results file.
+            number: its id.
+
+        Raises:
+            ValueError: what is wrong with it.
+        """
+        codes: set[str] = set()
+        image_id = self._id(detection, "image", self._images, codes)
+        category_id = self._id(detection, "category", self._categories, codes)
+        image = self._images[image_id]
+        result: dict[str, Any] = {
+            "id": number,
+            "image_id": image_id,
+            "category_id": category_id,
+            "score": _score(detection["score"], codes),
+            "iscrowd": 0,
+        }
+        mask = _mask(detection.get("segmentation"), image, codes)
+        if mask is not None:
+            result["segmentation"] = mask.rle
+        box = detection.get("bbox")
+        if box is None or box == []:
+            result |= _box_and_area_of_mask(mask)
+        else:
+            bbox = result["bbox"] = _bbox(box, image, codes)
+            result["area"] = bbox[2] * bbox[3]
+        self.reasons.update(codes)
+        return result
+
+    def _id(self, detection: dict[str, Any], what: str, known: Any, codes: set[str]) -> int:
+        stated = detection[f"{what}_id"]
+        id_ = meant_integer(stated)
+        if id_ is None or id_ not in known:
+            raise ValueError(
+                f"{what} id {shortened(stated)} is not in the ground truth: {range_of(known)}"
+            )
+        if type(stated) is not int:
+            codes.add("ids_in_other_form")
+        return id_
+
+
+def _score(stated: Any, codes: set[str]) -> float:
+    score = meant_number(stated)
+    if score is None:
+        raise ValueError(f"score is {shortened(stated)}, expected a finite number")
+    if isinstance(stated, str):
+        codes.add("numbers_in_other_form")
+    if not 0 <= score <= 1:
+        codes.add("score_out_of_range")
+    return score if isinstance(stated, str) else stated
+
+
+def _mask(segmentation: Any, image: dict[str, Any], codes: set[str]) -> Mask | None:
+    if not segmentation:
+        return None
+    try:
+        mask = read_mask(segmentation, image["height"], image["width"])
+    except ValueError as error:
+        raise ValueError(
+            f"its mask does not fit picture {image['id']} of [height, width] "
+            f"{[image['height'], image['width']]}: {error}"
+        ) from None
+    if mask is not None:
+        odd = {
+            "mask_in_other_form": mask.odd_form,
+            "numbers_in_other_form": mask.text_numbers,
+            "bad_ring": mask.bad_rings,
+        }
+        codes.update(code for code, is_so in odd.items() if is_so)
+    return mask
+
+
+def _bbox(stated: Any, image: dict[str, Any], codes: set[str]) -> list[float]:
+    box = meant_box(stated)
+    if box is None:
+        raise ValueError(f"bbox is {shortened(stated)}, expected four finite numbers")
+    codes.update(_forms_of(box))
+    if box.format is None and not (box.has_text or box.odd_form):
+        bbox = stated
+    else:
+        bbox = bbox_in_pixels(box.numbers, box.format or "xywh", image["height"], image["width"])
+    if bbox[2] < 0 or bbox[3] < 0:
+        raise ValueError(f"bbox is {shortened(stated)}, whose width or height is negative")
+    return list(bbox)
+
+
+def _forms_of(box: MeantBox) -> set[str]:
+    codes = {"numbers_in_other_form"} if box.has_text else set()
+    return codes | ({"box_in_other_form"} if box.odd_form else set())
+
+
+def _box_and_area_of_mask(mask: Mask | None) -> dict[str, Any]:
+    """Returns what pycocotools says of a mask.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if mask is None:
+        raise ValueError("has neither bbox nor segmentation")
+    return {
+        "bbox": coco_mask.toBbox(mask.rle).tolist(),
+        "area": float(coco_mask.area(mask.rle)),
+    }
