@@ -33,6 +33,7 @@ INSTALL_REQUIRES = [
     "requests>=2.31",
     "rich>=13",
     "safetensors>=0.4",
+    "simplejpeg>=1.8",
     "tensorboard>=2.16",  # TensorFlow asks for it no longer.
     f"tensorflow>=2.21,<2.22; {MODERN}",
     f"tensorflow>=2.16.2,<2.17; {LEGACY}",

@@ -98,7 +98,9 @@ def _measured(way: str, folder: Path) -> dict[str, float]:
 
 def _ours() -> Any:
     import apache_beam as beam
+    from apache_beam.options.pipeline_options import PipelineOptions
 
+    from components.beam_options import beam_arguments
     from components.coco_example_gen.pipeline import convert
     from components.coco_example_gen.sources import SplitSource
     from configs.schema import DataConfig
@@ -106,7 +108,14 @@ def _ours() -> Any:
     def run(folder: Path, out: Path) -> None:
         source = SplitSource("train", folder / "instances.json", folder / "pictures", 8)
         places = out / "examples", out / "rejects"
-        convert([source], *places, DataConfig(), beam.Pipeline, lambda line: None)
+        options = PipelineOptions(beam_arguments([]))
+        convert(
+            [source],
+            *places,
+            DataConfig(),
+            lambda: beam.Pipeline(options=options),
+            lambda line: None,
+        )
 
     return run
 

@@ -461,7 +461,7 @@ class PipelineConfig(Section):
 
     beam_args: tuple[Text, ...] = Field(
         ("--direct_running_mode=in_memory",),
-        description="Beam's options: runner, workers, ...",
+        description="Beam's options: workers, ...; without a runner the local one.",
     )
     kubeflow: KubeflowConfig = KubeflowConfig()
 

@@ -1,23 +1,43 @@
-"""A digest of the code behind a component: what TFX's cache key does not know.
+"""A digest of the code behind a component, and its libraries: what TFX's cache key does not know.
 
 The files are found by reading imports, without executing any. A module counts with everything it
 imports from our own packages, also inside functions, and with the `__init__.py` of every package
 on the way. What a file says to Python counts, not how it looks: comments, docstrings and layout
-leave the digest as it is, and so do templates and other files that are not Python.
+leave the digest as it is, and so do templates and other files that are not Python. It is the same
+on every Python. Of the libraries, those that the files import count with their versions.
 """
 
 import ast
 import functools
 import hashlib
+import importlib.metadata
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
 OWN_PACKAGES = ("configs", "model", "components", "pipeline")
+# Whose versions can change what a component writes: the module, and the package it comes from.
+LIBRARIES = {
+    "PIL": "pillow",
+    "apache_beam": "apache-beam",
+    "h5py": "h5py",
+    "ijson": "ijson",
+    "keras": "keras",
+    "numpy": "numpy",
+    "pycocotools": "pycocotools",
+    "safetensors": "safetensors",
+    "simplejpeg": "simplejpeg",
+    "tensorflow": "tensorflow",
+    "tfx": "tfx",
+}
 SOURCE_ROOT = Path(__file__).resolve().parent.parent
 
 
 def source_digest(*modules: str, source_root: Path = SOURCE_ROOT) -> str:
     """Returns the SHA-256 (64 hex digits) of what `modules` and their imports say to Python.
+
+    The versions of the `LIBRARIES` that they import count too, so that an upgrade runs anew what
+    it can change.
 
     Args:
         *modules: dotted names; besides a component's executor, the modules that it starts by name
@@ -28,10 +48,19 @@ def source_digest(*modules: str, source_root: Path = SOURCE_ROOT) -> str:
         ModuleNotFoundError: one of `modules` is not below `source_root`.
     """
     digest = hashlib.sha256()
-    for path in source_files(*modules, source_root=source_root):
+    paths = source_files(*modules, source_root=source_root)
+    for path in paths:
         name = path.relative_to(source_root).as_posix()
         digest.update(f"{name} {_code_digest(path.read_bytes())}\n".encode())
+    for library in sorted(_libraries(paths)):
+        digest.update(f"{library}=={importlib.metadata.version(library)}\n".encode())
     return digest.hexdigest()
+
+
+def _libraries(paths: list[Path]) -> set[str]:
+    """Returns the packages of LIBRARIES that files import."""
+    modules = {name.split(".")[0] for path in paths for name in _imported_names(path, "")}
+    return {LIBRARIES[module] for module in modules & LIBRARIES.keys()}
 
 
 def source_files(*modules: str, source_root: Path = SOURCE_ROOT) -> list[Path]:
@@ -105,4 +134,38 @@ def _code_digest(source: bytes) -> str:
                 and isinstance(first.value.value, str)
             ):
                 del node.body[0]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    return hashlib.sha256(_text(tree).encode()).hexdigest()
+
+
+def _text(node: object) -> str:
+    """Returns a syntax tree as text that is the same on every Python.
+
+    `ast.dump` shows empty fields on some Pythons only, and newer ones add fields, which are empty
+    in code that older ones can read. The pieces of an f-string are cut differently too.
+    """
+    if isinstance(node, ast.JoinedStr):
+        return f"f({_text(_joined(node.values))})"
+    if isinstance(node, ast.AST):
+        # A constant's value may be None; its kind tells u"" from "", which are the same.
+        fields: list[tuple[str, object]] = (
+            [("value", node.value)]
+            if isinstance(node, ast.Constant)
+            else [(name, value) for name, value in ast.iter_fields(node) if value not in (None, [])]
+        )
+        shown = ",".join(f"{name}={_text(value)}" for name, value in fields)
+        return f"{type(node).__name__}({shown})"
+    if isinstance(node, list):
+        return f"[{','.join(map(_text, node))}]"
+    return repr(node)
+
+
+def _joined(pieces: list[ast.expr]) -> list[object]:
+    """Returns the parts of an f-string with neighbouring texts joined and empty ones left out."""
+    parts: list[object] = []
+    for is_text, group in itertools.groupby(pieces, lambda piece: isinstance(piece, ast.Constant)):
+        if is_text:
+            text = "".join(str(piece.value) for piece in group if isinstance(piece, ast.Constant))
+            parts += [text] if text else []
+        else:
+            parts += group
+    return parts

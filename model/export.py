@@ -13,8 +13,12 @@ Both return the names of the TensorFlow Object Detection API, all float32:
     num_detections     [N]
     detection_masks    [N, D, 28, 28]  probabilities within the box; only with a mask head
 
-A picture file that cannot be decoded is an error of that call (InvalidArgumentError). The folder
-holds `assets/categories.json`, `assets/config.json` and `assets.extra/model_id.json`.
+An empty batch has no rows. What is found in a picture does not depend on the others in its batch:
+only pictures that are padded to the same size go through the detector together.
+
+A picture file that is no JPEG or PNG, has more than `input.max_picture_pixels` pixels or cannot be
+decoded is an error of that call (InvalidArgumentError). The folder holds `assets/categories.json`,
+`assets/config.json` and `assets.extra/model_id.json`.
 """
 
 import hashlib
@@ -29,8 +33,11 @@ import tensorflow as tf
 from configs.files import atomic_path, json_digest, recover, write_json
 from configs.schema import Config, InputConfig
 from model.detector import build_detector
-from model.input.resize import decode_picture, resize_picture, resized_size
+from model.input.bounded_decode import decode_within
+from model.input.resize import resize_picture, resized_size
 from model.model_folder import CATEGORIES_FILE, CONFIG_FILE, MODEL_ID_FILE
+
+_DECODED_AT_ONCE = 4  # pictures at their full size
 
 
 def export_saved_model(
@@ -121,39 +128,95 @@ class ServingModule(tf.Module):
         by_label = {c["label"]: c["id"] for c in categories}
         ids = [0, *(by_label[label] for label in range(1, len(by_label) + 1))]
         self._category_ids = tf.constant(ids, tf.float32)  # [K + 1], by label
+        # Traced once, for both signatures and all sizes; tells the outputs' shapes beforehand.
+        self._detect = tf.function(self._detections, autograph=False).get_concrete_function(
+            tf.TensorSpec([None, None, None, 3], tf.uint8), tf.TensorSpec([None, 2], tf.int32)
+        )
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def detect_files(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns the detections in picture files [N]."""
-        pictures = tf.TensorArray(
-            tf.uint8, tf.size(image_bytes), element_shape=[None, None, 3], infer_shape=False
-        )
-        sizes = tf.TensorArray(tf.int32, tf.size(image_bytes), element_shape=[2])
+        pictures, sizes = self._read(image_bytes)
+        padded_sizes = self._padded(sizes)
+        groups, group_of = tf.raw_ops.UniqueV2(x=padded_sizes, axis=[0])  # [G, 2], [N]
 
-        def read(i: tf.Tensor, pictures: Any, sizes: Any) -> tuple[tf.Tensor, Any, Any]:
-            picture = self._resized(decode_picture(image_bytes[i]))
-            return i + 1, pictures.write(i, picture), sizes.write(i, tf.shape(picture)[:2])
+        def detect(g: tf.Tensor, outputs: dict[str, tf.Tensor]) -> tuple[tf.Tensor, Any]:
+            rows = tf.where(tf.equal(group_of, g))  # [n, 1]
+            members = rows[:, 0]
+            height, width = groups[g, 0], groups[g, 1]
+            images = tf.map_fn(
+                lambda i: tf.image.pad_to_bounding_box(
+                    pictures.read(tf.cast(i, tf.int32)), 0, 0, height, width
+                ),
+                members,
+                fn_output_signature=tf.TensorSpec([None, None, 3], tf.uint8),
+            )
+            found = self._detect(images, tf.gather(sizes, members))
+            return g + 1, {
+                name: tf.tensor_scatter_nd_update(values, rows, found[name])
+                for name, values in outputs.items()
+            }
 
-        _, pictures, sizes = tf.while_loop(
-            lambda i, *_: i < tf.size(image_bytes), read, (0, pictures, sizes)
+        start = tf.constant(0), self._empty_outputs(tf.size(image_bytes))
+        _, outputs = tf.while_loop(
+            lambda g, _: g < tf.shape(groups)[0], detect, start, parallel_iterations=1
         )
-        image_sizes = tf.reshape(sizes.stack(), [-1, 2])
-        height, width = self._padded_size(tf.reduce_max(image_sizes, axis=0))
-        images = tf.map_fn(
-            lambda i: tf.image.pad_to_bounding_box(pictures.read(i), 0, 0, height, width),
-            tf.range(tf.size(image_bytes)),
-            fn_output_signature=tf.TensorSpec([None, None, 3], tf.uint8),
-        )
-        return self._detections(images, image_sizes)
+        return self._named(outputs)
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")])
     def detect_decoded(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns the detections in decoded pictures [N, H, W, 3] of one size."""
-        resized = self._resized(images)
-        size = tf.shape(resized)[1:3]
-        height, width = self._padded_size(size)
-        padded = tf.image.pad_to_bounding_box(resized, 0, 0, height, width)
-        return self._detections(padded, tf.tile(size[tf.newaxis], [tf.shape(images)[0], 1]))
+        shape = tf.shape(images)
+
+        def detect() -> dict[str, tf.Tensor]:
+            has_pixels = tf.debugging.Assert(
+                tf.reduce_min(shape) > 0, ["images have no pixels; their shape is", shape]
+            )
+            with tf.control_dependencies([has_pixels]):
+                resized = self._resized(tf.identity(images))
+            size = tf.shape(resized)[1:3]
+            padded_size = self._padded(size)
+            padded = tf.image.pad_to_bounding_box(resized, 0, 0, padded_size[0], padded_size[1])
+            found: dict[str, tf.Tensor] = self._detect(
+                padded, tf.tile(size[tf.newaxis], [shape[0], 1])
+            )
+            return found
+
+        return self._named(tf.cond(shape[0] > 0, detect, lambda: self._empty_outputs(0)))
+
+    def _read(self, image_bytes: tf.Tensor) -> tuple[tf.TensorArray, tf.Tensor]:
+        """Returns the pictures, each at the size that the model works on, and the sizes [N, 2]."""
+        count = tf.size(image_bytes)
+        pictures = tf.TensorArray(
+            tf.uint8, count, element_shape=[None, None, 3], infer_shape=False, clear_after_read=True
+        )
+        sizes = tf.TensorArray(tf.int32, count, element_shape=[2])
+
+        def read(i: tf.Tensor, pictures: Any, sizes: Any) -> tuple[tf.Tensor, Any, Any]:
+            decoded = decode_within(image_bytes[i], i, self._input.max_picture_pixels)
+            picture = self._resized(decoded)
+            return i + 1, pictures.write(i, picture), sizes.write(i, tf.shape(picture)[:2])
+
+        # One after the other would be slow, all at once would hold all at their full size.
+        _, pictures, sizes = tf.while_loop(
+            lambda i, *_: i < count,
+            read,
+            (0, pictures, sizes),
+            parallel_iterations=_DECODED_AT_ONCE,
+        )
+        return pictures, tf.reshape(sizes.stack(), [-1, 2])
+
+    def _empty_outputs(self, count: Any) -> dict[str, tf.Tensor]:
+        """Returns zeros in the shape of the outputs for so many pictures."""
+        return {
+            name: tf.zeros([count, *spec.shape[1:]], spec.dtype)
+            for name, spec in self._detect.structured_outputs.items()
+        }
+
+    @staticmethod
+    def _named(outputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Returns the outputs under the names that the signature gives them."""
+        return {name: tf.identity(value, name=name) for name, value in outputs.items()}
 
     def _resized(self, images: tf.Tensor) -> tf.Tensor:
         """Returns pictures uint8 [..., H, W, 3] at the size that the model works on."""
@@ -161,11 +224,10 @@ class ServingModule(tf.Module):
         short, long = self._input.short_side_px, self._input.long_side_px
         return resize_picture(images, *resized_size(size[0], size[1], short, long))
 
-    def _padded_size(self, size: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns height and width of `size` [2], rounded up to the multiple."""
+    def _padded(self, sizes: tf.Tensor) -> tf.Tensor:
+        """Returns sizes int32 [..., 2], rounded up to the multiple."""
         multiple = self._input.size_multiple_px
-        padded = tf.maximum(-(-size // multiple), 1) * multiple
-        return padded[0], padded[1]
+        return tf.maximum(-(-sizes // multiple), 1) * multiple
 
     def _detections(self, images: tf.Tensor, image_sizes: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns the signatures' outputs, [N, D, ...] each (`num_detections` [N]).
@@ -187,4 +249,4 @@ class ServingModule(tf.Module):
         }
         if "masks" in found:
             outputs["detection_masks"] = found["masks"] * used[..., None, None]
-        return {name: tf.identity(value, name=name) for name, value in outputs.items()}
+        return outputs

@@ -16,6 +16,7 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.types.channel import Channel
 from tfx.types.standard_artifacts import PushedModel
 
+from components.beam_options import beam_arguments
 from components.coco_evaluator.component import CocoEvaluator
 from components.coco_example_gen.component import CocoExampleGen
 from components.coco_transform.component import CocoTransform
@@ -162,5 +163,5 @@ def create_pipeline(
         ),
         components=[*nodes, evaluator, pusher],
         enable_cache=enable_cache,
-        beam_pipeline_args=list(config.pipeline.beam_args),
+        beam_pipeline_args=beam_arguments(config.pipeline.beam_args),
     )

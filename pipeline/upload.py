@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from configs.errors import ConfigError, ServiceError
 from configs.yaml_reader import read_documents, read_text_file
+from model.lanes import kubeflow_health
 from pipeline.kfp_answers import check_answer, checked_id
 
 TOKEN_VARIABLE = "KF_PIPELINES_TOKEN"
@@ -174,7 +175,7 @@ def _connect(host: str, token: str | None, read_seconds: float) -> Any:
 
         def get_kfp_healthz(self, sleep_duration: int = 5) -> Any:
             self.watch_answers()
-            return self._healthz_api.get_healthz()
+            return kubeflow_health(self._healthz_api)
 
         def watch_answers(self) -> None:
             """Sets the time limits for which kfp's methods have no argument, and checks answers."""

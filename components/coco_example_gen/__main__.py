@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from components.beam_options import beam_arguments
 from components.coco_example_gen.sources import SplitSource, check_source
 from configs.console import OneLineCommand, one_line_errors, show_lines
 from configs.files import write_json
@@ -142,7 +143,7 @@ def _convert(config: Any, sources: list[SplitSource], out: Path) -> dict[str, An
     from components.coco_example_gen.pipeline import convert
 
     start_safely()
-    options = PipelineOptions(list(config.pipeline.beam_args))
+    options = PipelineOptions(beam_arguments(config.pipeline.beam_args))
     return convert(
         sources,
         out / "examples",

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from components.beam_options import beam_arguments
 from components.coco_transform.source import check_source
 from configs.console import OneLineCommand, one_line_errors, show_lines
 from configs.files import write_json
@@ -69,9 +70,10 @@ def _transform(config: Config, examples: str, out: Path) -> dict[str, Any]:
     from components.coco_transform.transform import transform_examples
 
     start_safely()
+    options = PipelineOptions(beam_arguments(config.pipeline.beam_args))
 
     def new_pipeline() -> Pipeline:
-        return Pipeline(options=PipelineOptions(list(config.pipeline.beam_args)))
+        return Pipeline(options=options)
 
     return transform_examples(examples, out / "examples", out, config, new_pipeline, click.echo)
 

@@ -4,6 +4,8 @@ from typing import Any
 
 import tensorflow as tf
 
+_MAX_PIXELS_AS_FLOATS = 1 << 24
+
 
 def decode_picture(encoded: tf.Tensor) -> tf.Tensor:
     """Returns uint8 [H, W, 3] of a JPEG or PNG file; grey is repeated, alpha dropped.
@@ -49,9 +51,18 @@ def resize_picture(picture: tf.Tensor, height: Any, width: Any) -> tf.Tensor:
         height: of the result, at least 1.
         width: likewise.
     """
+
     # TensorFlow resizes float32 faster than uint8 (3.1 against 4.9 ms a COCO picture, rounding
     # included), and the half that rounds costs less before: a resize leaves it as it is.
-    return tf.cast(resize_values(tf.cast(picture, tf.float32) + 0.5, height, width), tf.uint8)
+    def through_floats() -> tf.Tensor:
+        return resize_values(tf.cast(picture, tf.float32) + 0.5, height, width)
+
+    def directly() -> tf.Tensor:
+        return resize_values(picture, height, width) + 0.5
+
+    # But floats take 24 bytes a pixel more.
+    is_small = tf.reduce_prod(tf.shape(picture)[-3:-1]) <= _MAX_PIXELS_AS_FLOATS
+    return tf.cast(tf.cond(is_small, through_floats, directly), tf.uint8)
 
 
 def resize_values(values: tf.Tensor, height: Any, width: Any) -> tf.Tensor:

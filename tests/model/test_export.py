@@ -10,6 +10,7 @@ from configs.schema import Config
 from model import export
 from model.export import ServingModule, export_saved_model, model_digest
 from tests.model.fake_detector import FakeDetector
+from tests.picture_zoo import png, zoo
 
 CATEGORIES = [{"id": 18, "name": "dog", "label": 1}, {"id": 90, "name": "toothbrush", "label": 2}]
 CONFIG = Config(
@@ -175,3 +176,86 @@ def test_the_model_id_changes_with_weights_settings_and_categories_only():
         update={"input": CONFIG.input.model_copy(update={"short_side_px": 65})}
     )
     assert model_digest(weights, larger, CATEGORIES) != model_id
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A saved model with small pictures, as a service loads it."""
+    folder = tmp_path_factory.mktemp("saved") / "model"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "build_detector", lambda *args, **kwargs: FakeDetector())
+        small = CONFIG.input.model_copy(update={"max_picture_pixels": 4096})
+        data = CONFIG.data.model_copy(update={"max_picture_pixels": 4096})
+        config = CONFIG.model_copy(update={"input": small, "data": data})
+        export_saved_model(FakeDetector(weight=0.75), config, CATEGORIES, folder)
+    return tf.saved_model.load(str(folder)).signatures
+
+
+def test_an_empty_batch_has_no_rows(saved):
+    of_files = saved["serving_default"](image_bytes=tf.constant([], tf.string))
+    of_pixels = [
+        saved["decoded"](images=tf.zeros(shape, tf.uint8))
+        for shape in ([0, 30, 40, 3], [0, 0, 0, 3])
+    ]
+    some = saved["serving_default"](image_bytes=tf.constant([encoded(30, 40)]))
+
+    for found in (of_files, *of_pixels):
+        assert {name: (value.shape[1:], value.dtype) for name, value in found.items()} == {
+            name: (value.shape[1:], value.dtype) for name, value in some.items()
+        }
+        assert all(value.shape[0] == 0 for value in found.values())
+
+
+def test_decoded_pictures_without_pixels_are_an_error_of_the_call(saved):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="images have no pixels"):
+        saved["decoded"](images=tf.zeros([2, 0, 40, 3], tf.uint8))
+
+
+def test_the_size_is_looked_at_before_the_picture_is_decoded(saved):
+    detect = saved["serving_default"]
+    for form in ("PNG", "JPEG"):
+        assert detect(image_bytes=tf.constant([encoded(64, 64, form=form)]))
+        with pytest.raises(tf.errors.InvalidArgumentError) as error:
+            detect(image_bytes=tf.constant([encoded(8, 8), encoded(64, 65, form=form)]))
+        assert "picture 1 has 65 x 64 pixels (width x height); expected 1 to " in str(error.value)
+    for size in ((60_000, 60_000), (2**31, 1), (2**32 - 1, 2**32 - 1), (0, 5)):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r"picture 0 has .* pixels"):
+            detect(image_bytes=tf.constant([png(b"", size=size)]))
+
+
+def test_each_file_of_the_zoo_is_served_or_an_error_of_its_call(saved):
+    detect, outcomes = saved["serving_default"], {}
+    for name, (content, code) in zoo().items():
+        try:
+            found = detect(image_bytes=tf.constant([content]))
+            outcomes[name] = found["num_detections"].numpy().tolist() == [2]
+        except tf.errors.InvalidArgumentError as error:
+            outcomes[name] = False
+            if code == "picture_format_unsupported":
+                assert "picture 0 is no JPEG or PNG file" in str(error), name
+        # What is damaged or lacks its end is decoded as far as it goes, or refused.
+        if code in ("", "picture_metadata_damaged"):
+            assert outcomes[name], name
+        elif code in ("picture_unreadable", "picture_format_unsupported"):
+            assert not outcomes[name], name
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 60_000), (60_000, 1)])
+def test_extreme_shapes_stay_within_the_model_s_size(module, height, width):
+    found = module.detect_files(tf.constant([encoded(height, width)]))
+
+    np.testing.assert_allclose(found["detection_boxes"].numpy()[0, 0], [0, 0, 1, 1], atol=1e-6)
+
+
+def test_company_changes_nothing(saved):
+    sizes = [(40, 60), (60, 40), (40, 60), (64, 64), (8, 60), (60, 41), (33, 33)]
+    files = [encoded(*size, value=30 * n) for n, size in enumerate(sizes)]
+    detect = saved["serving_default"]
+
+    alone = [detect(image_bytes=tf.constant([file])) for file in files]
+    for order in (range(7), reversed(range(7)), (3, 0, 6, 2, 5, 1, 4)):
+        order = list(order)
+        together = detect(image_bytes=tf.constant([files[n] for n in order]))
+        for row, n in enumerate(order):
+            for name, values in together.items():
+                np.testing.assert_array_equal(values[row], alone[n][name][0], name)

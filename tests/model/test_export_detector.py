@@ -64,3 +64,23 @@ def test_a_model_that_finds_nothing_and_pictures_of_any_size(tmp_path, noise):
     assert [len(picture.scores) for picture in found] == [0, 0, 0, 0]
     assert found[0].masks.shape == (0, 8, 8)
     assert model.detect_bytes([]) == []
+
+
+def test_company_in_the_batch_changes_nothing(tmp_path, noise):
+    config = Config(name="small", input=INPUT, model=small_config())
+    export_saved_model(build_detector(config.model, NUM_CLASSES), config, CATEGORIES, tmp_path)
+    model = LoadedModel(tmp_path)
+    sizes = [(64, 64), (20, 64), (64, 20), (64, 64), (31, 64), (60, 64), (64, 33), (5, 5)]
+    files = [png(noise[n % 2, :height, :width]) for n, (height, width) in enumerate(sizes)]
+
+    alone = [model.detect_bytes([file])[0] for file in files]
+    together = model.detect_bytes(files)
+    reversed_ = model.detect_bytes(files[::-1])[::-1]
+
+    assert all(len(found.scores) for found in alone)
+    for found in (together, reversed_):
+        for one, other in zip(alone, found, strict=True):
+            np.testing.assert_array_equal(one.category_ids, other.category_ids)
+            np.testing.assert_allclose(one.scores, other.scores, atol=1e-6)
+            np.testing.assert_allclose(one.boxes_norm, other.boxes_norm, atol=1e-6)
+            np.testing.assert_allclose(one.masks, other.masks, atol=1e-5)

@@ -10,12 +10,12 @@ from google.protobuf.descriptor_pb2 import (
     FileDescriptorProto,
 )
 from google.protobuf.descriptor_pool import DescriptorPool
-from google.protobuf.message_factory import MessageFactory
 from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.errors import ConfigError
 from configs.kubeflow_schema import KubeflowConfig
+from model.lanes import message_class
 from pipeline.kubernetes_platform import (
     check_places,
     left_to_the_cluster,
@@ -88,7 +88,7 @@ def _read(config: dict[str, Any], version: tuple[int, int]) -> dict[str, Any]:
     pool = DescriptorPool()
     pool.Add(file)
     descriptor = pool.FindMessageTypeByName("kfp_kubernetes.KubernetesExecutorConfig")
-    message = MessageFactory(pool).GetPrototype(descriptor)()
+    message = message_class(descriptor, pool)()
     return json_format.MessageToDict(json_format.ParseDict(config, message))
 
 

@@ -13,6 +13,7 @@ from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 from PIL import Image
 
+from components.beam_options import beam_arguments
 from components.coco_example_gen import pipeline, shards
 from components.coco_example_gen.pipeline import convert
 from components.coco_example_gen.sources import SplitSource
@@ -38,6 +39,12 @@ from tests.components.coco_example_gen.small_dataset import (
     write_dataset,
 )
 
+OPTIONS = PipelineOptions(beam_arguments(["--direct_running_mode=in_memory"]))
+
+
+def new_pipeline():
+    return beam.Pipeline(options=OPTIONS)
+
 
 def run(folder, out, shards=2, beam_args=("--direct_running_mode=in_memory",), **data):
     """Converts a data set of `write_dataset` as the split `train`; returns its summary."""
@@ -46,7 +53,7 @@ def run(folder, out, shards=2, beam_args=("--direct_running_mode=in_memory",), *
 
 
 def run_sources(sources, out, beam_args=("--direct_running_mode=in_memory",), **data):
-    options = PipelineOptions(list(beam_args))
+    options = PipelineOptions(beam_arguments(beam_args))
     return convert(
         sources,
         out / "examples",
@@ -492,7 +499,7 @@ def test_flaws_are_beam_counters_too(tmp_path):
     kept = []
 
     def make_pipeline():
-        kept.append(beam.Pipeline(options=PipelineOptions(["--direct_running_mode=in_memory"])))
+        kept.append(beam.Pipeline(options=OPTIONS))
         return kept[0]
 
     folder = broken(tmp_path / "set")
@@ -619,7 +626,7 @@ def test_second_conversion_into_the_same_folder_waits_its_turn(tmp_path):
     def busy():
         with pytest.raises(DatasetError, match="another conversion is writing here"):
             run(folder, tmp_path / "out")
-        return beam.Pipeline(options=PipelineOptions(["--direct_running_mode=in_memory"]))
+        return beam.Pipeline(options=OPTIONS)
 
     source = SplitSource("train", folder / "instances.json", folder / "pictures", 1)
     places = tmp_path / "out" / "examples", tmp_path / "out" / "rejects"
@@ -632,7 +639,7 @@ def test_each_shard_is_reported_once(tmp_path):
     source = SplitSource("train", folder / "instances.json", folder / "pictures", 3)
     lines = []
     places = tmp_path / "out" / "examples", tmp_path / "out" / "rejects"
-    convert([source], *places, DataConfig(), beam.Pipeline, lines.append)
+    convert([source], *places, DataConfig(), new_pipeline, lines.append)
     assert lines[0] == "train: 30 pictures and 60 objects listed"
     shares = [int(line.rsplit(" ", 2)[1]) for line in lines[1:]]
     assert len(shares) == 3

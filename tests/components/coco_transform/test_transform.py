@@ -9,6 +9,7 @@ from apache_beam import Pipeline
 from apache_beam.options.pipeline_options import PipelineOptions
 from click.testing import CliRunner
 
+from components.beam_options import beam_arguments
 from components.coco_transform.__main__ import main
 from components.coco_transform.pipeline import NAMESPACE
 from components.coco_transform.transform import transform_examples
@@ -39,7 +40,7 @@ THREADS = ["--direct_running_mode=multi_threading", "--direct_num_workers=2"]
 
 
 def pipelines(arguments=tuple(IN_MEMORY)):
-    return lambda: Pipeline(options=PipelineOptions(list(arguments)))
+    return lambda: Pipeline(options=PipelineOptions(beam_arguments(arguments)))
 
 
 def picture(height, width, seed):
@@ -222,7 +223,7 @@ def test_beam_counts_by_reason(source, tmp_path):
             runs.append(super().run(*arguments, **options))
             return runs[-1]
 
-    options = PipelineOptions(IN_MEMORY)
+    options = PipelineOptions(beam_arguments(IN_MEMORY))
     transform_examples(
         source, tmp_path / "examples", tmp_path, CONFIG, lambda: Recorded(options=options)
     )

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from model.input import resize
 from model.input.resize import decode_picture, resize_picture, resize_values, resized_size
 from model.input.sizes import resized_sides
 
@@ -102,3 +103,14 @@ def test_torchvision_resizes_alike(shared_data, picture):
     factors = np.array([int(width) / pixels.shape[1], int(height) / pixels.shape[0]] * 2)
     after = stored[f"transform/boxes_after_{picture}"]
     np.testing.assert_allclose(boxes * factors, after, rtol=2e-5)
+
+
+def test_large_pictures_are_resized_without_floats_to_the_same_pixels(monkeypatch):
+    noise = np.random.default_rng(0).integers(0, 256, (61, 90, 3), np.uint8)
+    for size in ((17, 33), (61, 90), (100, 100)):
+        small = resize_picture(noise, *size).numpy()
+        monkeypatch.setattr(resize, "_MAX_PIXELS_AS_FLOATS", 61 * 90 - 1)
+        large = resize_picture(noise, *size).numpy()
+        monkeypatch.undo()
+        assert (small == large).mean() > 0.999  # halves may fall to either side
+        assert np.abs(small.astype(int) - large).max() <= 1

@@ -88,7 +88,7 @@ def test_anything_else_is_refused_by_name_and_not_called(tmp_path):
         with pytest.raises(ModelError, match=r"a\.pth: asks for posix\.system"):
             read_torch(tmp_path / "a.pth")
     (tmp_path / "b.pkl").write_bytes(pickle.dumps({"x": Path}))
-    with pytest.raises(ModelError, match=r"asks for pathlib\.Path"):
+    with pytest.raises(ModelError, match=r"asks for pathlib\.(_local\.)?Path"):
         read_pickle(tmp_path / "b.pkl")
     assert not mark.exists()
 

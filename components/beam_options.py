@@ -1,0 +1,36 @@
+"""The options that our Beam pipelines run with."""
+
+import contextlib
+import io
+from collections.abc import Sequence
+
+from configs.errors import ConfigError
+
+# By its full name, as Beam has no short one. Its default, the "DirectRunner", looks from Beam 2.65
+# on for a binary to download first, and only then takes this one.
+LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+
+
+def beam_arguments(given: Sequence[str]) -> list[str]:
+    """Returns Beam's arguments with the local runner named where they name none, or its default.
+
+    Args:
+        given: `pipeline.beam_args` of the config.
+
+    Raises:
+        ConfigError: Beam cannot read them.
+    """
+    # Beam takes seconds to import.
+    from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            runner = PipelineOptions(list(given)).view_as(StandardOptions).runner
+    except SystemExit:  # argparse's way
+        reason = (said.getvalue().strip().splitlines() or ["not readable"])[-1]
+        raise ConfigError(f"pipeline.beam_args: {reason.rpartition('error: ')[2]}") from None
+    if runner is None or runner.lower() in ("direct", "directrunner"):
+        # The last one counts.
+        return [*given, f"--runner={LOCAL_RUNNER}"]
+    return list(given)
