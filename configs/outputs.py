@@ -272,13 +272,14 @@ def check_pattern(path: str | os.PathLike[str], option: str) -> None:
     """Checks that no library will take a path for a pattern of many.
 
     Raises:
-        OutputError: a letter of it, or of the folder that it begins in, is special to TFX or Beam.
+        OutputError: a letter of it, or of the folder that it begins in, is special to TFX, Beam or
+            TensorFlow.
     """
     for place in (os.fspath(path), str(_real(path, option))):
         if found := _PATTERN_LETTERS.search(place):
             raise OutputError(
-                f"{option} {place!r}: TFX and Beam take {found[0]!r} in a path for a pattern: give "
-                r"a path without [ ] * ? \ and line ends"
+                f"{option} {place!r}: TFX, Beam or TensorFlow take {found[0]!r} in a path for a "
+                r"pattern: give one without [ ] * ? \ and line ends"
             )
 
 

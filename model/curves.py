@@ -15,6 +15,7 @@ import numpy as np
 from configs.console import OneLineCommand, one_line_errors
 from configs.errors import ConfigError, DatasetError, TrainingError
 from configs.files import atomic_path
+from configs.outputs import MARK, check_file
 from model.examples import read_tfrecord
 
 TOTAL = "loss/total"
@@ -42,6 +43,7 @@ def main(runs: tuple[Path, ...], out: Path) -> None:
     """
     if out.suffix not in (".png", ".svg"):
         raise ConfigError(f"--out {out}: must be a .png or .svg file")
+    check_file(out, runs)
     draw_curves({str(run): read_scalars(run) for run in runs}, out)
     click.echo(f"written {out}")
 
@@ -95,7 +97,9 @@ def draw_curves(runs: Mapping[str, Scalars], out: Path) -> None:
         if len(lines) > 1:
             axes.legend(fontsize="small")
     with atomic_path(out) as partial:
-        figure.savefig(partial, format=out.suffix[1:], dpi=100)
+        form = out.suffix[1:]
+        mark = {"Software" if form == "png" else "Creator": MARK}
+        figure.savefig(partial, format=form, dpi=100, metadata=mark)
 
 
 def _events(path: Path) -> Iterator[tuple[str, int, float]]:

@@ -35,7 +35,12 @@ from configs.schema import Config, InputConfig
 from model.detector import build_detector
 from model.input.bounded_decode import decode_within
 from model.input.resize import resize_picture, resized_size
-from model.model_folder import CATEGORIES_FILE, CONFIG_FILE, MODEL_ID_FILE
+from model.model_folder import (
+    CATEGORIES_FILE,
+    CONFIG_FILE,
+    MODEL_ID_FILE,
+    check_model_place,
+)
 
 _DECODED_AT_ONCE = 4  # pictures at their full size
 
@@ -60,6 +65,7 @@ def export_saved_model(
     Returns:
         The model id: equal for equal weights, `input` and `model` settings and categories.
     """
+    check_model_place(out_dir, [])
     weights = detector.export_weights()
     model_id = model_digest(weights, config, categories)
     settings = config.model.model_copy(update={"weights": None})

@@ -6,6 +6,7 @@ Example:
 """
 
 import json
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from configs.console import OneLineCommand, one_line_errors, read_json
 from configs.errors import ConfigError, DatasetError
 from configs.files import atomic_path
 from configs.loader import load_config
+from configs.outputs import MARK, check_file
 from configs.schema import Config
 from model.quiet_tensorflow import quiet_tensorflow
 from model.weights.files import KINDS, WeightReport, load_start_weights
@@ -62,6 +64,7 @@ def main(
     if Path(out).suffix not in _OUT_SUFFIXES:
         raise ConfigError(f"--out {out}: must be a {' or '.join(_OUT_SUFFIXES)} file")
     config = load_config(config_path, overrides)
+    check_file(out, [path, config_path, categories, config.model.weights])
     with quiet_tensorflow():
         weights, report = _read(config, _num_classes(num_classes, categories), kind, path)
     write_weights(out, to_torchvision(weights) if target == "torchvision" else weights, target)
@@ -89,8 +92,11 @@ def write_weights(path: str, weights: Mapping[str, np.ndarray], kind: str) -> No
         if path.endswith(".npz"):
             with partial.open("wb") as stream:
                 np.savez(stream, **weights)
+            with zipfile.ZipFile(partial, "a") as archive:
+                archive.comment = MARK.encode()
         else:
-            save_file(dict(weights), partial, metadata={"weights": json.dumps({"kind": kind})})
+            metadata = {"weights": json.dumps({"kind": kind}), "about": MARK}
+            save_file(dict(weights), partial, metadata=metadata)
 
 
 def _num_classes(given: int | None, categories: str | None) -> int:

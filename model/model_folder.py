@@ -1,6 +1,7 @@
 """What lies in an exported model's folder, read without TensorFlow."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,17 @@ from typing import Any
 from configs.console import read_json
 from configs.errors import ModelError
 from configs.files import file_digest, json_digest
+from configs.outputs import Paths, check_folder, check_pattern
 
 CATEGORIES_FILE = "assets/categories.json"
 CONFIG_FILE = "assets/config.json"
 MODEL_ID_FILE = "assets.extra/model_id.json"
 PUSH_FILE = "assets.extra/push.json"  # only in a pushed copy
 _LARGEST_VERSION = 2**63 - 1  # TensorFlow Serving's
+_MODEL_FILE = re.compile(
+    r"(saved_model|fingerprint|keras_metadata)\.pb|variables/variables\.(index|data-[-\w]+)|"
+    + "|".join(map(re.escape, (CATEGORIES_FILE, CONFIG_FILE, MODEL_ID_FILE)))
+)
 _GRAPH_FILES = ("saved_model.pb", "saved_model.pbtxt")
 
 
@@ -55,6 +61,24 @@ def find_saved_model(folder: str | os.PathLike[str]) -> Path:
 
 def _has_graph(folder: Path) -> bool:
     return any((folder / name).is_file() for name in _GRAPH_FILES)
+
+
+def check_model_place(folder: str | os.PathLike[str], inputs: Paths) -> None:
+    """Checks that a model may be exported to a folder, in place of another one; writes nothing.
+
+    Raises:
+        OutputError: it is or lies in an input, or holds anything but an exported model, or
+            TensorFlow takes its path for a pattern.
+    """
+    check_pattern(folder, "--out")
+    check_folder(folder, "model.export", [], inputs, is_earlier=_is_exported_model)
+
+
+def _is_exported_model(folder: Path) -> bool:
+    if not (folder / MODEL_ID_FILE).is_file():
+        return False
+    files = (path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir())
+    return all(_MODEL_FILE.fullmatch(path.as_posix()) for path in files)
 
 
 def read_model_id(saved_model: str | os.PathLike[str]) -> str:

@@ -22,7 +22,7 @@ from configs.console import OneLineCommand, one_line_errors, show_lines
 from configs.errors import EXIT_FAILED, DatasetError, ModelError
 from configs.files import atomic_path, write_json
 from configs.output_record import SUMMARY_FILE
-from configs.outputs import output_folder, settle_inputs
+from configs.outputs import check_pattern, output_folder, settle_inputs
 from model.coco_metrics import results_of_picture
 from model.drawing import Mark, class_colour, draw
 from model.input.sizes import padded_sides, resized_sides
@@ -64,10 +64,12 @@ class LoadedModel:
 
     Raises:
         ModelError: there is none, or it cannot be loaded.
+        OutputError: TensorFlow takes its path for a pattern of several.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = find_saved_model(folder)
+        check_pattern(self.folder, "--model")
         self.model_id = read_model_id(self.folder)
         self.categories = read_categories(self.folder)
         self._input = read_model_config(self.folder)["input"]

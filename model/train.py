@@ -7,10 +7,10 @@ from typing import Any
 import click
 
 from configs.console import OneLineCommand, finish, one_line_errors
-from configs.files import write_json
 from configs.loader import load_config
 from model.training.cluster import cluster_from_environment
 from model.training.launcher import TrainingStopped, TrainResult, train
+from model.training.places import claim_output
 from model.training.progress import ProgressPrinter, metrics_line
 
 
@@ -51,14 +51,14 @@ def main(
     config = load_config(config_path, overrides)
     is_chief = cluster_from_environment(os.environ).is_chief
     if is_chief:
-        os.makedirs(out, exist_ok=True)
+        claim_output(out, checkpoints, [examples, config_path, config.model.weights])
     try:
         # A line that changes would write over a debugger's prompt.
         with ProgressPrinter(in_place=not eager) as printer:
             result = train(config, examples, out, checkpoints, on_progress=printer, eager=eager)
     except TrainingStopped as stopped:
         if is_chief:
-            write_json(os.path.join(out, "summary.json"), {"resumable": True, "step": stopped.step})
+            finish({"resumable": True, "step": stopped.step}, out, [])
         click.echo(str(stopped))
         return
     if is_chief:

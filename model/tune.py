@@ -21,6 +21,7 @@ from configs.console import OneLineCommand, one_line_errors, print_table, read_j
 from configs.errors import ConfigError, TrainingError
 from configs.files import atomic_path, json_digest, write_json
 from configs.loader import check_config, load_config
+from configs.outputs import check_file, marked_text
 from configs.schema import Config
 from model.examples import read_manifest
 from model.input.buckets import read_buckets, training_buckets, write_buckets
@@ -358,6 +359,15 @@ def first_setting(config: Config, machine: Machine, buckets: int) -> Setting:
     )
 
 
+def _are_notes(path: Path) -> bool:
+    """Returns whether a file is what a `TrialRunner` notes."""
+    try:
+        notes = read_json(path, ConfigError)
+    except ConfigError:
+        return False
+    return isinstance(notes, dict) and notes.keys() == {"key", "trials"}
+
+
 def write_config(path: Path, base: Path, best: Trial, table: list[list[str]]) -> None:
     """Writes the best setting over `base`, with the table of trials in its header."""
     lines = [
@@ -368,7 +378,8 @@ def write_config(path: Path, base: Path, best: Trial, table: list[list[str]]) ->
     header = "".join(f"# {line}\n" for line in lines)
     settings = {"base": os.path.relpath(base, path.parent), **best.setting.changes()}
     with atomic_path(path) as partial:
-        partial.write_text(header + yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+        text = header + yaml.safe_dump(settings, sort_keys=False)
+        partial.write_text(marked_text(text), encoding="utf-8")
 
 
 def _setting_text(setting: Setting) -> str:
@@ -461,6 +472,8 @@ def main(
         raise ConfigError(f"--try: unknown {unknown[0]!r}, known are {', '.join(DIMENSIONS)}")
     out = out or config_path.with_name(f"{config_path.stem}-tuned.yaml")
     notes_path = out.with_suffix(".trials.json")
+    check_file(out, [config_path, examples])
+    check_file(notes_path, [config_path, examples], is_ours=_are_notes)
     os.environ.update(usable_environment(config.train.device, os.environ))
     machine = this_machine()
     runner = TrialRunner(config, examples, steps, step_seconds, notes_path)

@@ -240,8 +240,10 @@ def compile_(
     if output.suffix not in (".yaml", ".yml"):
         raise click.BadParameter(f"{output}: expected a name that ends in .yaml", param_hint="-o")
     from configs.loader import load_config
+    from configs.outputs import check_file
 
     config = load_config(config_file, overrides)
+    check_file(output, [config_file], "-o")
     shared = shared_dir.rstrip("/")
     _check_platform(config, {"--data-dir": data_dir, "--shared-dir": shared_dir})
     with quiet_libraries(Path(os.devnull)):

@@ -13,6 +13,7 @@ from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
 
 from configs.files import atomic_path
 from configs.kubeflow_schema import KubeflowConfig
+from configs.outputs import marked_text
 from configs.schema import Config
 from pipeline.kubeflow.entry import COMMAND
 from pipeline.kubernetes_platform import platform_spec, quantity
@@ -61,7 +62,7 @@ def compile_pipeline(config: Config, places: Places, image: str, output: Path) -
         trainer=specification["components"][TRAINER]["executorLabel"],
     )
     with atomic_path(output) as partial:
-        partial.write_text(_as_yaml(specification, platform), encoding="utf-8")
+        partial.write_text(marked_text(_as_yaml(specification, platform)), encoding="utf-8")
     return sorted(specification["root"]["dag"]["tasks"])
 
 

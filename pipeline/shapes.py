@@ -20,8 +20,8 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 from pycocotools import mask as coco_mask
 
-from configs.errors import DatasetError
-from configs.files import atomic_path, write_json
+from configs.files import write_json
+from configs.outputs import output_folder, settle_inputs
 
 Bitmap = npt.NDArray[np.bool_]
 Pixels = npt.NDArray[np.float32]
@@ -32,6 +32,7 @@ MARKER = "shapes.json"
 # Counts up when the same parameters give other pictures.
 _DRAWING = 1
 _SPLITS = (("train2017", 0), ("val2017", 500_000))  # name, and where its image ids start
+_NAMES = ("annotations", *(name for name, _ in _SPLITS), MARKER)
 _ASPECTS = (4 / 3, 4 / 3, 3 / 2, 1.0, 3 / 4)  # width / height
 _SIDE_RANGE = (0.8, 1.0)  # of the longest side asked for
 _RADIUS_RANGE = (0.09, 0.3)  # of the shorter side
@@ -63,33 +64,29 @@ def generate_shapes(
 
     Raises:
         ValueError: a count is below 1, or `size` below 48.
-        DatasetError: `out_dir` holds something that this function did not make.
+        OutputError: `out_dir` holds something that this function did not make.
     """
     if train < 1 or val < 1 or size < 48:
         raise ValueError(f"expected train, val >= 1 and size >= 48, got {train}, {val}, {size}")
     out_dir = Path(out_dir)
     parameters = {"drawing": _DRAWING, "train": train, "val": val, "seed": seed, "size": size}
+    settle_inputs([out_dir])
     if _parameters_of(out_dir) == parameters:
         return out_dir
-    with atomic_path(out_dir) as partial:
+    with output_folder(out_dir, "pipeline.shapes", _NAMES, []) as new:
         for (split, first_id), count in zip(_SPLITS, (train, val), strict=True):
-            _write_split(partial, split, first_id, count, seed, size)
-        write_json(partial / MARKER, parameters)
+            _write_split(new, split, first_id, count, seed, size)
+        write_json(new / MARKER, parameters)
     return out_dir
 
 
 def _parameters_of(folder: Path) -> dict[str, int] | None:
-    """Returns the parameters that a complete folder was drawn with, None where there is none.
-
-    Raises:
-        DatasetError: the folder holds something else.
-    """
-    if (folder / MARKER).is_file():
+    """Returns the parameters that a complete folder was drawn with, None where there is none."""
+    try:
         parameters: dict[str, int] = json.loads((folder / MARKER).read_text("utf-8"))
-        return parameters
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DatasetError(f"{folder}: holds something else than drawn shapes: name a new folder")
-    return None
+    except (OSError, ValueError):
+        return None
+    return parameters
 
 
 def _write_split(folder: Path, split: str, first_id: int, count: int, seed: int, size: int) -> None:

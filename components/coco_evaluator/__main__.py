@@ -18,6 +18,9 @@ import click
 
 from components.coco_evaluator.baseline import Baseline, named_baseline
 from components.coco_evaluator.evaluation import (
+    DECISION_FILE,
+    DETECTIONS_FILE,
+    METRICS_FILE,
     REPORT_FILE,
     detect_with_baseline,
     detect_with_model,
@@ -27,14 +30,20 @@ from components.coco_evaluator.evaluation import (
 from components.coco_evaluator.findings import Narrowing, finding_lines
 from components.coco_evaluator.gate import Decision
 from components.coco_evaluator.judgement import Detected
+from components.coco_evaluator.kept_detections import claim_detections_dir
 from components.coco_evaluator.sources import AnnotationsSource, ExamplesSource, Source
-from configs.console import OneLineCommand, finish, one_line_errors
+from configs.console import OneLineCommand, one_line_errors, show_lines
 from configs.errors import EXIT_REFUSED, DatasetError
+from configs.files import write_json
 from configs.loader import load_config
+from configs.output_record import SUMMARY_FILE
+from configs.outputs import output_folder, settle_inputs
 from configs.schema import METRIC_NAMES, EvaluateConfig
 from model.coco.results import read_detections
 from model.model_folder import find_saved_model
 from model.quiet_tensorflow import quiet_tensorflow
+
+WRITTEN = (METRICS_FILE, DETECTIONS_FILE, DECISION_FILE, REPORT_FILE, SUMMARY_FILE)
 
 
 @click.command(
@@ -97,6 +106,7 @@ def main(
         None if category_ids is None else _ids(category_ids.split(","), "--category-ids"),
         class_agnostic,
     )
+    settle_inputs([model_folder, baseline, examples, detections])
     source: Source
     if annotations is not None:
         source = AnnotationsSource(annotations, pictures, config.data if config else None)
@@ -114,18 +124,24 @@ def main(
             is_baseline,
         )
 
-    with quiet_tensorflow():
-        chosen = named_baseline(baseline) if baseline else Baseline()
-        if detections is not None:
-            candidate = detected_of_file(detections, read_detections(detections))
-        else:
-            candidate = run_model(find_saved_model(str(model_folder)))
-        old, problems = detect_with_baseline(chosen, lambda f: run_model(f, is_baseline=True))
-    metrics, decision = evaluate_to_folder(
-        source, candidate, old, settings, out, narrowing, problems
-    )
-    summary = _summary(metrics, decision, out, time.monotonic() - started)
-    finish(summary, out, _lines(metrics, decision, out))
+    models = [find_saved_model(model_folder)] if model_folder else []
+    read = [*models, baseline, detections, examples, annotations, pictures, config_file, image_ids]
+    if detections_dir is not None:
+        claim_detections_dir(detections_dir, read)
+    with output_folder(out, "components.coco_evaluator", WRITTEN, read) as new:
+        with quiet_tensorflow():
+            chosen = named_baseline(baseline) if baseline else Baseline()
+            if detections is not None:
+                candidate = detected_of_file(detections, read_detections(detections))
+            else:
+                candidate = run_model(models[0])
+            old, problems = detect_with_baseline(chosen, lambda f: run_model(f, is_baseline=True))
+        metrics, decision = evaluate_to_folder(
+            source, candidate, old, settings, new, narrowing, problems
+        )
+        summary = _summary(metrics, decision, out, time.monotonic() - started)
+        write_json(new / SUMMARY_FILE, summary)
+    show_lines(_lines(metrics, decision, out))
     if require_blessed and not decision.blessed:
         sys.exit(EXIT_REFUSED)
 

@@ -10,7 +10,7 @@ import numpy as np
 from absl import logging
 
 from components.coco_evaluator.frames import turn_from_upright, turned_detections
-from components.coco_evaluator.kept_detections import read_kept, write_kept
+from components.coco_evaluator.kept_detections import claim_detections_dir, read_kept, write_kept
 from components.coco_evaluator.sources import Source
 from configs.errors import ModelError
 from configs.source_digest import source_digest
@@ -60,6 +60,7 @@ def model_detections(
     if keep_in is not None and source.digest is not None and image_ids is None:
         code = source_digest(__name__)[:_KEY_DIGITS]
         kept = Path(keep_in) / digest / f"{source.digest}-{code}.json"
+        claim_detections_dir(keep_in, [saved_model])
     found = None if kept is None else read_kept(kept)
     if found is None:
         found = _run_model(saved_model, source, batch_size, image_ids, on_progress)

@@ -23,6 +23,7 @@ from components.model_pusher import properties
 from configs.console import read_json
 from configs.errors import ModelError
 from configs.loader import runtime_config
+from configs.outputs import fresh_folder
 from configs.schema import Config
 from model.model_folder import find_saved_model, read_model_id
 
@@ -63,6 +64,8 @@ class Executor(base_executor.BaseExecutor):
         config = runtime_config(exec_properties["settings"], exec_properties.get("overrides"))
         settings = config.evaluate
         source = ExamplesSource(examples.uri, SPLIT)
+        for output in (evaluation, blessing):
+            fresh_folder(output.uri, [examples.uri, model.uri])
 
         def detect(folder: Path, is_baseline: bool = False) -> Detected:
             return detect_with_model(

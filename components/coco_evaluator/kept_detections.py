@@ -7,6 +7,7 @@ before a byte of it is believed.
 import hashlib
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,25 @@ from typing import Any
 from absl import logging
 
 from configs.files import atomic_path
+from configs.outputs import Paths, growing_folder
 
+_MODEL = re.compile(r"[0-9a-f]{64}")
 _HEAD = b'{"sha256": "%s", "detections":'
 _TAIL = b"}\n"
+
+
+def claim_detections_dir(folder: str | os.PathLike[str], inputs: Paths) -> None:
+    """Notes that detections are kept in a folder, which is made.
+
+    Raises:
+        OutputError: it is or lies in an input, or holds something else.
+    """
+    growing_folder(folder, "detections", [], inputs, "--detections-dir", is_earlier=_is_earlier)
+
+
+def _is_earlier(folder: Path) -> bool:
+    """Returns whether a folder without a record holds nothing but folders named by models."""
+    return all(_MODEL.fullmatch(path.name) and path.is_dir() for path in folder.iterdir())
 
 
 def read_kept(path: Path) -> list[dict[str, Any]] | None:

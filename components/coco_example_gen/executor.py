@@ -12,6 +12,7 @@ from components.coco_example_gen.pipeline import convert
 from components.coco_example_gen.sources import SplitSource
 from components.examples_artifact import describe_examples
 from configs.loader import runtime_config
+from configs.outputs import fresh_folder
 from configs.schema import DataConfig
 
 
@@ -41,6 +42,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         rejects = artifact_utils.get_single_instance(output_dict["rejects"])
         data = runtime_config(exec_properties["settings"], exec_properties.get("overrides")).data
         sources = sources_of(data, Path(exec_properties["data_dir"]))
+        for output in (examples, rejects):
+            fresh_folder(output.uri, [p for s in sources for p in (s.annotations, s.pictures)])
         convert(
             sources,
             examples.uri,

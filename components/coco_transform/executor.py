@@ -10,6 +10,7 @@ from components.anomalies import refuse_anomalies
 from components.coco_transform.transform import transform_examples
 from components.examples_artifact import describe_examples
 from configs.loader import runtime_config
+from configs.outputs import fresh_folder
 from model.examples import split_names
 
 
@@ -42,6 +43,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         source = artifact_utils.get_single_instance(input_dict["examples"])
         transformed = artifact_utils.get_single_instance(output_dict["transformed_examples"])
         report = artifact_utils.get_single_instance(output_dict["report"])
+        for output in (transformed, report):
+            fresh_folder(output.uri, [source.uri])
         config = runtime_config(exec_properties["settings"], exec_properties.get("overrides"))
         transform_examples(
             source.uri, transformed.uri, report.uri, config, self._make_beam_pipeline

@@ -11,6 +11,7 @@ from tfx.utils import path_utils
 
 from configs.files import write_json
 from configs.loader import runtime_config
+from configs.output_record import SUMMARY_FILE
 from model.train import summary
 from model.training.launcher import train
 from model.training.progress import (
@@ -59,7 +60,7 @@ class Executor(base_executor.BaseExecutor):
             run_dir=run.uri,
             source_digest=exec_properties.get("source_digest") or "",
         )
-        write_json(os.path.join(run.uri, "summary.json"), summary(result))
+        write_json(os.path.join(run.uri, SUMMARY_FILE), summary(result))
         model.set_string_custom_property("model_id", result.model_id)
 
 

@@ -36,13 +36,13 @@ def main(model: str, decision: str, folder: str, name: str) -> None:
         check_model_name(name)
     except ModelError as error:
         raise click.UsageError(str(error)) from None
+    check_push_folder(folder, name, [model, decision])
     model_id = read_model_id(find_saved_model(model))
     try:
         digest = evaluated_digest(decision, model_id)
     except NotBlessedError as refusal:
         click.echo(str(refusal))
         sys.exit(EXIT_REFUSED)
-    check_push_folder(folder, name, [model, decision])
     pushed, is_new = push(model, folder, name, digest)
     summary = {"pushed_model": str(pushed.path), "version": pushed.version, "model_id": model_id}
     what = "pushed to" if is_new else "not copied again, the newest version is this model:"

@@ -23,7 +23,7 @@ from configs.console import read_json
 from configs.errors import ModelError, OutputError, RefusedError
 from configs.files import LOCK_FILE, atomic_path, remove, write_json
 from configs.output_record import SUMMARY_FILE
-from configs.outputs import Paths, check_folder, growing_folder
+from configs.outputs import Paths, check_folder, check_pattern, growing_folder
 from model.model_folder import (
     PUSH_FILE,
     files_digest,
@@ -162,6 +162,7 @@ def check_push_folder(
         OutputError: the place lies in an input, or holds something else than versions of a model.
     """
     base = Path(folder) / name
+    check_pattern(base, option)
     check_folder(base, _WRITER, [], inputs, option, _is_earlier)
     if (base / SUMMARY_FILE).exists() and not _is_our_summary(base / SUMMARY_FILE):
         raise OutputError(

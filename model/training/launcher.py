@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from absl import logging
 
@@ -39,8 +39,8 @@ from model.training.host import (
     worker_environments,
 )
 from model.training.job import TRAINING_SPLIT, TrainingJob
+from model.training.places import claim_places, places_of
 from model.training.progress import Event, EventFollower, OnProgress, events_path, read_beat
-from model.training.storage import is_remote
 from model.training.worker import PARENT_VARIABLE
 from tfx_rcnn import child_environment, command
 
@@ -155,6 +155,7 @@ def train(
         ConfigError: GPUs that cannot be used (model/training/gpus.py), more workers than GPUs, or
             hosts that cannot share them (model/training/cluster.py).
         DatasetError: the examples are not usable.
+        OutputError: an input lies where is to be written, or something that is not ours.
         FolderInUseError: another process runs the same training, or one into the same folder.
         TrainingStopped: SIGTERM or SIGINT came; a checkpoint was written.
         TrainingError: a worker was lost or a loss is not finite.
@@ -169,7 +170,7 @@ def train(
         config = with_counted_workers(config, cluster, environ)
     key = checkpoint_key(config, digest, source_digest)
     run_dir = Path(run_dir or Path(out_dir) / "run").resolve()
-    places = _places(checkpoints_dir, run_dir, key)
+    places = places_of(checkpoints_dir, run_dir, key)
     if not cluster.is_chief:
         folder = Path(tempfile.mkdtemp(prefix=f"tfx-rcnn-{config.name}-"))
         places = places._replace(work_dir=folder, run_dir=folder)
@@ -182,6 +183,8 @@ def train(
         model_dir=str(Path(model_dir or Path(out_dir) / "model").resolve()),
         threads=threads_per_worker(cluster.workers_per_host(config.train.workers)),
     )
+    if cluster.is_chief:
+        claim_places(places, job.model_dir, [examples_dir, config.model.weights])
     for folder in (job.logs_dir, job.status_dir, places.run_dir):
         folder.mkdir(parents=True, exist_ok=True)
     on_progress = on_progress or (lambda event: None)
@@ -225,30 +228,6 @@ def _digest_of_examples(examples_dir: str | os.PathLike[str], config: TrainConfi
                 f"{examples_dir}: no split named {split!r}, only {sorted(manifest['splits'])}"
             )
     return json_digest({"records": manifest["digest"], "buckets": read_buckets(examples_dir)})
-
-
-class _Places(NamedTuple):
-    """Where a run writes.
-
-    Attributes:
-        checkpoints_dir: with a folder of checkpoints for each run; absolute, or a URI.
-        work_dir: all that grows during the run.
-        run_dir: the same at its end, where the two differ.
-    """
-
-    checkpoints_dir: str
-    work_dir: Path
-    run_dir: Path
-
-
-def _places(checkpoints_dir: str | os.PathLike[str] | None, run_dir: Path, key: str) -> _Places:
-    """Returns the chief's places for `checkpoints_dir` and `run_dir` as `train` takes them."""
-    if checkpoints_dir and is_remote(os.fspath(checkpoints_dir)):
-        return _Places(os.fspath(checkpoints_dir), run_dir, run_dir)
-    if checkpoints_dir:
-        stable_dir = os.path.abspath(checkpoints_dir)
-        return _Places(stable_dir, Path(run_folder(stable_dir, key)), run_dir)
-    return _Places(str(run_dir / "checkpoints"), run_dir, run_dir)
 
 
 def _result(job: TrainingJob, run_dir: Path, done: Event) -> TrainResult:

@@ -79,8 +79,6 @@ class LocalFolder:
         """Has `save` write a file that gets its name when it is on the disk."""
         with atomic_path(self._path / name) as partial:
             save(partial)
-            with open(partial, "rb+") as stream:
-                os.fsync(stream.fileno())
 
     @contextlib.contextmanager
     def local_copy(self, name: str) -> Iterator[Path]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from configs.errors import DatasetError
+from configs.errors import OutputError
 from pipeline import shapes
 
 
@@ -105,7 +105,7 @@ def test_complete_folder_is_left_alone_and_other_parameters_replace_it(tmp_path)
 
 def test_folder_of_someone_else_is_refused(tmp_path):
     (tmp_path / "photo.jpg").write_bytes(b"mine")
-    with pytest.raises(DatasetError, match="holds something else"):
+    with pytest.raises(OutputError, match=r"holds photo\.jpg, which is not of ours"):
         shapes.generate_shapes(tmp_path, train=1, val=1)
     assert [p.name for p in tmp_path.iterdir()] == ["photo.jpg"]
 

@@ -46,7 +46,13 @@ def test_a_rerun_goes_on_where_it_was_and_changed_code_starts_anew(tmp_path, mon
     for name in ("first", "again"):
         assert (tmp_path / name / "model" / "Format-Serving" / "saved_model.pb").is_file()
         written = {path.name for path in (tmp_path / name / "run").iterdir()}
-        assert written == {"logs", "tensorboard", "throughput.json", "summary.json"}
+        assert written == {
+            ".tfx-rcnn.json",
+            "logs",
+            "tensorboard",
+            "throughput.json",
+            "summary.json",
+        }
     changed = do("changed", "b")
     assert changed["checkpoints_dir"] != first["checkpoints_dir"]
     assert changed["model_id"] == first["model_id"]

@@ -372,6 +372,7 @@ def test_logs_and_stacks_of_every_start_are_kept_but_none_of_another_run(tmp_pat
     logs.mkdir(parents=True)
     for name in ("worker-0.log", "worker-1.log", "worker-1.stacks"):
         (logs / name).write_text("of an earlier run")
+    (tmp_path / "run" / "job.json").write_text('{"examples_dir": "T"}')
     examples = write_examples(tmp_path / "examples")
     with pytest.raises(launcher.WorkerLostError, match="ended with status 1"):
         train(tiny_config("1x4", max_restarts=1), examples, tmp_path, worker_module=worker)
