@@ -7,10 +7,11 @@ writes `P/<picture>.jpg` with the detections drawn, `P/detections.json` in COCO'
 """
 
 import os
+import re
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from configs.output_record import SUMMARY_FILE
 from configs.outputs import check_pattern, output_folder, settle_inputs
 from model.coco_metrics import results_of_picture
 from model.drawing import Mark, class_colour, draw
+from model.encoded.files import shown
 from model.input.sizes import padded_sides, resized_sides
 from model.model_folder import (
     find_saved_model,
@@ -32,11 +34,14 @@ from model.model_folder import (
     read_model_config,
     read_model_id,
 )
-from model.pictures import SUFFIXES, Picture, read_picture
+from model.pictures import DEFAULT_MAX_PIXELS, SUFFIXES, Picture, read_picture
 from model.quiet_tensorflow import quiet_tensorflow
 from model.training.gpus import show_unused_gpus
 
 DETECTIONS_FILE = "detections.json"
+
+_WAITING_BATCHES = 16
+_MAX_STEM_BYTES = 200  # file systems take 255 for a name, of which a partial file needs some
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,11 @@ class LoadedModel:
             ) from None
 
     @property
+    def max_picture_pixels(self) -> int:
+        """Largest width x height of a picture that it decodes."""
+        return int(self._input.get("max_picture_pixels", DEFAULT_MAX_PIXELS))
+
+    @property
     def has_masks(self) -> bool:
         """Whether the model has a mask head."""
         return "detection_masks" in self._detect.structured_outputs
@@ -92,7 +102,7 @@ class LoadedModel:
         """Returns the detections in JPEG or PNG files of any size, from one call of the model.
 
         Raises:
-            DatasetError: a file cannot be decoded.
+            DatasetError: the call fails, as it does where a file cannot be decoded.
         """
         import tensorflow as tf
 
@@ -100,38 +110,60 @@ class LoadedModel:
             return []
         try:
             outputs = self._detect(image_bytes=tf.constant(list(encoded), tf.string))
-        except tf.errors.InvalidArgumentError as error:
-            raise DatasetError(f"a picture cannot be decoded: {_reason(error.message)}") from None
+        except tf.errors.OpError as error:
+            raise DatasetError(f"the model cannot take it: {_reason(error.message)}") from None
         found = {name: value.numpy() for name, value in outputs.items()}
         return [_of_picture(found, n) for n in range(len(encoded))]
 
     def detect_all(
-        self, pictures: Iterable[tuple[Any, Picture]], batch_size: int
+        self,
+        pictures: Iterable[tuple[Any, Picture]],
+        batch_size: int,
+        on_failure: Callable[[Any, DatasetError], None] | None = None,
     ) -> Iterator[tuple[Any, Picture, Detections]]:
         """Yields (key, picture, detections), not in order.
 
-        Only pictures that the model pads to the same size share a call, so that what is found in
-        a picture does not depend on its company, and nothing is spent on padding.
+        Pictures that the model pads to the same size share a call, so that batches are full where
+        the model works on them together. No more than `_WAITING_BATCHES` batches wait for others.
 
         Args:
             pictures: (key, picture); read as needed.
             batch_size: pictures a call at most.
+            on_failure: called with the key of a picture that the model cannot take, for which
+                nothing is yielded; without it the error is raised.
+
+        Raises:
+            DatasetError: the model cannot take a picture, and there is no `on_failure`.
         """
         waiting: dict[tuple[int, int], list[tuple[Any, Picture]]] = defaultdict(list)
         for item in pictures:
-            batch = waiting[self._padded_size(item[1])]
-            batch.append(item)
-            if len(batch) == batch_size:
-                yield from self._detect_batch(batch)
-                batch.clear()
+            size = self._padded_size(item[1])
+            waiting[size].append(item)
+            count = sum(map(len, waiting.values()))
+            if len(waiting[size]) < batch_size and count >= _WAITING_BATCHES * batch_size:
+                size = max(waiting, key=lambda key: len(waiting[key]))
+            if len(waiting[size]) == batch_size or count >= _WAITING_BATCHES * batch_size:
+                yield from self._detect_batch(waiting.pop(size), on_failure)
         for batch in waiting.values():
-            if batch:
-                yield from self._detect_batch(batch)
+            yield from self._detect_batch(batch, on_failure)
 
     def _detect_batch(
-        self, batch: list[tuple[Any, Picture]]
+        self,
+        batch: list[tuple[Any, Picture]],
+        on_failure: Callable[[Any, DatasetError], None] | None,
     ) -> Iterator[tuple[Any, Picture, Detections]]:
-        found = self.detect_bytes([picture.encoded for _, picture in batch])
+        """Yields what is found in each picture; where the call fails, each gets one of its own."""
+        try:
+            found = self.detect_bytes([picture.encoded for _, picture in batch])
+        except DatasetError as error:
+            if on_failure is None:
+                raise
+            if len(batch) == 1:
+                on_failure(batch[0][0], error)
+                return
+            for item in batch:
+                yield from self._detect_batch([item], on_failure)
+            return
         for (key, picture), detections in zip(batch, found, strict=True):
             yield key, picture, detections
 
@@ -151,7 +183,9 @@ def _reason(message: str) -> str:
     """Returns the line of a TensorFlow error that says what happened, without the graph's nodes."""
     noise = ("[[", "Graph execution", "Detected at", "<stack", "(")
     lines = [line.strip() for line in message.splitlines()]
-    return next((x for x in reversed(lines) if x and not x.startswith(noise)), message)
+    line = next((x for x in reversed(lines) if x and not x.startswith(noise)), message)
+    asserted = re.match(r"assertion failed: \[(.*?)\]", line)
+    return " ".join((asserted[1] if asserted else line).split())
 
 
 def _of_picture(found: dict[str, np.ndarray], n: int) -> Detections:
@@ -195,20 +229,26 @@ def predict(
         """Yields the pictures that can be read, with their position."""
         for position, path in enumerate(paths):
             try:
-                yield position, read_picture(path)
+                yield position, read_picture(path, model.max_picture_pixels)
             except DatasetError as error:
-                failed.append(str(error))
-                if on_failure:
-                    on_failure(str(error))
+                fail(str(error))
 
-    for position, picture, found in model.detect_all(readable(), batch_size):
+    def fail(line: str) -> None:
+        failed.append(line)
+        if on_failure:
+            on_failure(line)
+
+    found_in = model.detect_all(
+        readable(), batch_size, lambda position, e: fail(f"{shown(paths[position])}: {e}")
+    )
+    for position, picture, found in found_in:
         image = {"id": position + 1, "height": picture.height, "width": picture.width}
         results = results_of_picture(
             image, found.boxes_norm, found.scores, found.category_ids, found.masks
         )
         by_position[position] = [{**r, "file_name": str(paths[position])} for r in results]
-        shown = [r for r in results if r["score"] >= score_threshold]
-        marks = [_mark(r, labels[r["category_id"]]) for r in reversed(shown)]
+        drawn = [r for r in results if r["score"] >= score_threshold]
+        marks = [_mark(r, labels[r["category_id"]]) for r in reversed(drawn)]
         with atomic_path(out / names[position]) as partial:
             draw(picture.open(), marks).save(partial, "JPEG", quality=92)
     results = [result for position in sorted(by_position) for result in by_position[position]]
@@ -239,10 +279,11 @@ def _output_names(paths: Sequence[Path]) -> list[str]:
     taken: set[str] = set()
     names = []
     for path in paths:
-        name, count = path.stem, 1
+        stem = os.fsdecode(os.fsencode(path.stem)[:_MAX_STEM_BYTES])
+        name, count = stem, 1
         while name in taken:
             count += 1
-            name = f"{path.stem}-{count}"
+            name = f"{stem}-{count}"
         taken.add(name)
         names.append(f"{name}.jpg")
     return names

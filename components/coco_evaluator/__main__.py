@@ -33,7 +33,7 @@ from components.coco_evaluator.judgement import Detected
 from components.coco_evaluator.kept_detections import claim_detections_dir
 from components.coco_evaluator.sources import AnnotationsSource, ExamplesSource, Source
 from configs.console import OneLineCommand, one_line_errors, show_lines
-from configs.errors import EXIT_REFUSED, DatasetError
+from configs.errors import EXIT_FAILED, EXIT_REFUSED, DatasetError
 from configs.files import write_json
 from configs.loader import load_config
 from configs.output_record import SUMMARY_FILE
@@ -142,8 +142,17 @@ def main(
         summary = _summary(metrics, decision, out, time.monotonic() - started)
         write_json(new / SUMMARY_FILE, summary)
     show_lines(_lines(metrics, decision, out))
+    _show_failures([*candidate.failed, *(old.failed if old else ())])
     if require_blessed and not decision.blessed:
         sys.exit(EXIT_REFUSED)
+
+
+def _show_failures(lines: list[str]) -> None:
+    """Shows each picture that could not be measured; ends the command if there is one."""
+    for line in lines:
+        click.echo(f"error: {line}", err=True)
+    if lines:
+        sys.exit(EXIT_FAILED)
 
 
 def _ids_in_file(path: str) -> frozenset[int]:

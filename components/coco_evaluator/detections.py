@@ -12,9 +12,10 @@ from absl import logging
 from components.coco_evaluator.frames import turn_from_upright, turned_detections
 from components.coco_evaluator.kept_detections import claim_detections_dir, read_kept, write_kept
 from components.coco_evaluator.sources import Source
-from configs.errors import ModelError
+from configs.errors import DatasetError, ModelError
 from configs.source_digest import source_digest
 from model.coco_metrics import results_of_picture
+from model.encoded.files import shown
 from model.model_folder import files_digest, read_categories
 from model.predict import LoadedModel
 from model.training.gpus import show_unused_gpus
@@ -32,6 +33,7 @@ def model_detections(
     on_progress: Callable[[str], None] | None = None,
     is_baseline: bool = False,
     model_digest: str | None = None,
+    on_failure: Callable[[str], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Returns the detections of an exported model in COCO's results form, in the source's order.
 
@@ -47,11 +49,13 @@ def model_detections(
         is_baseline: the model may be of an older data set: what it finds of categories that the
             source does not have is left out.
         model_digest: `files_digest` of the model, where the caller knows it.
+        on_failure: called with a line for each picture that cannot be measured, in which nothing
+            is found; then nothing is kept. Without it the first is raised.
 
     Raises:
         ModelError: the model cannot be loaded, changed meanwhile, finds what is not a number, or
             knows a category that the source does not.
-        DatasetError: a picture cannot be decoded.
+        DatasetError: a picture cannot be measured, and there is no `on_failure`.
     """
     if not is_baseline:
         _check_categories(saved_model, source)
@@ -63,10 +67,15 @@ def model_detections(
         claim_detections_dir(keep_in, [saved_model])
     found = None if kept is None else read_kept(kept)
     if found is None:
-        found = _run_model(saved_model, source, batch_size, image_ids, on_progress)
+        failed: list[str] = []
+        found = _run_model(saved_model, source, batch_size, image_ids, on_progress, failed)
+        for line in failed:
+            if on_failure is None:
+                raise DatasetError(line)
+            on_failure(line)
         if files_digest(saved_model) != digest:
             raise ModelError(f"{saved_model}: its files changed while it was measured")
-        if kept is not None:
+        if kept is not None and not failed:
             write_kept(kept, found)
     else:
         logging.info("Detections of this model on these examples are kept: %s", kept)
@@ -90,7 +99,9 @@ def _run_model(
     batch_size: int,
     image_ids: set[int] | None,
     on_progress: Callable[[str], None] | None,
+    failed: list[str],
 ) -> list[dict[str, Any]]:
+    """Returns what is found; adds to `failed` a line for each picture that cannot be measured."""
     images = source.ground_truth.images
     total = sum(image_ids is None or image["id"] in image_ids for image in images)
     progress = _Progress(total, on_progress)
@@ -100,7 +111,13 @@ def _run_model(
     model = LoadedModel(saved_model)
     if on_progress:
         show_unused_gpus(on_progress)
-    for image, picture, upright in model.detect_all(source.pictures(image_ids), batch_size):
+
+    def fail(image: dict[str, Any], error: DatasetError) -> None:
+        name = shown(image["file_name"])
+        failed.append(f"image id {image['id']} ({name}): {str(error).removeprefix(f'{name}: ')}")
+
+    pictures = source.pictures(image_ids, model.max_picture_pixels, fail)
+    for image, picture, upright in model.detect_all(pictures, batch_size, fail):
         found = turned_detections(upright, turn_from_upright(image, picture))
         if not (np.isfinite(found.boxes_norm).all() and np.isfinite(found.scores).all()):
             raise ModelError(

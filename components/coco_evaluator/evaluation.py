@@ -9,6 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from absl import logging
+
 from components.coco_evaluator.baseline import Baseline
 from components.coco_evaluator.decision_file import decision_content
 from components.coco_evaluator.detections import model_detections
@@ -19,7 +21,7 @@ from components.coco_evaluator.kept_detections import write_detections
 from components.coco_evaluator.report.render import ReportContent, render
 from components.coco_evaluator.sources import Source
 from components.coco_evaluator.worst_pictures import JudgedPicture, operating_point, worst_pictures
-from configs.errors import RcnnError
+from configs.errors import DatasetError, RcnnError
 from configs.files import atomic_path, write_json
 from configs.schema import EvaluateConfig
 from model.coco_metrics import KINDS
@@ -30,7 +32,7 @@ from model.model_folder import (
     read_model_description,
     read_model_id,
 )
-from model.pictures import Picture
+from model.pictures import DEFAULT_MAX_PIXELS, Picture
 
 METRICS_FILE = "metrics.json"
 DETECTIONS_FILE = "detections.json"
@@ -52,8 +54,17 @@ def detect_with_model(
     model_id = read_model_id(saved_model)
     settings = read_model_config(saved_model)["model"]
     chosen = None if narrowing.image_ids is None else set(narrowing.image_ids)
+    failed: list[str] = []
     found = model_detections(
-        saved_model, source, batch_size, keep_in, chosen, on_progress, is_baseline, digest
+        saved_model,
+        source,
+        batch_size,
+        keep_in,
+        chosen,
+        on_progress,
+        is_baseline,
+        digest,
+        on_failure=failed.append,
     )
     return Detected(
         title=str(read_model_description(saved_model).get("name", "model")),
@@ -63,6 +74,7 @@ def detect_with_model(
         model_digest=digest,
         categories=tuple(read_categories(saved_model)),
         max_detections=_max_detections(settings),
+        failed=tuple(failed),
     )
 
 
@@ -161,7 +173,11 @@ def _files_of(source: Source, worst: Sequence[JudgedPicture]) -> dict[int, Pictu
     wanted = {judged.image_id for judged in worst}
     if not wanted or not source.has_pictures:
         return {}
-    return {image["id"]: picture for image, picture in source.pictures(wanted)}
+
+    def warn(image: dict[str, Any], error: DatasetError) -> None:
+        logging.warning("image id %s is not shown in the report: %s", image["id"], error)
+
+    return {image["id"]: p for image, p in source.pictures(wanted, DEFAULT_MAX_PIXELS, warn)}
 
 
 def _title(detected: Detected) -> str:

@@ -1,7 +1,7 @@
 """Where ground truth and pictures come from: an examples folder, or a COCO file."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,10 +10,13 @@ from configs.errors import DatasetError
 from configs.schema import DataConfig
 from model.coco import ground_truth
 from model.coco.ground_truth import GroundTruth
+from model.encoded.files import shown
 from model.examples import iterate_records, read_manifest
 from model.pictures import Picture, read_picture_inside, servable
 
 Item = tuple[dict[str, Any], Picture]  # a COCO image and its file
+# Called with a COCO image and what is wrong with its file.
+OnFailure = Callable[[dict[str, Any], DatasetError], None]
 
 
 class Source(Protocol):
@@ -39,8 +42,16 @@ class Source(Protocol):
     def has_pictures(self) -> bool:
         """Whether `pictures` can be read."""
 
-    def pictures(self, image_ids: set[int] | None = None) -> Iterator[Item]:
-        """Yields each picture, or those of `image_ids`."""
+    def pictures(
+        self, image_ids: set[int] | None, max_pixels: int, on_failure: OnFailure
+    ) -> Iterator[Item]:
+        """Yields each picture, or those of `image_ids`.
+
+        Args:
+            image_ids: of COCO; None is all.
+            max_pixels: limit of height x width.
+            on_failure: called instead for one that cannot be used.
+        """
 
 
 class ExamplesSource:
@@ -73,13 +84,20 @@ class ExamplesSource:
         """The objects of all records, from their float64 copies."""
         return ground_truth.ground_truth_from_records(self._examples, self.split)
 
-    def pictures(self, image_ids: set[int] | None = None) -> Iterator[Item]:
+    def pictures(
+        self, image_ids: set[int] | None, max_pixels: int, on_failure: OnFailure
+    ) -> Iterator[Item]:
         """Yields each picture of the split, or those of `image_ids`, in the shards' order."""
         for serialized in iterate_records(self._examples, self.split):
             image, _, encoded = ground_truth.content_of_record(serialized)
-            if image_ids is None or image["id"] in image_ids:
-                # CocoExampleGen has decoded it.
-                yield image, servable(encoded, image["file_name"], is_checked=True)
+            if image_ids is not None and image["id"] not in image_ids:
+                continue
+            try:  # CocoExampleGen has decoded it
+                picture = servable(encoded, shown(image["file_name"]), max_pixels, is_checked=True)
+            except DatasetError as error:
+                on_failure(image, error)
+                continue
+            yield image, picture
 
 
 class AnnotationsSource:
@@ -111,14 +129,22 @@ class AnnotationsSource:
         """The objects in the file."""
         return ground_truth.ground_truth_from_json(self._annotations, self._data)
 
-    def pictures(self, image_ids: set[int] | None = None) -> Iterator[Item]:
+    def pictures(
+        self, image_ids: set[int] | None, max_pixels: int, on_failure: OnFailure
+    ) -> Iterator[Item]:
         """Yields each picture that the file lists, or those of `image_ids`.
 
         Raises:
-            DatasetError: no folder was given, or a picture is missing or cannot be decoded.
+            DatasetError: no folder was given.
         """
         if self._pictures is None:
             raise DatasetError(f"{self._annotations}: to run a model, give --pictures FOLDER")
         for image in self.ground_truth.images:
-            if image_ids is None or image["id"] in image_ids:
-                yield image, read_picture_inside(self._pictures, image["file_name"])
+            if image_ids is not None and image["id"] not in image_ids:
+                continue
+            try:
+                picture = read_picture_inside(self._pictures, image["file_name"], max_pixels)
+            except DatasetError as error:
+                on_failure(image, error)
+                continue
+            yield image, picture

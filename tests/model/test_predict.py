@@ -1,4 +1,6 @@
+import io
 import json
+import os
 
 import numpy as np
 import pytest
@@ -8,9 +10,10 @@ from PIL import Image
 from configs.errors import DatasetError, ModelError
 from configs.schema import Config
 from model import export
-from model.pictures import read_picture
+from model.pictures import Picture, read_picture, servable
 from model.predict import LoadedModel, main
 from tests.model.fake_detector import FakeDetector
+from tests.picture_zoo import png, zoo
 
 CATEGORIES = [{"id": 18, "name": "dog", "label": 1}, {"id": 90, "name": "toothbrush", "label": 2}]
 CONFIG = Config(
@@ -32,6 +35,12 @@ def save_picture(path, height, width, value=255):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.full((height, width, 3), value, np.uint8)).save(path)
     return str(path)
+
+
+def encoded_png(height, width):
+    stream = io.BytesIO()
+    Image.new("RGB", (width, height), "white").save(stream, "PNG")
+    return stream.getvalue()
 
 
 def run(*arguments):
@@ -127,7 +136,9 @@ def test_company_does_not_change_what_is_found(tmp_path, model_folder):
 
 def test_bytes_that_are_no_picture_are_an_error_of_the_call(model_folder):
     model = LoadedModel(model_folder)
-    with pytest.raises(DatasetError, match="cannot be decoded: Unknown image file format"):
+    with pytest.raises(
+        DatasetError, match="the model cannot take it: picture 0 is no JPEG or PNG file"
+    ):
         model.detect_bytes([b"no picture"])
 
 
@@ -136,3 +147,88 @@ def test_a_damaged_model_is_one_line(tmp_path):
     (tmp_path / "saved_model.pb").write_bytes(b"rubbish")
     with pytest.raises(ModelError, match=r"model_id\.json: no such file"):
         LoadedModel(tmp_path)
+
+
+def test_what_is_no_file_is_named_and_the_others_go_on(tmp_path, model_folder):
+    good = save_picture(tmp_path / "in/good.png", 50, 80)
+    os.mkfifo(tmp_path / "in/pipe.jpg")  # reading it would wait for ever
+    (tmp_path / "in/folder.jpg").mkdir()
+    (tmp_path / "in/loop.jpg").symlink_to("loop.jpg")
+    (tmp_path / "in/two\nlines.jpg").write_bytes(b"no picture")
+
+    result = run("--model", model_folder, tmp_path / "in", "--out", tmp_path / "out")
+
+    assert result.exit_code == 1
+    lines = result.stderr.splitlines()
+    assert len(lines) == 4
+    assert all(line.startswith("error: ") for line in lines)
+    summary = json.loads((tmp_path / "out/summary.json").read_text())
+    assert summary["pictures"] == {"read": 1, "failed": 4}
+    assert json.loads((tmp_path / "out/detections.json").read_text())[0]["file_name"] == good
+
+
+@pytest.mark.parametrize("name", ["n" * 250, "\udcff\udcfe", "é" * 120])
+def test_names_of_any_bytes_and_length_are_drawn(tmp_path, model_folder, name):
+    save_picture(tmp_path / "in" / f"{name}.png", 50, 80)
+
+    result = run("--model", model_folder, tmp_path / "in", "--out", tmp_path / "out")
+
+    assert result.exit_code == 0, result.stderr
+    assert len(list((tmp_path / "out").glob("*.jpg"))) == 1
+
+
+def test_exif_of_unusual_types_is_no_obstacle(tmp_path, model_folder):
+    (tmp_path / "turned.jpg").write_bytes(zoo()["JPEG: EXIF with a tag of another type"][0])
+
+    result = run("--model", model_folder, tmp_path / "turned.jpg", "--out", tmp_path / "out")
+
+    assert result.exit_code == 0, result.stderr
+    with Image.open(tmp_path / "out/turned.jpg") as drawn:
+        assert drawn.size == (48, 64)
+
+
+def test_a_larger_picture_than_the_model_takes_is_named(tmp_path, model_folder):
+    (tmp_path / "bomb.png").write_bytes(png(b"", size=(20_000, 20_000)))
+
+    result = run("--model", model_folder, tmp_path / "bomb.png", "--out", tmp_path / "out")
+
+    assert result.exit_code == 1
+    assert "20000 x 20000 pixels exceed input.max_picture_pixels 100000000" in result.stderr
+
+
+def test_one_picture_that_the_model_cannot_take_fails_alone(model_folder):
+    model = LoadedModel(model_folder)
+    good = servable(encoded_png(40, 90), "good")
+    broken = Picture(zoo()["PNG: a row short"][0], 40, 90)  # as if it had passed the check
+    failed = {}
+
+    found = model.detect_all(
+        [(n, broken if n == 2 else good) for n in range(5)], 4, failed.__setitem__
+    )
+
+    assert sorted(key for key, _, _ in found) == [0, 1, 3, 4]
+    assert list(failed) == [2]
+    assert str(failed[2]).startswith("the model cannot take it: Invalid PNG data")
+    with pytest.raises(DatasetError, match="the model cannot take it"):
+        list(model.detect_all([(2, broken)], 4))
+
+
+def test_few_pictures_wait_for_others_of_their_size(model_folder, monkeypatch):
+    monkeypatch.setattr("model.predict._WAITING_BATCHES", 2)
+    model = LoadedModel(model_folder)
+    wide, high = servable(encoded_png(40, 90), "wide"), servable(encoded_png(90, 40), "high")
+    read, calls = [], []
+    detect = model.detect_bytes
+    monkeypatch.setattr(model, "detect_bytes", lambda e: calls.append(len(e)) or detect(e))
+
+    def pictures():
+        for n in range(12):
+            read.append(n)
+            yield n, wide if n % 4 == 0 else high
+
+    keys = []
+    for key, _, _ in model.detect_all(pictures(), 4):
+        assert len(read) - len(keys) <= 8
+        keys.append(key)
+    assert sorted(keys) == list(range(12))
+    assert calls == [4, 4, 3, 1]
