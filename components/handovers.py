@@ -117,7 +117,7 @@ def check_file(
     if [(length, checksum) for _, length, checksum in found] != [
         (note.length, note.checksum) for note in written
     ]:
-        ids = difference((n.image_id for n in written), _image_ids(path), "image id")
+        ids = difference((n.image_id for n in written), image_ids(path), "image id")
         raise lost_on_the_way(
             place_of(shard),
             f"the writer to {Path(path).name}",
@@ -128,7 +128,7 @@ def check_file(
     return [offset for offset, _, _ in found]
 
 
-def _image_ids(path: str | os.PathLike[str]) -> list[int]:
+def image_ids(path: str | os.PathLike[str]) -> list[int]:
     """Returns the image ids of a file's records, up to the first that is damaged."""
     ids = []
     with contextlib.suppress(DatasetError):  # what is behind the damage counts as missing

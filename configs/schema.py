@@ -545,11 +545,17 @@ _COMPONENT_SETTINGS: dict[str, dict[str, Any]] = {
     "coco_example_gen": {"name": True, "data": True},
     "coco_transform": {
         "name": True,
+        "data": {
+            "max_rejected_fraction",
+            "max_lost_objects_fraction",
+            "max_lost_masks_fraction",
+        },
         "transform": True,
         "input": {
             "short_side_px",
             "long_side_px",
             "size_multiple_px",
+            "max_objects",
             "scale_jitter",
             "short_side_choices_px",
             "large_scale_jitter",

@@ -7,6 +7,8 @@ Layout, for the folders of CocoExampleGen and of CocoTransform alike (docs/data.
     manifest.json                               {"splits": {name: {"records", "objects",
                                                 "shards": [{"file", "records", "sha256"}]}},
                                                 "digest"}
+    index/<name>-00000-of-00008.npz             of each record (model/input/index.py)
+    counts.json                                 of CocoExampleGen: what it read, wrote and rejected
 """
 
 import hashlib
@@ -24,9 +26,10 @@ from configs.files import json_digest, write_json
 
 CATEGORIES_FILE = "categories.json"
 MANIFEST_FILE = "manifest.json"
+COUNTS_FILE = "counts.json"
 
 # A TFRecord is <length uint64><checksum of it><payload><checksum of that>, little-endian.
-_HEADER_BYTES = 12
+RECORD_HEADER_BYTES = 12
 _FOOTER_BYTES = 4
 _MASK_DELTA = 0xA282EAD8
 
@@ -39,12 +42,21 @@ class Shard(TypedDict):
     sha256: str
 
 
-class Split(TypedDict):
-    """What the manifest says of a split; `objects` counts crowds too."""
-
+class _CountedSplit(TypedDict):
     records: int
     objects: int
     shards: list[Shard]
+
+
+class Split(_CountedSplit, total=False):
+    """What the manifest says of a split; `objects` counts crowds too.
+
+    CocoTransform adds what training can learn from: `crowds` of the objects cannot be learnt, and
+    `masks` of the others have a bitmap.
+    """
+
+    crowds: int
+    masks: int
 
 
 class Manifest(TypedDict):
@@ -180,13 +192,13 @@ def read_tfrecord(path: str | os.PathLike[str]) -> Iterator[tuple[int, bytes]]:
     with stream:
         size = os.fstat(stream.fileno()).st_size
         start = 0
-        while header := stream.read(_HEADER_BYTES):
-            if len(header) < _HEADER_BYTES:
+        while header := stream.read(RECORD_HEADER_BYTES):
+            if len(header) < RECORD_HEADER_BYTES:
                 raise DatasetError(f"{path}: cut off in the header of the record at byte {start}")
             length, checksum = struct.unpack("<QI", header)
             if masked_crc32c(header[:8]) != checksum:
                 raise DatasetError(f"{path}: damaged length of the record at byte {start}")
-            offset = start + _HEADER_BYTES
+            offset = start + RECORD_HEADER_BYTES
             if offset + length + _FOOTER_BYTES > size:
                 raise DatasetError(f"{path}: cut off in the record at byte {start}")
             payload = stream.read(length)
@@ -211,13 +223,13 @@ def walk_tfrecord(path: str | os.PathLike[str]) -> Iterator[tuple[int, int, int]
         size = os.fstat(stream.fileno()).st_size
         start = 0
         while start < size:
-            header = os.pread(stream.fileno(), _HEADER_BYTES, start)
-            if len(header) < _HEADER_BYTES:
+            header = os.pread(stream.fileno(), RECORD_HEADER_BYTES, start)
+            if len(header) < RECORD_HEADER_BYTES:
                 raise DatasetError(f"{path}: cut off in the header of the record at byte {start}")
             length, checksum = struct.unpack("<QI", header)
             if masked_crc32c(header[:8]) != checksum:
                 raise DatasetError(f"{path}: damaged length of the record at byte {start}")
-            offset = start + _HEADER_BYTES
+            offset = start + RECORD_HEADER_BYTES
             footer = os.pread(stream.fileno(), _FOOTER_BYTES, offset + length)
             if len(footer) < _FOOTER_BYTES:
                 raise DatasetError(f"{path}: cut off in the record at byte {start}")
@@ -228,7 +240,7 @@ def walk_tfrecord(path: str | os.PathLike[str]) -> Iterator[tuple[int, int, int]
 def write_tfrecord(stream: "BinaryIO | DigestingStream", payload: bytes) -> tuple[int, int]:
     """Appends one record and returns where its payload lies: (offset, length) in bytes."""
     length = struct.pack("<Q", len(payload))
-    offset = stream.tell() + _HEADER_BYTES
+    offset = stream.tell() + RECORD_HEADER_BYTES
     stream.write(length + struct.pack("<I", masked_crc32c(length)))
     stream.write(payload)
     stream.write(struct.pack("<I", masked_crc32c(payload)))

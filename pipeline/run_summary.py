@@ -23,7 +23,8 @@ def summarise(folder: RunFolder, run_id: str) -> dict[str, Any]:
     Returns:
         `metrics` by kind, `blessed`, `reason` and `findings` of the verdict, `pushed_model`,
         `report` and `data_report` as paths; by split: `records` (pictures) and `objects`, each
-        read, written and rejected, `reasons` (flaws by code) and `anomalies`; `notes`, a line each.
+        read, written and rejected, `reasons` (flaws by code), `transformed` (what CocoTransform
+        did with pictures and objects) and `anomalies`; `notes`, a line each.
     """
     outputs = Lineage(str(folder.metadata), run_id).outputs()
 
@@ -54,6 +55,7 @@ def summarise(folder: RunFolder, run_id: str) -> dict[str, Any]:
         "report": report,
         "data_report": str(Path(data_report.uri) / "report.html") if data_report else None,
         **_counts(output("CocoExampleGen", "rejects")),
+        "transformed": _transformed(data_report),
         "notes": _notes(output("CocoExampleGen", "rejects"), data_report),
         "anomalies": read_anomalies(anomalies.uri) if anomalies else None,
     }
@@ -68,6 +70,15 @@ def _counts(rejects: Output | None) -> dict[str, Any]:
     return {
         key: {name: split[kind] for name, split in splits.items()} for key, kind in kinds.items()
     }
+
+
+def _transformed(data_report: Output | None) -> dict[str, Any] | None:
+    """Returns what CocoTransform did with the pictures and objects of each split."""
+    if data_report is None:
+        return None
+    splits = read_json(Path(data_report.uri) / "report.json", DatasetError)["splits"]
+    kinds = ("pictures", "objects")
+    return {name: {kind: split[kind] for kind in kinds} for name, split in splits.items()}
 
 
 def _notes(rejects: Output | None, data_report: Output | None) -> list[str]:

@@ -29,11 +29,10 @@ from configs.wording import plural
 from model.coco.entries import Forms
 from model.coco.policies import Flaw, resolve_policies
 from model.coco.survey import survey
-from model.examples import Category, Shard, Split, split_folder, write_manifest
+from model.examples import COUNTS_FILE, Category, Shard, Split, split_folder, write_manifest
 
 NAMESPACE = "coco_example_gen"
 REJECTS_FILE = "rejects.jsonl"
-COUNTS_FILE = "counts.json"
 
 # Called with one line for people.
 OnProgress = Callable[[str], None]
@@ -117,8 +116,9 @@ def convert(
                 name: tally.summary() | {"notes": notes[name]} for name, tally in tallies.items()
             }
         }
+        for folder in (work.examples, work.rejects):
+            write_json(folder / COUNTS_FILE, summary)
         write_manifest(work.examples, splits, categories)
-        write_json(work.rejects / COUNTS_FILE, summary)
     return summary
 
 

@@ -29,7 +29,21 @@ DROP_REASONS = ("picture_unreadable", "picture_size_differs")
 
 
 class DroppedPictureError(ValueError):
-    """A picture that cannot be used; the argument is one of `DROP_REASONS`."""
+    """A picture that cannot be used.
+
+    Args:
+        reason: one of `DROP_REASONS`.
+        image_id: of the picture.
+        name: its file's.
+        objects: that its record holds, crowds too.
+    """
+
+    def __init__(self, reason: str, image_id: int = 0, name: str = "", objects: int = 0) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.image_id = image_id
+        self.name = name
+        self.objects = objects
 
 
 @dataclass(frozen=True)
@@ -79,6 +93,7 @@ class TrainingRecord:
         is_crowd: bool [n].
         mask_side: longest side of the bitmaps, 0 without any.
         counts: of objects and masks by what happened to them.
+        lost: by what happened to it: the first object that lost itself or its mask.
     """
 
     payload: bytes
@@ -92,6 +107,7 @@ class TrainingRecord:
     is_crowd: npt.NDArray[np.bool_]
     mask_side: int
     counts: Counter[str] = field(default_factory=Counter)
+    lost: dict[str, str] = field(default_factory=dict)
 
 
 def transform_record(serialized: bytes, settings: TransformSettings) -> TrainingRecord:
@@ -107,25 +123,22 @@ def transform_record(serialized: bytes, settings: TransformSettings) -> Training
             size than the COCO file says (`picture_size_differs`).
     """
     source = decode_example(serialized)
+    image_id, name = int(source[records.SOURCE_ID][0]), source[records.FILENAME][0]
+    objects = len(source[records.ANNOTATION_ID])
     try:
-        picture = training_picture(
-            source[records.ENCODED][0],
-            settings.short_side_px,
-            settings.long_side_px,
-            settings.jpeg_quality,
-        )
-    except UnreadablePictureError:
-        raise DroppedPictureError("picture_unreadable") from None
+        picture, turn = _picture(source, settings)
+    except DroppedPictureError as dropped:
+        readable = name.decode(errors="replace")
+        raise DroppedPictureError(dropped.reason, image_id, readable, objects) from None
     height, width = source[records.HEIGHT][0], source[records.WIDTH][0]
-    turn = _annotation_turn(picture, height, width)
-    counts: Counter[str] = Counter()
-    boxes_norm, kept = _boxes(source, turn, height, width, counts)
-    bitmaps = [_bitmap(source, row, turn, settings, counts) for row in kept]
+    counts, lost = Counter({"read": objects}), _Lost(source)
+    boxes_norm, kept = _boxes(source, turn, height, width, counts, lost)
+    bitmaps = [_bitmap(source, row, turn, settings, counts, lost) for row in kept]
     upright_height, upright_width = turn.size(height, width)
     sides = np.asarray([upright_height, upright_width, upright_height, upright_width], np.float64)
     return TrainingRecord(
         payload=_encoded(source, picture, boxes_norm, kept, bitmaps, sides),
-        image_id=int(source[records.SOURCE_ID][0]),
+        image_id=image_id,
         height=picture.height,
         width=picture.width,
         source_size=(upright_height, upright_width),
@@ -135,7 +148,41 @@ def transform_record(serialized: bytes, settings: TransformSettings) -> Training
         is_crowd=np.asarray([source[records.IS_CROWD][row] for row in kept], bool),
         mask_side=max([0, *(bitmap.side for bitmap in bitmaps if bitmap)]),
         counts=counts,
+        lost=lost.first,
     )
+
+
+class _Lost:
+    """Names the first object of a record that loses something, by what happened to it."""
+
+    def __init__(self, source: dict[str, list[Any]]) -> None:
+        self._image_id = int(source[records.SOURCE_ID][0])
+        self._ids = source[records.ANNOTATION_ID]
+        self.first: dict[str, str] = {}
+
+    def note(self, what: str, row: int) -> None:
+        """Notes that it happened to the object in a row of the record."""
+        self.first.setdefault(what, f"image id {self._image_id}, annotation id {self._ids[row]}")
+
+
+def _picture(
+    source: dict[str, list[Any]], settings: TransformSettings
+) -> tuple[TrainingPicture, Turn]:
+    """Returns the picture as training reads it, and how its annotations turn.
+
+    Raises:
+        DroppedPictureError: it cannot be used.
+    """
+    try:
+        picture = training_picture(
+            source[records.ENCODED][0],
+            settings.short_side_px,
+            settings.long_side_px,
+            settings.jpeg_quality,
+        )
+    except UnreadablePictureError:
+        raise DroppedPictureError("picture_unreadable") from None
+    return picture, _annotation_turn(picture, source[records.HEIGHT][0], source[records.WIDTH][0])
 
 
 def _annotation_turn(picture: TrainingPicture, height: int, width: int) -> Turn:
@@ -148,7 +195,12 @@ def _annotation_turn(picture: TrainingPicture, height: int, width: int) -> Turn:
 
 
 def _boxes(
-    source: dict[str, list[Any]], turn: Turn, height: int, width: int, counts: Counter[str]
+    source: dict[str, list[Any]],
+    turn: Turn,
+    height: int,
+    width: int,
+    counts: Counter[str],
+    lost: _Lost,
 ) -> tuple[Floats, list[int]]:
     """Returns [n, 4] normalised boxes and the rows of `source` that they come from."""
     numbers = np.frombuffer(source[records.COCO_NUMBERS][0], "<f8").reshape(-1, 5)
@@ -164,8 +216,10 @@ def _boxes(
         kind = "crowd" if source[records.IS_CROWD][row] else "object"
         if not has_area[row]:
             counts[f"{kind}_dropped_without_area"] += 1
+            lost.note("without_area", row)
         elif not is_inside[row]:
             counts[f"{kind}_dropped_outside"] += 1
+            lost.note("outside", row)
         else:
             counts[f"{kind}_kept"] += 1
             counts[f"{kind}_clipped"] += int(is_clipped[row])
@@ -181,6 +235,7 @@ def _bitmap(
     turn: Turn,
     settings: TransformSettings,
     counts: Counter[str],
+    lost: _Lost,
 ) -> Bitmap | None:
     if source[records.IS_CROWD][row]:
         return None
@@ -188,6 +243,8 @@ def _bitmap(
     bitmap = None
     if segmentation:
         bitmap = object_bitmap(segmentation, settings.mask_frame, settings.mask_size, turn)
+        if bitmap is None:
+            lost.note("mask_empty", row)
     counts["mask_kept" if bitmap else "mask_empty" if segmentation else "mask_absent"] += 1
     return bitmap
 

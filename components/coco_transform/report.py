@@ -15,11 +15,13 @@ from components.coco_transform.record import DROP_REASONS
 from components.coco_transform.statistics import ExamplePlace, SplitStatistics
 from configs.files import atomic_path, write_json
 from configs.schema import Config
+from configs.wording import listed, plural
 from model.examples import Category, read_categories, shard_paths
 from model.input.buckets import Bucket, assign_buckets
 from model.input.index import ShardIndex
 from model.input.sizes import resized_sides
 
+TRAIN_SPLIT = "train"
 REPORT_PAGE = "report.html"
 REPORT_NUMBERS = "report.json"
 
@@ -47,10 +49,20 @@ def report_content(
     indexes: Mapping[str, ShardIndex],
     buckets: Sequence[Bucket],
     digest: str,
+    origin: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Returns the numbers of the report as a JSON value.
 
     Shares are None where there is nothing to share.
+
+    Args:
+        config: of the run.
+        categories: the label map.
+        statistics: by split.
+        indexes: of the written records, by split.
+        buckets: the input shapes.
+        digest: of the examples.
+        origin: what CocoExampleGen counted, by split; empty where that is not known.
     """
     splits = {
         name: _split_content(config, categories, statistics[name], indexes[name], buckets)
@@ -59,7 +71,12 @@ def report_content(
     return {
         "name": config.name,
         "digest": digest,
-        "notes": [note for name, split in splits.items() for note in _notes(name, split)],
+        "notes": [
+            *(f"{name}: {note}" for name, counts in origin.items() for note in counts["notes"]),
+            *(note for name, split in splits.items() for note in _notes(name, split)),
+            *_overflow_notes(config, indexes),
+        ],
+        "origin": dict(origin),
         "buckets": [list(bucket) for bucket in buckets],
         "edges": {name: list(edges) for name, edges in _EDGES.items()},
         "splits": splits,
@@ -127,13 +144,22 @@ def _split_content(
 def _notes(name: str, split: Mapping[str, Any]) -> list[str]:
     """Returns a sentence for each thing in a split that a person should look at."""
     notes = []
-    dropped = sum(split["pictures"].get(reason, 0) for reason in DROP_REASONS)
-    if dropped:
-        notes.append(f"{name}: {dropped} pictures cannot be used")
+    dropped = {code: split["pictures"].get(code, 0) for code in DROP_REASONS}
+    if lost := sum(dropped.values()):
+        notes.append(f"{name}: {plural(lost, 'picture')} cannot be used")
+    objects = {
+        code: number for code, number in split["objects"].items() if "_dropped_" in code and number
+    }
+    if objects:
+        number = plural(sum(objects.values()), "object")
+        notes.append(f"{name}: {number} cannot be learnt ({listed(objects)})")
+    if empty := split["objects"].get("mask_empty", 0):
+        notes.append(f"{name}: {plural(empty, 'mask')} without a pixel")
     missing = [one["name"] for one in split["classes"] if not one["objects"]]
     if missing:
-        listed = ", ".join(missing[:_MOST_NAMES]) + (", ..." if len(missing) > _MOST_NAMES else "")
-        notes.append(f"{name}: {len(missing)} classes have no object ({listed})")
+        names = ", ".join(missing[:_MOST_NAMES]) + (", ..." if len(missing) > _MOST_NAMES else "")
+        them = "1 class has" if len(missing) == 1 else f"{len(missing)} classes have"
+        notes.append(f"{name}: {them} no object ({names})")
     for size, shares in split["anchor_coverage"].items():
         share = shares["0.5"]
         if size != "all" and share is not None and share < _POOR_COVERAGE:
@@ -147,6 +173,20 @@ def _notes(name: str, split: Mapping[str, Any]) -> list[str]:
             f"{name}: {100 * padding:.0f} % of the input is padding (transform.max_buckets)"
         )
     return notes
+
+
+def _overflow_notes(config: Config, indexes: Mapping[str, ShardIndex]) -> list[str]:
+    """Returns a sentence where pictures hold more objects than training looks at."""
+    most = config.input.max_objects
+    excess = np.maximum(indexes[TRAIN_SPLIT].num_objects - most, 0) if TRAIN_SPLIT in indexes else 0
+    if not np.any(excess):
+        return []
+    objects = plural(int(np.sum(excess)), "object")
+    pictures = plural(int(np.count_nonzero(excess)), "picture")
+    return [
+        f"{TRAIN_SPLIT}: {objects} in {pictures} exceed input.max_objects {most}: training sees "
+        "the largest of a picture"
+    ]
 
 
 def _coverage(iou_counts: npt.NDArray[np.int64]) -> dict[str, dict[str, float | None]]:

@@ -5,15 +5,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.coco_transform.accounts import check_fates, check_read, check_source_shard
 from components.coco_transform.record import (
     DroppedPictureError,
     TransformSettings,
     transform_record,
 )
 from components.coco_transform.statistics import SplitStatistics
+from components.handovers import Written, check_file
 from configs.files import atomic_path, write_json
 from configs.schema import Config
-from model.examples import DigestingStream, read_tfrecord, split_folder, write_tfrecord
+from model.examples import (
+    RECORD_HEADER_BYTES,
+    DigestingStream,
+    read_tfrecord,
+    split_folder,
+    write_tfrecord,
+)
 from model.input.index import index_path, write_index
 
 PARTS_FOLDER = "parts"  # in the new folder, while it is being made
@@ -30,6 +38,8 @@ class ShardTask:
         shard: number of the shard, from 0.
         shards: of the split.
         file: the shard's file name, of the source and of the result.
+        records: of the source, by its manifest.
+        sha256: of the source's file, likewise.
         num_classes: K.
     """
 
@@ -39,6 +49,8 @@ class ShardTask:
     shard: int
     shards: int
     file: str
+    records: int
+    sha256: str
     num_classes: int
 
     @property
@@ -54,41 +66,65 @@ def transform_shard(task: ShardTask, config: Config) -> SplitStatistics:
     source and the settings alone. Memory is one record and the index.
 
     Raises:
-        DatasetError: the source is damaged.
+        DatasetError: the source is damaged or not what its manifest says, or records were lost.
     """
-    settings = TransformSettings.from_config(config)
-    statistics = SplitStatistics(config, task.num_classes)
     source = split_folder(task.examples_dir, task.split) / task.file
-    target = split_folder(task.out_dir, task.split) / task.file
-    rows: list[dict[str, int]] = []
+    check_source_shard(task, source)
+    statistics = SplitStatistics(config, task.num_classes)
     # The temporary file must not lie in the split's folder: TFX reads everything there.
     partial_target = Path(task.out_dir) / PARTS_FOLDER / f"{task.split}-{task.file}"
     with atomic_path(partial_target) as partial, open(partial, "wb") as file:
         stream = DigestingStream(file)
-        for _, serialized in read_tfrecord(source):
-            try:
-                record = transform_record(serialized, settings)
-            except DroppedPictureError as reason:
-                statistics.add_dropped(str(reason))
-                continue
-            offset, length = write_tfrecord(stream, record.payload)
-            rows.append(
-                {
-                    "offset": offset,
-                    "length": length,
-                    "height": record.height,
-                    "width": record.width,
-                    "image_id": record.image_id,
-                    "num_objects": len(record.labels),
-                    "mask_side": record.mask_side,
-                }
-            )
-            statistics.add(record, task.shard, offset, length)
+        read_ids, written = _write_records(task, source, stream, config, statistics)
+    check_read(task, read_ids, statistics)
+    check_file(task, partial_target, [note for note, _ in written])
+    rows = [row for _, row in written]
+    check_fates(task, read_ids, statistics, rows)
+    target = split_folder(task.out_dir, task.split) / task.file
     target.parent.mkdir(parents=True, exist_ok=True)
     os.replace(partial_target, target)
     write_index(index_path(task.out_dir, task.split, task.shard, task.shards), rows)
     write_json(task.summary_path, _summary(task, rows, stream.sha256(), statistics))
     return statistics
+
+
+def _write_records(
+    task: ShardTask,
+    source: Path,
+    stream: DigestingStream,
+    config: Config,
+    statistics: SplitStatistics,
+) -> tuple[list[int], list[tuple[Written, dict[str, int]]]]:
+    """Writes the records of a shard.
+
+    Returns:
+        The image ids that were read, and of each record that was written its note and its line of
+        the index.
+    """
+    settings = TransformSettings.from_config(config)
+    read_ids, written = [], []
+    for _, serialized in read_tfrecord(source):
+        try:
+            record = transform_record(serialized, settings)
+        except DroppedPictureError as dropped:
+            read_ids.append(dropped.image_id)
+            statistics.add_dropped(dropped)
+            continue
+        read_ids.append(record.image_id)
+        offset, length = stream.tell() + RECORD_HEADER_BYTES, len(record.payload)
+        write_tfrecord(stream, record.payload)
+        row = {
+            "offset": offset,
+            "length": length,
+            "height": record.height,
+            "width": record.width,
+            "image_id": record.image_id,
+            "num_objects": len(record.labels),
+            "mask_side": record.mask_side,
+        }
+        written.append((Written.of(record.image_id, record.payload), row))
+        statistics.add(record, task.shard, offset, length)
+    return read_ids, written
 
 
 def _summary(

@@ -2,9 +2,11 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
+from configs.console import read_json
 from configs.errors import DatasetError
-from model.examples import read_manifest
+from model.examples import COUNTS_FILE, read_manifest
 from model.input.buckets import BUCKETS_FILE
 
 
@@ -20,3 +22,13 @@ def check_source(examples: str | os.PathLike[str]) -> None:
             f"{examples}: CocoTransform wrote these examples (there is a {BUCKETS_FILE}): "
             "give the ones of CocoExampleGen"
         )
+
+
+def read_origin(examples: str | os.PathLike[str]) -> dict[str, Any]:
+    """Returns what CocoExampleGen counted of each split, as in its `summary.json`.
+
+    Empty where the folder does not say.
+    """
+    path = Path(examples) / COUNTS_FILE
+    splits: dict[str, Any] = read_json(path, DatasetError)["splits"] if path.exists() else {}
+    return splits

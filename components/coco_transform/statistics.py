@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from components.coco_transform.anchor_coverage import best_anchor_iou
-from components.coco_transform.record import TrainingRecord
+from components.coco_transform.record import DroppedPictureError, TrainingRecord
 from configs.schema import Config
 from model.input.hashing import hashes
 from model.input.sizes import resized_sides
@@ -57,6 +57,7 @@ class SplitStatistics:
         objects: by what happened to them and to their masks.
         histograms: int64 arrays by name.
         examples: the pictures to show, by rising number.
+        lost: the first picture or object that was dropped, or lost its mask, by what happened.
     """
 
     def __init__(self, config: Config, num_classes: int) -> None:
@@ -76,6 +77,7 @@ class SplitStatistics:
             "anchor_iou": np.zeros((len(SIZE_NAMES), len(IOU_EDGES) - 1), np.int64),
         }
         self.examples: list[ExamplePlace] = []
+        self.lost: dict[str, str] = {}
 
     def add(self, record: TrainingRecord, shard: int, offset: int, length: int) -> None:
         """Counts one written record.
@@ -86,7 +88,9 @@ class SplitStatistics:
             offset: of its payload in the shard's file, in bytes.
             length: of its payload.
         """
+        self.pictures["read"] += 1
         self.pictures["written"] += 1
+        self.lost = record.lost | self.lost
         self.pictures.update(record.changes or ("kept",))
         self.objects.update(record.counts)
         boxes, labels = record.boxes_norm[~record.is_crowd], record.labels[~record.is_crowd]
@@ -103,9 +107,13 @@ class SplitStatistics:
         number = int(hashes(self._config.data.seed, record.image_id)[0])
         self._keep_examples([ExamplePlace(number, shard, offset, length)])
 
-    def add_dropped(self, reason: str) -> None:
-        """Counts a picture that was not written."""
-        self.pictures[reason] += 1
+    def add_dropped(self, dropped: DroppedPictureError) -> None:
+        """Counts a picture that was not written, and its objects."""
+        self.pictures["read"] += 1
+        self.pictures[dropped.reason] += 1
+        self.objects["read"] += dropped.objects
+        self.objects["dropped_with_picture"] += dropped.objects
+        self.lost.setdefault(dropped.reason, f"image id {dropped.image_id} ({dropped.name})")
 
     def merge(self, other: "SplitStatistics") -> None:
         """Adds the counts of another part."""
@@ -114,6 +122,7 @@ class SplitStatistics:
         for name, values in other.histograms.items():
             self.histograms[name] += values
         self._keep_examples(other.examples)
+        self.lost = other.lost | self.lost
 
     def to_json(self) -> dict[str, Any]:
         """Returns all counts as a JSON value; `from_json` reads it back."""
@@ -122,6 +131,7 @@ class SplitStatistics:
             "objects": dict(sorted(self.objects.items())),
             "histograms": {name: values.tolist() for name, values in self.histograms.items()},
             "examples": [list(example) for example in self.examples],
+            "lost": self.lost,
         }
 
     @classmethod
@@ -135,6 +145,7 @@ class SplitStatistics:
         for name, values in value["histograms"].items():
             statistics.histograms[name] += np.asarray(values, np.int64)
         statistics._keep_examples([ExamplePlace(*example) for example in value["examples"]])
+        statistics.lost = dict(value["lost"])
         return statistics
 
     def _add_boxes(self, boxes_norm: npt.NDArray[np.float64], height: int, width: int) -> None:

@@ -10,11 +10,12 @@ import apache_beam as beam
 import numpy as np
 from absl import logging
 
+from components.coco_transform.accounts import check_index, check_split
+from components.coco_transform.limits import check_losses
 from components.coco_transform.pipeline import TransformShards
-from components.coco_transform.record import DROP_REASONS
-from components.coco_transform.report import report_content, write_report
+from components.coco_transform.report import TRAIN_SPLIT, report_content, write_report
 from components.coco_transform.shard import PARTS_FOLDER, ShardTask
-from components.coco_transform.source import check_source
+from components.coco_transform.source import check_source, read_origin
 from components.coco_transform.statistics import ExamplePlace, SplitStatistics
 from components.shard_failure import raise_failure
 from components.shard_progress import followed
@@ -25,8 +26,6 @@ from configs.schema import Config
 from model.examples import Split, read_categories, read_manifest, write_manifest
 from model.input.buckets import Bucket, training_buckets, write_buckets
 from model.input.index import ShardIndex, index_path, joined, read_index
-
-TRAIN_SPLIT = "train"
 
 
 def transform_examples(
@@ -43,7 +42,7 @@ def transform_examples(
         examples_dir: a folder that CocoExampleGen wrote.
         out_dir: the new examples folder; appears whole or not at all, replaces an old one.
         report_dir: gets `report.html` and `report.json`.
-        config: its transform, input and anchor settings.
+        config: its transform, input and anchor settings, and the limits of its data section.
         new_pipeline: returns the Beam pipeline that does the work.
         on_progress: called with a line a shard.
 
@@ -51,8 +50,8 @@ def transform_examples(
         The report as a JSON value, as in `report.json`.
 
     Raises:
-        DatasetError: `examples_dir` is no examples folder or a shard of it is damaged, or no
-            picture of a split could be used.
+        DatasetError: `examples_dir` is no examples folder or not what its manifest says, records
+            were lost, or more could not be used than the limits of `data` allow.
     """
     out_dir = Path(out_dir)
     for leftover in out_dir.parent.glob(f".{out_dir.name}.*.partial"):
@@ -86,6 +85,8 @@ def _transform(
                 shard=number,
                 shards=len(split["shards"]),
                 file=shard["file"],
+                records=shard["records"],
+                sha256=shard["sha256"],
                 num_classes=len(categories),
             )
             for number, shard in enumerate(split["shards"])
@@ -97,14 +98,18 @@ def _transform(
     statistics: dict[str, SplitStatistics] = {}
     for name, split_tasks in tasks.items():
         splits[name], statistics[name] = _merged(split_tasks, config)
-        _check_split(name, manifest["splits"][name]["records"], statistics[name])
+        check_split(name, manifest["splits"][name], splits[name], statistics[name])
+        check_losses(name, statistics[name], config.data)
     shutil.rmtree(Path(out_dir) / PARTS_FOLDER, ignore_errors=True)
     indexes = {name: _split_index(out_dir, name, len(tasks[name])) for name in tasks}
+    for name, index in indexes.items():
+        check_index(name, splits[name], index)
     buckets = _buckets(indexes, config)
     write_buckets(out_dir, buckets)
     digest = write_manifest(out_dir, splits, categories)["digest"]
     logging.info("transform: buckets %s, digest %s", buckets, digest)
-    report = report_content(config, categories, statistics, indexes, buckets, digest)
+    origin = read_origin(examples_dir)
+    report = report_content(config, categories, statistics, indexes, buckets, digest, origin)
     return report, {name: counts.examples for name, counts in statistics.items()}
 
 
@@ -149,20 +154,9 @@ def _merged(tasks: list[ShardTask], config: Config) -> tuple[Split, SplitStatist
         split["objects"] += summary["objects"]
         split["shards"].append(summary["line"])
         statistics.merge(SplitStatistics.from_json(summary["statistics"], config, task.num_classes))
+    split["crowds"] = statistics.objects["crowd_kept"]
+    split["masks"] = statistics.objects["mask_kept"]
     return split, statistics
-
-
-def _check_split(name: str, expected: int, statistics: SplitStatistics) -> None:
-    counts = statistics.pictures
-    written = counts["written"]
-    dropped = sum(counts[reason] for reason in DROP_REASONS)
-    if written + dropped != expected:
-        raise DatasetError(
-            f"split {name}: its shards hold {written + dropped} records, its manifest says "
-            f"{expected}: write the examples again"
-        )
-    if expected and not written:
-        raise DatasetError(f"split {name}: none of its {expected} pictures can be used ({counts})")
 
 
 def _split_index(out_dir: str | os.PathLike[str], name: str, shards: int) -> ShardIndex:

@@ -41,6 +41,7 @@ from model.training.host import (
 from model.training.job import TRAINING_SPLIT, TrainingJob
 from model.training.places import claim_places, places_of
 from model.training.progress import Event, EventFollower, OnProgress, events_path, read_beat
+from model.training.trainable import check_trainable
 from model.training.worker import PARENT_VARIABLE
 from tfx_rcnn import child_environment, command
 
@@ -154,13 +155,15 @@ def train(
     Raises:
         ConfigError: GPUs that cannot be used (model/training/gpus.py), more workers than GPUs, or
             hosts that cannot share them (model/training/cluster.py).
-        DatasetError: the examples are not usable.
+        DatasetError: the examples are not usable, or hold nothing to learn from.
         OutputError: an input lies where is to be written, or something that is not ours.
         FolderInUseError: another process runs the same training, or one into the same folder.
         TrainingStopped: SIGTERM or SIGINT came; a checkpoint was written.
         TrainingError: a worker was lost or a loss is not finite.
     """
     digest = _digest_of_examples(examples_dir, config.train)
+    has_mask_head = config.model.mask_head is not None
+    warnings = [check_trainable(examples_dir, TRAINING_SPLIT, has_mask_head)]
     cluster = cluster_from_environment(os.environ)
     if eager:
         os.environ.update(usable_environment(config.train.device, os.environ))
@@ -188,7 +191,7 @@ def train(
     for folder in (job.logs_dir, job.status_dir, places.run_dir):
         folder.mkdir(parents=True, exist_ok=True)
     on_progress = on_progress or (lambda event: None)
-    if warning := random_and_frozen(config.model):
+    for warning in filter(None, [*warnings, random_and_frozen(config.model)]):
         on_progress({"event": "warning", "text": warning})
     with held_folder(places.work_dir, "wait for its end, or give another --out"):
         if eager:

@@ -133,6 +133,8 @@ def test_summary_has_what_its_contract_says(story: Story) -> None:
     for split, objects in summary["objects"].items():
         assert objects["read"] == objects["written"] > 0, split
     assert summary["reasons"] == {"train": {}, "eval": {}}
+    for split, counts in summary["transformed"].items():
+        assert counts["pictures"]["written"] == summary["records"][split]["written"]
     assert set(summary["seconds"]) == set(NODES)
 
 

@@ -129,6 +129,7 @@ def test_folder_is_as_documented(tmp_path):
         "examples/manifest.json",
         *(f"examples/Split-train/data_tfrecord-0000{n}-of-00003" for n in range(3)),
         *(f"examples/index/train-0000{n}-of-00003.npz" for n in range(3)),
+        "examples/counts.json",
         "rejects/Split-train/rejects.jsonl",
         "rejects/counts.json",
     }

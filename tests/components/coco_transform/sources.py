@@ -12,7 +12,8 @@ from pycocotools import mask as coco_mask
 
 from model import records
 from model.examples import shard_file, split_folder, write_manifest, write_tfrecord
-from model.tf_example import encode_example
+from model.input.index import index_path, write_index
+from model.tf_example import decode_example, encode_example
 
 CATEGORIES = [{"id": 10 * label, "name": f"thing {label}", "label": label} for label in (1, 2, 3)]
 
@@ -78,12 +79,28 @@ def write_source_folder(folder, splits, categories=CATEGORIES):
         lines = []
         for number, payloads in enumerate(shards):
             path = split_folder(folder, name) / shard_file(number, len(shards))
+            rows = []
             with open(path, "wb") as stream:
                 for payload in payloads:
-                    write_tfrecord(stream, payload)
+                    offset, length = write_tfrecord(stream, payload)
+                    rows.append(_index_row(payload, offset, length))
+            write_index(index_path(folder, name, number, len(shards)), rows)
             sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
             lines.append({"file": path.name, "records": len(payloads), "sha256": sha256})
         total = sum(len(shard) for shard in shards)
         entries[name] = {"records": total, "objects": 0, "shards": lines}
     write_manifest(folder, entries, categories)
     return folder
+
+
+def _index_row(payload, offset, length):
+    record = decode_example(payload)
+    return {
+        "offset": offset,
+        "length": length,
+        "height": record[records.HEIGHT][0],
+        "width": record[records.WIDTH][0],
+        "image_id": int(record[records.SOURCE_ID][0]),
+        "num_objects": len(record[records.ANNOTATION_ID]),
+        "mask_side": 0,
+    }

@@ -49,7 +49,12 @@ def test_boxes_are_clipped_dropped_and_counted():
     )
     assert result.labels.tolist() == [1, 2, 2, 3]
     assert result.is_crowd.tolist() == [False, False, False, True]
+    assert result.lost == {
+        "outside": "image id 1, annotation id 102",
+        "without_area": "image id 1, annotation id 103",
+    }
     assert result.counts == {
+        "read": 7,
         "object_kept": 3,
         "object_clipped": 1,
         "object_dropped_outside": 1,

@@ -3,7 +3,11 @@ import json
 
 import numpy as np
 
-from components.coco_transform.record import TransformSettings, transform_record
+from components.coco_transform.record import (
+    DroppedPictureError,
+    TransformSettings,
+    transform_record,
+)
 from components.coco_transform.statistics import (
     ASPECT_EDGES,
     EXAMPLE_PICTURES,
@@ -37,8 +41,12 @@ def test_counts_by_hand():
         record([[0, 0, 4, 16]], [2], image_id=2),
         record([], [], image_id=3),
     )
-    statistics.add_dropped("picture_unreadable")
+    statistics.add_dropped(DroppedPictureError("picture_unreadable", 4, "4.jpg", objects=5))
+    assert statistics.lost == {"picture_unreadable": "image id 4 (4.jpg)"}
+    assert statistics.objects["read"] == 3 + 1 + 0 + 5
+    assert statistics.objects["dropped_with_picture"] == 5
     assert statistics.pictures == {
+        "read": 4,
         "written": 3,
         "kept": 3,
         "without_objects": 1,

@@ -31,6 +31,7 @@ from tests.components.coco_transform.sources import (
 CONFIG = Config.model_validate(
     {
         "name": "tiny",
+        "data": {"max_rejected_fraction": 0.2, "max_lost_objects_fraction": 0.25},
         "input": {"short_side_px": 64, "long_side_px": 128, "max_objects": 4},
         "model": {"anchors": {"sizes_px": [8, 16, 32, 64, 128]}, "mask_head": {}},
     }
@@ -136,6 +137,7 @@ def test_report_counts_what_happened(result):
     assert train["pictures"] == {
         "kept": 3,
         "picture_unreadable": 1,
+        "read": 5,
         "scaled_down": 1,
         "without_objects": 1,
         "written": 4,
@@ -155,13 +157,15 @@ def test_notes_say_what_to_look_at(result):
     _, report = result
     # The medium objects are bars of 200 x 10 pixels, half of the small ones of 85 x 10.
     assert [note.partition(" (")[0] for note in report["notes"]] == [
-        "train: 1 pictures cannot be used",
-        "train: 1 classes have no object",
+        "train: 1 picture cannot be used",
+        "train: 3 objects cannot be learnt",
+        "train: 1 class has no object",
         "train: only 0 % of the medium objects have an anchor with IoU 0.5 or more",
-        "holdout-b: 1 classes have no object",
+        "holdout-b: 1 object cannot be learnt",
+        "holdout-b: 1 class has no object",
         "holdout-b: only 50 % of the small objects have an anchor with IoU 0.5 or more",
     ]
-    assert "(thing 3)" in report["notes"][1]
+    assert "(thing 3)" in report["notes"][2]
     assert report["notes"][0] in (result[0] / "report.html").read_text()
 
 
@@ -278,14 +282,19 @@ def test_records_that_are_missing_are_noticed(source, tmp_path):
     shutil.copytree(source, tmp_path / "source")
     (shard, *_) = shard_paths(tmp_path / "source", "train")
     shard.write_bytes(b"")
-    with pytest.raises(DatasetError, match="its shards hold 2 records, its manifest says 5"):
+    words = (
+        r"shard 1 of 3: from .* 3 records listed, the file holds 0 \(missing: image ids 1, 99, 2\)"
+    )
+    with pytest.raises(DatasetError, match=words):
         transform_examples(tmp_path / "source", tmp_path / "o", tmp_path, CONFIG, pipelines())
 
 
 def test_split_without_a_usable_picture_is_refused(tmp_path):
     broken = source_record(b"\xff\xd8\xff nothing", 60, 90)
     source = write_source_folder(tmp_path / "source", {"train": [[broken]]})
-    with pytest.raises(DatasetError, match="none of its 1 pictures can be used"):
+    with pytest.raises(
+        DatasetError, match=r"none of its 1 picture can be used \(picture_unreadable 1\)"
+    ):
         transform_examples(source, tmp_path / "o", tmp_path, CONFIG, pipelines())
 
 

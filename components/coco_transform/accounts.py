@@ -1,0 +1,176 @@
+"""Where a shard's pictures and objects went: each is in a record, or dropped for a reason."""
+
+import collections
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from components.coco_transform.record import DROP_REASONS
+from components.coco_transform.statistics import SplitStatistics
+from components.handovers import difference, image_ids, lost_on_the_way, place_of
+from components.shard_progress import NumberedShard
+from configs.files import file_digest
+from configs.wording import plural
+from model.examples import Split, read_tfrecord, walk_tfrecord
+from model.input.index import ShardIndex, index_path, read_index
+
+_DROPPED = tuple(
+    f"{kind}_dropped_{why}" for kind in ("object", "crowd") for why in ("without_area", "outside")
+)
+_KEPT = ("object_kept", "crowd_kept")
+
+
+class Task(NumberedShard, Protocol):
+    """What the accounts need to know of a shard's task (`ShardTask`)."""
+
+    examples_dir: str
+    records: int
+    sha256: str
+
+
+def check_source_shard(task: Task, path: str | os.PathLike[str]) -> None:
+    """Checks that a shard of CocoExampleGen is the file that its manifest tells of.
+
+    Args:
+        task: of the shard.
+        path: of the file.
+
+    Raises:
+        DatasetError: it is damaged, or another one; with image ids where the index knows them.
+    """
+    number = sum(1 for _ in walk_tfrecord(path))
+    if number == task.records and file_digest(path) == task.sha256:
+        return
+    collections.deque(read_tfrecord(path), maxlen=0)  # damage is said as such
+    index = _source_index(task)
+    found = image_ids(path)
+    ids = "" if index is None else difference(index.image_id.tolist(), found, "image id")
+    raise lost_on_the_way(
+        place_of(task),
+        f"the manifest of {task.examples_dir} to {Path(path).name}",
+        f"{plural(task.records, 'record')} listed",
+        f"the file holds {number:,}",
+        ids or "other bytes",
+    )
+
+
+def check_read(task: Task, read_ids: Sequence[int], statistics: SplitStatistics) -> None:
+    """Checks that the records that were read are those of CocoExampleGen's index, if there is one.
+
+    Args:
+        task: of the shard.
+        read_ids: image ids in the file's order.
+        statistics: the shard's.
+
+    Raises:
+        DatasetError: they are not, with image ids.
+    """
+    index = _source_index(task)
+    if index is None:
+        return
+    stated, objects = index.image_id.tolist(), int(index.num_objects.sum())
+    if list(read_ids) != stated or statistics.objects["read"] != objects:
+        raise lost_on_the_way(
+            place_of(task),
+            f"the index of {task.examples_dir} to the records",
+            f"{plural(len(stated), 'record')} with {plural(objects, 'object')} listed",
+            f"{len(read_ids):,} with {statistics.objects['read']:,} read",
+            difference(stated, read_ids, "image id"),
+        )
+
+
+def check_fates(
+    task: Task,
+    read_ids: Sequence[int],
+    statistics: SplitStatistics,
+    rows: Sequence[Mapping[str, int]],
+) -> None:
+    """Checks that each picture and object that was read was written or dropped.
+
+    Args:
+        task: of the shard.
+        read_ids: image ids in the source's order.
+        statistics: the shard's.
+        rows: of its new index.
+
+    Raises:
+        DatasetError: one was lost or came twice; with image ids where no picture was dropped.
+    """
+    pictures, objects = statistics.pictures, statistics.objects
+    dropped = sum(pictures[reason] for reason in DROP_REASONS)
+    read, written = len(read_ids), len(rows)
+    if not task.records == read == pictures["read"] == written + dropped or (
+        written != pictures["written"]
+    ):
+        kept = [row["image_id"] for row in rows]
+        raise lost_on_the_way(
+            place_of(task),
+            "the records that were read to those written",
+            f"{plural(task.records, 'picture')} listed, {read:,} read",
+            f"{written:,} written and {dropped:,} dropped",
+            "" if dropped else difference(read_ids, kept, "image id"),
+        )
+    held = sum(row["num_objects"] for row in rows)
+    lost = sum(objects[kind] for kind in _DROPPED) + objects["dropped_with_picture"]
+    if not objects["read"] == sum(objects[kind] for kind in _KEPT) + lost == held + lost:
+        raise lost_on_the_way(
+            place_of(task),
+            "the records that were read to those written",
+            f"{plural(objects['read'], 'object')} read",
+            f"{held:,} written and {lost:,} dropped",
+        )
+
+
+def check_split(name: str, source: Split, target: Split, statistics: SplitStatistics) -> None:
+    """Checks that the shards of a split add up to its manifests, the old one and the new one.
+
+    Raises:
+        DatasetError: they do not.
+    """
+    files = [shard["file"] for shard in source["shards"]]
+    twice = difference(set(files), files, "file")
+    read, written = statistics.pictures["read"], statistics.pictures["written"]
+    if twice or read != source["records"]:
+        raise lost_on_the_way(
+            f"split {name!r}",
+            "the manifest of the source to its shards",
+            f"{plural(source['records'], 'record')} listed",
+            f"{read:,} read",
+            twice,
+        )
+    if not written == target["records"] == sum(shard["records"] for shard in target["shards"]):
+        raise lost_on_the_way(
+            f"split {name!r}",
+            "the shards to the manifest",
+            f"{plural(written, 'record')} written",
+            f"{target['records']:,} listed",
+        )
+
+
+def check_index(name: str, split: Split, index: ShardIndex) -> None:
+    """Checks that the index of a split tells of each record of its manifest, and of each once.
+
+    Raises:
+        DatasetError: it does not, with image ids.
+    """
+    ids, times = np.unique(index.image_id, return_counts=True)
+    doubled = ids[times > 1].tolist()
+    objects = int(index.num_objects.sum())
+    if doubled or (len(index), objects) != (split["records"], split["objects"]):
+        raise lost_on_the_way(
+            f"split {name!r}",
+            "the manifest to the index",
+            f"{plural(split['records'], 'record')} with {plural(split['objects'], 'object')} "
+            "listed",
+            f"{plural(len(index), 'record')} with {plural(objects, 'object')} found",
+            difference([], doubled, "image id"),
+        )
+
+
+def _source_index(task: Task) -> ShardIndex | None:
+    """Returns CocoExampleGen's index of a shard; None in a folder that has no indexes."""
+    path = index_path(task.examples_dir, task.split, task.shard, task.shards)
+    return read_index(path) if path.parent.is_dir() else None

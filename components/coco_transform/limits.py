@@ -1,0 +1,76 @@
+"""Whether so much of a split can be used that it may be trained on: CocoExampleGen's limits."""
+
+from components.coco_transform.record import DROP_REASONS
+from components.coco_transform.statistics import SplitStatistics
+from configs.errors import DatasetError
+from configs.schema import DataConfig
+from configs.wording import listed, plural
+
+
+def check_losses(name: str, statistics: SplitStatistics, data: DataConfig) -> None:
+    """Checks what CocoTransform could not use of a split.
+
+    Raises:
+        DatasetError: no picture is left, or more pictures, objects or masks are lost than the
+            limits allow.
+    """
+    pictures, objects = statistics.pictures, statistics.objects
+    dropped = {reason: pictures[reason] for reason in DROP_REASONS if pictures[reason]}
+    if pictures["read"] and not pictures["written"]:
+        read = plural(pictures["read"], "picture")
+        example = statistics.lost[max(dropped, key=lambda reason: dropped[reason])]
+        raise DatasetError(
+            f"split {name!r}: none of its {read} can be used ({listed(dropped)}). For example "
+            f"{example}"
+        )
+    _check(
+        name,
+        statistics,
+        sum(dropped.values()),
+        pictures["read"],
+        "picture",
+        dropped,
+        ("data.max_rejected_fraction", data.max_rejected_fraction),
+    )
+    for why in ("without_area", "outside"):
+        number = sum(objects[f"{kind}_dropped_{why}"] for kind in ("object", "crowd"))
+        _check(
+            name,
+            statistics,
+            number,
+            objects["read"],
+            "object",
+            {why: number},
+            ("data.max_lost_objects_fraction", data.max_lost_objects_fraction),
+        )
+    empty = objects["mask_empty"]
+    _check(
+        name,
+        statistics,
+        empty,
+        empty + objects["mask_kept"],
+        "mask",
+        {"mask_empty": empty},
+        ("data.max_lost_masks_fraction", data.max_lost_masks_fraction),
+    )
+
+
+def _check(
+    name: str,
+    statistics: SplitStatistics,
+    lost: int,
+    total: int,
+    noun: str,
+    reasons: dict[str, int],
+    limit: tuple[str, float],
+) -> None:
+    setting, fraction = limit
+    if lost <= fraction * total:
+        return
+    verb = "is" if lost == 1 else "are"
+    example = statistics.lost[max(reasons, key=lambda reason: reasons[reason])]
+    raise DatasetError(
+        f"split {name!r}: {lost:,} of {plural(total, noun)} {verb} of no use for training "
+        f"({listed(reasons)}), more than {setting} {fraction:g} allows. For example {example}. "
+        f"Mend the data, or raise {setting}"
+    )
