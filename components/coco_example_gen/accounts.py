@@ -12,11 +12,13 @@ from typing import Any, Protocol
 
 from components.coco_example_gen import spool
 from components.coco_example_gen.rejects import Tally
+from components.coco_example_gen.sources import SplitSource
 from components.handovers import difference, lost_on_the_way, place_of
 from components.shard_progress import NumberedShard
 from configs.wording import plural
 from model import records
 from model.coco.policies import REFUSE
+from model.coco.survey import Survey
 from model.examples import read_tfrecord
 from model.tf_example import decode_example
 
@@ -31,6 +33,23 @@ class Job(NumberedShard, Protocol):
     annotations_file: str
     seed: int
     spooled: spool.Accounts
+
+
+def check_listed(source: SplitSource, found: Survey, listed: spool.Accounts) -> None:
+    """Checks that the pass that spooled a COCO file saw the entries of the one before it.
+
+    Raises:
+        DatasetError: it did not: the file was changed meanwhile, or entries were lost.
+    """
+    surveyed = found.pictures, found.objects.total()
+    passed = listed.pictures.number, listed.objects.number
+    if surveyed != passed:
+        raise lost_on_the_way(
+            f"split {source.name!r}",
+            f"one reading of {source.annotations} to the next",
+            f"{_both(*surveyed)} listed",
+            f"{_both(*passed)} listed (was the file changed meanwhile?)",
+        )
 
 
 def check_spool_file(job: Job, index: spool.SpoolIndex) -> None:

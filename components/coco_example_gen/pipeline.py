@@ -14,7 +14,12 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from components.coco_example_gen import spool
-from components.coco_example_gen.accounts import check_manifest, check_rejects, copy_rejects
+from components.coco_example_gen.accounts import (
+    check_listed,
+    check_manifest,
+    check_rejects,
+    copy_rejects,
+)
 from components.coco_example_gen.limits import check_losses
 from components.coco_example_gen.notes import SEEN_NAME_AGAIN, notes_of
 from components.coco_example_gen.rejects import RejectsFile, Tally, picture_name
@@ -86,7 +91,8 @@ def convert(
     policies = resolve_policies(data.policies)
     for source in sources:
         check_source(source)
-    categories = _union([(source, survey(source.annotations).categories) for source in sources])
+    surveys = {source.name: survey(source.annotations) for source in sources}
+    categories = _union([(source, surveys[source.name].categories) for source in sources])
     examples_dir, rejects_dir = Path(examples_dir), Path(rejects_dir)
     tallies = {source.name: Tally() for source in sources}
     with (
@@ -100,6 +106,7 @@ def convert(
         jobs: list[ShardJob] = []
         for source in sources:
             spooled = _spool(source, work, data.seed, policies, tallies[source.name])
+            check_listed(source, surveys[source.name], spooled.listed)
             pictures = plural(spooled.listed.pictures.number, "picture")
             objects = plural(spooled.listed.objects.number, "object")
             on_progress(f"{source.name}: {pictures} and {objects} listed")

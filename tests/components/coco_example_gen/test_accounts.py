@@ -41,6 +41,13 @@ def test_sound_conversion_passes(folder, tmp_path):
     assert summary["objects"] == {"read": 18, "written": 15, "rejected": 3}
 
 
+def test_entry_that_the_second_reading_does_not_see(folder, tmp_path, monkeypatch):
+    iterate = spool.iterate_annotations
+    monkeypatch.setattr(spool, "iterate_annotations", lambda path: list(iterate(path))[1:])
+    words = "9 pictures with 18 objects listed, 9 pictures with 17 objects listed"
+    fails(folder, tmp_path / "out", words)
+
+
 def test_entry_that_is_not_spooled(folder, tmp_path, monkeypatch):
     pack = spool._HEADER.pack
 

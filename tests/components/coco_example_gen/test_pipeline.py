@@ -403,7 +403,15 @@ def test_losses_up_to_the_limit_are_counted(tmp_path):
     assert summary["masks"] == {"read": 20, "written": 0}
 
 
-@pytest.mark.parametrize("fields", [{"area": None}, {"id": None}, {"bbox": [-4, -4, 12, 12]}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"area": None},
+        {"id": None},
+        {"bbox": [-4, -4, 12, 12]},
+        {"segmentation": [[2, 3, 12, 3, 12, 12, 2, 12], [1, 2, 3, 4]]},
+    ],
+)
 def test_what_loses_nothing_has_no_limit(tmp_path, fields):
     limits = {"max_lost_objects_fraction": 0, "max_lost_masks_fraction": 0}
     summary = run(flawed(tmp_path / "set", 20, **fields), tmp_path / "out", **limits)
