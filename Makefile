@@ -4,7 +4,7 @@ UNIT := not slow and not e2e and not gpu
 PYTEST := $(PYTHON) -m pytest -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-slow e2e lint types format docs compile clean
+.PHONY: help setup demo test test-fast test-slow fuzz e2e lint types format docs compile clean
 
 help:  ## List these targets.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ test-fast: setup  ## Unit tests only.
 
 test-slow: setup  ## The tests that `make test` leaves out: minutes each.
 	$(PYTHON) -m pytest -m "slow and not gpu"
+
+fuzz: setup  ## Ten thousand mutated inputs of each kind through the commands' own functions.
+	$(PYTHON) -m tests.fuzz
 
 e2e: setup  ## End-to-end tests only.
 	$(PYTHON) -m pytest -m "e2e and not slow"
