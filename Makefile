@@ -4,7 +4,7 @@ UNIT := not slow and not e2e and not gpu
 PYTEST := $(PYTHON) -m pytest -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-slow fuzz e2e lint types format docs compile clean
+.PHONY: help setup demo test test-fast test-slow test-modern fuzz e2e lint types format docs compile clean
 
 help:  ## List these targets.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ test-slow: setup  ## The tests that `make test` leaves out: minutes each.
 
 fuzz: setup  ## Ten thousand mutated inputs of each kind through the commands' own functions.
 	$(PYTHON) -m tests.fuzz
+
+test-modern:  ## On an older system: set up, test and demo in a clean root of Debian 13.
+	@scripts/test_modern.sh
 
 e2e: setup  ## End-to-end tests only.
 	$(PYTHON) -m pytest -m "e2e and not slow"
