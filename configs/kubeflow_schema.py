@@ -7,6 +7,8 @@ from pydantic import Field, field_validator, model_validator
 
 from configs.section import Section
 
+_LABEL = re.compile(r"[A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?", re.ASCII)
+_SUBDOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 SHARED_MEMORY_PATH = "/dev/shm"
 _MEMORY = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?([EPTGMK]i?|k)?")
 _CPUS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?|[0-9]{1,12}m")
@@ -59,10 +61,117 @@ class KubeflowToleration(Section):
         return self
 
 
+KubeflowTaskName = Literal[
+    "DataVersion",
+    "CocoExampleGen",
+    "StatisticsGen",
+    "SchemaGen",
+    "ImportSchemaGen",
+    "ExampleValidator",
+    "CocoTransform",
+    "DetectionTrainer",
+    "CocoEvaluator",
+    "ModelPusher",
+]
+
+
+class KubeflowTask(Section):
+    """What one task asks for; null leaves what all have, or what trainer_* says."""
+
+    cpus: str | None = Field(None, description="Such as '8' or 500m.")
+    memory: str | None = Field(None, description="Such as 16Gi.")
+    gpus: int | None = Field(
+        None, ge=0, le=1024, description="Null: one for CocoEvaluator where the trainer has any."
+    )
+    node_selector: dict[str, str] | None = Field(None, description="Labels of its nodes.")
+    tolerations: tuple[KubeflowToleration, ...] | None = Field(
+        None, description="Taints of nodes that it may run on all the same; from KFP 2.1."
+    )
+    scratch: str | None = Field(
+        None,
+        description="Size limit of an emptyDir at /tmp, where folders of object stores are copied "
+        "to; from KFP 2.3.",
+    )
+    retries: int | None = Field(None, ge=0, le=100, description="Null: as all tasks.")
+    cache: bool | None = Field(
+        None,
+        description="Whether Kubeflow's cache may answer. Null: yes, but not for DataVersion, "
+        "CocoEvaluator and ModelPusher, whose answer hangs on what lies where models are pushed.",
+    )
+
+    @field_validator("memory", "scratch")
+    @classmethod
+    def _memory_is_a_quantity(cls, size: str | None) -> str | None:
+        return size if size is None else checked_memory(size)
+
+    @field_validator("cpus")
+    @classmethod
+    def _cpus_are_a_quantity(cls, cpus: str | None) -> str | None:
+        return cpus if cpus is None else checked_cpus(cpus)
+
+    @field_validator("node_selector")
+    @classmethod
+    def _labels_are_labels(cls, labels: dict[str, str] | None) -> dict[str, str] | None:
+        return labels if labels is None else checked_labels(labels)
+
+
+class KubeflowSecret(Section):
+    """A Kubernetes secret with the two keys of an object store."""
+
+    name: str = Field(description="Of the secret, in the namespace of the runs.")
+    access_key: str = Field("accesskey", description="Which entry is the access key.")
+    secret_key: str = Field("secretkey", description="Which entry is the secret key.")
+
+    @field_validator("name")
+    @classmethod
+    def _kubernetes_takes_the_name(cls, name: str) -> str:
+        if len(name) > 253 or not _SUBDOMAIN.fullmatch(name):
+            raise ValueError(f"expected the name of a secret, got {name!r}")
+        return name
+
+
+def checked_memory(memory: str) -> str:
+    """Returns a size as Kubernetes has it.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not _MEMORY.fullmatch(memory):
+        raise ValueError(f"expected a size in Kubernetes' form such as 16Gi, got {memory!r}")
+    return memory
+
+
+def checked_cpus(cpus: str) -> str:
+    """Returns a number of cores as Kubernetes has it.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not _CPUS.fullmatch(cpus):
+        raise ValueError(f"expected a number of cores in quotes such as '8', got {cpus!r}")
+    return cpus
+
+
+def checked_labels(labels: dict[str, str]) -> dict[str, str]:
+    """Returns labels of nodes.
+
+    Raises:
+        ValueError: Kubernetes refuses a name or a value.
+    """
+    for name, value in labels.items():
+        prefix, slash, rest = name.rpartition("/")
+        is_name = _LABEL.fullmatch(rest) and (not slash or _SUBDOMAIN.fullmatch(prefix))
+        if not is_name or (value and not _LABEL.fullmatch(value)):
+            raise ValueError(f"Kubernetes takes no label {name}={value}")
+    return labels
+
+
 class KubeflowConfig(Section):
     """What the Kubeflow graph asks the cluster for."""
 
-    trainer_gpus: int = Field(8, ge=0, le=1024)
+    trainer_gpus: int | None = Field(
+        None, ge=0, le=1024, description="Null: one for each worker of train.batch."
+    )
     trainer_gpu_type: str = Field("nvidia.com/gpu", description="Kubernetes resource name.")
     trainer_memory: str = Field("240Gi")
     trainer_cpus: str = Field("48")
@@ -80,6 +189,30 @@ class KubeflowConfig(Section):
     )
     component_memory: str = Field("16Gi", description="Of every other component.")
     component_cpus: str = Field("8")
+    tasks: dict[KubeflowTaskName, KubeflowTask] = Field(
+        {}, description="What single tasks ask for instead, by the task's name."
+    )
+    retries: int = Field(
+        2,
+        ge=0,
+        le=100,
+        description="Of a task that fails; a training goes on where it was. Backends before KFP "
+        "2.5 do not retry.",
+    )
+    retry_seconds: int = Field(
+        60, ge=0, description="Until the first retry; twice as long until each further one."
+    )
+    store_secret: KubeflowSecret | None = Field(
+        None,
+        description="With the keys of the object store, where --data-dir and the like are "
+        "addresses: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of every container. KFP's own is "
+        "mlpipeline-minio-artifact. Null: the pods have a role, or need none.",
+    )
+    store_endpoint: str | None = Field(
+        None,
+        description="Address of the object store where it is not AWS's, such as "
+        "http://minio-service.kubeflow:9000.",
+    )
     volumes: tuple[KubeflowVolume, ...] = Field(
         (), description="In every container; --data-dir and --shared-dir lie in them."
     )
@@ -87,16 +220,32 @@ class KubeflowConfig(Section):
     @field_validator("trainer_memory", "component_memory")
     @classmethod
     def _memory_is_a_quantity(cls, memory: str) -> str:
-        if not _MEMORY.fullmatch(memory):
-            raise ValueError(f"expected a size in Kubernetes' form such as 16Gi, got {memory!r}")
-        return memory
+        return checked_memory(memory)
 
     @field_validator("trainer_cpus", "component_cpus")
     @classmethod
     def _cpus_are_a_quantity(cls, cpus: str) -> str:
-        if not _CPUS.fullmatch(cpus):
-            raise ValueError(f"expected a number of cores in quotes such as '8', got {cpus!r}")
-        return cpus
+        return checked_cpus(cpus)
+
+    @field_validator("trainer_node_selector")
+    @classmethod
+    def _labels_are_labels(cls, labels: dict[str, str]) -> dict[str, str]:
+        return checked_labels(labels)
+
+    @field_validator("trainer_gpu_type")
+    @classmethod
+    def _type_is_a_resource(cls, name: str) -> str:
+        checked_labels({name: ""})
+        if "/" not in name:
+            raise ValueError(f"expected a resource's name such as nvidia.com/gpu, got {name!r}")
+        return name
+
+    @field_validator("store_endpoint")
+    @classmethod
+    def _endpoint_is_an_address(cls, address: str | None) -> str | None:
+        if address is not None and not re.fullmatch(r"https?://[^\s/@]+/?", address):
+            raise ValueError(f"expected an address such as http://minio:9000, got {address!r}")
+        return address
 
     @model_validator(mode="after")
     def _mounts_are_apart(self) -> "KubeflowConfig":

@@ -5,7 +5,6 @@ and a wrong argument answer at once.
 """
 
 import os
-import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,27 +13,12 @@ import click
 
 from configs.console import OneLineGroup, one_line_errors
 from configs.errors import EXIT_REFUSED
-from pipeline.kubeflow.commands import run_compiled
+from pipeline.kubeflow.commands import KUBEFLOW_COMMANDS
 from pipeline.nodes import NODES
-from pipeline.quiet import quiet_libraries
+from pipeline.options import config_option, set_option
 
 _REPOSITORY = Path(__file__).resolve().parent.parent
 _DEMO_CONFIG = _REPOSITORY / "configs" / "demo.yaml"
-
-_config_option = click.option(
-    "--config",
-    "config_file",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="YAML file, one of configs/ or yours.",
-)
-_set_option = click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Changes one setting, such as train.epochs=1; may be repeated.",
-)
 
 
 @click.group(
@@ -50,7 +34,7 @@ def main() -> None:
     epilog="Example: python -m pipeline run --config configs/demo.yaml --data-dir data/shapes "
     "--set train.epochs=2"
 )
-@_config_option
+@config_option
 @click.option(
     "--data-dir",
     required=True,
@@ -62,7 +46,7 @@ def main() -> None:
     type=click.Path(path_type=Path),
     help="Folder of everything that the run writes.  [default: runs/<config's name>]",
 )
-@_set_option
+@set_option
 @click.option(
     "--from", "from_node", type=click.Choice(NODES), help="First node; earlier are reused."
 )
@@ -109,7 +93,7 @@ def run(
     type=click.Path(path_type=Path),
     help="Folder of everything that the run writes.",
 )
-@_set_option
+@set_option
 @one_line_errors
 def demo(data_dir: Path, root: Path, overrides: tuple[str, ...]) -> None:
     """Draws pictures of shapes and runs the whole pipeline on them."""
@@ -179,142 +163,8 @@ def _run(
         sys.exit(EXIT_REFUSED)
 
 
-@main.command(
-    "compile",
-    epilog="Example: python -m pipeline compile --config configs/demo.yaml "
-    "--image registry.my.org/tfx-rcnn:1 --pipeline-root minio://mlpipeline/tfx-rcnn "
-    "-o build/demo.yaml",
-)
-@_config_option
-@click.option("--image", required=True, help="Container image with this package.")
-@click.option("--pipeline-root", required=True, help="Address below which outputs are stored.")
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="YAML file to write.",
-)
-@click.option(
-    "--data-dir",
-    default="/data",
-    show_default=True,
-    help="The COCO-format folder, as the containers see it.",
-)
-@click.option(
-    "--data-version",
-    default="",
-    help="Any name for the state of the data: change it when pictures change, as Kubeflow's "
-    "cache cannot see them.",
-)
-@click.option(
-    "--shared-dir",
-    default="/shared",
-    show_default=True,
-    help="A folder all containers share: checkpoints, detections and, unless the config says "
-    "otherwise, pushed models.",
-)
-@click.option(
-    "--schema-file",
-    help="Schema to validate with, as the containers see it.  [default: the package's own]",
-)
-@_set_option
-@one_line_errors
-def compile_(
-    config_file: Path,
-    image: str,
-    pipeline_root: str,
-    output: Path,
-    data_dir: str,
-    data_version: str,
-    shared_dir: str,
-    schema_file: str | None,
-    overrides: tuple[str, ...],
-) -> None:
-    """Writes the pipeline as a file for Kubeflow Pipelines v2."""
-    if not re.match(r"[a-z0-9]+://|/", pipeline_root):
-        raise click.BadParameter(
-            f"{pipeline_root!r}: expected an address such as minio://mlpipeline/tfx-rcnn",
-            param_hint="--pipeline-root",
-        )
-    if output.suffix not in (".yaml", ".yml"):
-        raise click.BadParameter(f"{output}: expected a name that ends in .yaml", param_hint="-o")
-    from configs.loader import load_config
-    from configs.outputs import check_file
-
-    config = load_config(config_file, overrides)
-    check_file(output, [config_file], "-o")
-    shared = shared_dir.rstrip("/")
-    _check_platform(config, {"--data-dir": data_dir, "--shared-dir": shared_dir})
-    with quiet_libraries(Path(os.devnull)):
-        from pipeline.kubeflow.pod_paths import own_file
-        from pipeline.kubeflow_runner import compile_pipeline
-        from pipeline.pipeline import Places
-
-        places = Places(
-            data_dir=data_dir,
-            pictures_digest=data_version,
-            weights_digest="",
-            pipeline_root=pipeline_root,
-            checkpoints=f"{shared}/checkpoints",
-            detections=f"{shared}/detections",
-            push_folder=config.push.folder or f"{shared}/serving",
-            schema_file=schema_file or own_file("pipeline/schema.pbtxt"),
-        )
-        tasks = compile_pipeline(config, places, image, output)
-    click.echo(f"wrote {output}: {len(tasks)} tasks ({', '.join(tasks)})")
-
-
-def _check_platform(config: Any, places: dict[str, str]) -> None:
-    """Warns of what the cluster must do by itself.
-
-    Raises:
-        ConfigError: there are volumes, but a folder is in none of them.
-    """
-    from pipeline.kubernetes_platform import check_places, left_to_the_cluster
-
-    if config.push.folder:
-        places = {**places, "push.folder": config.push.folder}
-    check_places(config.pipeline.kubeflow, places)
-    for line in left_to_the_cluster(config.pipeline.kubeflow, places):
-        click.echo(f"warning: {line}", err=True)
-
-
-@main.command(
-    epilog="Example: python -m pipeline upload --host https://kubeflow.my.org/pipeline "
-    "--name detector build/demo.yaml"
-)
-@click.option("--host", required=True, help="Address of Kubeflow Pipelines.")
-@click.option("--name", required=True, help="Of the pipeline in Kubeflow.")
-@click.option("--version", help="Add this version to the pipeline; without it, create one.")
-@click.option("--namespace", help="Of a multi-user Kubeflow.")
-@click.option(
-    "--token-file",
-    type=click.Path(path_type=Path),
-    help="File with a bearer token.  [default: the variable KF_PIPELINES_TOKEN, if set]",
-)
-@click.argument("pipeline_file", type=click.Path(path_type=Path))
-@one_line_errors
-def upload(
-    host: str,
-    name: str,
-    version: str | None,
-    namespace: str | None,
-    token_file: Path | None,
-    pipeline_file: Path,
-) -> None:
-    """Stores a compiled pipeline in Kubeflow Pipelines; prints its id and address."""
-    from pipeline import upload as service
-
-    token = service.read_token(token_file)
-    uploaded = service.upload(pipeline_file, host, name, version, namespace, token)
-    click.echo(f"pipeline {uploaded.pipeline_id}")
-    if uploaded.version_id:
-        click.echo(f"version  {uploaded.version_id}")
-    click.echo(uploaded.address)
-
-
-main.add_command(run_compiled)
+for _command in KUBEFLOW_COMMANDS:
+    main.add_command(_command)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import yaml
 
 from configs.loader import load_config
 from configs.reference import reference
-from pipeline.kubernetes_platform import check_places
+from pipeline.kubeflow.platform import check_places
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

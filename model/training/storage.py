@@ -1,6 +1,7 @@
 """Folders whose files are whole or not there, on a disk or in an object store.
 
-On a disk a file gets its name when all of it is written. `gs://` and TensorFlow's other file
+On a disk a file gets its name when all of it is written, and S3 (`s3://`, `minio://`; boto3) does
+the same by itself. `gs://` and TensorFlow's other file
 systems (`tf.io.gfile`) promise no atomic rename, so a file there counts once its marker,
 `<name>.complete`, is written after it. What replaces a file is another object, `<name>~1`, then
 `<name>~2` and so on, with a marker of its own; the last whole one counts, and the one before goes
@@ -18,6 +19,7 @@ from typing import Any, Protocol
 
 from configs.errors import ConfigError
 from configs.files import atomic_path
+from model.object_store import S3_SCHEMES, open_store
 
 _MARKER = ".complete"
 
@@ -56,7 +58,11 @@ def joined(folder: str | os.PathLike[str], name: str) -> str:
 
 def open_folder(folder: str | os.PathLike[str]) -> Folder:
     """Returns the folder at a path or URI; it is made when the first file is written."""
-    return RemoteFolder(os.fspath(folder)) if is_remote(folder) else LocalFolder(Path(folder))
+    if not is_remote(folder):
+        return LocalFolder(Path(folder))
+    uri = os.fspath(folder)
+    is_s3 = uri.partition("://")[0] in S3_SCHEMES
+    return ObjectFolder(uri) if is_s3 else RemoteFolder(uri)
 
 
 class LocalFolder:
@@ -94,6 +100,46 @@ class LocalFolder:
         if self._path.is_dir():
             for path in self._path.glob(".*.partial"):
                 path.unlink(missing_ok=True)
+
+
+class ObjectFolder:
+    """A folder in S3 or MinIO, which itself replaces a file as a whole or not at all.
+
+    Raises:
+        ConfigError: boto3 is not installed, or the address has no bucket.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._store = open_store(uri)
+
+    def address(self, name: str) -> str:
+        """Returns the URI of a file."""
+        return joined(self._uri, name)
+
+    def names(self) -> list[str]:
+        """Returns the names of the files; [] where there is no folder."""
+        return [file.name for file in self._store.files() if "/" not in file.name]
+
+    def write(self, name: str, save: Callable[[Path], None]) -> None:
+        """Has `save` write a local file, and stores it."""
+        with tempfile.TemporaryDirectory() as folder:
+            save(Path(folder) / name)
+            self._store.put(Path(folder) / name, name)
+
+    @contextlib.contextmanager
+    def local_copy(self, name: str) -> Iterator[Path]:
+        """Gives a copy in a temporary folder."""
+        with tempfile.TemporaryDirectory() as folder:
+            self._store.get(name, Path(folder) / name)
+            yield Path(folder) / name
+
+    def remove(self, name: str) -> None:
+        """Removes a file if it is there."""
+        self._store.remove(name)
+
+    def remove_partial_files(self) -> None:
+        """Removes nothing: a file whose upload was cut off was never there."""
 
 
 class RemoteFolder:

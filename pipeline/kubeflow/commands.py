@@ -1,13 +1,160 @@
-"""The commands about Kubeflow that `python -m pipeline` has besides compile and upload."""
+"""The commands about Kubeflow: compile, run-compiled, upload."""
 
+import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from configs.console import OneLineCommand, finish, one_line_errors
 from configs.errors import EXIT_FAILED
 from pipeline.kubeflow.player.dialects import DIALECTS
+from pipeline.options import config_option, set_option
+from pipeline.quiet import quiet_libraries
+
+
+@click.command(
+    "compile",
+    cls=OneLineCommand,
+    epilog="Example: python -m pipeline compile --config configs/demo.yaml "
+    "--image registry.my.org/tfx-rcnn:1 --pipeline-root minio://mlpipeline/tfx-rcnn "
+    "-o build/demo.yaml",
+)
+@config_option
+@click.option("--image", required=True, help="Container image with this package.")
+@click.option("--pipeline-root", required=True, help="Address below which outputs are stored.")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="YAML file to write.",
+)
+@click.option(
+    "--data-dir",
+    default="/data",
+    show_default=True,
+    help="The COCO-format folder, as the containers see it, or an address such as s3://bucket/coco.",
+)
+@click.option(
+    "--data-version",
+    default="",
+    help="Any text that stands for the state of the data; the file's first task adds what it finds "
+    "there itself.",
+)
+@click.option(
+    "--shared-dir",
+    default="/shared",
+    show_default=True,
+    help="A folder that all containers share, or an address: checkpoints, detections and, unless "
+    "the config says otherwise, pushed models.",
+)
+@click.option(
+    "--schema-file",
+    help="Schema to validate with, as the containers see it.  [default: the package's own]",
+)
+@set_option
+@one_line_errors
+def compile_(
+    config_file: Path,
+    image: str,
+    pipeline_root: str,
+    output: Path,
+    data_dir: str,
+    data_version: str,
+    shared_dir: str,
+    schema_file: str | None,
+    overrides: tuple[str, ...],
+) -> None:
+    """Writes the pipeline as a file for Kubeflow Pipelines v2."""
+    if output.suffix not in (".yaml", ".yml"):
+        raise click.BadParameter(f"{output}: expected a name that ends in .yaml", param_hint="-o")
+    from configs.loader import load_config
+    from configs.outputs import check_file
+
+    config = load_config(config_file, overrides)
+    check_file(output, [config_file], "-o")
+    shared = shared_dir.rstrip("/")
+    _check(config, image, pipeline_root, {"--data-dir": data_dir, "--shared-dir": shared_dir})
+    with quiet_libraries(Path(os.devnull)):
+        from pipeline.kubeflow.compiler import compile_pipeline
+        from pipeline.kubeflow.pod_paths import own_file
+        from pipeline.pipeline import Places
+
+        places = Places(
+            data_dir=data_dir,
+            pictures_digest=data_version,
+            weights_digest="",
+            pipeline_root=pipeline_root,
+            checkpoints=f"{shared}/checkpoints",
+            detections=f"{shared}/detections",
+            push_folder=config.push.folder or f"{shared}/serving",
+            schema_file=schema_file or own_file("pipeline/schema.pbtxt"),
+        )
+        tasks = compile_pipeline(config, places, image, output)
+    click.echo(f"wrote {output}: {len(tasks)} tasks ({', '.join(tasks)})")
+
+
+def _check(config: Any, image: str, pipeline_root: str, places: dict[str, str]) -> None:
+    """Warns of what the cluster must do by itself.
+
+    Raises:
+        ConfigError: a cluster would refuse it, or could not run it to its end.
+    """
+    from model.weights.keras_applications import PUBLISHED
+    from pipeline.kubeflow import checks
+    from pipeline.kubeflow.platform import check_places, left_to_the_cluster
+    from pipeline.kubeflow.tasks import with_gpus
+
+    if config.push.folder:
+        places = {**places, "push.folder": config.push.folder}
+    if config.model.weights and config.model.weights != PUBLISHED:
+        places = {**places, "model.weights": config.model.weights}
+    checks.check_root(pipeline_root)
+    checks.check_image(image)
+    checks.check_addresses(places)
+    checks.check_start(config)
+    asked = with_gpus(config)
+    check_places(asked, {name: p for name, p in places.items() if name != "model.weights"})
+    for line in left_to_the_cluster(asked, places):
+        click.echo(f"warning: {line}", err=True)
+
+
+@click.command(
+    "upload",
+    cls=OneLineCommand,
+    epilog="Example: python -m pipeline upload --host https://kubeflow.my.org/pipeline "
+    "--name detector build/demo.yaml",
+)
+@click.option("--host", required=True, help="Address of Kubeflow Pipelines.")
+@click.option("--name", required=True, help="Of the pipeline in Kubeflow.")
+@click.option("--version", help="Add this version to the pipeline; without it, create one.")
+@click.option("--namespace", help="Of a multi-user Kubeflow.")
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path),
+    help="File with a bearer token.  [default: the variable KF_PIPELINES_TOKEN, if set]",
+)
+@click.argument("pipeline_file", type=click.Path(path_type=Path))
+@one_line_errors
+def upload(
+    host: str,
+    name: str,
+    version: str | None,
+    namespace: str | None,
+    token_file: Path | None,
+    pipeline_file: Path,
+) -> None:
+    """Stores a compiled pipeline in Kubeflow Pipelines; prints its id and address."""
+    from pipeline import upload as service
+
+    token = service.read_token(token_file)
+    uploaded = service.upload(pipeline_file, host, name, version, namespace, token)
+    click.echo(f"pipeline {uploaded.pipeline_id}")
+    if uploaded.version_id:
+        click.echo(f"version  {uploaded.version_id}")
+    click.echo(uploaded.address)
 
 
 @click.command(
@@ -71,3 +218,6 @@ def run_compiled(
     if summary["error"]:
         click.echo(f"error: {summary['error']}", err=True)
         sys.exit(EXIT_FAILED)
+
+
+KUBEFLOW_COMMANDS = (compile_, upload, run_compiled)

@@ -35,7 +35,10 @@ from typing import Any, NoReturn
 from configs.console import explain
 from configs.errors import EXIT_FAILED, ConfigError, RcnnError, TrainingError
 from configs.files import write_json
+from pipeline.kubeflow import data_version
 from pipeline.kubeflow.messages import Message, for_launcher, for_tfx
+from pipeline.kubeflow.mirrors import Mirrors
+from pipeline.kubeflow.parameters import with_typed_as_overrides
 from pipeline.kubeflow.pod_paths import pod_root
 
 EXIT_TERMINATED = 128 + signal.SIGTERM
@@ -61,18 +64,22 @@ class Terminated(RcnnError):
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs one task and ends the process."""
     root = pod_root()
+    mirrors = Mirrors(Path(f"{root}/tmp/tfx-rcnn"))
     try:
         given = list(sys.argv[1:] if arguments is None else arguments)
         with _termination_raised():
-            _run(given, root)
+            if given[:1] == [data_version.COMMAND_NAME]:
+                data_version.run(given[1:], _Parser(prog=data_version.COMMAND_NAME))
+            else:
+                _run(given, root, mirrors)
     except Exception as error:
-        _tell(error, root)
+        _tell(error, root, mirrors)
         _end(_exit_status(error))
     _end(0)
 
 
-def _run(arguments: Sequence[str], root: str) -> None:
-    """Translates, runs TFX's entry, translates back."""
+def _run(arguments: Sequence[str], root: str, mirrors: Mirrors) -> None:
+    """Translates, fetches, runs TFX's entry, stores, translates back."""
     given, beam_args = _parser().parse_known_args(arguments)
     executor_input = _json("--json_serialized_invocation_args", given.invocation)
     message = for_tfx(
@@ -81,11 +88,15 @@ def _run(arguments: Sequence[str], root: str) -> None:
         _json("--json_serialized_outputs_spec_args", given.outputs_spec),
         root,
     )
+    inputs = message["inputs"]
+    inputs["parameterValues"] = with_typed_as_overrides(inputs.get("parameterValues") or {})
+    mirrors.enter(message)
     _run_tfx(given.executor_class_path, message, given.inputs_spec, beam_args)
+    mirrors.leave()
     output_file = Path(message["outputs"]["outputFile"])
     if output_file.exists():
         written = json.loads(output_file.read_text(encoding="utf-8"))
-        write_json(output_file, for_launcher(written, root))
+        write_json(output_file, for_launcher(written, root, mirrors.addresses_in))
 
 
 def _run_tfx(
@@ -170,9 +181,10 @@ def _exit_status(error: Exception) -> int:
     return int(getattr(error, "exit_status", EXIT_FAILED))
 
 
-def _tell(error: Exception, root: str) -> None:
+def _tell(error: Exception, root: str, mirrors: Mirrors) -> None:
     """Writes in one line why the task failed, where Kubernetes keeps it and into the log."""
     line = explain(error).removesuffix(" (run again with --debug for the traceback)")
+    line = mirrors.addresses_in(line)
     lines = [f"error: {line}"]
     if not isinstance(error, RcnnError):
         lines.insert(0, "".join(traceback.format_exception(error)).rstrip())
@@ -200,5 +212,4 @@ def _end(status: int) -> NoReturn:
 
 
 if __name__ == "__main__":
-    sys.path.append(sys.path.pop(0))
     main()

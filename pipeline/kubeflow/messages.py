@@ -9,6 +9,7 @@ the store (pod_paths.py).
 """
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 from pipeline.kubeflow.pod_paths import address_of, local_path, own_file_path
@@ -56,19 +57,32 @@ def _complete(artifact: Message, spec: Message, root: str) -> None:
     artifact["uri"] = local_path(uri, root) or uri
 
 
-def for_launcher(executor_output: Message, root: str = "") -> Message:
+def for_launcher(
+    executor_output: Message, root: str = "", addresses_in: Callable[[str], str] = str
+) -> Message:
     """Returns an `ExecutorOutput` that KFP's launcher reads, with addresses for the pod's paths.
 
     The properties of an artifact are mapped too, and those without a value left out, which the
     launcher refuses (`StructValueToMLMDValue` in backend/src/v2/metadata/converter.go).
+
+    Args:
+        executor_output: as TFX writes it.
+        root: of the pod.
+        addresses_in: maps a property that names a local folder of the task's own.
     """
+
+    def mapped(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        return addresses_in(address_of(value, root) or value)
+
     message = copy.deepcopy(executor_output)
     for artifacts in (message.get("artifacts") or {}).values():
         for artifact in artifacts.get("artifacts") or []:
             uri = str(artifact.get("uri", ""))
             artifact["uri"] = address_of(uri, root) or uri
             artifact["metadata"] = {
-                name: (address_of(value, root) or value) if isinstance(value, str) else value
+                name: mapped(value)
                 for name, value in (artifact.get("metadata") or {}).items()
                 if value is not None
             }

@@ -75,6 +75,18 @@ def read_compiled(path: Path) -> Compiled:
     """
     check_pipeline_file(path)
     documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+    try:
+        return _compiled(path, documents)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(
+            f"{path}: no KFP v2 pipeline ({type(error).__name__}: {error}); expected the file that "
+            "`python -m pipeline compile` wrote"
+        ) from None
+
+
+def _compiled(path: Path, documents: list[Message]) -> Compiled:
     spec = documents[0]
     platform: Message = {}
     if len(documents) > 1:

@@ -15,8 +15,8 @@ from typing import Any
 
 from configs.errors import RcnnError
 from configs.source_digest import SOURCE_ROOT
+from model.object_store import ObjectStore, download, upload
 from pipeline.kubeflow.entry import TERMINATION_LOG
-from pipeline.kubeflow.object_store import ObjectStore, download, upload
 from pipeline.kubeflow.player.compiled import Message, Task
 from pipeline.kubeflow.player.dialects import Dialect
 from pipeline.kubeflow.player.driver import LOG_OUTPUT

@@ -10,7 +10,7 @@ from typing import Any
 
 from configs.errors import RcnnError
 from configs.files import held_folder
-from pipeline.kubeflow.object_store import ObjectStore, open_store
+from model.object_store import ObjectStore, open_store
 from pipeline.kubeflow.player.cache import cache_key, fingerprint
 from pipeline.kubeflow.player.compiled import Compiled, Message, Task, run_parameters
 from pipeline.kubeflow.player.dialects import Dialect

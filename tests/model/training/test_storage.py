@@ -69,5 +69,5 @@ def test_a_scheme_makes_a_folder_remote(place, remote):
 
 
 def test_a_scheme_without_a_file_system_is_named():
-    with pytest.raises(ConfigError, match="s3://bucket/a: this TensorFlow has no file system for"):
-        open_folder("s3://bucket/a")
+    with pytest.raises(ConfigError, match="hdfs://a/b: this TensorFlow has no file system for"):
+        open_folder("hdfs://a/b")

@@ -122,3 +122,28 @@ def test_defaults_and_missing_values(pipeline: dict[str, Any], write: Write) -> 
     del parameters["words"]["isOptional"]
     with pytest.raises(ConfigError, match=r"--param words=\.\.\. is missing"):
         run_parameters(read_compiled(write(pipeline)), {})
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (["root"], []),
+        (["root", "dag", "tasks"], None),
+        (["root", "dag", "tasks", "make"], 3),
+        (["root", "dag", "tasks", "make", "componentRef"], {}),
+        (["components"], {}),
+        (["components", "comp-make"], None),
+        (["deploymentSpec", "executors"], []),
+        (["deploymentSpec", "executors", "exec-make"], "x"),
+        (["pipelineInfo"], {}),
+    ],
+)
+def test_what_is_no_pipeline_is_one_line(
+    pipeline: dict[str, Any], write: Write, keys: list[str], value: Any
+) -> None:
+    place: Any = pipeline
+    for key in keys[:-1]:
+        place = place[key]
+    place[keys[-1]] = value
+    with pytest.raises(ConfigError, match=r"pipeline\.yaml: "):
+        read_compiled(write(pipeline))

@@ -1,6 +1,5 @@
 """Compiles the graph for Kubeflow Pipelines v2; nothing is run."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,14 @@ from configs.files import atomic_path
 from configs.kubeflow_schema import KubeflowConfig
 from configs.outputs import marked_text
 from configs.schema import Config
-from pipeline.kubeflow.entry import COMMAND
-from pipeline.kubernetes_platform import platform_spec, quantity
-from pipeline.pipeline import OVERRIDES, Places, create_pipeline
-
-TRAINER = "DetectionTrainer"
+from pipeline.kubeflow.platform import platform_spec, quantity
+from pipeline.kubeflow.rewrite import rewrite
+from pipeline.kubeflow.tasks import asked_by, with_gpus
+from pipeline.pipeline import Places, create_pipeline
 
 _ResourceSpec = PipelineDeploymentConfig.PipelineContainerSpec.ResourceSpec
+_BEAM_WORKERS = "--direct_num_workers"
+_BEAM_MODES = ("--direct_running_mode=multi_processing", "--direct_running_mode=multi_threading")
 
 
 def compile_pipeline(config: Config, places: Places, image: str, output: Path) -> list[str]:
@@ -38,40 +38,39 @@ def compile_pipeline(config: Config, places: Places, image: str, output: Path) -
         The names of the tasks.
 
     Raises:
-        ConfigError: a memory or CPU setting is no Kubernetes quantity, or the trainer's shared
-            memory is not below its memory.
+        ConfigError: a memory or CPU setting is no Kubernetes quantity, the trainer's shared
+            memory is not below its memory, or its GPUs are not as many as its workers.
     """
+    asked = with_gpus(config)
+    pipeline_settings = config.pipeline.model_copy(
+        update={"kubeflow": asked, "beam_args": _with_beam_workers(config)}
+    )
+    config = config.model_copy(update={"pipeline": pipeline_settings})
     pipeline = create_pipeline(config, places, target="kubeflow")
     for node in pipeline.components:
-        node.with_platform_config(_resources(config.pipeline.kubeflow, node.id == TRAINER))
+        node.with_platform_config(_resources(asked, node.id))
     runner = KubeflowV2DagRunner(
         KubeflowV2DagRunnerConfig(default_image=image, use_pipeline_spec_2_1=True)
     )
     specification = runner.run(pipeline, write_out=False)["pipelineSpec"]
     specification["defaultPipelineRoot"] = places.pipeline_root
-    # TFX leaves out a run-time parameter's default, without which every run would have to give it.
-    specification["root"]["inputDefinitions"]["parameters"][OVERRIDES] |= {
-        "defaultValue": "",
-        "isOptional": True,
+    rewrite(specification, config, image, places.pictures_digest)
+    tasks = {
+        component["executorLabel"]: name for name, component in specification["components"].items()
     }
-    for component in specification["components"].values():
-        _run_our_entry(component, specification["deploymentSpec"]["executors"])
-    platform = platform_spec(
-        config.pipeline.kubeflow,
-        executors=specification["deploymentSpec"]["executors"],
-        trainer=specification["components"][TRAINER]["executorLabel"],
-    )
+    platform = platform_spec(asked, tasks)
     with atomic_path(output) as partial:
         partial.write_text(marked_text(_as_yaml(specification, platform)), encoding="utf-8")
     return sorted(specification["root"]["dag"]["tasks"])
 
 
-def _run_our_entry(component: dict[str, Any], executors: dict[str, Any]) -> None:
-    """Puts our container entry in the place of TFX's, which cannot read what KFP hands over."""
-    container = executors[component["executorLabel"]]["container"]
-    outputs = json.dumps(component.get("outputDefinitions", {}), sort_keys=True)
-    container["command"] = list(COMMAND)
-    container["args"] = ["--json_serialized_outputs_spec_args", outputs, *container["args"]]
+def _with_beam_workers(config: Config) -> tuple[str, ...]:
+    """Returns Beam's arguments with as many workers as CPUs, where they do not say how many."""
+    given = config.pipeline.beam_args
+    if not set(_BEAM_MODES) & set(given) or any(one.startswith(_BEAM_WORKERS) for one in given):
+        return given
+    cpus = quantity(config.pipeline.kubeflow.component_cpus, "pipeline.kubeflow.component_cpus")
+    return (*given, f"{_BEAM_WORKERS}={max(1, int(cpus))}")
 
 
 def _as_yaml(specification: dict[str, Any], platform: dict[str, Any] | None) -> str:
@@ -80,19 +79,14 @@ def _as_yaml(specification: dict[str, Any], platform: dict[str, Any] | None) -> 
     return f"# PIPELINE DEFINITION\n# Name: {specification['pipelineInfo']['name']}\n{text}"
 
 
-def _resources(asked: KubeflowConfig, is_trainer: bool) -> Any:
+def _resources(asked: KubeflowConfig, task: str) -> Any:
     """Returns a container's limits: CPUs, memory in 10**9 bytes (KFP's unit), GPUs."""
-    if not is_trainer:
-        return _ResourceSpec(
-            cpu_limit=quantity(asked.component_cpus, "pipeline.kubeflow.component_cpus"),
-            memory_limit=quantity(asked.component_memory, "pipeline.kubeflow.component_memory")
-            / 1e9,
-        )
+    own, key = asked_by(asked, task), f"pipeline.kubeflow.tasks.{task}"
     resources = _ResourceSpec(
-        cpu_limit=quantity(asked.trainer_cpus, "pipeline.kubeflow.trainer_cpus"),
-        memory_limit=quantity(asked.trainer_memory, "pipeline.kubeflow.trainer_memory") / 1e9,
+        cpu_limit=quantity(own.cpus, f"{key}.cpus"),
+        memory_limit=quantity(own.memory, f"{key}.memory") / 1e9,
     )
-    if asked.trainer_gpus:
+    if own.gpus:
         resources.accelerator.type = asked.trainer_gpu_type
-        resources.accelerator.count = asked.trainer_gpus
+        resources.accelerator.count = own.gpus
     return resources

@@ -35,6 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("compiled")
     arguments = ["--config", str(CONFIG), "--image", IMAGE, "--pipeline-root", ROOT]
     arguments += ["--data-dir", "/mnt/coco", "--data-version", "2017"]
+    arguments += ["--set", "model.weights=/mnt/coco/R-50.pkl"]
     arguments += ["--set", f"pipeline.kubeflow.volumes={VOLUMES}"]
     arguments += ["--set", "pipeline.kubeflow.trainer_shared_memory=16Gi"]
     done = subprocess.run(
@@ -67,7 +68,7 @@ def test_same_bytes_when_compiled_twice(folder: Path) -> None:
 def test_tasks_are_the_graph_without_resolver(compiled: dict[str, Any]) -> None:
     from pipeline.nodes import NODES
 
-    assert set(compiled["root"]["dag"]["tasks"]) == set(NODES) - {"Resolver"}
+    assert set(compiled["root"]["dag"]["tasks"]) == set(NODES) - {"Resolver"} | {"DataVersion"}
 
 
 def test_edges_are_the_graphs(compiled: dict[str, Any]) -> None:
@@ -100,6 +101,8 @@ def test_every_container_is_ours_and_runs_an_executor_that_exists(
         container = _executor(compiled, task)
         assert container["image"] == IMAGE
         assert container["command"] == list(COMMAND)
+        if task == "DataVersion":
+            continue
         outputs = container["args"][
             container["args"].index("--json_serialized_outputs_spec_args") + 1
         ]
@@ -135,23 +138,75 @@ def test_settings_and_places_are_parameters(compiled: dict[str, Any]) -> None:
     settings = json.loads(parameter("DetectionTrainer", "settings"))
     assert settings["train"]["batch"] == "8x4"
     assert parameter("CocoExampleGen", "data_dir") == "/mnt/coco"
-    assert parameter("CocoExampleGen", "pictures_digest") == "2017"
     assert parameter("DetectionTrainer", "checkpoints_dir") == "/shared/checkpoints"
     for task in ("CocoEvaluator", "ModelPusher"):  # the baseline is looked up where it is pushed
         assert parameter(task, "push_folder") == "/shared/serving"
 
 
-def test_overrides_are_a_run_time_parameter_with_a_default(compiled: dict[str, Any]) -> None:
-    assert compiled["root"]["inputDefinitions"]["parameters"] == {
-        "overrides": {"parameterType": "STRING", "defaultValue": "", "isOptional": True}
-    }
-    takers = {
+def _takers(compiled: dict[str, Any], parameter: str) -> set[str]:
+    return {
         task
         for task, specification in compiled["root"]["dag"]["tasks"].items()
-        if specification.get("inputs", {}).get("parameters", {}).get("overrides")
-        == {"componentInputParameter": "overrides"}
+        if specification.get("inputs", {}).get("parameters", {}).get(parameter)
+        == {"componentInputParameter": parameter}
     }
-    assert takers == {"CocoExampleGen", "CocoTransform", "DetectionTrainer", "CocoEvaluator"}
+
+
+def test_run_time_parameters_have_types_defaults_and_takers(compiled: dict[str, Any]) -> None:
+    parameters = compiled["root"]["inputDefinitions"]["parameters"]
+    assert all(parameter["isOptional"] for parameter in parameters.values())
+    assert {name: p["parameterType"] for name, p in parameters.items()} == {
+        "overrides": "STRING",
+        "data_version": "STRING",
+        "learning_rate": "NUMBER_DOUBLE",
+        "epochs": "NUMBER_DOUBLE",
+        "thresholds": "LIST",
+    }
+    values = {name: parameter["defaultValue"] for name, parameter in parameters.items()}
+    thresholds = values.pop("thresholds")
+    assert values == {"overrides": "", "data_version": "2017", "learning_rate": 0.02, "epochs": 12}
+    assert [threshold["metric"] for threshold in thresholds] == ["box/AP", "mask/AP"]
+    ours = {"CocoExampleGen", "CocoTransform", "DetectionTrainer", "CocoEvaluator"}
+    assert _takers(compiled, "overrides") == ours | {"DataVersion"}
+    assert _takers(compiled, "data_version") == {"DataVersion"}
+    assert _takers(compiled, "epochs") == {"DetectionTrainer"}
+    assert _takers(compiled, "thresholds") == {"CocoEvaluator"}
+
+
+def test_data_and_weights_are_looked_at_in_every_run(compiled: dict[str, Any]) -> None:
+    tasks = compiled["root"]["dag"]["tasks"]
+    for task, parameter, output in (
+        ("CocoExampleGen", "pictures_digest", "data"),
+        ("DetectionTrainer", "weights_digest", "weights"),
+    ):
+        assert tasks[task]["inputs"]["parameters"][parameter] == {
+            "taskOutputParameter": {"producerTask": "DataVersion", "outputParameterKey": output}
+        }
+        assert "DataVersion" in tasks[task]["dependentTasks"]
+    never = {"DataVersion", "CocoEvaluator", "ModelPusher"}
+    cached = {task for task, spec in tasks.items() if spec["cachingOptions"].get("enableCache")}
+    assert cached == set(tasks) - never
+
+
+def test_tasks_are_tried_again(compiled: dict[str, Any]) -> None:
+    for task in compiled["root"]["dag"]["tasks"].values():
+        assert task["retryPolicy"] == {
+            "maxRetryCount": 2,
+            "backoffDuration": "60s",
+            "backoffFactor": 2.0,
+        }
+
+
+def test_evaluator_has_a_gpu(compiled: dict[str, Any]) -> None:
+    accelerator = _executor(compiled, "CocoEvaluator")["resources"]["accelerator"]
+    assert accelerator == {"type": "nvidia.com/gpu", "count": "1"}
+
+
+def test_player_reads_the_file(folder: Path) -> None:
+    from pipeline.kubeflow.player.compiled import read_compiled
+
+    first, *_ = read_compiled(folder / "volumes.yaml").tasks
+    assert first.key == "DataVersion"
 
 
 def test_file_is_what_kubeflow_takes(compiled: dict[str, Any]) -> None:
@@ -184,7 +239,7 @@ def test_every_executor_mounts_the_volumes_and_the_trainer_has_shared_memory(
         "/dev/shm",
         "16Gi",
     )
-    assert len(asked) == 8
+    assert len(asked) == 9
     assert all(config == {"pvcMount": mounts} for config in asked.values())
     accelerator = _executor(pipeline, "DetectionTrainer")["resources"]["accelerator"]
     assert accelerator["count"] == "8"
@@ -226,7 +281,7 @@ def test_custom_artifact_types_are_importable_by_their_name(compiled: dict[str, 
     import components
 
     for specification in compiled["components"].values():
-        for artifact in specification["outputDefinitions"]["artifacts"].values():
+        for artifact in specification["outputDefinitions"].get("artifacts", {}).values():
             schema = artifact["artifactType"]
             title = yaml.safe_load(schema["instanceSchema"])["title"]
             package, _, name = title.partition(".")

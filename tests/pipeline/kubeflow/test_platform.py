@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from configs.errors import ConfigError
 from configs.kubeflow_schema import KubeflowConfig
 from model.lanes import message_class
-from pipeline.kubernetes_platform import (
+from pipeline.kubeflow.platform import (
     check_places,
     left_to_the_cluster,
     platform_spec,
@@ -28,11 +28,16 @@ from pipeline.kubernetes_platform import (
 PUBLISHED = {
     "KubernetesExecutorConfig": [
         ("pvc_mount", 3, "*PvcMount", (2, 0)),
+        ("secret_as_env", 2, "*SecretAsEnv", (2, 0)),
         ("node_selector", 4, "NodeSelector", (2, 0)),
         ("tolerations", 12, "*Toleration", (2, 1)),
         ("empty_dir_mounts", 17, "*EmptyDirMount", (2, 3)),
     ],
     "PvcMount": [("constant", 2, "", (2, 0)), ("mount_path", 4, "", (2, 0))],
+    "SecretAsEnv": [
+        ("secret_name", 1, "", (2, 0)),
+        ("key_to_env", 2, "*SecretAsEnv.SecretKeyToEnvMap", (2, 0)),
+    ],
     "NodeSelector": [("labels", 1, "*NodeSelector.LabelsEntry", (2, 0))],
     "Toleration": [
         ("key", 1, "", (2, 1)),
@@ -48,6 +53,7 @@ PUBLISHED = {
     ],
 }
 VERSIONS = [(2, 0), (2, 1), (2, 3)]
+TASKS = {"other": "CocoTransform", "trainer": "DetectionTrainer"}
 VOLUMES = {"volumes": [{"claim": "coco", "path": "/data"}, {"claim": "runs", "path": "/shared"}]}
 LABELS = {"trainer_node_selector": {"cloud.google.com/gke-accelerator": "nvidia-h100-80gb"}}
 TAINTS = {
@@ -57,6 +63,8 @@ TAINTS = {
     ]
 }
 SHARED_MEMORY = {"trainer_shared_memory": "16Gi"}
+SECRET = {"store_secret": {"name": "mlpipeline-minio-artifact"}}
+SCRATCH = {"tasks": {"DetectionTrainer": {"scratch": "100Gi"}}}
 MOUNTS = [{"constant": "coco", "mountPath": "/data"}, {"constant": "runs", "mountPath": "/shared"}]
 
 
@@ -85,6 +93,9 @@ def _read(config: dict[str, Any], version: tuple[int, int]) -> dict[str, Any]:
     entry.options.map_entry = True
     entry.field.extend([_field("key", 1, ""), _field("value", 2, "")])
     next(m for m in file.message_type if m.name == "NodeSelector").nested_type.append(entry)
+    keys = DescriptorProto(name="SecretKeyToEnvMap")
+    keys.field.extend([_field("secret_key", 1, ""), _field("env_var", 2, "")])
+    next(m for m in file.message_type if m.name == "SecretAsEnv").nested_type.append(keys)
     pool = DescriptorPool()
     pool.Add(file)
     descriptor = pool.FindMessageTypeByName("kfp_kubernetes.KubernetesExecutorConfig")
@@ -93,13 +104,13 @@ def _read(config: dict[str, Any], version: tuple[int, int]) -> dict[str, Any]:
 
 
 def _executors(**asked: Any) -> dict[str, Any]:
-    spec = platform_spec(KubeflowConfig(**asked), ["other", "trainer"], trainer="trainer")
+    spec = platform_spec(KubeflowConfig(**asked), TASKS)
     assert spec is not None
     return spec["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
 
 
 def test_nothing_asked_for_is_no_document() -> None:
-    assert platform_spec(KubeflowConfig(), ["other", "trainer"], trainer="trainer") is None
+    assert platform_spec(KubeflowConfig(), TASKS) is None
 
 
 def test_volumes_are_in_every_container_the_rest_in_the_trainers() -> None:
@@ -125,14 +136,48 @@ def test_volumes_are_in_every_container_the_rest_in_the_trainers() -> None:
     }
 
 
+def test_the_stores_keys_are_in_every_container() -> None:
+    [secret] = _executors(**SECRET)["other"]["secretAsEnv"]
+    assert secret == {
+        "secretName": "mlpipeline-minio-artifact",
+        "keyToEnv": [
+            {"secretKey": "accesskey", "envVar": "AWS_ACCESS_KEY_ID"},
+            {"secretKey": "secretkey", "envVar": "AWS_SECRET_ACCESS_KEY"},
+        ],
+    }
+
+
+def test_a_task_of_its_own_asks_for_what_is_its_own() -> None:
+    own = {"node_selector": {"disk": "fast"}, "tolerations": [], "scratch": "20Gi"}
+    asked = {**LABELS, **TAINTS, "tasks": {"CocoTransform": own, "DetectionTrainer": own}}
+    config = {
+        "nodeSelector": {"labels": {"disk": "fast"}},
+        "emptyDirMounts": [
+            {"volumeName": "tfx-rcnn-scratch", "mountPath": "/tmp", "sizeLimit": "20Gi"}
+        ],
+    }
+    assert _executors(**asked) == {"other": config, "trainer": config}
+
+
+def test_addresses_need_no_volume() -> None:
+    assert left_to_the_cluster(KubeflowConfig(), {"--data-dir": "s3://b/data"}) == []
+
+
 def test_without_volumes_only_the_trainer_is_named() -> None:
     assert set(_executors(**SHARED_MEMORY)) == {"trainer"}
 
 
 @pytest.mark.parametrize(
     ("asked", "since"),
-    [(VOLUMES, (2, 0)), (LABELS, (2, 0)), (TAINTS, (2, 1)), (SHARED_MEMORY, (2, 3))],
-    ids=["volumes", "node labels", "tolerations", "shared memory"],
+    [
+        (VOLUMES, (2, 0)),
+        (SECRET, (2, 0)),
+        (LABELS, (2, 0)),
+        (TAINTS, (2, 1)),
+        (SHARED_MEMORY, (2, 3)),
+        (SCRATCH, (2, 3)),
+    ],
+    ids=["volumes", "secret", "node labels", "tolerations", "shared memory", "scratch"],
 )
 def test_kubeflow_reads_it_from_the_version_that_we_say(
     asked: dict[str, Any], since: tuple[int, int]
@@ -162,7 +207,7 @@ def test_shared_memory_is_below_the_memory(size: str) -> None:
         ("/data/../etc", "/shared", "--data-dir /data/../etc"),
         ("data", "/shared", "--data-dir data"),
         ("/data", "/", "--shared-dir /"),
-        ("/data", "gs://bucket/shared", "--shared-dir gs://bucket/shared"),
+        ("/data", "gs://bucket/shared", None),
     ],
 )
 def test_folders_lie_in_volumes(data_dir: str, shared_dir: str, outside: str | None) -> None:

@@ -1,0 +1,85 @@
+"""What is refused before a file is written, each in one line: a cluster would say it much later."""
+
+import re
+from collections.abc import Mapping
+
+from configs.errors import ConfigError
+from configs.schema import Config
+from model.object_store import is_address
+from model.training.launcher import random_and_frozen
+
+_ROOT = re.compile(r"(gs|s3|minio)://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](/[^\s?#]*)?")
+_ADDRESS = re.compile(r"[a-z0-9]+://[^\s/]+(/\S*)?")
+# A reference as Docker has it: a registry, if any, with a dot or a port; a path; a tag or a digest.
+_IMAGE = re.compile(
+    r"([a-zA-Z0-9]([\w.-]*[a-zA-Z0-9])?(:\d+)?/)?"
+    r"[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
+    r"(?P<tag>:\w[\w.-]{0,127})?(?P<digest>@sha256:[0-9a-f]{64})?",
+    re.ASCII,
+)
+
+
+def check_root(root: str) -> None:
+    """Checks the address below which outputs are stored.
+
+    Raises:
+        ConfigError: KFP takes none such.
+    """
+    if not _ROOT.fullmatch(root):
+        raise ConfigError(
+            f"--pipeline-root {root!r}: expected a bucket (3 to 63 letters, digits, -) of gs://, "
+            "s3:// or minio://, such as minio://mlpipeline/tfx-rcnn: Kubeflow stores nowhere else"
+        )
+
+
+def check_image(image: str) -> None:
+    """Checks a container image's reference.
+
+    Raises:
+        ConfigError: it is malformed, or says no tag and no digest: Kubernetes would take whatever
+            `latest` is when a task starts.
+    """
+    found = _IMAGE.fullmatch(image)
+    if found is None:
+        raise ConfigError(
+            f"--image {image!r}: expected a reference such as registry.my.org/tfx-rcnn:1"
+        )
+    if not found["tag"] and not found["digest"]:
+        raise ConfigError(
+            f"--image {image}: say which: a tag ({image}:1) or a digest (@sha256:...)"
+        )
+
+
+def check_addresses(places: Mapping[str, str]) -> None:
+    """Checks that folders are where a container finds them.
+
+    Args:
+        places: folder by the name of what set it.
+
+    Raises:
+        ConfigError: one is relative, of this machine's home, or a malformed address.
+    """
+    for name, place in places.items():
+        if is_address(place):
+            if not _ADDRESS.fullmatch(place):
+                raise ConfigError(f"{name} {place!r}: expected an address such as s3://bucket/data")
+        elif not place.startswith("/"):
+            raise ConfigError(
+                f"{name} {place!r}: a container has its own working folder: give an absolute "
+                "folder of a volume (/data), or an address (s3://bucket/data)"
+            )
+
+
+def check_start(config: Config) -> None:
+    """Checks that a training would start from something.
+
+    Raises:
+        ConfigError: layers would stay at random values.
+    """
+    if random_and_frozen(config.model):
+        raise ConfigError(
+            f"model.weights is null and {config.model.backbone.frozen_stages} stages of the "
+            "backbone are frozen, so they would keep random values: say --set model.weights=, a "
+            "file of a volume (/data/R-50.pkl) or of a store (s3://bucket/R-50.pkl), or --set "
+            "model.backbone.frozen_stages=0"
+        )

@@ -1,0 +1,66 @@
+"""The first task of a compiled pipeline: says what state data and weights are in.
+
+KFP's cache knows the text of a parameter, not what lies at the place that it names. This task is
+never taken from the cache; what it says goes into the tasks that read data and weights, so that a
+recurring run sees new data, and is cached where there is none.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from configs.errors import DatasetError
+from configs.files import json_digest
+from configs.loader import runtime_config
+from configs.schema import Config
+from model.object_store import is_address
+from model.weights.files import weights_digest
+from pipeline.data_folder import check_data_folder, pictures_digest
+from pipeline.kubeflow.mirrors import data_names, stored_digest_parts
+
+TASK = "DataVersion"
+COMMAND_NAME = "data-version"
+
+
+def run(arguments: Sequence[str], parser: argparse.ArgumentParser) -> None:
+    """Writes the digests of data and weights, each into its file.
+
+    Raises:
+        DatasetError: the data is not what the settings say.
+    """
+    for name in ("data-dir", "settings", "data-file", "weights-file"):
+        parser.add_argument(f"--{name}", required=True)
+    for name in ("overrides", "version"):
+        parser.add_argument(f"--{name}", default="")
+    given = parser.parse_args(arguments)
+    config = runtime_config(given.settings, given.overrides)
+    digest = json_digest([given.version, data_digest(config, given.data_dir)])
+    Path(given.data_file).write_text(digest, encoding="utf-8")
+    Path(given.weights_file).write_text(digest_of_weights(config.model.weights), encoding="utf-8")
+    print(f"data {digest[:12]} in {given.data_dir}", flush=True)
+
+
+def data_digest(config: Config, data_dir: str) -> str:
+    """Returns a digest of the data: in a store by names, sizes and the store's own tags.
+
+    Raises:
+        DatasetError: a file or a folder is not there.
+    """
+    if not is_address(data_dir):
+        check_data_folder(config.data, Path(data_dir))
+        return pictures_digest(config.data, Path(data_dir))
+    parts = []
+    for name in data_names(config):
+        found = stored_digest_parts(data_dir, [name])
+        if not found:
+            raise DatasetError(f"{data_dir.rstrip('/')}/{name}: there is nothing")
+        parts.append(found)
+    return json_digest(parts)
+
+
+def digest_of_weights(weights: str | None) -> str:
+    """Returns a digest of the weights that a training starts from; "" without a file."""
+    if not weights or not is_address(weights):
+        return weights_digest(weights)
+    folder, _, name = weights.rpartition("/")
+    return json_digest(stored_digest_parts(folder, [name]))

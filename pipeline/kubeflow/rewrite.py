@@ -1,0 +1,134 @@
+"""Changes a pipeline that TFX compiled into one that open-source Kubeflow runs as we want it."""
+
+import json
+from typing import Any
+
+from configs.kubeflow_schema import KubeflowConfig
+from configs.schema import Config
+from pipeline.kubeflow import data_version
+from pipeline.kubeflow.entry import COMMAND
+from pipeline.kubeflow.parameters import OVERRIDES, TYPED
+from pipeline.kubeflow.tasks import DATA_VERSION, TRAINER, asked_by
+
+Specification = dict[str, Any]
+VERSION_PARAMETER = "data_version"
+_GENERATOR = "CocoExampleGen"
+_STRING = {"parameterType": "STRING"}
+# What each of the first task's outputs says to which task.
+_VERSIONS = {"data": (_GENERATOR, "pictures_digest"), "weights": (TRAINER, "weights_digest")}
+
+
+def rewrite(specification: Specification, config: Config, image: str, version: str) -> None:
+    """Puts our entry, the first task and the parameters with a type into a PipelineSpec.
+
+    Args:
+        specification: as TFX compiles it; is changed.
+        config: all settings, the number of the trainer's GPUs filled in.
+        image: of the containers.
+        version: default of the parameter `data_version`.
+    """
+    for component in specification["components"].values():
+        _run_our_entry(component, specification["deploymentSpec"]["executors"])
+    parameters = specification["root"]["inputDefinitions"]["parameters"]
+    # TFX leaves out a run-time parameter's default, without which every run would have to give it.
+    parameters[OVERRIDES] |= {"defaultValue": "", "isOptional": True}
+    parameters[VERSION_PARAMETER] = {**_STRING, "defaultValue": version, "isOptional": True}
+    _add_data_version(specification, config, image)
+    _add_typed_parameters(specification)
+    for name, task in specification["root"]["dag"]["tasks"].items():
+        _set_task(task, config.pipeline.kubeflow, name)
+    if config.pipeline.kubeflow.store_endpoint is not None:
+        variable = {"name": "AWS_ENDPOINT_URL", "value": config.pipeline.kubeflow.store_endpoint}
+        for executor in specification["deploymentSpec"]["executors"].values():
+            executor["container"]["env"] = [variable]
+
+
+def _run_our_entry(component: Specification, executors: Specification) -> None:
+    """Puts our container entry in the place of TFX's, which cannot read what KFP hands over."""
+    container = executors[component["executorLabel"]]["container"]
+    outputs = json.dumps(component.get("outputDefinitions", {}), sort_keys=True)
+    container["command"] = list(COMMAND)
+    container["args"] = ["--json_serialized_outputs_spec_args", outputs, *container["args"]]
+
+
+def _add_data_version(specification: Specification, config: Config, image: str) -> None:
+    """Adds the task that looks at data and weights, and hands on what it says."""
+    dag, label = specification["root"]["dag"], f"{DATA_VERSION}_executor"
+    settings = config.model_dump(mode="json", include={"name", "data", "model"})
+    data_dir = dag["tasks"][_GENERATOR]["inputs"]["parameters"]["data_dir"]
+    inputs = {
+        "data_dir": data_dir,
+        "settings": {"runtimeValue": {"constant": json.dumps(settings, sort_keys=True)}},
+        OVERRIDES: {"componentInputParameter": OVERRIDES},
+        VERSION_PARAMETER: {"componentInputParameter": VERSION_PARAMETER},
+    }
+    specification["components"][DATA_VERSION] = {
+        "executorLabel": label,
+        "inputDefinitions": {"parameters": {name: dict(_STRING) for name in inputs}},
+        "outputDefinitions": {"parameters": {name: dict(_STRING) for name in _VERSIONS}},
+    }
+    arguments = {
+        "--data-dir": "{{$.inputs.parameters['data_dir']}}",
+        "--settings": "{{$.inputs.parameters['settings']}}",
+        "--overrides": f"{{{{$.inputs.parameters['{OVERRIDES}']}}}}",
+        "--version": f"{{{{$.inputs.parameters['{VERSION_PARAMETER}']}}}}",
+        "--data-file": "{{$.outputs.parameters['data'].output_file}}",
+        "--weights-file": "{{$.outputs.parameters['weights'].output_file}}",
+    }
+    container = specification["deploymentSpec"]["executors"][f"{_GENERATOR}_executor"]["container"]
+    specification["deploymentSpec"]["executors"][label] = {
+        "container": {
+            "image": image,
+            "command": list(COMMAND),
+            "args": [
+                data_version.COMMAND_NAME,
+                *(part for pair in arguments.items() for part in pair),
+            ],
+            "resources": dict(container["resources"]),
+        }
+    }
+    dag["tasks"][DATA_VERSION] = {
+        "taskInfo": {"name": DATA_VERSION},
+        "componentRef": {"name": DATA_VERSION},
+        "inputs": {"parameters": inputs},
+    }
+    for output, (task, parameter) in _VERSIONS.items():
+        taker = dag["tasks"][task]
+        taker["dependentTasks"] = sorted({*taker.get("dependentTasks", []), DATA_VERSION})
+        taker["inputs"]["parameters"][parameter] = {
+            "taskOutputParameter": {"producerTask": DATA_VERSION, "outputParameterKey": output}
+        }
+
+
+def _add_typed_parameters(specification: Specification) -> None:
+    """Makes settings parameters of the pipeline, and of the tasks whose settings have them."""
+    root = specification["root"]
+    for task in root["dag"]["tasks"].values():
+        given = task.get("inputs", {}).get("parameters", {})
+        settings = json.loads(
+            given.get("settings", {}).get("runtimeValue", {}).get("constant", "{}")
+        )
+        for name, parameter in TYPED.items():
+            value = parameter.value_in(settings)
+            if value is None:
+                continue
+            component = specification["components"][task["componentRef"]["name"]]
+            component["inputDefinitions"]["parameters"][name] = {"parameterType": parameter.kind}
+            given[name] = {"componentInputParameter": name}
+            root["inputDefinitions"]["parameters"][name] = {
+                "parameterType": parameter.kind,
+                "defaultValue": value,
+                "isOptional": True,
+            }
+
+
+def _set_task(task: Specification, asked: KubeflowConfig, name: str) -> None:
+    """Sets whether a task may come from the cache, and its retries."""
+    own = asked_by(asked, name)
+    task["cachingOptions"] = {"enableCache": True} if own.cache else {}
+    if own.retries:
+        task["retryPolicy"] = {
+            "maxRetryCount": own.retries,
+            "backoffDuration": f"{asked.retry_seconds}s",
+            "backoffFactor": 2.0,
+        }
