@@ -87,7 +87,8 @@ TUNE = [tune, "--config", "c.yaml", "--examples", "O/examples", "--out"]
 CURVES = [curves, "M/run", "--out"]
 IMPORT = [import_weights, "--from", "ours", "w.safetensors", "--config", "c.yaml"]
 IMPORT += ["--num-classes", "1", "--out"]
-COMPILE = [pipeline, "compile", "--config", "c.yaml", "--image", "i", "--pipeline-root", "/r", "-o"]
+COMPILE = [pipeline, "compile", "--config", "c.yaml", "--image", "i:1"]
+COMPILE += ["--pipeline-root", "s3://runs", "-o"]
 
 CASES = [
     # Over what is read.

@@ -13,6 +13,8 @@ from pipeline.kubeflow.player.dialects import DIALECTS
 from pipeline.options import config_option, set_option
 from pipeline.quiet import quiet_libraries
 
+_PLAYED = ("logs", "metadata.json", "pods", "store", "summary.json")  # in run-compiled's folder
+
 
 @click.command(
     "compile",
@@ -200,6 +202,7 @@ def run_compiled(
 
     Each task is a process of its own with an empty working folder; this Python is its image.
     """
+    from configs.outputs import growing_folder
     from pipeline.kubeflow.player.compiled import read_compiled
     from pipeline.kubeflow.player.run import Player
 
@@ -211,6 +214,7 @@ def run_compiled(
         given[name] = value
     compiled = read_compiled(pipeline_file)
     folder = root or Path("runs") / "compiled" / compiled.name
+    growing_folder(folder, "run-compiled", _PLAYED, [pipeline_file], "--root")
     player = Player(compiled, DIALECTS[dialect], folder, store, use_cache=not no_cache)
     summary = player.run(given)
     lines = [f"run     {summary['run_id']} {summary['state']}", f"summary {folder}/summary.json"]

@@ -13,7 +13,11 @@ from pipeline.shapes import generate_shapes
 
 BLOOD_CELLS = str(SOURCE_ROOT / "configs" / "blood_cells.yaml")
 RUN = ("run", "--config", BLOOD_CELLS, "--data-dir")
-COMPILE = ("compile", "--config", BLOOD_CELLS, "--image", "i", "--pipeline-root", "s3://r")
+WEIGHTS = ("--set", "model.weights=/data/weights.npz")
+COMPILE = (
+    *("compile", "--config", BLOOD_CELLS, *WEIGHTS, "--image", "i:1"),
+    *("--pipeline-root", "s3://runs"),
+)
 ONE_VOLUME = "pipeline.kubeflow.volumes=[{claim: coco, path: /data}]"
 TWO_VOLUMES = "pipeline.kubeflow.volumes=[{claim: a, path: /data}, {claim: b, path: /shared}]"
 # Of the processor, which other work on the machine does not change; measured 0.1-0.4 s.
@@ -66,7 +70,7 @@ def test_help_has_an_example(command: str) -> None:
         (("run", "--config", "absent.yaml", "--data-dir", "d"), 2, "no such config file"),
         ((*RUN, "absent"), 1, "absent: no such folder"),
         ((*RUN, "d", "--set", "train.epoch=1"), 2, "did you mean 'epochs'?"),
-        ((*COMPILE[:-1], "", "-o", "a.yaml"), 2, "expected an address such as"),
+        ((*COMPILE[:-1], "", "-o", "a.yaml"), 2, "expected a bucket"),
         ((*COMPILE, "-o", "pipeline.json"), 2, "ends in .yaml"),
         (
             (*COMPILE, "-o", "a.yaml", "--set", ONE_VOLUME),
