@@ -22,7 +22,7 @@ import google_crc32c
 
 from configs.console import read_json
 from configs.errors import DatasetError
-from configs.files import json_digest, write_json
+from configs.files import file_digest, json_digest, write_json
 
 CATEGORIES_FILE = "categories.json"
 MANIFEST_FILE = "manifest.json"
@@ -98,12 +98,35 @@ def write_manifest(
     Written last, so that a folder with a manifest is a complete one.
     """
     examples = Path(examples)
-    digests = {name: [s["sha256"] for s in split["shards"]] for name, split in splits.items()}
-    digest = json_digest({"shards": digests, "categories": list(categories)})
-    manifest: Manifest = {"splits": dict(splits), "digest": digest}
+    manifest: Manifest = {"splits": dict(splits), "digest": _digest(splits, categories)}
     write_json(examples / CATEGORIES_FILE, list(categories))
     write_json(examples / MANIFEST_FILE, manifest)
     return manifest
+
+
+def _digest(splits: Mapping[str, Split], categories: Sequence[Category]) -> str:
+    digests = {name: [s["sha256"] for s in split["shards"]] for name, split in splits.items()}
+    return json_digest({"shards": digests, "categories": list(categories)})
+
+
+def verified_digest(examples: str | os.PathLike[str], split: str) -> str:
+    """Returns the manifest's digest, after a look at every byte of one split.
+
+    Raises:
+        DatasetError: a shard of the split, or the label map, is not what the manifest was made of.
+    """
+    manifest = read_manifest(examples)
+    for path, shard in zip(
+        shard_paths(examples, split), _split(examples, split)["shards"], strict=True
+    ):
+        if file_digest(path) != shard["sha256"]:
+            raise DatasetError(f"{path}: has changed since it was written: make the examples again")
+    if _digest(manifest["splits"], read_categories(examples)) != manifest["digest"]:
+        raise DatasetError(
+            f"{examples}: {CATEGORIES_FILE} and {MANIFEST_FILE} do not belong together: make the "
+            "examples again"
+        )
+    return manifest["digest"]
 
 
 def read_manifest(examples: str | os.PathLike[str]) -> Manifest:

@@ -8,6 +8,7 @@ place of the examples. Writes `metrics.json`, `detections.json`, `decision.json`
 """
 
 import json
+import re
 import sys
 import time
 from dataclasses import asdict
@@ -33,10 +34,10 @@ from components.coco_evaluator.judgement import Detected
 from components.coco_evaluator.kept_detections import claim_detections_dir
 from components.coco_evaluator.sources import AnnotationsSource, ExamplesSource, Source
 from configs.console import OneLineCommand, one_line_errors, show_lines
-from configs.errors import EXIT_FAILED, EXIT_REFUSED, DatasetError
+from configs.errors import EXIT_FAILED, EXIT_REFUSED, DatasetError, ModelError
 from configs.files import write_json
 from configs.loader import load_config
-from configs.output_record import SUMMARY_FILE
+from configs.output_record import SUMMARY_FILE, read_record
 from configs.outputs import output_folder, settle_inputs
 from configs.schema import METRIC_NAMES, EvaluateConfig
 from model.coco.results import read_detections
@@ -44,6 +45,8 @@ from model.model_folder import find_saved_model
 from model.quiet_tensorflow import quiet_tensorflow
 
 WRITTEN = (METRICS_FILE, DETECTIONS_FILE, DECISION_FILE, REPORT_FILE, SUMMARY_FILE)
+_WRITER = "components.coco_evaluator"
+_WHOLE_NUMBER = re.compile(r"\s*-?[0-9]{1,19}\s*")
 
 
 @click.command(
@@ -107,11 +110,10 @@ def main(
         class_agnostic,
     )
     settle_inputs([model_folder, baseline, examples, detections])
-    source: Source
-    if annotations is not None:
-        source = AnnotationsSource(annotations, pictures, config.data if config else None)
-    else:
-        source = ExamplesSource(str(examples), split)
+    models = [_saved_model_or_folder(model_folder)] if model_folder else []
+    read = [*models, baseline, detections, examples, annotations, pictures, config_file, image_ids]
+    if detections_dir is not None:
+        claim_detections_dir(detections_dir, read)
 
     def run_model(folder: Path, is_baseline: bool = False) -> Detected:
         return detect_with_model(
@@ -124,17 +126,19 @@ def main(
             is_baseline,
         )
 
-    models = [find_saved_model(model_folder)] if model_folder else []
-    read = [*models, baseline, detections, examples, annotations, pictures, config_file, image_ids]
-    if detections_dir is not None:
-        claim_detections_dir(detections_dir, read)
-    with output_folder(out, "components.coco_evaluator", WRITTEN, read) as new:
+    with output_folder(out, _WRITER, WRITTEN, read) as new:
+        _withdraw(out)
+        source: Source
+        if annotations is not None:
+            source = AnnotationsSource(annotations, pictures, config.data if config else None)
+        else:
+            source = ExamplesSource(str(examples), split)
         with quiet_tensorflow():
             chosen = named_baseline(baseline) if baseline else Baseline()
             if detections is not None:
                 candidate = detected_of_file(detections, read_detections(detections))
             else:
-                candidate = run_model(models[0])
+                candidate = run_model(find_saved_model(str(model_folder)))
             old, problems = detect_with_baseline(chosen, lambda f: run_model(f, is_baseline=True))
         metrics, decision = evaluate_to_folder(
             source, candidate, old, settings, new, narrowing, problems
@@ -155,21 +159,36 @@ def _show_failures(lines: list[str]) -> None:
         sys.exit(EXIT_FAILED)
 
 
+def _saved_model_or_folder(folder: str) -> Path:
+    """Returns the SavedModel in a folder; where there is none, which is said later, the folder."""
+    try:
+        return find_saved_model(folder)
+    except ModelError:
+        return Path(folder)
+
+
+def _withdraw(out: Path) -> None:
+    """Removes what an earlier run wrote: one that fails must not leave its verdict as its own."""
+    record = read_record(out)
+    for name in sorted(record.names(_WRITER)) if record else []:
+        (out / name).unlink(missing_ok=True)
+
+
 def _ids_in_file(path: str) -> frozenset[int]:
     """Returns the ids in a file: a JSON list, or numbers with spaces or line ends between."""
     try:
         text = Path(path).read_text(encoding="utf-8").strip()
         words = json.loads(text) if text.startswith("[") else text.replace(",", " ").split()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DatasetError(f"{path}: cannot be read as image ids ({error})") from None
     return _ids(words, path)
 
 
 def _ids(words: list[Any], where: str) -> frozenset[int]:
-    try:
-        return frozenset(int(word) for word in words)
-    except (TypeError, ValueError) as error:
-        raise DatasetError(f"{where}: expected whole numbers ({error})") from None
+    for word in words:
+        if type(word) is not int and not (isinstance(word, str) and _WHOLE_NUMBER.fullmatch(word)):
+            raise DatasetError(f"{where}: expected whole numbers, got {word!r:.60}")
+    return frozenset(int(word) for word in words)
 
 
 def _summary(

@@ -9,8 +9,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from absl import logging
-
 from components.coco_evaluator.baseline import Baseline
 from components.coco_evaluator.decision_file import decision_content
 from components.coco_evaluator.detections import model_detections
@@ -137,6 +135,7 @@ def evaluate_to_folder(
     )
     point = operating_point(judgement.matches.values())
     worst = worst_pictures(judgement.matches, point.score, settings.worst_pictures)
+    not_shown: list[str] = []
     content = ReportContent(
         title=_title(candidate),
         source=source.name,
@@ -147,9 +146,9 @@ def evaluate_to_folder(
         decision=judgement.decision,
         point=point,
         worst=worst,
-        pictures=_files_of(source, worst),
+        pictures=_files_of(source, worst, not_shown),
         ground_truth=source.ground_truth,
-        facts=_facts(candidate, baseline, source, narrowing),
+        facts=_facts(candidate, baseline, source, narrowing, not_shown),
         compared_classes=_compared_classes(judgement),
     )
     page = render(content)
@@ -168,14 +167,19 @@ def _compared_classes(judgement: Judgement) -> int | None:
     return len(judgement.compared_category_ids) if is_part else None
 
 
-def _files_of(source: Source, worst: Sequence[JudgedPicture]) -> dict[int, Picture]:
-    """Returns the files of some pictures by image id; empty where the source has none."""
+def _files_of(
+    source: Source, worst: Sequence[JudgedPicture], not_shown: list[str]
+) -> dict[int, Picture]:
+    """Returns the files of some pictures by image id; empty where the source has none.
+
+    A line for each that cannot be read is added to `not_shown`.
+    """
     wanted = {judged.image_id for judged in worst}
     if not wanted or not source.has_pictures:
         return {}
 
     def warn(image: dict[str, Any], error: DatasetError) -> None:
-        logging.warning("image id %s is not shown in the report: %s", image["id"], error)
+        not_shown.append(f"image id {image['id']}: {error}")
 
     return {image["id"]: p for image, p in source.pictures(wanted, DEFAULT_MAX_PIXELS, warn)}
 
@@ -185,7 +189,11 @@ def _title(detected: Detected) -> str:
 
 
 def _facts(
-    candidate: Detected, baseline: Detected | None, source: Source, narrowing: Narrowing
+    candidate: Detected,
+    baseline: Detected | None,
+    source: Source,
+    narrowing: Narrowing,
+    not_shown: Sequence[str],
 ) -> list[tuple[str, str]]:
     facts = [("Model id", candidate.model_id or f"detections of {candidate.title}")]
     if baseline is not None:
@@ -197,5 +205,6 @@ def _facts(
         facts.append(("Digest of it", source.digest))
     if narrowing != WHOLE:
         facts.append(("Narrowed to", narrowing.in_words()))
+    facts += [("Not shown", line) for line in not_shown]
     facts.append(("Numbers", f"pycocotools {version('pycocotools')}"))
     return facts

@@ -94,7 +94,10 @@ def failed_pictures_findings(failed: Sequence[str], of_whom: str) -> list[Findin
     more = f" (and {len(failed) - _NAMED_PICTURES} more)" if len(failed) > _NAMED_PICTURES else ""
     named = "; ".join(failed[:_NAMED_PICTURES])
     pictures = "picture" if len(failed) == 1 else "pictures"
-    note = f"{len(failed)} {pictures} could not be measured with {of_whom}: {named}{more}"
+    note = (
+        f"{len(failed)} {pictures} could not be measured with {of_whom}, so their objects count as "
+        f"missed: {named}{more}"
+    )
     return [Finding(FAILED_PICTURES, True, note)]
 
 

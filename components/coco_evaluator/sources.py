@@ -11,7 +11,7 @@ from configs.schema import DataConfig
 from model.coco import ground_truth
 from model.coco.ground_truth import GroundTruth
 from model.encoded.files import shown
-from model.examples import iterate_records, read_manifest
+from model.examples import iterate_records, read_manifest, verified_digest
 from model.pictures import Picture, read_picture_inside, servable
 
 Item = tuple[dict[str, Any], Picture]  # a COCO image and its file
@@ -62,7 +62,8 @@ class ExamplesSource:
         split: its name.
 
     Raises:
-        DatasetError: it is no examples folder, or has no such split.
+        DatasetError: it is no examples folder, has no such split, or the split has changed since
+            it was written.
     """
 
     def __init__(self, examples: str | os.PathLike[str], split: str) -> None:
@@ -73,11 +74,8 @@ class ExamplesSource:
         self._examples = Path(examples)
         self.split = split
         self.name = f"{examples}, split {split}"
-
-    @cached_property
-    def digest(self) -> str:
-        """The digest of the folder's shards, and the split's name."""
-        return f"{read_manifest(self._examples)['digest']}-{self.split}"
+        # Of the folder's shards, those of this split being read for it.
+        self.digest = f"{verified_digest(examples, split)}-{split}"
 
     @cached_property
     def ground_truth(self) -> GroundTruth:

@@ -134,3 +134,22 @@ def test_manifest_that_is_something_else_is_refused(folder):
     (folder / "manifest.json").write_text(json.dumps({"version": 1}))
     with pytest.raises(DatasetError, match="not a manifest"):
         examples.read_manifest(folder)
+
+
+@pytest.mark.parametrize("change", ["shard", "categories", "manifest"])
+def test_a_split_that_changed_since_it_was_written_is_seen(folder, change):
+    assert examples.verified_digest(folder, "train") == examples.read_manifest(folder)["digest"]
+
+    if change == "shard":
+        path = examples.shard_paths(folder, "train")[1]
+        with open(path, "wb") as file:
+            examples.write_tfrecord(file, b"sound, and not what was written")
+    elif change == "categories":
+        path = folder / "categories.json"
+        path.write_text(path.read_text().replace("cat", "cow"))
+    else:
+        path = folder / "manifest.json"
+        path.write_text(path.read_text().replace('"digest": "', '"digest": "0'))
+
+    with pytest.raises(DatasetError, match="make the examples again"):
+        examples.verified_digest(folder, "train")

@@ -79,7 +79,9 @@ def test_failed_pictures_close_the_gate_and_some_are_named():
     [finding] = failed_pictures_findings([f"{n}.jpg: broken" for n in range(5)], "the model")
 
     assert finding.closes_gate
-    assert finding.note.startswith("5 pictures could not be measured with the model: 0.jpg: broken")
+    assert finding.note.startswith(
+        "5 pictures could not be measured with the model, so their objects"
+    )
     assert finding.note.endswith("2.jpg: broken (and 2 more)")
 
 

@@ -34,9 +34,8 @@ def evaluate(tmp_path, data):
     def evaluate_with(*arguments, out=tmp_path / "out"):
         given = [*truth, "--config", config, "--require-blessed", "--out", out, *arguments]
         result = run(main, *given)
-        if result.exit_code not in (0, 3):
-            return result, None
-        return result, json.loads((out / "decision.json").read_text())
+        path = out / "decision.json"
+        return result, json.loads(path.read_text()) if path.exists() else None
 
     return evaluate_with
 
@@ -278,3 +277,60 @@ def test_a_version_that_changed_since_its_push_is_no_baseline(tmp_path, make_mod
     )
 
     assert_refused(result, decision, "unusable_baseline", "files have changed since it was pushed")
+
+
+def test_a_picture_that_cannot_be_read_is_named_and_the_others_go_on(
+    tmp_path, data, make_model, evaluate
+):
+    (data / "pictures/2.png").write_bytes(b"no picture")
+    model, old = make_model("model", 0.75), make_model("old", 0.5)
+
+    result, decision = evaluate("--model", model, "--baseline", old)
+
+    assert result.exit_code == 1
+    notes = [f["note"] for f in decision["findings"] if f["kind"] == "failed_pictures"]
+    assert [note.startswith("1 picture could not be measured with the") for note in notes] == [
+        True
+    ] * 2
+    assert decision["blessed"] is False
+    assert decision["reason"].startswith(notes[0])
+    assert "2.png" in result.stdout
+    found = json.loads((tmp_path / "out/detections.json").read_text())
+    assert {detection["image_id"] for detection in found} == {1, 3}
+    assert "2.png" in (tmp_path / "out/report.html").read_text()
+
+
+def test_a_picture_that_only_the_report_wants_is_named_there(tmp_path, data, evaluate):
+    (data / "pictures/2.png").unlink()
+    (tmp_path / "found.json").write_text("[]")
+
+    result, _ = evaluate("--detections", tmp_path / "found.json")
+
+    assert result.exit_code == 3, result.output
+    page = (tmp_path / "out/report.html").read_text()
+    assert "<dt>Not shown</dt>" in page
+    assert 'alt="objects in 1.png"' in page
+
+
+VERDICT = ("decision.json", "report.html", "summary.json", "metrics.json", "detections.json")
+
+
+@pytest.mark.parametrize("failure", ["weights", "annotations", "no model", "baseline"])
+def test_a_run_that_fails_leaves_no_older_verdict(tmp_path, data, make_model, evaluate, failure):
+    model = make_model("model", 0.75)
+    assert evaluate("--model", model)[0].exit_code == 0
+    assert all((tmp_path / "out" / name).exists() for name in VERDICT)
+
+    arguments = ["--model", model]
+    if failure == "weights":
+        shutil.rmtree(model / "variables")
+    elif failure == "annotations":
+        (data / "instances.json").write_text("{}")
+    elif failure == "no model":
+        arguments = ["--model", tmp_path / "absent"]
+    else:
+        arguments += ["--baseline", tmp_path / "absent"]
+    result, _ = evaluate(*arguments)
+
+    assert result.exit_code == 1
+    assert [name for name in VERDICT if (tmp_path / "out" / name).exists()] == []
