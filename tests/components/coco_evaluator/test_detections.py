@@ -1,11 +1,11 @@
-import json
+import shutil
 
 import pytest
 
 from components.coco_evaluator import detections
 from components.coco_evaluator.detections import model_detections
-from components.coco_evaluator.kept_detections import write_detections
 from components.coco_evaluator.sources import AnnotationsSource
+from configs.errors import DatasetError, ModelError
 from configs.source_digest import source_files
 
 
@@ -80,7 +80,63 @@ def test_progress_is_told_at_the_end(make_model, source):
     assert lines[-1].startswith("evaluating: 3/3 pictures")
 
 
-@pytest.mark.parametrize("found", [[], [{"image_id": 1, "score": 0.5}], [{"a": 1}, {"b": [2.5]}]])
-def test_what_is_written_is_read_back(tmp_path, found):
-    write_detections(tmp_path / "detections.json", found)
-    assert json.loads((tmp_path / "detections.json").read_text()) == found
+@pytest.mark.parametrize("change", ["edited", "cut short", "other weights"])
+def test_kept_detections_that_are_not_of_this_model_are_made_anew(
+    tmp_path, make_model, source, loads, change
+):
+    model = make_model("model", 0.75)
+    first = model_detections(model, source, 2, tmp_path / "kept")
+    [kept] = (tmp_path / "kept").rglob("*-eval-*.json")
+
+    if change == "edited":
+        kept.write_text(kept.read_text().replace("0.75", "0.95"))
+    elif change == "cut short":
+        kept.write_text(kept.read_text()[:-20])
+    else:  # under the same model id
+        shutil.copytree(
+            make_model("other", 0.5) / "variables", model / "variables", dirs_exist_ok=True
+        )
+    again = model_detections(model, source, 2, tmp_path / "kept")
+
+    assert loads == [model, model]
+    assert (again == first) is (change != "other weights")
+    assert model_detections(model, source, 2, tmp_path / "kept") == again
+    assert len(loads) == 2
+
+
+def test_files_that_change_while_they_are_measured_are_refused(
+    tmp_path, make_model, source, monkeypatch
+):
+    model = make_model("model", 0.75)
+    real = detections.LoadedModel
+
+    def load_and_change(folder):
+        loaded = real(folder)
+        (folder / "assets.extra/more").write_text("meanwhile")
+        return loaded
+
+    monkeypatch.setattr(detections, "LoadedModel", load_and_change)
+    with pytest.raises(ModelError, match="changed while it was measured"):
+        model_detections(model, source, 2, tmp_path / "kept")
+    assert not list((tmp_path / "kept").rglob("*-eval-*.json"))
+
+
+def test_a_model_that_finds_no_numbers_is_refused(make_model, source):
+    with pytest.raises(ModelError, match=r"not numbers in picture 1 \(1\.png\)"):
+        model_detections(make_model("model", float("nan")), source, 1)
+
+
+def test_a_picture_that_cannot_be_read_is_told_and_nothing_is_kept(
+    tmp_path, make_model, data, source
+):
+    (data / "pictures/2.png").write_bytes(b"")
+    model, failed = make_model("model", 0.75), []
+
+    found = model_detections(model, source, 2, tmp_path / "kept", on_failure=failed.append)
+
+    assert {d["image_id"] for d in found} == {1, 3}
+    assert len(failed) == 1
+    assert "2.png" in failed[0]
+    assert not list((tmp_path / "kept").rglob("*-eval-*.json"))
+    with pytest.raises(DatasetError, match=r"2\.png"):
+        model_detections(model, source, 2)

@@ -323,8 +323,9 @@ def test_a_run_that_fails_leaves_no_older_verdict(tmp_path, data, make_model, ev
 
     arguments = ["--model", model]
     if failure == "weights":
-        shutil.rmtree(model / "variables")
+        (model / "variables").rename(tmp_path / "weights")
     elif failure == "annotations":
+        shutil.copy(data / "instances.json", tmp_path / "sound.json")
         (data / "instances.json").write_text("{}")
     elif failure == "no model":
         arguments = ["--model", tmp_path / "absent"]
@@ -334,3 +335,10 @@ def test_a_run_that_fails_leaves_no_older_verdict(tmp_path, data, make_model, ev
 
     assert result.exit_code == 1
     assert [name for name in VERDICT if (tmp_path / "out" / name).exists()] == []
+
+    if failure == "weights":
+        (tmp_path / "weights").rename(model / "variables")
+    elif failure == "annotations":
+        shutil.copy(tmp_path / "sound.json", data / "instances.json")
+    assert evaluate("--model", model)[0].exit_code == 0
+    assert all((tmp_path / "out" / name).exists() for name in VERDICT)
