@@ -22,6 +22,7 @@ PRESETS = Path(__file__).parent / "presets"  # <name>.yaml: settings of the `mod
 _LONGEST_CHAIN = 16  # of files by `base:`
 _DEEPEST_KEY = 16
 _SHOWN_LETTERS = 80
+_LONGEST_PROBLEM = 400
 
 # What pydantic's types of problem mean to whoever wrote a config.
 _EXPECTED = {
@@ -113,11 +114,11 @@ def runtime_config(settings: str, overrides: str | None = None) -> Config:
         section = override.partition("=")[0].partition(".")[0].strip()
         if section in ("name", "push", "pipeline"):
             raise ConfigError(
-                f"overrides: {override}: {section} is fixed when the pipeline is compiled"
+                f"overrides: {_short(override)}: {section} is fixed when the pipeline is compiled"
             )
         if override.partition("=")[0].strip() == "model.preset":
             raise ConfigError(
-                f"overrides: {override}: a preset is resolved when the pipeline is compiled"
+                f"overrides: {_short(override)}: a preset is resolved when the pipeline is compiled"
             )
         if section in given or section not in Config.model_fields:
             ours.append(override)
@@ -238,7 +239,7 @@ def _apply_overrides(settings: dict[str, Any], overrides: Iterable[str], place: 
     _check_given_once(overrides, place)
     for override in overrides:
         key, _, text = override.partition("=")
-        value = read_yaml_value(text, f"{place}{override[:_SHOWN_LETTERS]}")
+        value = read_yaml_value(text, f"{place}{_short(override)}")
         *sections, last = _parts(key)
         section = settings
         for name in sections:
@@ -255,13 +256,19 @@ def _check_given_once(overrides: list[str], place: str) -> None:
         parts = _parts(key)
         if not equals or not all(parts) or len(parts) > _DEEPEST_KEY:
             raise ConfigError(
-                f"{place}{override[:_SHOWN_LETTERS]}: expected key=value, such as train.batch=2x4"
+                f"{place}{_short(override)}: expected key=value, such as train.batch=2x4"
             )
         for other, earlier in given.items():
             if parts[: len(other)] == other or other[: len(parts)] == parts:
-                both = f"{earlier[:_SHOWN_LETTERS]!r} and {override[:_SHOWN_LETTERS]!r}"
+                both = f"{_short(earlier)!r} and {_short(override)!r}"
                 raise ConfigError(f"{place.strip()} {both} set the same: keep one of them")
         given[parts] = override
+
+
+def _short(text: str) -> str:
+    """Returns a user's text as one line that is not too long for a message."""
+    line = " ".join(text.split())
+    return line if len(line) <= _SHOWN_LETTERS else f"{line[:_SHOWN_LETTERS]}..."
 
 
 def _parts(key: str) -> tuple[str, ...]:
@@ -272,7 +279,7 @@ def explain_problems(error: ValidationError) -> str:
     """Returns the first problem of a validation in one line, and how many more there are."""
     problems = error.errors()
     first = problems[0]
-    key = ".".join(str(part) for part in first["loc"])
+    key = _short(".".join(str(part) for part in first["loc"]))
     if first["type"] == "extra_forbidden":
         text = f"unknown key {key!r}{_nearest(first['loc'])}"
     elif first["type"] == "missing":
@@ -282,13 +289,14 @@ def explain_problems(error: ValidationError) -> str:
     else:
         expected = _EXPECTED.get(first["type"], first["msg"])
         text = f"{key}: {expected}, got {_shown(first['input'])}"
+    text = " ".join(text.split())[:_LONGEST_PROBLEM]
     return text + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else "")
 
 
 def _shown(value: Any) -> str:
     """Returns a value as a config would have it, cut off where it is long."""
     text = "nothing" if value is None else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _SHOWN_LETTERS else f"{text[:_SHOWN_LETTERS]}..."
+    return _short(text)
 
 
 def _nearest(location: tuple[int | str, ...]) -> str:
