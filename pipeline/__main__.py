@@ -117,11 +117,15 @@ def demo(data_dir: Path, root: Path, overrides: tuple[str, ...]) -> None:
     type=click.Path(path_type=Path),
     help="New folder of the data set.",
 )
-@click.option("--train", default=400, show_default=True, type=click.IntRange(1))
-@click.option("--val", default=80, show_default=True, type=click.IntRange(1))
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
+@click.option("--train", default=400, show_default=True, type=click.IntRange(1, 100_000))
+@click.option("--val", default=80, show_default=True, type=click.IntRange(1, 100_000))
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1))
 @click.option(
-    "--size", default=160, show_default=True, type=click.IntRange(48), help="Longest side, pixels."
+    "--size",
+    default=160,
+    show_default=True,
+    type=click.IntRange(48, 4096),
+    help="Longest side, pixels.",
 )
 @one_line_errors
 def shapes(out: Path, train: int, val: int, seed: int, size: int) -> None:

@@ -221,7 +221,8 @@ def test_an_override_given_twice_names_both(tmp_path, overrides):
     path = write(tmp_path, "c.yaml", "name: a\n")
     with pytest.raises(ConfigError, match="set the same") as error:
         load_config(path, overrides)
-    assert repr(overrides[0]) in str(error.value) and repr(overrides[-1]) in str(error.value)
+    for text in (overrides[0], overrides[-1]):
+        assert repr(text.strip()) in str(error.value)
     with pytest.raises(ConfigError, match=r"overrides: .* set the same"):
         runtime_config(SETTINGS, ";".join(overrides))
 

@@ -72,6 +72,8 @@ def test_help_has_an_example(command: str) -> None:
         ((*RUN, "d", "--set", "train.epoch=1"), 2, "did you mean 'epochs'?"),
         ((*COMPILE[:-1], "", "-o", "a.yaml"), 2, "expected a bucket"),
         ((*COMPILE, "-o", "pipeline.json"), 2, "ends in .yaml"),
+        (("shapes", "--out", "s", "--size", "100000000"), 2, "not in the range 48<=x<=4096"),
+        (("shapes", "--out", "s", "--train", "999999999999"), 2, "not in the range"),
         (
             (*COMPILE, "-o", "a.yaml", "--set", ONE_VOLUME),
             2,
