@@ -11,6 +11,7 @@ can move. Both constants, and how far they are spread, come from published runs.
 import dataclasses
 import json
 import math
+import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -339,10 +340,12 @@ def _total_steps(config: Config, workers: int, pictures: int) -> int:
 
 
 def _size(text: str) -> tuple[int, int]:
-    height, _, width = text.partition("x")
-    if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
-        raise ConfigError(f"--picture-size: expected HEIGHTxWIDTH such as 480x640, got {text!r}")
-    return int(height), int(width)
+    sides = re.fullmatch(r"([1-9][0-9]{0,5})x([1-9][0-9]{0,5})", text)
+    if sides is None:
+        raise ConfigError(
+            f"--picture-size: expected HEIGHTxWIDTH such as 480x640, got {text[:40]!r}"
+        )
+    return int(sides[1]), int(sides[2])
 
 
 def _precision(setting: str, gpu: str) -> str:
@@ -406,6 +409,8 @@ def main(
     """Say what a training will take: time, memory and money, and how sure that is."""
     from model.quiet_tensorflow import quiet_tensorflow
 
+    if price is not None and not math.isfinite(price):
+        raise ConfigError(f"--price: expected dollars an hour, got {price}")
     config = load_config(config_path, overrides)
     precision = _precision(config.train.precision, gpu)
     bucket = usual_bucket(config, *_size(picture_size))

@@ -470,6 +470,8 @@ def main(
     unknown = [name for name in dimensions if name not in DIMENSIONS]
     if unknown:
         raise ConfigError(f"--try: unknown {unknown[0]!r}, known are {', '.join(DIMENSIONS)}")
+    if out is not None and out.suffix not in (".yaml", ".yml"):
+        raise ConfigError(f"--out {out}: expected a name that ends in .yaml")
     out = out or config_path.with_name(f"{config_path.stem}-tuned.yaml")
     notes_path = out.with_suffix(".trials.json")
     check_file(out, [config_path, examples])

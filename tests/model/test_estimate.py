@@ -214,6 +214,10 @@ def test_json_holds_the_same(command):
     ("arguments", "message"),
     [
         (["--gpu", "V100", "--picture-size", "640"], "HEIGHTxWIDTH"),
+        (["--gpu", "V100", "--picture-size", f"{'9' * 5000}x5"], "HEIGHTxWIDTH"),
+        (["--gpu", "V100", "--picture-size", "٣x٤"], "HEIGHTxWIDTH"),
+        (["--gpu", "V100", "--picture-size", "0x5"], "HEIGHTxWIDTH"),
+        (["--gpu", "V100", "--price", "nan"], "expected dollars an hour, got nan"),
         (["--gpu", "V100", "--set", "train.precision=mixed_bfloat16"], "V100 has no unit"),
         (["--gpu", "K80"], "K80"),
         (["--gpu", "V100", "--set", "train.workers=auto"], "--workers: say how many GPUs"),

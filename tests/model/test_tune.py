@@ -271,3 +271,14 @@ def test_an_unknown_dimension_is_refused(examples, tmp_path):
     )
     assert result.exit_code == 2
     assert "known are precision, jit, batch, buckets" in result.output
+
+
+@pytest.mark.parametrize("out", ["", "tuned", "folder/"])
+def test_a_config_is_written_under_a_name_of_yaml(tmp_path, out):
+    config = tmp_path / "c.yaml"
+    config.write_text("name: a\n")
+    result = CliRunner().invoke(
+        tune.main, ["--config", str(config), "--examples", str(tmp_path), "--out", out]
+    )
+    assert result.exit_code == 2
+    assert "expected a name that ends in .yaml" in result.output
