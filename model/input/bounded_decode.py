@@ -26,6 +26,7 @@ def decode_within(encoded: tf.Tensor, number: Any, max_pixels: int) -> tf.Tensor
         tf.errors.InvalidArgumentError: it is another kind of file (TensorFlow would take GIFs,
             too), too large, or cannot be decoded.
     """
+    number = tf.convert_to_tensor(number)
     is_jpeg = _starts_with(encoded, _JPEG_START)
     is_png = _starts_with(encoded, _PNG_START) & (
         tf.strings.length(encoded) >= _PNG_SIZE_AT + _PNG_SIZE_BYTES

@@ -149,7 +149,7 @@ def test_file_without_annotations_is_refused_but_an_empty_list_is_fine(tmp_path)
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (gzip.compress(b"{}"), "is a gzip file: unpack it"),
+        (gzip.compress(b"{}", mtime=0), "is a gzip file: unpack it"),
         (b"PK\x03\x04abc", "is a zip file"),
         (b'{"images": ["\xff\xfe"]}', "the bytes from 13 on are no text"),
         (codecs.BOM_UTF8, "the file is empty"),
