@@ -8,10 +8,12 @@ import time
 
 import click
 
-from tests.fuzz import annotations
+from tests.fuzz import annotations, configs
 from tests.fuzz.frame import Fuzzer, fuzz
 
-FUZZERS: dict[str, Fuzzer] = {fuzzer.name: fuzzer for fuzzer in (*annotations.FUZZERS,)}
+FUZZERS: dict[str, Fuzzer] = {
+    fuzzer.name: fuzzer for fuzzer in (*annotations.FUZZERS, *configs.FUZZERS)
+}
 
 
 @click.command()

@@ -1,19 +1,11 @@
 """Mutated configs and `--set` values through the loader and the commands' own argument handling.
 
-    python -m tests.fuzz.configs [COUNT [FIRST_SEED]]
-
-Each seed gives one config: a shipped one, changed as text or in its structure, and perhaps some
-overrides. It must load, or end in one line with status 1 or 2; never in a debug line, a traceback,
-seconds of work or growing memory.
+A mutant is a shipped config, changed as text or in its structure, and perhaps some overrides. It
+must load, or end in one line with status 1 or 2; never in seconds of work.
 """
 
-import os
 import random
-import resource
-import sys
-import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,11 +18,11 @@ from configs.loader import config_from_json, load_config, runtime_config
 from configs.schema import Config, component_settings
 from model.train import main as train_command
 from pipeline.__main__ import main as pipeline_command
+from tests.fuzz.frame import Fuzzer
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 LONGEST_LINE = 700
 MOST_SECONDS = 5.0
-MOST_GROWTH_MIB = 100
 
 TOKENS = (
     "010", "0x4", "1:30", "1_000", "1e-4", "1e999", ".nan", "-.inf", "NaN", "yes", "off", "true",
@@ -56,9 +48,8 @@ class Mutant(NamedTuple):
     overrides: tuple[str, ...]
 
 
-def mutant(seed: int) -> Mutant:
-    """Returns the mutant of a seed."""
-    rng = random.Random(seed)
+def mutant(rng: random.Random) -> Mutant:
+    """Returns the next mutant of a generator."""
     text = rng.choice(CONFIGS).read_text(encoding="utf-8")
     if rng.random() < 0.5:
         for _ in range(rng.choice((1, 1, 2, 5))):
@@ -153,18 +144,18 @@ def _override(rng: random.Random) -> str:
     return text.replace("\x00", "")[:100_000]  # which no argument can hold
 
 
-def outcome(candidate: Mutant, folder: Path) -> str:
-    """Returns "loads", or the status; AssertionError where it ends as nothing may."""
+def check(candidate: Mutant, folder: Path) -> None:
+    """Raises ConfigError where the mutant does not load, AssertionError where it ends badly."""
     path = folder / "c.yaml"
     path.write_bytes(candidate.content)
     start = time.process_time()
+    problem: ConfigError | None = None
     try:
         config = load_config(path, candidate.overrides)
     except ConfigError as error:
-        said: str | None = str(error)
+        problem = error
         _check_line(str(error))
     else:
-        said = None
         _check_round_trip(config)
     _check_overrides(candidate)
     options = ["--config", str(path), *(f"--set={text}" for text in candidate.overrides)]
@@ -174,10 +165,11 @@ def outcome(candidate: Mutant, folder: Path) -> str:
         train_command, [*options, "--examples", absent, "--out", str(folder / "out")]
     )
     for result in (run, train):
-        _check_result(result, said)
+        _check_result(result, 2 if problem else 1)
     seconds = time.process_time() - start
     assert seconds < MOST_SECONDS, f"{seconds:.1f} s"
-    return "loads" if said is None else f"status {run.exit_code}"
+    if problem:
+        raise problem
 
 
 def _check_line(line: str) -> None:
@@ -198,8 +190,8 @@ def _check_overrides(candidate: Mutant) -> None:
         _check_line(str(error))
 
 
-def _check_result(result: Result, said: str | None) -> None:
-    assert result.exit_code == (1 if said is None else 2), result.output[:2000]
+def _check_result(result: Result, status: int) -> None:
+    assert result.exit_code == status, result.output[:2000]
     lines = result.output.strip().splitlines()
     assert len(lines) == 1 and lines[0].startswith("error: "), result.output[:2000]
     assert "--debug" not in lines[0], result.output[:2000]
@@ -207,30 +199,8 @@ def _check_result(result: Result, said: str | None) -> None:
     _check_line(lines[0])
 
 
-def run(count: int, first_seed: int = 0) -> tuple[Counter[str], list[tuple[int, str]]]:
-    """Returns how many mutants came to what, and (seed, what was wrong) of those that failed."""
-    outcomes: Counter[str] = Counter()
-    failures: list[tuple[int, str]] = []
-    with tempfile.TemporaryDirectory(prefix="tfx-rcnn-fuzz-") as folder:
-        before = 0
-        for seed in range(first_seed, first_seed + count):
-            try:
-                outcomes[outcome(mutant(seed), Path(folder))] += 1
-            except Exception as error:  # a fuzzer reports them all
-                failures.append((seed, f"{type(error).__name__}: {error}"[:500]))
-            if seed == first_seed + count // 10:  # what is loaded once is loaded by now
-                before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    growth_mib = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10
-    if growth_mib > MOST_GROWTH_MIB:
-        failures.append((-1, f"memory grew by {growth_mib} MiB"))
-    return outcomes, failures
+def _run(rng: random.Random, folder: Path) -> None:
+    check(mutant(rng), folder)
 
 
-if __name__ == "__main__":
-    numbers = [int(text) for text in sys.argv[1:]]
-    os.environ["COLUMNS"] = "200"
-    done, wrong = run(*(numbers or [1000]))
-    print(dict(done), f"{len(wrong)} failures")
-    for seed, what in wrong:
-        print(seed, what)
-    sys.exit(bool(wrong))
+FUZZERS = (Fuzzer("configs", _run, seconds=60.0, megabytes=200),)
