@@ -82,6 +82,7 @@ setup(
     install_requires=INSTALL_REQUIRES,
     extras_require={
         "dev": DEV_REQUIRES,
+        "s3": ["boto3>=1.34"],
         "sagemaker": ["boto3>=1.34", f"sagemaker>=2.230,<3; {LEGACY}"],
         "gpu": [
             f"tensorflow[and-cuda]>=2.21,<2.22; {MODERN}",
