@@ -149,6 +149,10 @@ def _jpegs() -> dict[str, tuple[bytes, str]]:
         "twice as high in the header": (replaced(plain, frame + 5, b"\0\x60"), DAMAGED),
         "a restart interval lost": (restarts[: marks[1]] + restarts[marks[2] :], DAMAGED),
         "an unknown marker in the data": (replaced(plain, half, b"\xff\x01" * 9), DAMAGED),
+        "EXIF in the data": (
+            plain[:half] + with_exif(b"\xff\xd8", exif(turn(6)))[2:] + plain[half:],
+            DAMAGED,
+        ),
         "no height": (replaced(plain, frame + 5, b"\0\0"), UNREADABLE),
         "no width": (replaced(plain, frame + 7, b"\0\0"), UNREADABLE),
         "two starts": (plain[:2] + plain, UNREADABLE),

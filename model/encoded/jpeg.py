@@ -51,7 +51,8 @@ class Jpeg(NamedTuple):
         width: likewise.
         components: their ids.
         scans: their headers.
-        metadata: (start, end) of the application segments that say nothing of the colours.
+        metadata: (start, end) of the application segments before the picture data that say nothing
+            of the colours. In the data a decoder trips over one, so it stays there.
         colours: (start, end) of those that do.
         exif: of the first EXIF segment, without its name; b"" without one.
         data_start: where the picture data begin; 0 where there are none.
@@ -157,7 +158,7 @@ class _Reader:
             else:
                 self._scans.append(Scan(names, 0, 63, 0, end - 3))
             self._data_start = self._data_start or end
-        elif marker in _APPLICATIONS:
+        elif marker in _APPLICATIONS and not self._data_start:
             if marker == _EXIF_MARKER and segment.startswith(_EXIF) and not self._exif:
                 self._exif = segment[len(_EXIF) :]
             is_of_colours = segment.startswith(_COLOURS)
