@@ -212,7 +212,8 @@ def _run_coco_eval(
     annotations = [dict(a) for a in ground_truth.annotations]  # COCOeval writes into them
     found = [dict(d) for d in detections]
     if kind == "mask":
-        annotations = [_with_mask(a) for a in annotations]
+        images = {image["id"]: image for image in ground_truth.images}
+        annotations = [_with_mask(a, images[a["image_id"]]) for a in annotations]
         found = [d for d in found if "segmentation" in d]
     with contextlib.redirect_stdout(io.StringIO()):
         run = COCOeval(
@@ -240,16 +241,19 @@ def _twelve_numbers(run: Any) -> dict[str, float]:
     return numbers
 
 
-def _with_mask(annotation: dict[str, Any]) -> dict[str, Any]:
+def _with_mask(annotation: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]:
     """Returns the annotation, or for an object without a mask its box as a crowd region.
 
     pycocotools cannot read such an object. As a region to be ignored it is neither missed nor
-    are detections on it wrong.
+    are detections on it wrong. The box is clipped to the picture, which draws the same: of one
+    far outside the C code would draw every pixel of its outline, or crash.
     """
     if "segmentation" in annotation:
         return annotation
     x, y, width, height = annotation["bbox"]
-    corners = [x, y, x + width, y, x + width, y + height, x, y + height]
+    left, right = (min(max(value, 0), image["width"]) for value in (x, x + width))
+    top, bottom = (min(max(value, 0), image["height"]) for value in (y, y + height))
+    corners = [left, top, right, top, right, bottom, left, bottom]
     return annotation | {"segmentation": [corners], "iscrowd": 1}
 
 

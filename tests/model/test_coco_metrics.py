@@ -141,6 +141,17 @@ def test_an_object_without_mask_is_ignored_by_the_mask_numbers():
     assert metrics["mask"]["AP"] == pytest.approx(1.0)
 
 
+def test_a_huge_box_without_mask_is_drawn_within_the_picture():
+    # Its outline as it stands took pycocotools' C code minutes, or down.
+    truth = ground_truth([10, 10, 1e9, 1e9], [60, 60, 20, 20])
+    square = [[60, 60, 80, 60, 80, 80, 60, 80]]
+    truth.annotations[1]["segmentation"] = square
+
+    metrics = evaluate(truth, [detection([60, 60, 20, 20], segmentation=square)], ["box", "mask"])
+
+    assert metrics["mask"]["AP"] == pytest.approx(1.0)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
