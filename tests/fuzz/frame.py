@@ -38,9 +38,15 @@ DEBUG_LINE, CRASH, HANG, GROWTH = "debug line", "crash", "hang", "growth"
 GOOD = (FINE, ERROR)
 
 
+def _nothing() -> None:
+    """Prepares nothing."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Fuzzer:
     """One kind of input.
+
+    It travels to a new process by name, so its functions stand at the top of a module.
 
     Attributes:
         name: of it.
@@ -54,7 +60,7 @@ class Fuzzer:
     run: Callable[[random.Random, Path], None]
     seconds: float = 20.0
     megabytes: int = 1500
-    prepare: Callable[[], None] = lambda: None
+    prepare: Callable[[], None] = _nothing
 
 
 @dataclasses.dataclass
@@ -91,7 +97,8 @@ def fuzz(fuzzer: Fuzzer, seeds: Iterable[int]) -> Outcomes:
 
 def _run_until_it_dies(fuzzer: Fuzzer, seeds: list[int], outcomes: Outcomes) -> int:
     """Starts a child for the seeds; returns how many of them it did, the deadly one included."""
-    context = multiprocessing.get_context("fork")
+    # Not forked: of a process in which TensorFlow's threads run, a fork hangs in its first lock.
+    context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     with tempfile.TemporaryDirectory(prefix="fuzz-", dir=_quick_place()) as folder:
         child = context.Process(target=_child, args=(fuzzer, seeds, Path(folder), theirs))

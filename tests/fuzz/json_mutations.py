@@ -24,10 +24,10 @@ ODD_VALUES: tuple[Any, ...] = (
 Place = tuple[Any, Any]  # a container, and a key or an index in it
 
 
-def mutated(value: Any, generator: random.Random) -> Any:
-    """Returns a JSON value after one to five mutations somewhere in it."""
+def mutated(value: Any, generator: random.Random, most: int = 5) -> Any:
+    """Returns a JSON value after one to `most` mutations somewhere in it."""
     value = {"": copy.deepcopy(value)}
-    for _ in range(generator.randint(1, 5)):
+    for _ in range(generator.randint(1, most)):
         container, key = generator.choice(_places(value))
         generator.choice(_MUTATIONS)(container, key, generator)
         if "" not in value:
