@@ -21,7 +21,6 @@ LIBRARIES = {
     "PIL": "pillow",
     "apache_beam": "apache-beam",
     "h5py": "h5py",
-    "ijson": "ijson",
     "keras": "keras",
     "numpy": "numpy",
     "pycocotools": "pycocotools",
