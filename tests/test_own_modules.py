@@ -179,11 +179,14 @@ def test_training_workers_are_ours(
 ) -> None:
     from model.training.launcher import train
 
-    examples = write_examples(tmp_path)
+    examples = write_examples(tmp_path / "examples")
     monkeypatch.chdir(folder)
     monkeypatch.setenv("PYTHONPATH", str(folder))
     result = train(
-        tiny_config("1x4"), examples, tmp_path, worker_module="tests.model.training.tiny_run"
+        tiny_config("1x4"),
+        examples,
+        tmp_path / "out",
+        worker_module="tests.model.training.tiny_run",
     )
     assert result.steps > 0
 

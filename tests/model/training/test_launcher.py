@@ -26,6 +26,7 @@ from model.training.launcher import TrainingStopped, train
 from model.training.progress import read_beat
 from tests.model.training.tiny_run import (
     MODULE,
+    exported_weights,
     launch,
     resumed_config,
     tiny_config,
@@ -227,7 +228,7 @@ def test_a_run_that_is_cut_off_again_and_again_ends_with_the_same_bits(tmp_path,
     assert_same_bits(final_checkpoint(folder), uninterrupted)
     assert list(folder.glob(".*")) == []
     best = store_of(folder).load(events[-1]["best"]["step"])[0]
-    with np.load(tmp_path / "model" / "weights.npz") as exported:
+    with np.load(exported_weights(tmp_path / "model")) as exported:
         for name, weight in exported.items():
             np.testing.assert_array_equal(weight, best[f"averages/{name}"])
 
@@ -521,7 +522,7 @@ def test_the_best_is_kept_and_exported_and_patience_ends_the_run(tmp_path):
     store = store_of(result.checkpoints_dir)
     assert store.steps() == [6, 12]
     best = store.load(6)[0]
-    with np.load(tmp_path / "model" / "weights.npz") as exported:
+    with np.load(exported_weights(tmp_path / "model")) as exported:
         for name, weight in exported.items():
             np.testing.assert_array_equal(weight, best[f"weights/{name}"])
     assert launch(tmp_path, config) == result
@@ -604,6 +605,7 @@ def test_a_stable_place_takes_all_that_grows_and_the_run_a_copy(tmp_path, monkey
     )
     assert events[0]["first_step"] == 4
     assert sorted(p.name for p in Path(result.run_dir).iterdir()) == [
+        ".tfx-rcnn.json",
         "logs",
         "tensorboard",
         "throughput.json",
@@ -639,7 +641,7 @@ def test_hosts_train_together_and_only_the_chief_needs_its_folder(tmp_path, unin
         assert host.returncode == 0
     [folder] = (outs[0] / "run" / "checkpoints").iterdir()
     assert_same_bits(final_checkpoint(folder), uninterrupted)
-    assert (outs[0] / "model" / "weights.npz").exists()
+    assert exported_weights(outs[0] / "model").exists()
     [log] = tmp_path.glob("tfx-rcnn-*/logs/worker-*.log")
     assert log.name == "worker-1.log"
     assert "starts: batch 2x2 (workers x pictures) on CPU" in log.read_text()

@@ -30,6 +30,7 @@ import numpy as np
 from configs.files import json_digest
 from configs.schema import Config
 from model.input.buckets import write_buckets
+from model.model_folder import MODEL_ID_FILE
 from model.training.launcher import TrainingStopped, TrainResult, train
 
 BUCKETS = [(8, 12), (12, 8)]
@@ -215,8 +216,13 @@ def _build(job, precision, jit):
     training_input = TinyInput(train.workers, train.pictures_per_step, train.seed)
 
     def export(training):
-        Path(job.model_dir).mkdir(parents=True, exist_ok=True)
-        np.savez(Path(job.model_dir) / "weights.npz", **detector.export_weights())
+        model = Path(job.model_dir)
+        for name in ("variables", "assets.extra"):
+            (model / name).mkdir(parents=True, exist_ok=True)
+        # Where an exported model has its weights and what it is known by.
+        with open(exported_weights(model), "wb") as stream:
+            np.savez(stream, **detector.export_weights())
+        (model / MODEL_ID_FILE).write_text('{"model_id": "tiny"}')
         return "tiny"
 
     def validation(eager):
@@ -250,6 +256,11 @@ class TinyValidation:
         assert sorted(result["image_id"] for result in results) == list(range(PICTURES))
         loss = sum(result["loss"] for result in sorted(results, key=lambda r: r["image_id"]))
         return {"box/AP": 1.0 - loss, "mask/AP": loss}
+
+
+def exported_weights(model: Path) -> Path:
+    """The file of the exported weights, an npz."""
+    return model / "variables" / "variables.data-00000-of-00001"
 
 
 def launch(out: Path, config: Config, **places: object) -> TrainResult:
