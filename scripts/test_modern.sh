@@ -14,7 +14,7 @@ set -euo pipefail
 
 REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 ROOT=${TFX_RCNN_ROOT:-/var/tmp/tfx-rcnn-modern}
-# As in /work: the tests look for shared data beside the checkout.
+# With a folder above it of its own: the tests look for shared data beside the checkout.
 PLACE=/srv/tfx-rcnn
 PACKAGES=ca-certificates,g++,git,make,python3,python3-dev
 
