@@ -26,7 +26,6 @@ test-slow: setup  ## The tests that `make test` leaves out: minutes each.
 
 fuzz: setup  ## Ten thousand mutated inputs of each kind through the commands' own functions.
 	$(PYTHON) -m tests.fuzz
-	$(PYTHON) -m tests.fuzz.configs 10000
 	$(PYTHON) -m tests.fuzz.pictures --count 10000
 
 test-modern:  ## On an older system: set up, test and demo in a clean root of Debian 13.

@@ -16,7 +16,7 @@ from model.coco.boxes import bbox_in_pixels, meant_box
 from model.coco.json_text import RepeatedKeys
 from model.coco.masks import Mask, read_mask
 from model.coco.policies import Judge
-from model.coco.values import meant_integer, meant_number, shortened
+from model.coco.values import is_text, meant_integer, meant_number, shortened
 from model.examples import Category
 
 # COCO rounds to 0.01 pixels, so that a box at the border may reach over it by that much.
@@ -97,7 +97,7 @@ def parse_picture(image: Any, judge: Judge, max_picture_pixels: int | None = Non
     if id_ is None:
         judge.leave_out(bad, f"`id` is no integer: {shortened(image.get('id'))}")
     name = image.get("file_name")
-    if not isinstance(name, str) or not name.strip() or "\0" in name or not _is_text(name):
+    if not isinstance(name, str) or not name.strip() or "\0" in name or not is_text(name):
         judge.leave_out(bad, f"`file_name` is no file name: {shortened(name)}")
     if height is None or width is None or height < 1 or width < 1:
         judge.leave_out(
@@ -304,12 +304,3 @@ def _encoded(mask: Mask, height: int, width: int) -> bytes:
     # Of all characters that counts can have, JSON escapes the backslash alone.
     counts = mask.rle["counts"].replace("\\", "\\\\")
     return f'{{"size":[{height},{width}],"counts":"{counts}"}}'.encode()
-
-
-def _is_text(name: str) -> bool:
-    """Returns whether a name can be written as UTF-8: JSON can hold halves of characters."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -8,7 +8,7 @@ from typing import Any
 from configs.errors import DatasetError
 from model.coco.kind import not_instances, other_task
 from model.coco.stream import ANNOTATIONS, BARE_LIST, CATEGORIES, IMAGES, LISTS, iterate_file, lacks
-from model.coco.values import integer, meant_integer, shortened
+from model.coco.values import integer, is_text, meant_integer, shortened
 from model.examples import Category
 
 _SAMPLE = 500  # entries of each list
@@ -97,7 +97,7 @@ def _read_categories(entries: list[Any], result: Survey) -> None:
         stated = category.get("id") if isinstance(category, dict) else None
         name = category.get("name") if isinstance(category, dict) else None
         id_ = meant_integer(stated)
-        if id_ is None or not isinstance(name, str) or not name.strip() or not _is_text(name):
+        if id_ is None or not isinstance(name, str) or not name.strip() or not is_text(name):
             raise DatasetError(
                 f"{result.path}: category {number} has no integer `id` and `name`: "
                 f"{shortened(category)}"
@@ -112,12 +112,3 @@ def _read_categories(entries: list[Any], result: Survey) -> None:
         {"id": id_, "name": names[id_], "label": label}
         for label, id_ in enumerate(sorted(names), 1)
     ]
-
-
-def _is_text(name: str) -> bool:
-    """Returns whether a name can be written as UTF-8: JSON can hold halves of characters."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

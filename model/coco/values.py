@@ -62,6 +62,15 @@ def meant_number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def is_text(name: str) -> bool:
+    """Returns whether a name can be written as UTF-8: JSON can hold halves of characters."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def shortened(value: Any) -> str:
     """Returns a value for a message, shortened; quick for large and deep ones too."""
     text = _SHORT.repr(value)
