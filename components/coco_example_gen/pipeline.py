@@ -2,7 +2,9 @@
 
 import contextlib
 import fcntl
+import filecmp
 import functools
+import itertools
 import json
 import os
 import shutil
@@ -32,8 +34,9 @@ from configs.files import atomic_path, write_json
 from configs.schema import DataConfig, Policy
 from configs.wording import plural
 from model.coco.entries import Forms
+from model.coco.hints import notes_on, why_missing
 from model.coco.policies import Flaw, resolve_policies
-from model.coco.survey import survey
+from model.coco.survey import Survey, survey
 from model.examples import COUNTS_FILE, Category, Shard, Split, split_folder, write_manifest
 
 NAMESPACE = "coco_example_gen"
@@ -91,6 +94,7 @@ def convert(
     policies = resolve_policies(data.policies)
     for source in sources:
         check_source(source)
+    _check_different(sources, data)
     surveys = {source.name: survey(source.annotations) for source in sources}
     categories = _union([(source, surveys[source.name].categories) for source in sources])
     examples_dir, rejects_dir = Path(examples_dir), Path(rejects_dir)
@@ -116,8 +120,11 @@ def convert(
         for source in sources:
             own_jobs = [job for job in jobs if job.split == source.name]
             splits[source.name] = _gather(own_jobs, work, tallies[source.name])
-            check_losses(source, tallies[source.name], data)
+            with _hinted(source, surveys[source.name], data):
+                check_losses(source, tallies[source.name], data)
         notes = notes_of(tallies, categories)
+        for name, found in surveys.items():
+            notes[name] = [*notes[name], *notes_on(found, data)]
         summary = {
             "splits": {
                 name: tally.summary() | {"notes": notes[name]} for name, tally in tallies.items()
@@ -127,6 +134,42 @@ def convert(
             write_json(folder / COUNTS_FILE, summary)
         write_manifest(work.examples, splits, categories)
     return summary
+
+
+def _check_different(sources: Sequence[SplitSource], data: DataConfig) -> None:
+    """Checks that no two splits come from the same JSON.
+
+    Raises:
+        DatasetError: two do, byte by byte.
+    """
+    for first, second in itertools.combinations(sources, 2):
+        if not data.allow_same_splits and filecmp.cmp(
+            first.annotations, second.annotations, shallow=False
+        ):
+            raise DatasetError(
+                f"the splits {first.name!r} and {second.name!r} have the same annotations "
+                f"({first.annotations}, {second.annotations}), so that a model would be measured "
+                "on what it learnt: give another file, or set data.allow_same_splits=true"
+            )
+
+
+@contextlib.contextmanager
+def _hinted(source: SplitSource, found: Survey, data: DataConfig) -> Iterator[None]:
+    """Adds to the error of a split what fits instead.
+
+    Raises:
+        DatasetError: as the body, with hints.
+    """
+    try:
+        yield
+    except DatasetError as error:
+        hints = notes_on(found, data)
+        if "picture_missing" in str(error) or "picture_ending_differs" in str(error):
+            names = [image.get("file_name") for image in found.images if isinstance(image, dict)]
+            texts = [name for name in names if isinstance(name, str) and name]
+            if texts:
+                hints.insert(0, why_missing(texts, str(source.pictures), data.picture_prefix))
+        raise DatasetError(". ".join([str(error), *hints])) from None
 
 
 class WriteShardFn(beam.DoFn):

@@ -50,7 +50,7 @@ def test_command_writes_examples_rejects_and_summary(folder, tmp_path):
         },
         "mended": {},
         "lost": {"pictures": {}, "objects": {}, "masks": {}},
-        "notes": [],
+        "notes": ["no objects of 'dog' (id 8)"],
     }
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         ".tfx-rcnn.json",
@@ -59,7 +59,7 @@ def test_command_writes_examples_rejects_and_summary(folder, tmp_path):
         "summary.json",
     }
     assert "train: picture_missing 1 (1 picture left out)\n" in result.output
-    assert result.output.count("\n") == 1 + 8 + 2 + 1 + 1  # listed, shards, table, reason, end
+    assert result.output.count("\n") == 1 + 8 + 2 + 1 + 1 + 1  # listed, shards, table, reason, end
 
 
 def test_many_reasons_do_not_flood_the_screen():
@@ -88,6 +88,10 @@ def test_config_file_counts(folder, tmp_path):
     config = tmp_path / "c.yaml"
     config.write_text("name: x\ndata: {train_shards: 3, eval_shards: 2}\n")
     again = ["--split", "other=instances.json:pictures"]
+    result = invoke(*arguments(folder, tmp_path / "out", *again, "--config", config))
+    assert result.exit_code == 1
+    assert "have the same annotations" in result.output
+    again += ["--set", "data.allow_same_splits=true"]
     result = invoke(*arguments(folder, tmp_path / "out", *again, "--config", config))
     assert result.exit_code == 0, result.output
     shards = {

@@ -1,0 +1,180 @@
+"""What fits instead, found by looking: pictures that are missing, boxes in another format.
+
+The work is bounded: samples of a few hundred entries, and so many names of a folder.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any
+
+from configs.schema import DataConfig
+from model.coco.boxes import bbox_in_pixels, meant_box
+from model.coco.names import find_picture
+from model.coco.survey import Survey
+from model.coco.values import meant_integer
+
+_MOST_NAMES = 50_000
+_FORMATS = ("xywh", "xyxy", "cxcywh", "xywh_shares", "xyxy_shares", "cxcywh_shares")
+_FEWEST_BOXES = 4
+_MOST_LISTED = 5
+_TOLERANCE_PX = 1.0
+
+
+def why_missing(names: Sequence[str], folder: str, prefix: str = "") -> str:
+    """Returns what fits the names of pictures that are not in a folder, with the setting.
+
+    Args:
+        names: as a COCO file has them.
+        folder: where they were looked for.
+        prefix: `data.picture_prefix`.
+    """
+    found = [find_picture(folder, name, prefix) for name in names]
+    endings = sum(place.code == "picture_ending_differs" for place in found)
+    if endings:
+        return (
+            f"{endings} of {len(names)} looked for are there with another ending or case: set "
+            "data.policies.picture_ending_differs=mend"
+        )
+    missing = [n for n in names if not os.path.lexists(os.path.join(folder, n))]
+    places = _places(folder)
+    if not places:
+        return f"{folder} holds no pictures"
+    prefixes: Counter[str] = Counter()
+    folders: Counter[str] = Counter()
+    for name in missing:
+        base = name.replace("\\", "/").rpartition("/")[2]
+        where = places.get(base, [])
+        if "" in where and base != name:
+            prefixes[name[: len(name) - len(base)]] += 1
+        elif len(where) == 1 and where[0]:
+            folders[where[0]] += 1
+    if prefixes:
+        front, number = prefixes.most_common(1)[0]
+        return (
+            f"{number} of {len(names)} looked for are there without {front!r} in front: set "
+            f"data.picture_prefix={front}"
+        )
+    if folders:
+        below, number = folders.most_common(1)[0]
+        return (
+            f"{number} of {len(names)} looked for lie in its folder {below!r}: give "
+            f"{os.path.join(folder, below)} as the picture folder (data.train_pictures, "
+            "data.eval_pictures)"
+        )
+    example = next(iter(places))
+    return f"the file names {names[0]!r}, the folder holds {example!r}: do they belong together?"
+
+
+def notes_on(survey: Survey, data: DataConfig) -> list[str]:
+    """Returns what of a COCO file is no flaw and yet odd, a line each, with the setting."""
+    notes = []
+    empty = [c for c in survey.categories if not survey.objects[c["id"]]]
+    if empty and sum(survey.objects.values()):
+        listed = ", ".join(f"{c['name']!r} (id {c['id']})" for c in empty[:_MOST_LISTED])
+        more = f" and {len(empty) - _MOST_LISTED} more" if len(empty) > _MOST_LISTED else ""
+        notes.append(f"no objects of {listed}{more}")
+    names = Counter(category["name"] for category in survey.categories)
+    for name in [name for name, number in names.items() if number > 1][:_MOST_LISTED]:
+        ids = [str(c["id"]) for c in survey.categories if c["name"] == name]
+        notes.append(f"{len(ids)} categories are named {name!r} (ids {', '.join(ids)})")
+    if survey.crowds and survey.crowds == sum(survey.objects.values()) and data.crowds == "ignore":
+        notes.append(
+            "every object is a crowd (iscrowd 1): unless they are, set data.crowds=objects"
+        )
+    box_note = _box_note(survey, data.box_format)
+    return [*notes, box_note] if box_note else notes
+
+
+def _places(folder: str) -> dict[str, list[str]]:
+    """Returns the folders, below `folder`, of each name; those of the first names alone."""
+    places: dict[str, list[str]] = {}
+    files = (
+        (os.path.relpath(root, folder), name)
+        for root, _, names in os.walk(folder)
+        for name in names
+    )
+    for below, name in islice(files, _MOST_NAMES):
+        places.setdefault(name, []).append("" if below == "." else below)
+    return places
+
+
+def _box_note(survey: Survey, stated: str) -> str | None:
+    """Returns a line where the boxes are plainly in another format than stated."""
+    fits: Counter[str] = Counter()
+    looked_at = 0
+    sizes = _sizes(survey.images)
+    for annotation in survey.annotations:
+        size = _size_of(annotation, sizes)
+        box = meant_box(annotation.get("bbox")) if size else None
+        if size is None or box is None or box.format is not None:
+            continue
+        around = _around_polygons(annotation.get("segmentation"))
+        looked_at += 1
+        for format_ in _FORMATS:
+            fits[format_] += _is_fit(bbox_in_pixels(box.numbers, format_, *size), around, size)
+        if max(map(abs, box.numbers)) <= 1:
+            fits["shares"] += 1
+    if looked_at < _FEWEST_BOXES or (fits[stated] * 2 > looked_at and fits["shares"] < looked_at):
+        return None
+    if fits["shares"] == looked_at and not stated.endswith("shares"):
+        best = max(_FORMATS[3:], key=lambda format_: fits[format_])
+        return f"all boxes lie within 0 and 1: if these are shares, set data.box_format={best}"
+    best = max(_FORMATS, key=lambda format_: fits[format_])
+    if best == stated or fits[best] < 0.8 * looked_at:
+        return None
+    return (
+        f"as {stated}, {looked_at - fits[stated]} of {looked_at} boxes do not cover their "
+        f"polygons or leave the picture; as {best}, {fits[best]} fit: set data.box_format={best}"
+    )
+
+
+def _sizes(images: Sequence[Any]) -> dict[int, tuple[int, int]]:
+    sizes = {}
+    for image in images:
+        if isinstance(image, dict):
+            id_, height, width = (meant_integer(image.get(k)) for k in ("id", "height", "width"))
+            if id_ is not None and height and width and height > 0 and width > 0:
+                sizes[id_] = (height, width)
+    return sizes
+
+
+def _size_of(annotation: Any, sizes: dict[int, tuple[int, int]]) -> tuple[int, int] | None:
+    if not isinstance(annotation, dict):
+        return None
+    image_id = meant_integer(annotation.get("image_id"))
+    return None if image_id is None else sizes.get(image_id)
+
+
+def _around_polygons(segmentation: Any) -> tuple[float, float, float, float] | None:
+    """Returns [x0, y0, x1, y1] around polygons in COCO's own form, None for all others."""
+    if not isinstance(segmentation, list) or not segmentation:
+        return None
+    numbers: list[float] = []
+    for ring in segmentation:
+        if not isinstance(ring, list) or len(ring) % 2:
+            return None
+        numbers += ring
+    if len(numbers) < 6 or not all(type(n) in (int, float) and abs(n) < 1e9 for n in numbers):
+        return None
+    xs, ys = numbers[0::2], numbers[1::2]
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def _is_fit(
+    bbox: tuple[float, float, float, float],
+    around: tuple[float, float, float, float] | None,
+    size: tuple[int, int],
+) -> bool:
+    """Returns whether a box lies over its polygons, or without them inside the picture."""
+    x, y, width, height = bbox
+    if width <= 0 or height <= 0:
+        return False
+    if around is None:
+        far = max(-x, -y, x + width - size[1], y + height - size[0])
+        return far <= _TOLERANCE_PX
+    x0, y0, x1, y1 = around
+    shared = max(0.0, min(x + width, x1) - max(x, x0)) * max(0.0, min(y + height, y1) - max(y, y0))
+    union = width * height + (x1 - x0) * (y1 - y0) - shared
+    return shared > 0.5 * union
