@@ -83,7 +83,7 @@ setup(
     extras_require={
         "dev": DEV_REQUIRES,
         "s3": ["boto3>=1.34"],
-        "sagemaker": ["boto3>=1.34", f"sagemaker>=2.230,<3; {LEGACY}"],
+        "sagemaker": ["boto3>=1.34"],
         "gpu": [
             f"tensorflow[and-cuda]>=2.21,<2.22; {MODERN}",
             f"tensorflow[and-cuda]>=2.16.2,<2.17; {LEGACY}",

@@ -1,16 +1,13 @@
-"""Starts a training on SageMaker through its Python SDK.
+"""Starts a training on SageMaker by AWS's own client, boto3.
 
 Without an image of one's own the job runs in AWS's TensorFlow container, which gets this checkout
-as an archive and makes the locked environment of it. An image of one's own runs the code in it.
-
-The SDK takes seconds to import, so its imports stand in the functions that need it. Credentials
-are its own matter, and boto3's; none is read here.
+as an archive and makes a locked environment of it. An image of one's own runs the code in it.
+Credentials are boto3's own matter; none is read here.
 """
 
 import contextlib
 import hashlib
 import json
-import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,10 +20,9 @@ from configs.console import OneLineCommand, one_line_errors
 from configs.errors import ConfigError, RcnnError, ServiceError
 from configs.loader import load_config
 from model.weights.keras_applications import PUBLISHED
+from pipeline.sagemaker_images import tensorflow_image
 from pipeline.sagemaker_source import START_SCRIPT, source_archive, source_files
 
-# AWS's container, of which the job takes Python 3.10, the driver's libraries and the start.
-FRAMEWORK_VERSION, PYTHON_VERSION = "2.16", "py310"
 ENTRY_POINT = ["python", "-m", "model.training.sagemaker_entry"]  # in an image of one's own
 _REPOSITORY = Path(__file__).resolve().parent.parent
 _CHANNELS = "/opt/ml/input/data"
@@ -61,6 +57,8 @@ class SageMakerJob:
         volume_gb: disk of each host.
         subnets: of a VPC, with `security_groups`.
         environment: `NAME=value` variables of the container.
+        kms_key: id or ARN of the key that what the job leaves is encrypted with.
+        tags: `KEY=value` tags of the job.
     """
 
     name: str
@@ -82,81 +80,68 @@ class SageMakerJob:
     subnets: tuple[str, ...] = ()
     security_groups: tuple[str, ...] = ()
     environment: tuple[str, ...] = ()
+    kms_key: str | None = None
+    tags: tuple[str, ...] = ()
+
+    @property
+    def model_uri(self) -> str:
+        """Where the job leaves its model."""
+        return f"{self.output.rstrip('/')}/{self.name}/output/model.tar.gz"
 
 
 def training_job_request(job: SageMakerJob, region: str | None = None) -> dict[str, Any]:
-    """Returns the parameters of create_training_job that the SDK would send; sends nothing.
+    """Returns the parameters of create_training_job; sends nothing.
 
     Raises:
         ConfigError: the job is not possible, such as spot without a place for checkpoints.
-        ServiceError: there is no region, or no SDK.
+        ServiceError: there is no region, or no boto3.
     """
     _check(job)
-    recorder = _Recorder()
-    with _sdk():
-        _fit(job, _session(region, recorder), _source(job)[0])
-    return recorder.request
+    with _aws():
+        return _request(job, _session(region).region_name, _source(job)[0])
 
 
-def start_training_job(job: SageMakerJob, region: str | None = None) -> Any:
-    """Starts the job; returns the SDK's estimator, whose `latest_training_job` it is.
+def start_training_job(job: SageMakerJob, region: str | None = None) -> None:
+    """Sends the archive of this checkout, where the job needs it, and the job's request.
 
     Raises:
         ConfigError: as for `training_job_request`.
-        ServiceError: no region, credentials or SDK, or S3 or SageMaker refuses; in one line.
+        ServiceError: no region, credentials or boto3, or S3 or SageMaker refuses; in one line.
     """
     _check(job)
     uri, archive = _source(job)
-    with _sdk():
-        from sagemaker.s3 import S3Uploader
-
+    with _aws():
         session = _session(region)
+        request = _request(job, session.region_name, uri)
         if archive:
-            S3Uploader.upload_bytes(archive, uri, sagemaker_session=session)
-        return _fit(job, session, uri)
+            bucket, _, key = str(uri).removeprefix("s3://").partition("/")
+            session.client("s3").put_object(Bucket=bucket, Key=key, Body=archive)
+        session.client("sagemaker").create_training_job(**request)
 
 
-def wait_for_job(estimator: Any) -> str:
+def wait_for_job(name: str, region: str | None = None) -> str:
     """Prints a job's phases and log until it has ended; returns its status, such as Completed.
 
     Raises:
-        ServiceError: it failed; with its reason.
+        ServiceError: it failed, with its reason; or AWS refuses.
     """
-    job = estimator.latest_training_job
-    with _sdk(logging.WARNING):  # it waits minutes for a right to see the job, and says so
-        from sagemaker.exceptions import UnexpectedStatusException
+    with _aws():
+        from pipeline.sagemaker_progress import follow
 
-        # The failure is told below, in one line.
-        with contextlib.suppress(UnexpectedStatusException):
-            job.wait(logs="All")
-        click.echo()  # the SDK leaves its last line open
-        ended = job.describe()
+        session = _session(region)
+        ended = follow(name, session.client("sagemaker"), session.client("logs"))
     if ended["TrainingJobStatus"] == "Failed":
-        raise ServiceError(f"{job.name}: {ended.get('FailureReason', 'failed without a reason')}")
+        raise ServiceError(f"{name}: {ended.get('FailureReason', 'failed without a reason')}")
     return str(ended["TrainingJobStatus"])
 
 
-class _Recorder:
-    """Stands in for SageMaker's client, and keeps the request in place of sending it."""
-
-    def __init__(self) -> None:
-        self.request: dict[str, Any] = {}
-
-    def create_training_job(self, **request: Any) -> None:
-        self.request = request
-
-
-def _session(region: str | None, recorder: _Recorder | None = None) -> Any:
+def _session(region: str | None) -> Any:
     import boto3
-    from sagemaker.session import Session
 
-    # With keys of its own, a session that sends nothing does not look for credentials either,
-    # which may mean asking a server.
-    keys = {"aws_access_key_id": "none", "aws_secret_access_key": "none"} if recorder else {}
-    boto_session = boto3.Session(region_name=region, **keys)
-    if boto_session.region_name is None:
+    session = boto3.Session(region_name=region)
+    if session.region_name is None:
         raise ServiceError("no AWS region: give --region or set AWS_DEFAULT_REGION")
-    return Session(boto_session, sagemaker_client=recorder)
+    return session
 
 
 def _source(job: SageMakerJob) -> tuple[str | None, bytes | None]:
@@ -168,64 +153,93 @@ def _source(job: SageMakerJob) -> tuple[str | None, bytes | None]:
     return f"{job.output.rstrip('/')}/{job.name}/source/{digest}.tar.gz", archive
 
 
-def _fit(job: SageMakerJob, session: Any, source: str | None) -> Any:
-    """Has the SDK send the job's request; returns its estimator."""
-    from sagemaker.debugger import TensorBoardOutputConfig
-    from sagemaker.estimator import Estimator
-    from sagemaker.inputs import TrainingInput
-    from sagemaker.tensorflow import TensorFlow
+def _request(job: SageMakerJob, region: str, source: str | None) -> dict[str, Any]:
+    """Returns the parameters of create_training_job.
 
+    Args:
+        job: what is to run.
+        region: where.
+        source: s3:// URI of this checkout's archive; None with an image of one's own.
+    """
     channels, hyperparameters = _inputs(job)
-    given: dict[str, Any] = {
-        "sagemaker_session": session,
-        "role": job.role,
-        "instance_type": job.instance_type,
-        "instance_count": job.instance_count,
-        "volume_size": job.volume_gb,
-        "max_run": round(job.max_hours * 3600),
-        "max_wait": round(job.max_wait_hours * 3600) if job.spot else None,
-        "use_spot_instances": job.spot,
-        "checkpoint_s3_uri": job.checkpoints,
-        "checkpoint_local_path": "/opt/ml/checkpoints" if job.checkpoints else None,
-        "output_path": job.output,
-        "tensorboard_output_config": TensorBoardOutputConfig(
-            f"{job.output.rstrip('/')}/{job.name}/tensorboard",
-            "/opt/ml/output/data/run/tensorboard",
-        ),
-        "metric_definitions": [{"Name": n, "Regex": regex} for n, regex in METRICS.items()],
-        "enable_sagemaker_metrics": True,
-        "subnets": list(job.subnets) or None,
-        "security_group_ids": list(job.security_groups) or None,
-        "environment": dict(text.split("=", 1) for text in job.environment) or None,
-        # AWS's own hooks into TensorFlow, which our environment lacks.
-        "debugger_hook_config": False,
-        "disable_profiler": True,
+    algorithm: dict[str, Any] = {
+        "TrainingInputMode": "File",
+        "TrainingImage": job.image or tensorflow_image(region, job.instance_type),
+        "MetricDefinitions": [{"Name": name, "Regex": regex} for name, regex in METRICS.items()],
+        "EnableSageMakerMetricsTimeSeries": True,
     }
     if job.image:
-        estimator = Estimator(
-            job.image,
-            container_entry_point=ENTRY_POINT,
-            hyperparameters=hyperparameters,
-            **given,
-        )
+        algorithm["ContainerEntrypoint"] = ENTRY_POINT
     else:
-        estimator = TensorFlow(
-            framework_version=FRAMEWORK_VERSION,
-            py_version=PYTHON_VERSION,
-            entry_point=START_SCRIPT,
-            source_dir=source,
-            model_dir=False,
-            distribution={"multi_worker_mirrored_strategy": {"enabled": True}},
-            hyperparameters={k: _for_the_toolkit(v) for k, v in hyperparameters.items()},
-            **given,
-        )
-    # Every host reads its share of each batch, so all get all of the data.
-    inputs = {
-        name: TrainingInput(uri, distribution="FullyReplicated", input_mode="File")
-        for name, uri in channels.items()
+        hyperparameters = _toolkits_parameters(job, hyperparameters, region, source)
+    optional: dict[str, Any] = {
+        "VpcConfig": {
+            "Subnets": list(job.subnets), "SecurityGroupIds": list(job.security_groups)
+        } if job.subnets else None,
+        "CheckpointConfig": {
+            "S3Uri": job.checkpoints, "LocalPath": "/opt/ml/checkpoints"
+        } if job.checkpoints else None,
+        "EnableManagedSpotTraining": job.spot or None,
+        "Environment": _pairs(job.environment) or None,
+        "Tags": [{"Key": key, "Value": value} for key, value in _pairs(job.tags).items()] or None,
+    }  # fmt: skip
+    limits = {"MaxRuntimeInSeconds": round(job.max_hours * 3600)}
+    if job.spot:
+        limits["MaxWaitTimeInSeconds"] = round(job.max_wait_hours * 3600)
+    key = {"KmsKeyId": job.kms_key} if job.kms_key else {}
+    return {
+        "TrainingJobName": job.name,
+        "RoleArn": job.role,
+        "AlgorithmSpecification": algorithm,
+        "HyperParameters": hyperparameters,
+        "InputDataConfig": [_channel(name, uri) for name, uri in channels.items()],
+        "OutputDataConfig": {"S3OutputPath": job.output, **key},
+        "ResourceConfig": {
+            "InstanceType": job.instance_type,
+            "InstanceCount": job.instance_count,
+            "VolumeSizeInGB": job.volume_gb,
+        },
+        "StoppingCondition": limits,
+        "TensorBoardOutputConfig": {
+            "S3OutputPath": f"{job.output.rstrip('/')}/{job.name}/tensorboard",
+            "LocalPath": "/opt/ml/output/data/run/tensorboard",
+        },
+        # AWS's own hooks into TensorFlow, which our environment lacks.
+        "ProfilerConfig": {"DisableProfiler": True},
+        **{name: value for name, value in optional.items() if value is not None},
     }
-    estimator.fit(inputs, job_name=job.name, wait=False)
-    return estimator
+
+
+def _channel(name: str, uri: str) -> dict[str, Any]:
+    """Returns one input; every host reads its share of each batch, so all get all of the data."""
+    place = {
+        "S3DataType": "S3Prefix",
+        "S3Uri": uri,
+        "S3DataDistributionType": "FullyReplicated",
+    }
+    return {
+        "ChannelName": name, "DataSource": {"S3DataSource": place}, "InputMode": "File"
+    }  # fmt: skip
+
+
+def _toolkits_parameters(
+    job: SageMakerJob, values: dict[str, str], region: str, source: str | None
+) -> dict[str, str]:
+    """Returns the hyperparameters that AWS's toolkit in its container reads, each as JSON."""
+    ours = {name: _for_the_toolkit(value) for name, value in values.items()}
+    toolkits = {
+        "sagemaker_submit_directory": source,
+        "sagemaker_program": START_SCRIPT,
+        "sagemaker_multi_worker_mirrored_strategy_enabled": True,
+        "sagemaker_container_log_level": 20,  # logging.INFO
+        "sagemaker_job_name": job.name,
+        "sagemaker_region": region,
+    }
+    return {name: json.dumps(value) for name, value in {**ours, **toolkits}.items()}
+
+
+def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
+    return dict(text.split("=", 1) for text in texts)
 
 
 def _inputs(job: SageMakerJob) -> tuple[dict[str, str], dict[str, str]]:
@@ -246,7 +260,7 @@ def _for_the_toolkit(value: str) -> str:
     """Returns a hyperparameter that survives the shell of AWS's toolkit, as JSON where needed.
 
     The toolkit builds `sh -c "./start.sh --name 'value' ..."` of them, where these characters
-    end a quotation or mean something. Our entry point decodes JSON, the SDK's and this.
+    end a quotation or mean something. Our entry point decodes JSON, however often.
     """
     if not re.search(r"""["'\\$`]""", value):
         return value
@@ -260,25 +274,22 @@ def _escape(character: str) -> str:
 
 
 @contextlib.contextmanager
-def _sdk(level: int = logging.CRITICAL) -> Iterator[None]:
-    """Runs calls of the SDK: without its lines below `level`, and with failures in one of ours."""
-    with _quiet(level, "sagemaker", "sagemaker.config"):
-        try:
-            yield
-        except RcnnError:
-            raise
-        except ImportError as error:
-            raise ServiceError(
-                f"the SageMaker SDK 2 is missing: pip install 'sagemaker>=2.230,<3' ({error})"
-            ) from None
-        except Exception as error:
-            if line := _refusal(error):
-                raise ServiceError(line) from None
-            raise
+def _aws() -> Iterator[None]:
+    """Runs calls of AWS's client, with failures in one line of ours."""
+    try:
+        yield
+    except RcnnError:
+        raise
+    except ImportError as error:
+        raise ServiceError(f"boto3 is missing: pip install 'boto3>=1.34' ({error})") from None
+    except Exception as error:
+        if line := _refusal(error):
+            raise ServiceError(line) from None
+        raise
 
 
 def _refusal(error: Exception) -> str | None:
-    """Returns what AWS or the SDK refused, None for any other error."""
+    """Returns what AWS or its client refused, None for any other error."""
     from boto3.exceptions import Boto3Error
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
@@ -289,23 +300,7 @@ def _refusal(error: Exception) -> str | None:
         return f"AWS refused {error.operation_name}: {answer.get('Code')}: {answer.get('Message')}"
     if isinstance(error, Boto3Error | BotoCoreError):
         return f"AWS: {error}"
-    if isinstance(error, ValueError):
-        return f"SageMaker SDK: {error}"
     return None
-
-
-@contextlib.contextmanager
-def _quiet(level: int, *names: str) -> Iterator[None]:
-    """Sets the level of loggers: the SDK's print to stdout, where --dry-run's JSON goes."""
-    loggers = [logging.getLogger(name) for name in names]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(level)
-    try:
-        yield
-    finally:
-        for logger, before in zip(loggers, levels, strict=True):
-            logger.setLevel(before)
 
 
 def _check(job: SageMakerJob) -> None:
@@ -333,6 +328,9 @@ def _check(job: SageMakerJob) -> None:
     for variable in job.environment:
         if not re.match(r"[a-zA-Z_]\w*=", variable):
             raise ConfigError(f"--env {variable}: expected NAME=value")
+    for tag in job.tags:
+        if not re.match(r"[^=]+=", tag):
+            raise ConfigError(f"--tag {tag}: expected KEY=value")
     if job.config.startswith("s3://"):
         return  # the job itself checks it
     path = _REPOSITORY / job.config
@@ -375,6 +373,8 @@ def _check(job: SageMakerJob) -> None:
 @click.option("--subnet", "subnets", multiple=True, help="Of a VPC; may be repeated.")
 @click.option("--security-group", "security_groups", multiple=True, help="May be repeated.")
 @click.option("--env", "environment", multiple=True, metavar="NAME=VALUE", help="Of the container.")
+@click.option("--kms-key", help="Id or ARN: encrypts what the job leaves.")
+@click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Of the job.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting.")
 @click.option("--region", help="AWS region; else as for the AWS command line.")
 @click.option("--dry-run", is_flag=True, help="Print the request and send nothing.")
@@ -390,7 +390,7 @@ def main(region: str | None, dry_run: bool, wait: bool, **options: Any) -> None:
     if dry_run:
         click.echo(json.dumps(training_job_request(job, region), indent=2))
         return
-    estimator = start_training_job(job, region)
+    start_training_job(job, region)
     click.echo(f"{job.name}: started")
     if wait:
-        click.echo(f"{job.name}: {wait_for_job(estimator)}")
+        click.echo(f"{job.name}: {wait_for_job(job.name, region)}")

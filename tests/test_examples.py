@@ -18,9 +18,6 @@ def cells(monkeypatch, tmp_path):
     monkeypatch.chdir(NOTEBOOK.parent)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
-    for who in ("ADMIN", "USER"):
-        (tmp_path / f"{who}.yaml").touch()
-        monkeypatch.setenv(f"SAGEMAKER_{who}_CONFIG_OVERRIDE", str(tmp_path / f"{who}.yaml"))
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     nbformat.validate(notebook)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]

@@ -37,7 +37,7 @@ from tfx_rcnn import child_environment, command
 _REPOSITORY = Path(__file__).parents[2]
 _MODEL_VERSION = "1"
 _LONGEST_FAILURE = 1024  # what SageMaker shows of it
-# What the SageMaker SDK and tuning jobs pass to every container among the hyperparameters.
+# What AWS's toolkit reads and tuning jobs pass to every container among the hyperparameters.
 _NOT_SETTINGS = ("sagemaker_", "_tuning_objective_metric")
 
 
@@ -162,7 +162,7 @@ def _run(module: str, arguments: list[str]) -> None:
 
 
 def _plain(text: Any) -> str:
-    """Returns a hyperparameter as it was meant: the SageMaker SDK sends strings as JSON.
+    """Returns a hyperparameter as it was meant: AWS's container gets each as JSON.
 
     What would not survive the shell of AWS's container is JSON inside that (pipeline/sagemaker.py).
     """

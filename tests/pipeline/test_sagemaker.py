@@ -1,14 +1,14 @@
-"""A training job on SageMaker: the SDK's request, and what arrives at a stand-in for AWS (moto)."""
+"""A training job on SageMaker: its request, and what arrives at a stand-in for AWS (moto)."""
 
 import io
 import json
-import logging
 import re
 import shlex
 import socket
 import subprocess
 import sys
 import tarfile
+import time
 
 import boto3
 import pytest
@@ -21,6 +21,7 @@ from moto.core import DEFAULT_ACCOUNT_ID
 from moto.sagemaker.models import sagemaker_backends
 
 from configs.errors import ConfigError, ServiceError
+from model.lanes import LANE
 from model.training.progress import progress_line
 from model.training.sagemaker_entry import _plain
 from pipeline.sagemaker import (
@@ -34,6 +35,7 @@ from pipeline.sagemaker import (
     training_job_request,
     wait_for_job,
 )
+from pipeline.sagemaker_images import tensorflow_image
 
 REGION = "eu-west-1"
 IN_CONTAINER = "/opt/ml/input/data/weights/ImageNet-R50-AlignPadding.npz"
@@ -59,7 +61,7 @@ ARGUMENTS = [
 
 @pytest.fixture(autouse=True)
 def no_account(monkeypatch, tmp_path):
-    """Nothing of a person's own AWS and SDK settings counts."""
+    """Nothing of a person's own AWS settings counts."""
     for name in ("AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_REGION"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
@@ -67,9 +69,6 @@ def no_account(monkeypatch, tmp_path):
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "SECRETKEYID")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-access-key")
-    for who in ("ADMIN", "USER"):
-        (tmp_path / f"{who}.yaml").touch()
-        monkeypatch.setenv(f"SAGEMAKER_{who}_CONFIG_OVERRIDE", str(tmp_path / f"{who}.yaml"))
 
 
 @pytest.fixture
@@ -95,7 +94,8 @@ def test_without_an_image_awss_container_runs_this_checkout():
     made = request()
     algorithm = made["AlgorithmSpecification"]
     assert algorithm["TrainingImage"] == (
-        "763104351884.dkr.ecr.eu-west-1.amazonaws.com/tensorflow-training:2.16-gpu-py310"
+        "763104351884.dkr.ecr.eu-west-1.amazonaws.com/tensorflow-training:"
+        + {"modern": "2.19.0-gpu-py312", "legacy": "2.16-gpu-py310"}[LANE]
     )
     assert "ContainerEntrypoint" not in algorithm
     parameters = {name: json.loads(text) for name, text in made["HyperParameters"].items()}
@@ -131,6 +131,7 @@ def test_all_else_is_the_same_with_both(image):
     made = request(
         image=image, spot=True, checkpoints="s3://bucket/ck", max_hours=10, max_wait_hours=20,
         subnets=("subnet-1",), security_groups=("sg-1",), environment=("UV_DEFAULT_INDEX=https://i",),
+        kms_key="my-key", tags=("team=vision", "why=a=b"),
     )  # fmt: skip
     del made["HyperParameters"]
     algorithm = made.pop("AlgorithmSpecification")
@@ -148,7 +149,8 @@ def test_all_else_is_the_same_with_both(image):
     assert made == {
         "TrainingJobName": "coco-16x4",
         "RoleArn": OPTIONS["role"],
-        "OutputDataConfig": {"S3OutputPath": "s3://bucket/out"},
+        "OutputDataConfig": {"S3OutputPath": "s3://bucket/out", "KmsKeyId": "my-key"},
+        "Tags": [{"Key": "team", "Value": "vision"}, {"Key": "why", "Value": "a=b"}],
         "ResourceConfig": {
             "InstanceType": "ml.p3dn.24xlarge",
             "InstanceCount": 2,
@@ -234,6 +236,7 @@ def test_every_setting_comes_back_as_it_was(value):
         ({"settings": ("fast",)}, "--set fast: expected key=value"),
         ({"config": "README.md"}, "--config README.md: only files below configs/ go to the job"),
         ({"environment": ("UV INDEX=x",)}, "--env UV INDEX=x: expected NAME=value"),
+        ({"tags": ("vision",)}, "--tag vision: expected KEY=value"),
         ({"subnets": ("subnet-1",)}, "--subnet and --security-group: give both or neither"),
     ],
 )
@@ -253,8 +256,9 @@ def test_metrics_are_read_out_of_the_lines_that_are_printed():
 
 def test_the_archive_and_the_job_arrive(aws):
     job = SageMakerJob(**OPTIONS)
-    estimator = start_training_job(job, REGION)
-    assert wait_for_job(estimator) == "Completed"
+    start_training_job(job, REGION)
+    assert wait_for_job(job.name, REGION) == "Completed"
+    assert job.model_uri == "s3://bucket/out/coco-16x4/output/model.tar.gz"
     made, found = training_job_request(job, REGION), arrived()
     assert {
         name: found[name] for name in ("HyperParameters", "ResourceConfig", "InputDataConfig")
@@ -279,7 +283,7 @@ def test_a_job_with_an_image_arrives_alone(aws):
     assert "Contents" not in boto3.client("s3", REGION).list_objects_v2(Bucket="bucket")
 
 
-def test_a_dry_run_prints_the_request_and_sends_nothing(monkeypatch, tmp_path):
+def test_a_dry_run_prints_the_request_and_sends_nothing(monkeypatch):
     def connect(*_: object) -> None:
         raise AssertionError("a dry run opens no connection")
 
@@ -287,17 +291,12 @@ def test_a_dry_run_prints_the_request_and_sends_nothing(monkeypatch, tmp_path):
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "false")
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    (tmp_path / "USER.yaml").write_text(
-        'SchemaVersion: "1.0"\nSageMaker: {TrainingJob: {OutputDataConfig: {KmsKeyId: my-key}}}\n'
-    )
-    level = logging.getLogger("sagemaker").level
     result = CliRunner().invoke(main, [*ARGUMENTS, "--dry-run"])
     assert result.exit_code == 0, result.output
     shown = json.loads(result.stdout)
     assert shown["TrainingJobName"] == "coco-16x4"
-    assert shown["OutputDataConfig"] == {"S3OutputPath": "s3://bucket/out", "KmsKeyId": "my-key"}
+    assert shown["OutputDataConfig"] == {"S3OutputPath": "s3://bucket/out"}
     assert result.stderr == ""
-    assert logging.getLogger("sagemaker").level == level
 
 
 def test_the_command_starts_a_job_and_follows_it(aws):
@@ -305,12 +304,12 @@ def test_the_command_starts_a_job_and_follows_it(aws):
     assert result.exit_code == 0, result.output
     first, phase, last = result.output.splitlines()
     assert (first, last) == ("coco-16x4: started", "coco-16x4: Completed")
-    assert phase.endswith(" Starting - Preparing the instances for training.")
+    assert phase.endswith(" Starting - Preparing the instances for training")
     assert "secret" not in result.output.lower()
 
 
 def test_a_job_that_fails_says_why(aws, capsys):
-    estimator = start_training_job(SageMakerJob(**OPTIONS), REGION)
+    start_training_job(SageMakerJob(**OPTIONS), REGION)
     [job] = sagemaker_backends[DEFAULT_ACCOUNT_ID][REGION].training_jobs.values()
     job.training_job_status = job.secondary_status = "Failed"
     job.failure_reason = "train.freeze: matches no weight"
@@ -319,17 +318,52 @@ def test_a_job_that_fails_says_why(aws, capsys):
         for status, message in [("Starting", "Preparing"), ("Failed", "Too bad")]
     ]
     with pytest.raises(ServiceError) as caught:
-        wait_for_job(estimator)
+        wait_for_job(OPTIONS["name"], REGION)
     assert str(caught.value) == "coco-16x4: train.freeze: matches no weight"
     assert re.search(r" Starting - Preparing\n.* Failed - Too bad", capsys.readouterr().out)
 
 
-def test_a_job_that_was_stopped_is_no_failure(aws, caplog):
-    estimator = start_training_job(SageMakerJob(**OPTIONS), REGION)
+def test_a_job_that_was_stopped_is_no_failure(aws):
+    start_training_job(SageMakerJob(**OPTIONS), REGION)
     [job] = sagemaker_backends[DEFAULT_ACCOUNT_ID][REGION].training_jobs.values()
     job.training_job_status = job.secondary_status = "Stopped"
-    assert wait_for_job(estimator) == "Stopped"
-    assert "status 'Stopped' rather than 'Completed'" in caplog.text
+    assert wait_for_job(OPTIONS["name"], REGION) == "Stopped"
+
+
+def test_the_log_is_shown_behind_its_hosts_names(aws, capsys):
+    start_training_job(SageMakerJob(**OPTIONS), REGION)
+    logs = boto3.client("logs", REGION)
+    group = "/aws/sagemaker/TrainingJobs"
+    logs.create_log_group(logGroupName=group)
+    now = 1_000 * int(time.time())
+    for host in ("algo-1", "algo-2"):
+        stream = f"coco-16x4/{host}-1700000000"
+        logs.create_log_stream(logGroupName=group, logStreamName=stream)
+        logs.put_log_events(
+            logGroupName=group,
+            logStreamName=stream,
+            logEvents=[{"timestamp": now, "message": f"{word} {host}"} for word in ("a", "b")],
+        )
+    assert wait_for_job(OPTIONS["name"], REGION) == "Completed"
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith("[")] == [
+        "[algo-1] a algo-1", "[algo-1] b algo-1", "[algo-2] a algo-2", "[algo-2] b algo-2",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("region", "instance_type", "lane", "image"),
+    [
+        ("us-east-1", "ml.g5.xlarge", "modern",
+         "763104351884.dkr.ecr.us-east-1.amazonaws.com/tensorflow-training:2.19.0-gpu-py312"),
+        ("eu-south-1", "ml.c5.xlarge", "legacy",
+         "692866216735.dkr.ecr.eu-south-1.amazonaws.com/tensorflow-training:2.16-cpu-py310"),
+        ("cn-north-1", "ml.p3.2xlarge", "modern",
+         "727897471807.dkr.ecr.cn-north-1.amazonaws.com.cn/tensorflow-training:2.19.0-gpu-py312"),
+    ],
+)  # fmt: skip
+def test_awss_container_fits_region_instance_and_lane(region, instance_type, lane, image):
+    assert tensorflow_image(region, instance_type, lane) == image
 
 
 def test_what_aws_refuses_is_said_in_one_line(aws, monkeypatch, caplog):
@@ -338,7 +372,7 @@ def test_what_aws_refuses_is_said_in_one_line(aws, monkeypatch, caplog):
         start_training_job(job)
     with pytest.raises(ServiceError, match=r"AWS refused PutObject: NoSuchBucket: The specified"):
         start_training_job(SageMakerJob(**{**OPTIONS, "output": "s3://another/out"}), REGION)
-    with pytest.raises(ServiceError, match=r"SageMaker SDK: .*nowhere-1"):
+    with pytest.raises(ConfigError, match=r"--region nowhere-1: AWS's TensorFlow container is not"):
         start_training_job(job, "nowhere-1")
 
     def refuse(*_: object, **__: object) -> None:
@@ -362,9 +396,7 @@ def test_missing_credentials_are_said_in_one_line(monkeypatch):
             start_training_job(SageMakerJob(**OPTIONS, image=image), REGION)
 
 
-def test_a_missing_sdk_is_said_in_one_line(monkeypatch):
-    for name in [name for name in sys.modules if name.split(".")[0] == "sagemaker"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "sagemaker", None)
-    with pytest.raises(ServiceError, match=r"SDK 2 is missing: pip install 'sagemaker>=2.230,<3'"):
+def test_a_missing_client_is_said_in_one_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    with pytest.raises(ServiceError, match=r"boto3 is missing: pip install 'boto3>=1\.34'"):
         request()

@@ -46,7 +46,7 @@ def test_hyperparameters_name_the_config_and_change_it(tmp_path):
     parameters = {
         "config": "configs/tiny.yaml",
         "train.workers": "auto",
-        "train.optimizer.learning_rate": '"0.5"',  # as the SageMaker SDK sends a string
+        "train.optimizer.learning_rate": '"0.5"',  # as AWS's container gets a string
         # What AWS's shell would not pass on is JSON once more: [backbone/*]
         "train.freeze": '"\\"\\\\u005bbackbone/\\\\u002a\\\\u005d\\""',
         "sagemaker_region": '"eu-west-1"',
