@@ -423,7 +423,7 @@ class _WorkerGroup:
         told = {worker: event for worker in failed if (event := self._error_event(worker))}
         explained = [worker for worker in told if told[worker]["kind"] in _EXPLAINED_ERRORS]
         if explained:
-            worker = min(explained, key=lambda w: not told[w]["is_culprit"])
+            worker = explained[0]
             error = _EXPLAINED_ERRORS[told[worker]["kind"]](told[worker]["message"])
             error.__cause__ = self._log_tail(worker)
             return error

@@ -1,8 +1,9 @@
 """What is said and kept of a step whose losses or gradients are not finite."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -12,20 +13,46 @@ from model.training.step import StepReport
 
 
 class NotFiniteError(TrainingError):
-    """A loss or a gradient is not finite.
+    """A loss or a gradient is not finite."""
+
+
+class Part(NamedTuple):
+    """One worker's part of a step that is not finite, as every worker is told of it.
 
     Attributes:
-        is_culprit: whether this worker's own losses are the ones that are not.
+        worker: its number.
+        pictures: the ids of its batch.
+        is_culprit: whether its own loss sums are not finite.
+        path: the file that its batch is kept in.
     """
 
-    def __init__(self, message: str, is_culprit: bool) -> None:
-        super().__init__(message)
-        self.is_culprit = is_culprit
+    worker: int
+    pictures: list[int]
+    is_culprit: bool
+    path: str
+
+    def to_bytes(self) -> bytes:
+        """Returns what `from_bytes` reads."""
+        return json.dumps(self).encode()
+
+    @classmethod
+    def from_bytes(cls, text: bytes) -> "Part":
+        """Returns what `to_bytes` wrote."""
+        return cls(*json.loads(text))
 
 
-def is_culprit(report: StepReport) -> bool:
-    """Returns whether this worker's own loss sums are not finite."""
-    return not np.isfinite(list(report.local_sums.values())).all()
+def own_part(
+    work_dir: Path, step: int, worker: int, report: StepReport, batch: Mapping[str, tf.Tensor]
+) -> Part:
+    """Keeps this worker's batch for inspection; returns its part of the step."""
+    is_culprit = not np.isfinite(list(report.local_sums.values())).all()
+    path = keep_batch(work_dir, step, worker, batch)
+    return Part(worker, picture_ids(batch), bool(is_culprit), str(path))
+
+
+def suspects(parts: Sequence[Part]) -> list[Part]:
+    """Returns the parts of the workers whose own losses are not finite, or all parts."""
+    return [part for part in parts if part.is_culprit] or list(parts)
 
 
 def keep_batch(work_dir: Path, step: int, worker: int, batch: Mapping[str, tf.Tensor]) -> Path:
@@ -41,27 +68,13 @@ def picture_ids(batch: Mapping[str, tf.Tensor]) -> list[int]:
     return ids
 
 
-def description(step: int, report: StepReport, pictures: list[int]) -> str:
-    """Returns what is not finite, with the loss terms, and on which pictures."""
+def description(step: int, report: StepReport, parts: Sequence[Part]) -> str:
+    """Returns what is not finite, with the loss terms, on which pictures of which workers."""
     what = "gradients" if np.isfinite(report.loss) else "losses"
     losses = ", ".join(f"{name} {value:g}" for name, value in report.losses.items())
+    pictures = ", ".join(str(picture) for part in parts for picture in part.pictures)
+    workers = ", ".join(str(part.worker) for part in parts)
     return (
         f"step {step}: {what} not finite ({losses}, gradient norm {report.gradient_norm:g}) on "
-        f"pictures {', '.join(map(str, pictures))}"
+        f"pictures {pictures} of worker {workers}"
     )
-
-
-def suspects(notes: list[bytes]) -> list[int]:
-    """Returns the pictures of the workers whose losses are not finite, or of all workers.
-
-    Args:
-        notes: `note_for_others` of every worker.
-    """
-    told = [json.loads(note) for note in notes]
-    culprits = [note for note in told if note["is_culprit"]] or told
-    return [picture for note in culprits for picture in note["pictures"]]
-
-
-def note_for_others(report: StepReport, pictures: list[int]) -> bytes:
-    """Returns what the other workers are told of this one's part of the step."""
-    return json.dumps({"is_culprit": is_culprit(report), "pictures": pictures}).encode()

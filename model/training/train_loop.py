@@ -23,15 +23,7 @@ from model.training.checkpoints import CheckpointStore
 from model.training.devices import device_memory_bytes, device_name
 from model.training.distribution import Distribution
 from model.training.flops import FlopCounter, peak_flops
-from model.training.non_finite import (
-    NotFiniteError,
-    description,
-    is_culprit,
-    keep_batch,
-    note_for_others,
-    picture_ids,
-    suspects,
-)
+from model.training.non_finite import NotFiniteError, Part, description, own_part, suspects
 from model.training.optimizers import build_optimizer
 from model.training.pictures import TrainingPictures
 from model.training.profile import ProfilerWindow
@@ -507,26 +499,26 @@ class TrainLoop:
         Raises:
             NotFiniteError: `train.max_non_finite_steps` have been skipped already.
         """
-        worker, allowed = self._distribution.index, self._train.max_non_finite_steps
-        pictures = picture_ids(started.batch)
-        path = keep_batch(self._work_dir, started.step, worker, started.batch)
-        text = f"{description(started.step, report, pictures)} of worker {worker}"
+        allowed = self._train.max_non_finite_steps
+        own = own_part(
+            self._work_dir, started.step, self._distribution.index, report, started.batch
+        )
+        # Told to all before any of them ends, so that whichever ends first names the right one.
+        parts = suspects([Part.from_bytes(p) for p in self._distribution.gather(own.to_bytes())])
+        text = description(started.step, report, parts)
         if self.state.skipped_steps >= allowed:
             raise NotFiniteError(
-                f"{text}; batch kept in {path}; lower train.optimizer.learning_rate, set "
-                f"clip_norm, look at these pictures, or raise train.max_non_finite_steps "
-                f"(now {allowed})",
-                is_culprit(report),
+                f"{text}; batch kept in {', '.join(part.path for part in parts)}; lower "
+                f"train.optimizer.learning_rate, set clip_norm, look at these pictures, or raise "
+                f"train.max_non_finite_steps (now {allowed})"
             )
         self.state.skipped_steps += 1
-        logging.warning("%s; skipped, batch kept in %s", text, path)
-        notes = self._distribution.gather(note_for_others(report, pictures))
+        logging.warning("%s; skipped, batch kept in %s", text, own.path)
         if self._distribution.is_chief:
-            text = description(started.step, report, suspects(notes))
             self._status.event(
                 "skipped",
                 step=started.step,
-                pictures=suspects(notes),
+                pictures=[picture for part in parts for picture in part.pictures],
                 text=f"{text}; skipped, {self.state.skipped_steps} of {allowed} "
                 f"(train.max_non_finite_steps); batches kept in {self._work_dir}",
             )

@@ -86,7 +86,6 @@ def main(job_path: str, build_parts: Callable[..., Any] | None = None) -> None:
             "error",
             kind=type(error).__name__,
             message=" ".join(str(error).split()),
-            is_culprit=getattr(error, "is_culprit", False),
         )
         _end(1)
     _end(0)
