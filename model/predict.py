@@ -7,7 +7,6 @@ writes `P/<picture>.jpg` with the detections drawn, `P/detections.json` in COCO'
 """
 
 import os
-import re
 import sys
 import time
 from collections import defaultdict
@@ -34,6 +33,7 @@ from model.model_folder import (
     read_model_config,
     read_model_id,
 )
+from model.op_error import reason_of
 from model.pictures import DEFAULT_MAX_PIXELS, SUFFIXES, Picture, read_picture
 from model.quiet_tensorflow import quiet_tensorflow
 from model.training.gpus import show_unused_gpus
@@ -111,7 +111,7 @@ class LoadedModel:
         try:
             outputs = self._detect(image_bytes=tf.constant(list(encoded), tf.string))
         except tf.errors.OpError as error:
-            raise DatasetError(f"the model cannot take it: {_reason(error.message)}") from None
+            raise DatasetError(f"the model cannot take it: {reason_of(error.message)}") from None
         found = {name: value.numpy() for name, value in outputs.items()}
         return [_of_picture(found, n) for n in range(len(encoded))]
 
@@ -177,15 +177,6 @@ class LoadedModel:
         )
         height, width = padded_sides([height, width], self._input["size_multiple_px"])
         return int(height), int(width)
-
-
-def _reason(message: str) -> str:
-    """Returns the line of a TensorFlow error that says what happened, without the graph's nodes."""
-    noise = ("[[", "Graph execution", "Detected at", "<stack", "(")
-    lines = [line.strip() for line in message.splitlines()]
-    line = next((x for x in reversed(lines) if x and not x.startswith(noise)), message)
-    asserted = re.match(r"assertion failed: \[(.*?)\]", line)
-    return " ".join((asserted[1] if asserted else line).split())
 
 
 def _of_picture(found: dict[str, np.ndarray], n: int) -> Detections:

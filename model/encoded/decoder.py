@@ -8,6 +8,7 @@ from typing import Any
 from model.encoded import png
 from model.encoded.check import Facts
 from model.encoded.flaw import PictureFlaw
+from model.op_error import reason_of
 
 
 def check_decodes(facts: Facts) -> None:
@@ -21,7 +22,7 @@ def check_decodes(facts: Facts) -> None:
     try:
         height, width, _ = _decoder()(facts.content)
     except tf.errors.OpError as error:
-        detail = facts.lacked_end or _reason(facts) or f"cannot be decoded ({error.message})"
+        detail = facts.lacked_end or _reason(facts) or f"cannot be decoded ({reason_of(error.message)})"
         raise PictureFlaw("picture_unreadable", " ".join(detail.split())) from None
     if (height, width) != (facts.height, facts.width):
         detail = f"is decoded to {width} x {height} pixels, not {facts.width} x {facts.height}"

@@ -18,6 +18,7 @@ from absl import logging
 from configs.errors import DatasetError, TrainingError
 from configs.files import write_json
 from configs.schema import TrainConfig
+from model.op_error import reason_of
 from model.training.accumulation import build_step
 from model.training.checkpoints import CheckpointStore
 from model.training.devices import device_memory_bytes, device_name
@@ -383,7 +384,7 @@ class TrainLoop:
             raise TrainingError(
                 f"step {step}: out of memory with {self._train.pictures_per_worker} pictures of "
                 f"{shape[1]}x{shape[2]} px a worker; lower the second number of train.batch or "
-                f"the sizes in input ({error.message.splitlines()[0]})"
+                f"the sizes in input ({reason_of(error.message)})"
             ) from error
         flops = self._count_flops(batch) if self._count_flops else 0
         return _StartedStep(step, batch, raw, rate, input_seconds, flops, traced)
