@@ -6,14 +6,14 @@ _NOISE = ("[[", "Graph execution", "Detected at", "Node:", "File ", "<stack", "(
 
 
 def reason_of(message: str) -> str:
-    """Returns the line of a TensorFlow error's message that says what happened.
+    r"""Returns the line of a TensorFlow error's message that says what happened.
 
     An error of a graph comes with the Python stack that built the failing node, before the reason,
     and at times once more after it.
 
-    >>> reason_of("Graph execution error:\\n\\nDetected at node 'Decode' defined at (most recent "
-    ...           "call last):\\n  File \\"a.py\\", line 1, in f\\nNode: 'Decode'\\n"
-    ...           "Invalid PNG data, size 9\\n\\t [[{{node Decode}}]]")
+    >>> reason_of("Graph execution error:\n\nDetected at node 'Decode' defined at (most recent "
+    ...           "call last):\n  File \"a.py\", line 1, in f\nNode: 'Decode'\n"
+    ...           "Invalid PNG data, size 9\n\t [[{{node Decode}}]]")
     'Invalid PNG data, size 9'
     """
     before = message.split("Original stack trace for")[0]

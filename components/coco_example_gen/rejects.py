@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any, TextIO
 
 from model.coco.policies import MEND, REASONS, REFUSE, Flaw, Reason
+from model.coco.values import shortened
+from model.encoded.files import shown
 
 
 @dataclass
@@ -193,14 +195,17 @@ def picture_name(image: Any) -> str:
     """Returns how a message names an entry of `images`."""
     if not isinstance(image, dict):
         return "an entry of `images`"
-    return f"image id {image.get('id')} ({image.get('file_name')})"
+    name = image.get("file_name")
+    shown_name = shown(name) if isinstance(name, str) else shortened(name)
+    return f"image id {shortened(image.get('id'))} ({shown_name})"
 
 
 def object_name(annotation: Any) -> str:
     """Returns how a message names an entry of `annotations`."""
     if not isinstance(annotation, dict):
         return "an entry of `annotations`"
-    return f"image id {annotation.get('image_id')}, annotation id {annotation.get('id')}"
+    image_id, annotation_id = annotation.get("image_id"), annotation.get("id")
+    return f"image id {shortened(image_id)}, annotation id {shortened(annotation_id)}"
 
 
 def _counts(read: int, written: int, rejected: int) -> dict[str, int]:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from components.coco_transform.anchor_coverage import best_anchor_iou
 from components.coco_transform.record import DroppedPictureError, TrainingRecord
 from configs.schema import Config
+from model.encoded.files import shown
 from model.input.hashing import hashes
 from model.input.sizes import resized_sides
 
@@ -113,7 +114,7 @@ class SplitStatistics:
         self.pictures[dropped.reason] += 1
         self.objects["read"] += dropped.objects
         self.objects["dropped_with_picture"] += dropped.objects
-        self.lost.setdefault(dropped.reason, f"image id {dropped.image_id} ({dropped.name})")
+        self.lost.setdefault(dropped.reason, f"image id {dropped.image_id} ({shown(dropped.name)})")
 
     def merge(self, other: "SplitStatistics") -> None:
         """Adds the counts of another part."""

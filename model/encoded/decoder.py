@@ -22,7 +22,8 @@ def check_decodes(facts: Facts) -> None:
     try:
         height, width, _ = _decoder()(facts.content)
     except tf.errors.OpError as error:
-        detail = facts.lacked_end or _reason(facts) or f"cannot be decoded ({reason_of(error.message)})"
+        said = f"cannot be decoded ({reason_of(error.message)})"
+        detail = facts.lacked_end or _reason(facts) or said
         raise PictureFlaw("picture_unreadable", " ".join(detail.split())) from None
     if (height, width) != (facts.height, facts.width):
         detail = f"is decoded to {width} x {height} pixels, not {facts.width} x {facts.height}"

@@ -8,16 +8,19 @@ from model.encoded.flaw import PictureFlaw
 
 # A record holds a picture, and a record must stay below protobuf's 2 GiB.
 MAX_FILE_BYTES = 1 << 30
+_LONGEST_SHOWN = 300
 _MISSING = (errno.ENOENT, errno.ENOTDIR)
 
 
 def shown(path: str | os.PathLike[str]) -> str:
-    r"""Returns a path for a message of one line.
+    r"""Returns a path for a message of one line, without the middle of a very long one.
 
     >>> print(shown("a\nb.jpg"))
     'a\nb.jpg'
     """
     text = os.fspath(path)
+    if len(text) > _LONGEST_SHOWN:
+        text = f"{text[: _LONGEST_SHOWN // 2]}...{text[-_LONGEST_SHOWN // 2 :]}"
     return text if text.isprintable() else repr(text)
 
 

@@ -4,7 +4,7 @@ import io
 import json
 from collections import Counter
 
-from components.coco_example_gen.rejects import RejectsFile, Tally
+from components.coco_example_gen.rejects import RejectsFile, Tally, object_name, picture_name
 from model.coco.policies import Flaw
 
 
@@ -97,3 +97,14 @@ def test_repairs_that_lose_something_count_once_an_object():
     assert counts.lost_objects == counts.lost_pictures == {}
     assert counts.mended == {"bad_segmentation": 2, "box_crosses_border": 1, "bad_area": 1}
     assert counts.examples == {"bad_segmentation": "image id 1, annotation id 2: cut off"}
+
+
+def test_a_name_is_short_whatever_an_entry_holds():
+    assert picture_name({"id": 1, "file_name": "a b.jpg"}) == "image id 1 (a b.jpg)"
+    for odd in ("x" * 100_000, 10**4000, ["x" * 9000] * 9, {"a\n": "b\n" * 999}, "a\nb", None):
+        for name in (
+            picture_name({"id": odd, "file_name": odd}),
+            object_name({"image_id": odd, "id": odd}),
+        ):
+            assert len(name) < 600
+            assert name.isprintable()
