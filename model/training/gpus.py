@@ -8,42 +8,19 @@ import functools
 import json
 import os
 import re
+import signal
 import subprocess
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 from configs.errors import ConfigError
+from model.training.gpu_answer import Answer, parse_answer, problems, reason, warnings
 from model.training.host import VISIBLE, gpus_of_host, visible_gpus
 from tfx_rcnn import child_environment, command
 
+ORDER = "CUDA_DEVICE_ORDER"
 _PROBE_SECONDS = 300.0
 _ONE_GPU = re.compile(r"[0-9]{1,4}|GPU-[0-9a-fA-F-]{1,40}|MIG-[0-9a-zA-Z/-]{1,80}")
 _ON_CPUS = "set train.device=cpu to train on CPUs all the same"
-# What TensorFlow's native code says where it opens no GPU, and what that means.
-_REASONS = (
-    (r"driver version is insufficient|CUDA_ERROR_SYSTEM_DRIVER_MISMATCH",
-     "the NVIDIA driver is too old for this TensorFlow's CUDA: update the driver"),
-    (r"Could not find cuda drivers|libcuda\.so\.1.*cannot open",
-     "the driver's library libcuda.so.1 is not found: install NVIDIA's driver, or give the "
-     "container the GPUs (docker run --gpus all)"),
-    (r"Cannot dlopen some GPU libraries|Could not load dynamic library",
-     "CUDA's libraries are missing: TFX_RCNN_GPU=yes scripts/setup.sh installs them"),
-    (r"failed call to cuInit: ([^\n]{1,120})", r"the driver says \1"),
-)  # fmt: skip
-
-
-class Answer(NamedTuple):
-    """What TensorFlow says of this host.
-
-    Attributes:
-        gpus: that it opens.
-        has_cuda: whether it is built for GPUs.
-        log: what its native code printed meanwhile.
-    """
-
-    gpus: int
-    has_cuda: bool
-    log: str
 
 
 def usable_environment(
@@ -53,6 +30,8 @@ def usable_environment(
 ) -> dict[str, str]:
     """Returns `environ` for training workers; without GPUs where `device` is `cpu`.
 
+    CUDA counts GPUs as nvidia-smi does, and those that TensorFlow opens are named.
+
     Args:
         device: `train.device`.
         environ: names the GPUs that may be used.
@@ -61,6 +40,7 @@ def usable_environment(
     Raises:
         ConfigError: a GPU is named, asked for or there and cannot be used; with the reason.
     """
+    environ = {**environ, ORDER: environ.get(ORDER, "PCI_BUS_ID")}  # the numbers of nvidia-smi
     if device == "cpu":
         return {**environ, VISIBLE: ""}
     named = _named(environ)
@@ -69,19 +49,60 @@ def usable_environment(
         if device == "gpu":
             why = f"{VISIBLE} hides them" if named == [] else "no NVIDIA driver is at work here"
             raise ConfigError(f"train.device is gpu, but this host shows no GPU ({why})")
-        return dict(environ)
-    if named is not None and there:
-        _check_numbers(named, len(there))
+        return environ
     answer = (ask or ask_tensorflow)(environ)
-    wanted = len(named or there)
-    if answer.gpus < wanted:
-        subject = f"{VISIBLE}={environ[VISIBLE]} names" if named else "this host has"
-        opened = answer.gpus or "none"
-        raise ConfigError(
-            f"{subject} {_count(wanted)}, but TensorFlow opens {opened}: {_reason(answer)}; or "
-            f"{_ON_CPUS}"
+    _check(answer, named, there, environ)
+    if named is None:
+        # Device files may be the node's: what TensorFlow opens is what workers can have.
+        environ[VISIBLE] = ",".join(str(gpu.number) for gpu in answer.gpus)
+    return environ
+
+
+def gpu_warnings(
+    device: str,
+    environ: Mapping[str, str],
+    ask: Callable[[Mapping[str, str]], Answer] | None = None,
+) -> list[str]:
+    """Returns what a person should know of GPUs that a training will use; arguments as above."""
+    named = _named(environ)
+    there = gpus_of_host(environ)
+    if device == "cpu" or named == [] or (named is None and not there):
+        return []
+    environ = {**environ, ORDER: environ.get(ORDER, "PCI_BUS_ID")}
+    answer = (ask or ask_tensorflow)(environ)
+    lines = warnings(answer, environ)
+    if named is None and len(answer.gpus) < len(there):
+        lines.append(
+            f"warning: this host shows {_count(len(there))}, and TensorFlow opens "
+            f"{len(answer.gpus)}: the others are not this container's, or cannot be used "
+            "(tfx-rcnn doctor)"
         )
-    return dict(environ)
+    return lines
+
+
+def _check(
+    answer: Answer, named: list[str] | None, there: list[str], environ: Mapping[str, str]
+) -> None:
+    """Checks that TensorFlow opens what is named, or anything, and computes on it.
+
+    Raises:
+        ConfigError: it does not; with the reason.
+    """
+    wanted = len(named) if named else 1
+    if len(answer.gpus) < wanted:
+        opened = len(answer.gpus) or "none"
+        subject = (
+            f"{VISIBLE}={environ[VISIBLE]} names {_count(wanted)}"
+            if named
+            else f"this host has {_count(len(there))}"
+        )
+        beyond = [name for name in named or [] if name.isdigit() and int(name) >= len(there)]
+        why = reason(answer, environ)
+        if there and beyond:
+            why = f"there is no GPU {beyond[0]}, they are {len(there)}, numbered from 0"
+        raise ConfigError(f"{subject}, but TensorFlow opens {opened}: {why}; or {_ON_CPUS}")
+    if found := problems(answer):
+        raise ConfigError(f"{found[0]}; or {_ON_CPUS}")
 
 
 def unused_gpus(environ: Mapping[str, str], opened: int) -> str:
@@ -124,24 +145,6 @@ def _named(environ: Mapping[str, str]) -> list[str] | None:
     return names
 
 
-def _check_numbers(named: list[str], there: int) -> None:
-    for name in named:
-        if name.isdigit() and int(name) >= there:
-            raise ConfigError(
-                f"{VISIBLE} names GPU {name}, but this host has {_count(there)}, numbered from 0; "
-                f"or {_ON_CPUS}"
-            )
-
-
-def _reason(answer: Answer) -> str:
-    if not answer.has_cuda:
-        return "it is built without CUDA: TFX_RCNN_GPU=yes scripts/setup.sh installs one with it"
-    for pattern, meaning in _REASONS:
-        if found := re.search(pattern, answer.log):
-            return " ".join(found.expand(meaning).split())
-    return "it does not say why; nvidia-smi may"
-
-
 def ask_tensorflow(environ: Mapping[str, str]) -> Answer:
     """Returns what TensorFlow says in a process of its own, once for the same environment.
 
@@ -158,7 +161,8 @@ def _ask(environ: tuple[tuple[str, str], ...]) -> Answer:
     try:
         done = subprocess.run(
             command("model.training.gpu_probe"),
-            env={**variables, "TF_CPP_MIN_LOG_LEVEL": "0"},
+            # The last: which library it looked for and did not find.
+            env={**variables, "TF_CPP_MIN_LOG_LEVEL": "0", "TF_CPP_VMODULE": "dso_loader=1"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -166,8 +170,7 @@ def _ask(environ: tuple[tuple[str, str], ...]) -> Answer:
             timeout=_PROBE_SECONDS,
             check=False,
         )
-        answer = json.loads(done.stdout.strip().splitlines()[-1])
-        return Answer(int(answer["gpus"]), bool(answer["has_cuda"]), done.stderr)
+        return parse_answer(json.loads(done.stdout.strip().splitlines()[-1]), done.stderr)
     except subprocess.TimeoutExpired:
         raise ConfigError(
             f"TensorFlow did not say within {_PROBE_SECONDS:g} s which GPUs it opens: does "
@@ -175,6 +178,8 @@ def _ask(environ: tuple[tuple[str, str], ...]) -> Answer:
         ) from None
     except (IndexError, ValueError, KeyError, TypeError):
         last = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
+        if done.returncode < 0:
+            last = f"ended by {signal.Signals(-done.returncode).name}: {last}"
         raise ConfigError(
             f"TensorFlow could not be asked which GPUs it opens ({last.strip()[:200]}); {_ON_CPUS}"
         ) from None

@@ -31,7 +31,7 @@ from model.input.buckets import read_buckets
 from model.training.checkpoints import checkpoint_key, run_folder
 from model.training.cluster import Cluster, cluster_from_environment
 from model.training.eager import eager_config, run_eagerly
-from model.training.gpus import usable_environment
+from model.training.gpus import gpu_warnings, usable_environment
 from model.training.host import (
     check_ports,
     threads_per_worker,
@@ -171,6 +171,7 @@ def train(
     else:
         environ = usable_environment(config.train.device, os.environ)
         config = with_counted_workers(config, cluster, environ)
+    warnings += gpu_warnings(config.train.device, os.environ)
     key = checkpoint_key(config, digest, source_digest)
     run_dir = Path(run_dir or Path(out_dir) / "run").resolve()
     places = places_of(checkpoints_dir, run_dir, key)
