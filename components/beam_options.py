@@ -5,6 +5,7 @@ import io
 from collections.abc import Sequence
 
 from configs.errors import ConfigError
+from model.limits import machine_limits
 
 # By its full name, as Beam has no short one. Its default, the "DirectRunner", looks from Beam 2.65
 # on for a binary to download first, and only then takes this one.
@@ -21,16 +22,23 @@ def beam_arguments(given: Sequence[str]) -> list[str]:
         ConfigError: Beam cannot read them.
     """
     # Beam takes seconds to import.
-    from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+    from apache_beam.options.pipeline_options import (
+        DirectOptions,
+        PipelineOptions,
+        StandardOptions,
+    )
 
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            runner = PipelineOptions(list(given)).view_as(StandardOptions).runner
+            options = PipelineOptions(list(given))
+            runner = options.view_as(StandardOptions).runner
+            workers = options.view_as(DirectOptions).direct_num_workers
     except SystemExit:  # argparse's way
         reason = (said.getvalue().strip().splitlines() or ["not readable"])[-1]
         raise ConfigError(f"pipeline.beam_args: {reason.rpartition('error: ')[2]}") from None
     if runner is None or runner.lower() in ("direct", "directrunner"):
-        # The last one counts.
-        return [*given, f"--runner={LOCAL_RUNNER}"]
+        # The last one counts. 0 is Beam's "one a core", which takes all that the node has.
+        limited = [f"--direct_num_workers={machine_limits().cores}"] if workers == 0 else []
+        return [*given, *limited, f"--runner={LOCAL_RUNNER}"]
     return list(given)

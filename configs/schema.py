@@ -322,6 +322,11 @@ class TrainConfig(Section):
     input_threads: int = Field(
         0, ge=0, le=4096, description="Per worker; 0 is tf.data's own choice."
     )
+    numa: Literal["auto", "off"] = Field(
+        "auto",
+        description="`auto`: on a machine of several sockets each of several workers keeps to the "
+        "cores of one, that of its GPU. `off`: the kernel moves them as it likes.",
+    )
     heartbeat_seconds: float = Field(
         600.0,
         gt=0,

@@ -8,6 +8,8 @@ import threading
 import warnings
 from collections.abc import Iterator
 
+from model.limits import share_machine
+
 # What says nothing to a user: the notes and warnings of TensorFlow's native code, which no
 # setting of TF_CPP_MIN_LOG_LEVEL stops in 2.16 before absl is initialised, and three "errors" that
 # every start of 2.16 prints (tensorflow issue 62075).
@@ -25,8 +27,10 @@ _CHATTER = re.compile(
 def quiet_tensorflow() -> Iterator[None]:
     """Passes on what is written to the error stream, also by native code, without the chatter.
 
-    For commands, not for libraries: file descriptor 2 belongs to the whole process.
+    For commands, not for libraries: file descriptor 2 belongs to the whole process. TensorFlow
+    also takes its part of the machine alone (`share_machine`).
     """
+    share_machine(os.environ)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.stderr.flush()
     screen = os.dup(2)

@@ -26,6 +26,7 @@ from configs.schema import Config
 from model.examples import read_manifest
 from model.input.buckets import read_buckets, training_buckets, write_buckets
 from model.input.index import index_path, joined, read_index
+from model.limits import machine_limits
 from model.training.gpus import usable_environment
 from model.training.host import visible_gpus
 from model.training.job import TRAINING_SPLIT
@@ -121,8 +122,8 @@ def this_machine() -> Machine:
     # Without instructions for bfloat16 a CPU was measured 12 times slower in it.
     with contextlib.suppress(OSError):
         if "avx512_bf16" in Path("/proc/cpuinfo").read_text():
-            return Machine(len(os.sched_getaffinity(0)), ("float32", "mixed_bfloat16"))
-    return Machine(len(os.sched_getaffinity(0)), ("float32",))
+            return Machine(machine_limits().cores, ("float32", "mixed_bfloat16"))
+    return Machine(machine_limits().cores, ("float32",))
 
 
 def search(

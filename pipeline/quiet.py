@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from model.limits import share_machine
+
 
 @contextlib.contextmanager
 def quiet_libraries(log: Path) -> Iterator[None]:
@@ -13,11 +15,11 @@ def quiet_libraries(log: Path) -> Iterator[None]:
 
     The screen then shows what we print. Besides: Beam's executors would read our command line as
     their own, so `sys.argv` loses it; and TensorFlow in this process must not take a GPU's whole
-    memory from the training workers.
+    memory from the training workers, nor more cores than the container has (`share_machine`).
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
-    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    share_machine(os.environ)
     arguments, sys.argv = sys.argv, sys.argv[:1]
     sys.stderr.flush()
     screen = os.dup(2)

@@ -32,6 +32,7 @@ _WITHOUT_EFFECT = {
     "keep_checkpoints",
     "log_every_steps",
     "input_threads",
+    "numa",
     "heartbeat_seconds",
     "max_restarts",
     "max_non_finite_steps",

@@ -3,8 +3,9 @@
 import os
 import subprocess
 
-import psutil
 import tensorflow as tf
+
+from model.limits import machine_limits
 
 
 def set_up_device(threads: int) -> None:
@@ -30,16 +31,16 @@ def device_name() -> str:
         details = tf.config.experimental.get_device_details(gpus[0])
         return str(details.get("device_name", "GPU"))
     threads = tf.config.threading.get_intra_op_parallelism_threads()
-    return f"CPU ({threads or os.cpu_count()} threads)"
+    return f"CPU ({threads or machine_limits().cores} threads)"
 
 
 def device_memory_bytes() -> int:
-    """Returns the memory of this worker's GPU, or this host's where it computes on the CPU.
+    """Returns the memory of this worker's GPU, or on the CPU what this container may use.
 
     0 where the driver's tool does not tell. TensorFlow itself would have to take the memory first.
     """
     if not tf.config.list_physical_devices("GPU"):
-        return int(psutil.virtual_memory().total)
+        return machine_limits().memory_bytes
     device = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
     query = [
         "nvidia-smi",

@@ -4,7 +4,6 @@ import contextlib
 import errno
 import functools
 import json
-import os
 import re
 import shutil
 import socket
@@ -14,7 +13,9 @@ from pathlib import Path
 
 from configs.errors import ConfigError, TrainingError
 from configs.schema import Config
+from model.limits import Limits, machine_limits
 from model.training.cluster import Cluster
+from model.training.numa import CORES_VARIABLE, as_list, worker_cores
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 _NVIDIA_DRIVER = Path("/proc/driver/nvidia/gpus")  # one folder a GPU
@@ -42,7 +43,7 @@ def with_counted_workers(config: Config, cluster: Cluster, environ: Mapping[str,
 
 
 def worker_environments(
-    workers: int, cluster: Cluster, environ: Mapping[str, str]
+    workers: int, cluster: Cluster, environ: Mapping[str, str], numa: str = "off"
 ) -> dict[int, dict[str, str]]:
     """Returns, for each worker that this host runs, the variables that make it that worker.
 
@@ -50,6 +51,7 @@ def worker_environments(
         workers: of all hosts.
         cluster: the hosts.
         environ: names the GPUs that may be used.
+        numa: `train.numa`.
 
     Raises:
         ConfigError: this host has fewer GPUs than workers, or the hosts cannot share the workers.
@@ -62,6 +64,7 @@ def worker_environments(
             f"train.batch asks for {workers} workers{here}, but there are {len(gpus)} GPUs; lower "
             "the first number of train.batch, or set train.device=cpu to train on CPUs"
         )
+    cores = worker_cores(share, gpus) if numa == "auto" else []
     if len(cluster.hosts) > 1:
         addresses = cluster.worker_addresses(workers)
     else:
@@ -75,6 +78,8 @@ def worker_environments(
             variables["TF_CONFIG"] = json.dumps({"cluster": {"worker": addresses}, "task": task})
         if gpus:
             variables["CUDA_VISIBLE_DEVICES"] = gpus[rank]
+        if cores:
+            variables[CORES_VARIABLE] = as_list(cores[rank])
     return environments
 
 
@@ -151,8 +156,27 @@ def free_ports(count: int) -> list[int]:
         return [one.getsockname()[1] for one in sockets]
 
 
-def threads_per_worker(workers_here: int) -> int:
-    """Returns a worker's share of this process's cores; 0 where it has them all."""
-    if workers_here == 1:
+def threads_per_worker(workers_here: int, limits: Limits | None = None) -> int:
+    """Returns a worker's share of the cores; 0 where it has all that TensorFlow sees.
+
+    Args:
+        workers_here: of this host.
+        limits: those of this process if None.
+    """
+    limits = limits or machine_limits()
+    if workers_here == 1 and limits.cores == limits.cores_shown:
         return 0
-    return max(1, len(os.sched_getaffinity(0)) // workers_here)
+    return max(1, limits.cores // workers_here)
+
+
+def with_input_threads(config: Config, workers_here: int, limits: Limits | None = None) -> Config:
+    """Returns the config with as many `input_threads` as the container has cores for.
+
+    tf.data's own choice is one a core that the scheduler shows, whatever the container may use.
+    """
+    limits = limits or machine_limits()
+    if config.train.input_threads or limits.cores == limits.cores_shown:
+        return config
+    threads = max(1, limits.cores // workers_here)
+    train = config.train.model_copy(update={"input_threads": threads})
+    return config.model_copy(update={"train": train})

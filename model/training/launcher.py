@@ -28,6 +28,7 @@ from configs.model_schema import ModelConfig
 from configs.schema import Config, TrainConfig
 from model.examples import read_manifest
 from model.input.buckets import read_buckets
+from model.limits import share_machine
 from model.training.checkpoints import checkpoint_key, run_folder
 from model.training.cluster import Cluster, cluster_from_environment
 from model.training.eager import eager_config, run_eagerly
@@ -36,6 +37,7 @@ from model.training.host import (
     check_ports,
     threads_per_worker,
     with_counted_workers,
+    with_input_threads,
     worker_environments,
 )
 from model.training.job import TRAINING_SPLIT, TrainingJob
@@ -178,14 +180,15 @@ def train(
     if not cluster.is_chief:
         folder = Path(tempfile.mkdtemp(prefix=f"tfx-rcnn-{config.name}-"))
         places = places._replace(work_dir=folder, run_dir=folder)
+    workers_here = cluster.workers_per_host(config.train.workers)
     job = TrainingJob(
-        settings=config.to_json(),
+        settings=with_input_threads(config, workers_here).to_json(),
         examples_dir=str(Path(examples_dir).resolve()),
         work_dir=str(places.work_dir),
         checkpoints_dir=places.checkpoints_dir,
         key=key,
         model_dir=str(Path(model_dir or Path(out_dir) / "model").resolve()),
-        threads=threads_per_worker(cluster.workers_per_host(config.train.workers)),
+        threads=threads_per_worker(workers_here),
     )
     if cluster.is_chief:
         claim_places(places, job.model_dir, [examples_dir, config.model.weights])
@@ -302,7 +305,8 @@ class _WorkerGroup:
         self._cluster = cluster
         self._heartbeat_seconds = job.config.train.heartbeat_seconds
         self._environ = usable_environment(job.config.train.device, os.environ)
-        self._environments = worker_environments(job.config.train.workers, cluster, self._environ)
+        train = job.config.train
+        self._environments = worker_environments(train.workers, cluster, self._environ, train.numa)
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._reporter = min(self._environments)  # the chief, or this host's first worker
         self._follower = EventFollower(job.status_dir, self._reporter)
@@ -314,6 +318,7 @@ class _WorkerGroup:
         """Starts every worker with an empty status; its log goes on."""
         self._started = time.time()
         inherited = child_environment(self._environ)
+        share_machine(inherited)
         inherited.pop("TF_CONFIG", None)
         for worker in self._environments:
             events_path(self._job.status_dir, worker).unlink(missing_ok=True)

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
+from model.training.numa import bind
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -65,6 +67,7 @@ def main(job_path: str, build_parts: Callable[..., Any] | None = None) -> None:
         build_parts: (job, precision, jit) -> `Parts`; `build` if None.
     """
     end_with_launcher()
+    bind(os.environ)
     from absl import logging
 
     from model.training.job import TrainingJob, worker_place

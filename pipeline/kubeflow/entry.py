@@ -35,6 +35,7 @@ from typing import Any, NoReturn
 from configs.console import explain
 from configs.errors import EXIT_FAILED, ConfigError, RcnnError, TrainingError
 from configs.files import write_json
+from model.limits import share_machine
 from pipeline.kubeflow import data_version
 from pipeline.kubeflow.messages import Message, for_launcher, for_tfx
 from pipeline.kubeflow.mirrors import Mirrors
@@ -103,6 +104,7 @@ def _run_tfx(
     executor_class_path: str, message: Message, inputs_spec: str, beam_args: list[str]
 ) -> None:
     sys.argv = sys.argv[:1]  # Beam would read our arguments as its own.
+    share_machine(os.environ)
     from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
 
     given = argparse.Namespace(

@@ -7,6 +7,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from components.beam_options import LOCAL_RUNNER, beam_arguments
 from configs.errors import ConfigError
+from model.limits import Limits
 
 OURS = f"--runner={LOCAL_RUNNER}"
 
@@ -28,6 +29,15 @@ OURS = f"--runner={LOCAL_RUNNER}"
 )
 def test_the_local_runner_is_named_where_none_is(given: list[str], added: bool) -> None:
     assert beam_arguments(given) == [*given, *[OURS][: int(added)]]
+
+
+def test_one_worker_a_core_is_one_a_core_of_the_container(monkeypatch) -> None:
+    limits = Limits(3, 64, 0, 0, {})
+    monkeypatch.setattr("components.beam_options.machine_limits", lambda: limits)
+    given = ["--direct_num_workers=0"]
+    assert beam_arguments(given) == [*given, "--direct_num_workers=3", OURS]
+    flink = [*given, "--runner=FlinkRunner"]
+    assert beam_arguments(flink) == flink
 
 
 def test_beam_takes_it_by_that_name() -> None:

@@ -6,13 +6,16 @@ import socket
 import pytest
 
 from configs.errors import ConfigError, TrainingError
+from model.limits import Limits
 from model.training import host
 from model.training.cluster import Cluster
 from model.training.host import (
     check_ports,
     free_ports,
+    threads_per_worker,
     visible_gpus,
     with_counted_workers,
+    with_input_threads,
     worker_environments,
 )
 from tests.model.training.tiny_run import tiny_config
@@ -116,6 +119,32 @@ def test_without_a_name_all_gpus_are_visible(tmp_path, monkeypatch, has_driver_f
     monkeypatch.setattr(host, "_NVIDIA_DRIVER", driver)
     monkeypatch.setattr(host, "_DEVICES", devices)
     assert visible_gpus({}) == (["0"] if has_driver_folder else ["0", "2", "10"])
+
+
+@pytest.mark.parametrize(
+    ("workers", "cores", "shown", "threads", "input_threads"),
+    [(1, 8, 8, 0, 0), (1, 4, 8, 4, 4), (2, 8, 8, 4, 0), (2, 5, 64, 2, 2), (8, 2, 2, 1, 0)],
+)
+def test_workers_share_the_cores_of_the_container(workers, cores, shown, threads, input_threads):
+    limits = Limits(cores, shown, 0, 0, {})
+    assert threads_per_worker(workers, limits) == threads
+    config = with_input_threads(tiny_config(), workers, limits)
+    assert config.train.input_threads == input_threads
+
+
+def test_input_threads_that_are_given_stay():
+    config = tiny_config()
+    train = config.train.model_copy(update={"input_threads": 7})
+    config = config.model_copy(update={"train": train})
+    assert with_input_threads(config, 2, Limits(4, 64, 0, 0, {})) is config
+
+
+@pytest.mark.parametrize(("numa", "bound"), [("auto", ["0-1", "2-3"]), ("off", [None, None])])
+def test_workers_of_two_sockets_are_bound(monkeypatch, numa, bound):
+    two = [frozenset([0, 1]), frozenset([2, 3])]
+    monkeypatch.setattr(host, "worker_cores", lambda workers, gpus: two[:workers])
+    given = worker_environments(2, Cluster(), TWO_GPUS, numa)
+    assert [variables.get("TFX_RCNN_CORES") for variables in given.values()] == bound
 
 
 def test_free_ports_differ():
