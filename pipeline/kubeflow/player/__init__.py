@@ -14,8 +14,12 @@ Paths below are of backend/src/v2 there. What differs between the two is in dial
     metadata.py   metadata/client.go and converter.go: what MLMD keeps of an artifact, and that it
                   comes back without its type
 
+    run.py        Argo's workflow/controller/operator.go, `processNodeRetries`: waits between
+                  tries and their end
+    placeholders.py  the kubelet's `$(NAME)` and `$$` too (third_party/forked/golang/expansion)
+
 Not played: importers, nested graphs, loops, conditions (refused), resolvers (KFP itself refuses
-them), Argo's parallel tasks (one at a time here), the wait between retries, resources and nodes,
-pods' users and rights. A pod here is a fresh process with an empty working folder, an empty home
-and folders for `/minio`, `/s3`, `/gcs` of its own; the rest of the machine's disk it can see.
+them), Argo's parallel tasks (one at a time here), resources and nodes, pods' users and rights. A
+pod here is a fresh process with an empty working folder, an empty home and folders for `/minio`,
+`/s3`, `/gcs` of its own; the rest of the machine's disk it can see.
 """

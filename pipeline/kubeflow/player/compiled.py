@@ -13,6 +13,7 @@ from pipeline.upload import check_pipeline_file
 
 Message = dict[str, Any]
 _ROOTS = ("gs://", "minio://", "s3://")
+_DEFAULT_ROOT = "minio://mlpipeline/v2/artifacts"  # backend/src/v2/config/env.go
 _KINDS = {
     "STRING": str,
     "NUMBER_INTEGER": int,
@@ -92,11 +93,10 @@ def _compiled(path: Path, documents: list[Message]) -> Compiled:
     if len(documents) > 1:
         kubernetes = documents[1].get("platforms", {}).get("kubernetes", {})
         platform = kubernetes.get("deploymentSpec", {}).get("executors", {})
-    root = str(spec.get("defaultPipelineRoot", ""))
+    root = str(spec.get("defaultPipelineRoot") or _DEFAULT_ROOT)
     if not root.startswith(_ROOTS):
         raise ConfigError(
-            f"{path}: defaultPipelineRoot {root or 'is missing'}: KFP stores only below "
-            f"{', '.join(_ROOTS)}"
+            f"{path}: defaultPipelineRoot {root}: KFP stores only below {', '.join(_ROOTS)}"
         )
     tasks = {
         key: _task(path, key, task, spec, platform)

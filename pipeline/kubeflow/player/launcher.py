@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import errno
 import json
 import os
 import shutil
@@ -25,6 +26,7 @@ from pipeline.kubeflow.player.placeholders import command_line
 from pipeline.kubeflow.pod_paths import POD_ROOT_VARIABLE, local_path
 
 _SECONDS_TO_STOP = 10.0
+_LONGEST_MESSAGE = 4096  # bytes that Kubernetes keeps of a termination message, the last ones
 # Of the environment here; a pod has the image's, and what the container and the platform add.
 _NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME", "TF_CONFIG", POD_ROOT_VARIABLE)
 
@@ -125,17 +127,31 @@ def _run(attempt: Attempt, command: list[str], root: str) -> int:
         command = [sys.executable, *command[1:]]
     attempt.log.parent.mkdir(parents=True, exist_ok=True)
     with open(attempt.log, "wb") as log:
-        process = subprocess.Popen(
-            command,
-            cwd=attempt.pod / "work",
-            env=_environment(attempt, os.environ, root),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        try:
+            process = subprocess.Popen(
+                command,
+                cwd=attempt.pod / "work",
+                env=_environment(attempt, os.environ, root),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            raise TaskFailedError(f"{attempt.task.key}: {_not_started(command, error)}") from None
         with _ended_with_us(process):
             return process.wait()
+
+
+def _not_started(command: list[str], error: Exception) -> str:
+    """Returns why a command could not be started, as it could not on a cluster."""
+    if isinstance(error, OSError) and error.errno == errno.E2BIG:
+        longest = max(len(part.encode()) for part in command)
+        return (
+            f"a word of its command has {longest} bytes, and Linux takes 131071: the parameters "
+            "are too long"
+        )
+    return f"{command[0]} cannot be started: {error}"
 
 
 @contextlib.contextmanager
@@ -173,7 +189,8 @@ def _environment(attempt: Attempt, environ: Mapping[str, str], root: str) -> dic
 
 def _why(attempt: Attempt, status: int, root: str) -> str:
     """Returns why a container failed, as Kubernetes would know it."""
-    said = Path(root + TERMINATION_LOG).read_text(encoding="utf-8").strip()
+    message = Path(root + TERMINATION_LOG).read_bytes()[-_LONGEST_MESSAGE:]
+    said = message.decode(errors="replace").strip()
     if not said:
         lines = attempt.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         said = lines[-1].strip()[:400] if lines else "its log is empty"

@@ -1,6 +1,8 @@
 """How KFP fills in a container's command line."""
 
 import json
+import re
+from collections.abc import Mapping
 from typing import Any
 
 from pipeline.kubeflow.player.compiled import Message, Task
@@ -20,13 +22,31 @@ def command_line(task: Task, dialect: Dialect, executor_input: Message, root: st
             `/`. What `{{$}}` says is as on a cluster.)
     """
     line = [*task.container.get("command", []), *task.container.get("args", [])]
+    variables = {v["name"]: str(v.get("value", "")) for v in task.container.get("env", [])}
     if dialect.resolves_parameters_first:
         given = executor_input["inputs"].get("parameterValues", {})
         line = [_replaced(part, _of_parameters(given)) for part in line]
+    # The message is a word of the launcher's own command line.
+    line = [expanded(part, variables) for part in line]
+    executor_input = json.loads(expanded(json.dumps(executor_input), variables))
     message = _with_defaults(task, executor_input)
     values = _placeholders(message, root)
     text = json.dumps(message, separators=(",", ":"), ensure_ascii=False)
     return [_replaced(part.replace("{{$}}", text), values) for part in line]
+
+
+def expanded(text: str, variables: Mapping[str, str]) -> str:
+    """Returns a word of a container's command as the kubelet changes it.
+
+    >>> expanded("$(HOME) $(NO) $$(HOME) $$ $HOME", {"HOME": "/root"})
+    '/root $(NO) $(HOME) $ $HOME'
+    """
+
+    def replaced(found: "re.Match[str]") -> str:
+        name = found["name"]
+        return "$" if name is None else variables.get(name, found[0])
+
+    return re.sub(r"\$(?:\$|\((?P<name>[^()]*)\))", replaced, text)
 
 
 def _with_defaults(task: Task, executor_input: Message) -> Message:

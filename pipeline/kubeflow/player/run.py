@@ -3,7 +3,7 @@
 import shutil
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from pipeline.kubeflow.player.cache import cache_key, fingerprint
 from pipeline.kubeflow.player.compiled import Compiled, Message, Task, run_parameters
 from pipeline.kubeflow.player.dialects import Dialect
 from pipeline.kubeflow.player.driver import executor_input
-from pipeline.kubeflow.player.launcher import Attempt, run_attempt
+from pipeline.kubeflow.player.launcher import Attempt, TaskFailedError, run_attempt
 from pipeline.kubeflow.player.metadata import Metadata
 from pipeline.screen import show, show_meanwhile
 
@@ -31,6 +31,23 @@ class TaskRun:
     outputs: Message = field(default_factory=lambda: {"artifacts": {}, "parameters": {}})
 
 
+def seconds_between_tries(policy: Mapping[str, Any]) -> Iterator[float]:
+    """Gives the wait before each retry, as Argo does.
+
+    Args:
+        policy: a RetryPolicy; {} is no retry.
+    """
+    # Argo takes whole numbers (`int32(retryPolicy.GetBackoffFactor())` in KFP 2.5).
+    factor = int(policy.get("backoffFactor", 0))
+    for index in range(int(policy.get("maxRetryCount", 0))):
+        yield _duration(policy, "backoffDuration") * (factor**index if factor > 0 else 1)
+
+
+def _duration(policy: Mapping[str, Any], name: str) -> float:
+    """Returns a duration's whole seconds; 0 where it is not given, as KFP tells Argo."""
+    return float(int(float(str(policy.get(name, "0s")).removesuffix("s"))))
+
+
 class Player:
     """One run of a compiled pipeline.
 
@@ -40,6 +57,7 @@ class Player:
         folder: of everything that is kept: metadata, logs, and the store where none is given.
         store: address or folder of the object store; None for one in `folder`.
         use_cache: whether results of earlier runs in this folder are taken.
+        wait: between retries, seconds.
     """
 
     def __init__(
@@ -49,6 +67,7 @@ class Player:
         folder: Path,
         store: str | None = None,
         use_cache: bool = True,
+        wait: Callable[[float], None] = time.sleep,
     ) -> None:
         self._compiled = compiled
         self._dialect = dialect
@@ -56,8 +75,10 @@ class Player:
         self._store: ObjectStore = open_store(store or str(folder / "store"))
         self._metadata = Metadata(folder / "metadata.json")
         self._use_cache = use_cache
+        self._wait = wait
         self.run_id = str(uuid.uuid4())
-        self._run_root = f"{compiled.root.rstrip('/')}/{compiled.name}/{self.run_id}"
+        root = compiled.root.partition("?")[0]  # what it says of the store is for KFP's client
+        self._run_root = f"{root.rstrip('/')}/{compiled.name}/{self.run_id}"
 
     def run(self, given: Mapping[str, str]) -> Message:
         """Runs all tasks; after one that failed, none is started.
@@ -125,18 +146,27 @@ class Player:
             if known is not None:
                 run.state, run.outputs = "cached", known
                 return
-        limit = int(task.spec.get("retryPolicy", {}).get("maxRetryCount", 0))
-        last = limit if self._dialect.retries_tasks else 0
-        for index in range(last + 1):
-            run.attempts = index + 1
+        policy = task.spec.get("retryPolicy", {}) if self._dialect.retries_tasks else {}
+        waits = seconds_between_tries(policy)
+        start = time.monotonic()
+        while True:
+            run.attempts += 1
             try:
-                run.outputs = run_attempt(
-                    self._attempt(task, message, index), self._store, self._metadata
-                )
+                attempt = self._attempt(task, message, run.attempts - 1)
+                run.outputs = run_attempt(attempt, self._store, self._metadata)
                 break
-            except RcnnError:
-                if index == last:
+            except RcnnError as error:
+                seconds = next(waits, None)
+                if seconds is None:
                     raise
+                if time.monotonic() - start + seconds > _duration(policy, "backoffMaxDuration"):
+                    raise TaskFailedError(
+                        f"{error}; not tried again: the backoffMaxDuration of the retryPolicy is "
+                        "over, which counts from the first start (without one it is 0)"
+                    ) from None
+                said = " ".join(str(error).split())
+                show(f"{task.key:18} failed, next try in {seconds:g} s: {said}")
+                self._wait(seconds)
         run.state = "succeeded"
         if key is not None:
             self._metadata.remember(self._compiled.name, key, run.outputs)

@@ -25,17 +25,18 @@ def test_tasks_come_after_what_they_need_with_their_platform(
     assert [task.name for task in compiled.tasks] == ["Maker", "Reader"]
 
 
-@pytest.mark.parametrize(
-    ("root", "said"), [("/local", "/local"), ("hdfs://x", "hdfs://x"), (None, "is missing")]
-)
+@pytest.mark.parametrize(("root", "said"), [("/local", "/local"), ("hdfs://x", "hdfs://x")])
 def test_roots_that_kfp_refuses(
-    pipeline: dict[str, Any], write: Write, root: str | None, said: str
+    pipeline: dict[str, Any], write: Write, root: str, said: str
 ) -> None:
-    pipeline.pop("defaultPipelineRoot")
-    if root:
-        pipeline["defaultPipelineRoot"] = root
+    pipeline["defaultPipelineRoot"] = root
     with pytest.raises(ConfigError, match=f"defaultPipelineRoot {said}"):
         read_compiled(write(pipeline))
+
+
+def test_a_file_without_a_root_has_kfps_own(pipeline: dict[str, Any], write: Write) -> None:
+    del pipeline["defaultPipelineRoot"]
+    assert read_compiled(write(pipeline)).root == "minio://mlpipeline/v2/artifacts"
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,16 @@ BOTH = pytest.mark.parametrize("dialect", list(DIALECTS))
 
 
 def _run(
-    path: Path, folder: Path, dialect: str = "2.17", store: Path | None = None, **given: str
+    path: Path,
+    folder: Path,
+    dialect: str = "2.17",
+    store: Path | None = None,
+    waits: list[float] | None = None,
+    **given: str,
 ) -> dict[str, Any]:
-    player = Player(read_compiled(path), DIALECTS[dialect], folder, str(store) if store else None)
+    wait = ([] if waits is None else waits).append
+    place = str(store) if store else None
+    player = Player(read_compiled(path), DIALECTS[dialect], folder, place, wait=wait)
     return player.run(given)
 
 
@@ -116,13 +123,93 @@ def test_a_retry_policy_is_followed_from_the_version_on_that_knows_it(
     container = _container(pipeline, "exec-make")
     container["command"] = ["python", "-c", FAILS_ONCE]
     container["args"] = [str(tmp_path / "mark")]
-    pipeline["root"]["dag"]["tasks"]["make"]["retryPolicy"] = {"maxRetryCount": 2}
+    policy = {"maxRetryCount": 2, "backoffMaxDuration": "60s"}
+    pipeline["root"]["dag"]["tasks"]["make"]["retryPolicy"] = policy
     del pipeline["root"]["dag"]["tasks"]["read"]
     summary = _run(write(pipeline), tmp_path / "run", dialect, tmp_path / "store")
     assert summary["tasks"]["make"]["state"] == state
     assert summary["tasks"]["make"]["attempts"] == (2 if state == "succeeded" else 1)
     logs = [path.name for path in _files(tmp_path / "store")]
     assert sorted(logs) == (["executor-logs-0", "executor-logs-1"] if dialect == "2.17" else [])
+
+
+def _failing(pipeline: dict[str, Any], **policy: Any) -> dict[str, Any]:
+    _container(pipeline, "exec-make")["command"] = ["python", "-c", "raise SystemExit('no')"]
+    pipeline["root"]["dag"]["tasks"]["make"]["retryPolicy"] = policy
+    return pipeline
+
+
+def test_the_wait_doubles_from_retry_to_retry(
+    pipeline: dict[str, Any], write: Write, tmp_path: Path
+) -> None:
+    policy = {
+        "maxRetryCount": 3,
+        "backoffDuration": "60s",
+        "backoffFactor": 2.0,
+        "backoffMaxDuration": "2592000s",
+    }
+    waits: list[float] = []
+    summary = _run(write(_failing(pipeline, **policy)), tmp_path, waits=waits)
+    assert (summary["tasks"]["make"]["attempts"], waits) == (4, [60, 120, 240])
+    assert summary["error"].startswith("make ended with status 1: no (log: ")
+
+
+def test_a_policy_without_an_end_never_retries(
+    pipeline: dict[str, Any], write: Write, tmp_path: Path
+) -> None:
+    """KFP tells Argo 0 seconds then (container.go, `addParameterDefault`)."""
+    policy = {"maxRetryCount": 3, "backoffDuration": "60s"}
+    waits: list[float] = []
+    summary = _run(write(_failing(pipeline, **policy)), tmp_path, waits=waits)
+    assert (summary["tasks"]["make"]["attempts"], waits) == (1, [])
+    assert "backoffMaxDuration" in summary["error"]
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("words", "arrives"),
+    [
+        ("größer 日本 🙂", "größer 日本 🙂"),
+        ("{{workflow.name}} {{x", "{{workflow.name}} {{x"),
+        ("$(A) $(NOT) $$ $HOME", "b $(NOT) $ $HOME"),
+        ('"quoted" \\ line\nbreak', '"quoted" \\ line\nbreak'),
+        ("-x", "-x"),
+        ("", ""),
+        ("x" * 100_000, "x" * 100_000),
+    ],
+    ids=["unicode", "braces", "dollars", "quotes", "dash", "empty", "long"],
+)
+def test_parameters_arrive_as_kubernetes_lets_them(
+    pipeline: dict[str, Any], write: Write, tmp_path: Path, dialect: str, words: str, arrives: str
+) -> None:
+    _container(pipeline, "exec-make")["env"] = [{"name": "A", "value": "b"}]
+    summary = _run(write(pipeline), tmp_path, dialect, words=words)
+    assert summary["error"] is None
+    assert summary["tasks"]["read"]["outputs"]["loud"] == arrives.upper()
+
+
+def test_parameters_that_are_too_long_are_one_line(
+    pipeline: dict[str, Any], write: Write, tmp_path: Path
+) -> None:
+    summary = _run(write(pipeline), tmp_path, words="x" * 200_000)
+    assert summary["tasks"]["make"]["state"] == "failed"
+    assert "bytes, and Linux takes 131071: the parameters are too long" in summary["error"]
+
+
+def test_a_command_that_is_not_there_is_one_line(
+    pipeline: dict[str, Any], write: Write, tmp_path: Path
+) -> None:
+    _container(pipeline, "exec-make")["command"] = ["no-such-command"]
+    assert "make: no-such-command cannot be started" in _run(write(pipeline), tmp_path)["error"]
+
+
+def test_what_a_root_says_of_its_store_is_not_in_addresses(
+    pipeline: dict[str, Any], write: Write, tmp_path: Path
+) -> None:
+    pipeline["defaultPipelineRoot"] = "s3://bucket?region=eu-west-1&endpoint=a.b:9000"
+    summary = _run(write(pipeline), tmp_path)
+    uri = summary["tasks"]["make"]["outputs"]["data"]["uri"]
+    assert uri.startswith(f"s3://bucket/words/{summary['run_id']}/make/")
 
 
 def test_after_a_failure_nothing_is_started_and_one_line_says_why(
@@ -137,6 +224,19 @@ def test_after_a_failure_nothing_is_started_and_one_line_says_why(
     )
     assert summary["error"].startswith("make ended with status 1: no good (log: ")
     assert _states(_run(write(pipeline), tmp_path))["make"] == "failed"
+
+
+def test_of_a_long_termination_message_the_end_is_kept(
+    pipeline: dict[str, Any], write: Write, tmp_path: Path
+) -> None:
+    say = (
+        "import os; open(os.environ['TFX_RCNN_POD_ROOT'] + '/dev/termination-log', 'w')"
+        ".write('lost' + 'ä' * 5000 + 'the end'); raise SystemExit(3)"
+    )
+    _container(pipeline, "exec-make")["command"] = ["python", "-c", say]
+    error = _run(write(pipeline), tmp_path)["error"]
+    assert "the end" in error
+    assert "lost" not in error
 
 
 def test_the_termination_message_is_what_is_told(
