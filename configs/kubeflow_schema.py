@@ -11,6 +11,9 @@ _LABEL = re.compile(r"[A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?", re.ASCII)
 _SUBDOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 SHARED_MEMORY_PATH = "/dev/shm"
 _MEMORY = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?([EPTGMK]i?|k)?")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SECRET_NAME = re.compile(r"SECRET|PASSWORD|PASSWD|TOKEN|ACCESS_KEY|PRIVATE_KEY", re.IGNORECASE)
+_PASSWORD_IN_URL = re.compile(r"://[^/\s@]*:[^/\s@]*@")
 _CPUS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?|[0-9]{1,12}m")
 
 
@@ -125,9 +128,18 @@ class KubeflowSecret(Section):
     @field_validator("name")
     @classmethod
     def _kubernetes_takes_the_name(cls, name: str) -> str:
-        if len(name) > 253 or not _SUBDOMAIN.fullmatch(name):
-            raise ValueError(f"expected the name of a secret, got {name!r}")
-        return name
+        return checked_secret_name(name)
+
+
+def checked_secret_name(name: str) -> str:
+    """Returns a secret's name.
+
+    Raises:
+        ValueError: Kubernetes has none such.
+    """
+    if len(name) > 253 or not _SUBDOMAIN.fullmatch(name):
+        raise ValueError(f"expected the name of a secret, got {name!r}")
+    return name
 
 
 def checked_memory(memory: str) -> str:
@@ -173,6 +185,11 @@ class KubeflowConfig(Section):
         None, ge=0, le=1024, description="Null: one for each worker of train.batch."
     )
     trainer_gpu_type: str = Field("nvidia.com/gpu", description="Kubernetes resource name.")
+    vertex_accelerator: str | None = Field(
+        None,
+        description="Vertex AI's name of the GPUs, such as NVIDIA_TESLA_A100, for compile "
+        "--target vertex.",
+    )
     trainer_memory: str = Field("240Gi")
     trainer_cpus: str = Field("48")
     trainer_shared_memory: str | None = Field(
@@ -187,8 +204,18 @@ class KubeflowConfig(Section):
     trainer_tolerations: tuple[KubeflowToleration, ...] = Field(
         (), description="Taints of nodes that the trainer may run on all the same; from KFP 2.1."
     )
-    component_memory: str = Field("16Gi", description="Of every other component.")
-    component_cpus: str = Field("8")
+    component_memory: str = Field(
+        "16Gi",
+        description="Of the other tasks that compute: CocoExampleGen, StatisticsGen, "
+        "CocoTransform, CocoEvaluator.",
+    )
+    component_cpus: str = Field("8", description="Likewise.")
+    light_memory: str = Field(
+        "4Gi",
+        description="Of tasks that read little: DataVersion, SchemaGen, ImportSchemaGen, "
+        "ExampleValidator, ModelPusher.",
+    )
+    light_cpus: str = Field("1", description="Likewise.")
     tasks: dict[KubeflowTaskName, KubeflowTask] = Field(
         {}, description="What single tasks ask for instead, by the task's name."
     )
@@ -208,6 +235,14 @@ class KubeflowConfig(Section):
         "addresses: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of every container. KFP's own is "
         "mlpipeline-minio-artifact. Null: the pods have a role, or need none.",
     )
+    image_pull_secrets: tuple[str, ...] = Field(
+        (), description="Names of secrets for a registry that asks who pulls; from KFP 2.1."
+    )
+    env: dict[str, str] = Field(
+        {},
+        description="Variables of every container, such as HTTPS_PROXY, NO_PROXY or AWS_CA_BUNDLE. "
+        "No secrets: the file shows them to everybody.",
+    )
     store_endpoint: str | None = Field(
         None,
         description="Address of the object store where it is not AWS's, such as "
@@ -217,12 +252,32 @@ class KubeflowConfig(Section):
         (), description="In every container; --data-dir and --shared-dir lie in them."
     )
 
-    @field_validator("trainer_memory", "component_memory")
+    @field_validator("image_pull_secrets")
+    @classmethod
+    def _kubernetes_takes_the_secrets(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            checked_secret_name(name)
+        return names
+
+    @field_validator("env")
+    @classmethod
+    def _variables_are_no_secrets(cls, env: dict[str, str]) -> dict[str, str]:
+        for name, value in env.items():
+            if not _VARIABLE.fullmatch(name):
+                raise ValueError(f"expected the name of a variable such as NO_PROXY, got {name!r}")
+            if _SECRET_NAME.search(name) or _PASSWORD_IN_URL.search(value):
+                raise ValueError(
+                    f"{name} looks like a secret, and the compiled file is read by everybody: "
+                    "keys of the object store belong into pipeline.kubeflow.store_secret"
+                )
+        return env
+
+    @field_validator("trainer_memory", "component_memory", "light_memory")
     @classmethod
     def _memory_is_a_quantity(cls, memory: str) -> str:
         return checked_memory(memory)
 
-    @field_validator("trainer_cpus", "component_cpus")
+    @field_validator("trainer_cpus", "component_cpus", "light_cpus")
     @classmethod
     def _cpus_are_a_quantity(cls, cpus: str) -> str:
         return checked_cpus(cpus)

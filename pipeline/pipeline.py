@@ -10,6 +10,7 @@ from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGe
 from tfx.components.statistics_gen.component import StatisticsGen
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
+from tfx.dsl.input_resolution.strategies.latest_artifact_strategy import LatestArtifactStrategy
 from tfx.orchestration.data_types import RuntimeParameter
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.orchestration.pipeline import Pipeline
@@ -76,16 +77,17 @@ class Places:
 def create_pipeline(
     config: Config,
     places: Places,
-    target: Literal["local", "kubeflow"] = "local",
+    target: Literal["local", "kubeflow", "vertex"] = "local",
     enable_cache: bool = True,
 ) -> Pipeline:
     """Returns the graph for one config.
 
     The schema that validates is ours (`ImportSchemaGen`); the one that SchemaGen infers is for
     reading. On Kubeflow there is no Resolver, which its backend cannot run: the evaluator itself
-    looks for the baseline where models are pushed.
+    looks for the baseline where models are pushed. So it does on Vertex, which knows two strategies
+    of its own only: there the Resolver names what was pushed last, for the lineage.
     """
-    overrides = RuntimeParameter(OVERRIDES, ptype=str) if target == "kubeflow" else None
+    overrides = RuntimeParameter(OVERRIDES, ptype=str) if target != "local" else None
     examples = CocoExampleGen(
         data_dir=places.data_dir,
         pictures_digest=places.pictures_digest,
@@ -138,10 +140,17 @@ def create_pipeline(
         ).with_id("Resolver")
         nodes.append(resolver)
         baseline = resolver.outputs["pushed_model"]
+    elif target == "vertex":
+        resolver = Resolver(
+            strategy_class=LatestArtifactStrategy, pushed_model=Channel(type=PushedModel)
+        ).with_id("Resolver")
+        nodes.append(resolver)
+        baseline = resolver.outputs["pushed_model"]
     evaluator = CocoEvaluator(
         examples=examples.outputs["examples"],
         model=trainer.outputs["model"],
         baseline_model=baseline,
+        is_baseline_resolved=target == "local",
         settings=component_settings(config, "coco_evaluator"),
         source_digest=source_digest("components.coco_evaluator.executor"),
         overrides=overrides,

@@ -48,6 +48,8 @@ class CocoEvaluator(base_component.BaseComponent):
         push_folder: base folder of the served models. Where no Resolver can name a baseline
             (Kubeflow), it is the newest model there that is not the candidate; else what is served
             there is only checked.
+        is_baseline_resolved: whether `baseline_model` names the baseline; else the push folder
+            does, and the channel is for the lineage alone (Vertex).
         overrides: `key=value` settings of one run, separated by `;` (`configs.loader`).
 
     Outputs:
@@ -67,6 +69,7 @@ class CocoEvaluator(base_component.BaseComponent):
         source_digest: str = "",
         detections_dir: str = "",
         push_folder: str | None = None,
+        is_baseline_resolved: bool = True,
         overrides: str | RuntimeParameter | None = None,
     ) -> None:
         spec = CocoEvaluatorSpec(
@@ -78,7 +81,9 @@ class CocoEvaluator(base_component.BaseComponent):
             overrides=overrides,
             detections_dir=detections_dir,
             push_folder=push_folder,
-            baseline_from=FROM_PUSH_FOLDER if baseline_model is None else FROM_RESOLVER,
+            baseline_from=(
+                FROM_RESOLVER if baseline_model and is_baseline_resolved else FROM_PUSH_FOLDER
+            ),
             evaluation=types.Channel(type=Evaluation),
             blessing=types.Channel(type=standard_artifacts.ModelBlessing),
         )

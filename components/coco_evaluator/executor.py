@@ -61,6 +61,8 @@ class Executor(base_executor.BaseExecutor):
         evaluation = artifact_utils.get_single_instance(output_dict["evaluation"])
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
         baselines = input_dict.get("baseline_model") or []
+        if exec_properties.get("baseline_from") == FROM_PUSH_FOLDER:
+            baselines = []  # On Vertex the input is what was pushed last, for the lineage alone.
         config = runtime_config(exec_properties["settings"], exec_properties.get("overrides"))
         settings = config.evaluate
         source = ExamplesSource(examples.uri, SPLIT)

@@ -2,13 +2,19 @@
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from configs.errors import ConfigError
 from configs.schema import Config
 from model.object_store import is_address
 from model.training.launcher import random_and_frozen
 
-_ROOT = re.compile(r"(gs|s3|minio)://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](/[^\s?#]*)?")
+_BUCKET = r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]"
+# KFP takes a query too, such as ?region=eu-west-1&endpoint=store.my.org, and leaves it out of the
+# outputs' addresses (`GenerateOutputURI` in backend/src/v2/metadata/client.go).
+_ROOT = re.compile(rf"(gs|s3|minio)://{_BUCKET}(/[^\s?#]*)?(\?[^\s#?]+)?")
+# What KFP and Argo ({{), and the kubelet ($(NAME), $$), put something else in the place of.
+_REPLACED = re.compile(r"\{\{|\$\(|\$\$")
 _ADDRESS = re.compile(r"[a-z0-9]+://[^\s/]+(/\S*)?")
 # A reference as Docker has it: a registry, if any, with a dot or a port; a path; a tag or a digest.
 _IMAGE = re.compile(
@@ -67,6 +73,34 @@ def check_addresses(places: Mapping[str, str]) -> None:
             raise ConfigError(
                 f"{name} {place!r}: a container has its own working folder: give an absolute "
                 "folder of a volume (/data), or an address (s3://bucket/data)"
+            )
+
+
+def check_constants(specification: Mapping[str, Any]) -> None:
+    """Checks that texts of ours reach the containers as they are.
+
+    Args:
+        specification: a PipelineSpec.
+
+    Raises:
+        ConfigError: a parameter or a variable has what is replaced on the way.
+    """
+    texts: dict[str, Any] = {}
+    for task, spec in specification["root"]["dag"]["tasks"].items():
+        for name, source in spec.get("inputs", {}).get("parameters", {}).items():
+            texts[f"{task}: {name}"] = source.get("runtimeValue", {}).get("constant")
+    for name, parameter in specification["root"]["inputDefinitions"]["parameters"].items():
+        texts[f"parameter {name}"] = parameter.get("defaultValue")
+    for executor in specification["deploymentSpec"]["executors"].values():
+        for variable in executor.get("container", {}).get("env", []):
+            texts[f"pipeline.kubeflow.env.{variable['name']}"] = variable["value"]
+    for where, text in texts.items():
+        found = _REPLACED.search(str(text))
+        if found:
+            start = max(0, found.start() - 30)
+            raise ConfigError(
+                f"{where} has {found[0]!r} in ...{str(text)[start : found.end() + 20]!r}: Kubeflow "
+                "or Kubernetes would put something else in its place; say it without"
             )
 
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,13 @@ _PLAYED = ("logs", "metadata.json", "pods", "store", "summary.json")  # in run-c
     "-o build/demo.yaml",
 )
 @config_option
+@click.option(
+    "--target",
+    type=click.Choice(["kubeflow", "vertex"]),
+    default="kubeflow",
+    show_default=True,
+    help="Kubeflow Pipelines on a cluster of yours, or Vertex AI Pipelines (all addresses gs://).",
+)
 @click.option("--image", required=True, help="Container image with this package.")
 @click.option("--pipeline-root", required=True, help="Address below which outputs are stored.")
 @click.option(
@@ -60,6 +68,7 @@ _PLAYED = ("logs", "metadata.json", "pods", "store", "summary.json")  # in run-c
 @one_line_errors
 def compile_(
     config_file: Path,
+    target: str,
     image: str,
     pipeline_root: str,
     output: Path,
@@ -69,7 +78,7 @@ def compile_(
     schema_file: str | None,
     overrides: tuple[str, ...],
 ) -> None:
-    """Writes the pipeline as a file for Kubeflow Pipelines v2."""
+    """Writes the pipeline as a file for Kubeflow Pipelines v2, or for Vertex AI Pipelines."""
     if output.suffix not in (".yaml", ".yml"):
         raise click.BadParameter(f"{output}: expected a name that ends in .yaml", param_hint="-o")
     from configs.loader import load_config
@@ -78,7 +87,8 @@ def compile_(
     config = load_config(config_file, overrides)
     check_file(output, [config_file], "-o")
     shared = shared_dir.rstrip("/")
-    _check(config, image, pipeline_root, {"--data-dir": data_dir, "--shared-dir": shared_dir})
+    places_given = {"--data-dir": data_dir, "--shared-dir": shared_dir}
+    _check(config, target, image, pipeline_root, places_given)
     with quiet_libraries(Path(os.devnull)):
         from pipeline.kubeflow.compiler import compile_pipeline
         from pipeline.kubeflow.pod_paths import own_file
@@ -94,11 +104,13 @@ def compile_(
             push_folder=config.push.folder or f"{shared}/serving",
             schema_file=schema_file or own_file("pipeline/schema.pbtxt"),
         )
-        tasks = compile_pipeline(config, places, image, output)
+        tasks = compile_pipeline(config, places, image, output, target)
     click.echo(f"wrote {output}: {len(tasks)} tasks ({', '.join(tasks)})")
 
 
-def _check(config: Any, image: str, pipeline_root: str, places: dict[str, str]) -> None:
+def _check(
+    config: Any, target: str, image: str, pipeline_root: str, places: dict[str, str]
+) -> None:
     """Warns of what the cluster must do by itself.
 
     Raises:
@@ -108,6 +120,7 @@ def _check(config: Any, image: str, pipeline_root: str, places: dict[str, str]) 
     from pipeline.kubeflow import checks
     from pipeline.kubeflow.platform import check_places, left_to_the_cluster
     from pipeline.kubeflow.tasks import with_gpus
+    from pipeline.kubeflow.vertex import check_vertex
 
     if config.push.folder:
         places = {**places, "push.folder": config.push.folder}
@@ -118,6 +131,9 @@ def _check(config: Any, image: str, pipeline_root: str, places: dict[str, str]) 
     checks.check_addresses(places)
     checks.check_start(config)
     asked = with_gpus(config)
+    if target == "vertex":
+        check_vertex(asked, pipeline_root, places)
+        return
     check_places(asked, {name: p for name, p in places.items() if name != "model.weights"})
     for line in left_to_the_cluster(asked, places):
         click.echo(f"warning: {line}", err=True)
@@ -189,6 +205,7 @@ def upload(
     help="Folder for metadata, logs and pods.  [default: runs/compiled/<pipeline's name>]",
 )
 @click.option("--no-cache", is_flag=True, help="Run every task, whatever is known.")
+@click.option("--no-wait", is_flag=True, help="Retry at once, where Kubeflow would wait.")
 @one_line_errors
 def run_compiled(
     pipeline_file: Path,
@@ -197,6 +214,7 @@ def run_compiled(
     store: str | None,
     root: Path | None,
     no_cache: bool,
+    no_wait: bool,
 ) -> None:
     """Runs a compiled file here, as Kubeflow Pipelines would: try it before the cluster does.
 
@@ -215,7 +233,8 @@ def run_compiled(
     compiled = read_compiled(pipeline_file)
     folder = root or Path("runs") / "compiled" / compiled.name
     growing_folder(folder, "run-compiled", _PLAYED, [pipeline_file], "--root")
-    player = Player(compiled, DIALECTS[dialect], folder, store, use_cache=not no_cache)
+    wait = (lambda seconds: None) if no_wait else time.sleep
+    player = Player(compiled, DIALECTS[dialect], folder, store, not no_cache, wait)
     summary = player.run(given)
     lines = [f"run     {summary['run_id']} {summary['state']}", f"summary {folder}/summary.json"]
     finish({"dialect": dialect, **summary}, folder, lines)

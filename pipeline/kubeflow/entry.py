@@ -44,7 +44,7 @@ from pipeline.kubeflow.pod_paths import pod_root
 
 EXIT_TERMINATED = 128 + signal.SIGTERM
 TERMINATION_LOG = "/dev/termination-log"
-_LONGEST_MESSAGE = 2000  # Kubernetes keeps 4096 bytes of the file.
+_LONGEST_MESSAGE = 2000  # bytes; Kubernetes keeps the last 4096 of the file.
 
 # `python -m` looks for modules in the working folder first, where `model` or `configs` may be a
 # folder of the user's; so that place comes last, for an image where our packages are nowhere else.
@@ -192,8 +192,8 @@ def _tell(error: Exception, root: str, mirrors: Mirrors) -> None:
         lines.insert(0, "".join(traceback.format_exception(error)).rstrip())
     path = root + TERMINATION_LOG
     try:
-        with open(path, "r+", encoding="utf-8") as log:
-            log.write(line[:_LONGEST_MESSAGE])
+        with open(path, "r+b") as log:
+            log.write(line.encode()[:_LONGEST_MESSAGE].decode(errors="ignore").encode())
     except OSError as problem:  # not a pod, or a user without the right to write there
         lines.append(f"{path}: {problem.strerror}: left without a message")
     with contextlib.suppress(BrokenPipeError):

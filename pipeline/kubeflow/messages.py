@@ -16,6 +16,11 @@ from pipeline.kubeflow.pod_paths import address_of, local_path, own_file_path
 
 Message = dict[str, Any]
 
+# An artifact that lies in KFP's workspace volume already (`LocalWorkspacePathForURI` in
+# backend/src/v2/component/launcher_v2.go, from KFP 2.15 on).
+_IN_WORKSPACE = "_kfp_workspace"
+_WORKSPACE = "/kfp-workspace/.artifacts"
+
 
 def for_tfx(
     executor_input: Message, inputs_spec: Message, outputs_spec: Message, root: str = ""
@@ -28,6 +33,7 @@ def for_tfx(
         executor_input: as the launcher puts it in the place of `{{$}}`.
         inputs_spec: the component's `inputDefinitions`, which know the types of its inputs.
         outputs_spec: its `outputDefinitions`; outputs that are not among them are left out.
+            On Vertex the output file has an address too.
         root: of the pod (pod_paths.py).
     """
     message = copy.deepcopy(executor_input)
@@ -45,16 +51,26 @@ def for_tfx(
     for name, value in (inputs.get("parameterValues") or {}).items():
         if isinstance(value, str):
             inputs["parameterValues"][name] = own_file_path(value) or value
-    outputs["outputFile"] = root + str(outputs.get("outputFile", ""))
+    output_file = str(outputs.get("outputFile", ""))
+    outputs["outputFile"] = local_path(output_file, root) or root + output_file
     return message
 
 
 def _complete(artifact: Message, spec: Message, root: str) -> None:
-    """Gives an artifact its type, where it has none, and the pod's path."""
-    if not any((artifact.get("type") or {}).values()):
-        artifact["type"] = spec.get("artifactType", {})
+    """Gives an artifact the type that the component declares, and the pod's path.
+
+    A type of the message is KFP's (`system.Model`), or what another SDK wrote, which TFX cannot
+    import.
+    """
+    if spec.get("artifactType"):
+        artifact["type"] = spec["artifactType"]
     uri = str(artifact.get("uri", ""))
-    artifact["uri"] = local_path(uri, root) or uri
+    path = local_path(uri, root) or uri
+    if (artifact.get("metadata") or {}).get(_IN_WORKSPACE) is True and path != uri:
+        path = f"{root}{_WORKSPACE}{local_path(uri)}"
+    # Only an executor's output message sets one, so that it comes with inputs alone.
+    custom = artifact.pop("customPath", None)
+    artifact["uri"] = f"{root}{custom}" if custom else path
 
 
 def for_launcher(

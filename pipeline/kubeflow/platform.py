@@ -3,7 +3,7 @@
 KFP reads it from a second YAML document, as a message `kfp_kubernetes.KubernetesExecutorConfig`
 for each executor (kubernetes_platform/proto/kubernetes_executor_config.proto). The package
 kfp-kubernetes, which writes it, needs protobuf 4 from the version on that knows tolerations; TFX
-1.16 needs protobuf 3. So the five fields that we use are written here.
+1.16 needs protobuf 3. So the six fields that we use are written here.
 """
 
 import posixpath
@@ -65,6 +65,8 @@ def _executor_config(asked: KubeflowConfig, task: str) -> dict[str, Any]:
                 ],
             }
         ]
+    if asked.image_pull_secrets:
+        config["imagePullSecret"] = [{"secretName": name} for name in asked.image_pull_secrets]
     if own.node_selector:
         config["nodeSelector"] = {"labels": dict(own.node_selector)}
     if own.tolerations:

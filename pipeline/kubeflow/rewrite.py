@@ -1,11 +1,13 @@
 """Changes a pipeline that TFX compiled into one that open-source Kubeflow runs as we want it."""
 
+import copy
 import json
 from typing import Any
 
 from configs.kubeflow_schema import KubeflowConfig
 from configs.schema import Config
 from pipeline.kubeflow import data_version
+from pipeline.kubeflow.checks import check_constants
 from pipeline.kubeflow.entry import COMMAND
 from pipeline.kubeflow.parameters import OVERRIDES, TYPED
 from pipeline.kubeflow.tasks import DATA_VERSION, TRAINER, asked_by
@@ -14,11 +16,22 @@ Specification = dict[str, Any]
 VERSION_PARAMETER = "data_version"
 _GENERATOR = "CocoExampleGen"
 _STRING = {"parameterType": "STRING"}
+# Argo gives up when so much time has passed since the first try began, and where KFP is told no
+# limit it tells Argo 0 seconds (from KFP 2.14 on; `addParameterDefault` in
+# backend/src/v2/compiler/argocompiler/container.go): no retry at all. So: longer than any training.
+_RETRIES_END_AFTER = "2592000s"  # 30 days
 # What each of the first task's outputs says to which task.
 _VERSIONS = {"data": (_GENERATOR, "pictures_digest"), "weights": (TRAINER, "weights_digest")}
 
 
-def rewrite(specification: Specification, config: Config, image: str, version: str) -> None:
+def rewrite(
+    specification: Specification,
+    config: Config,
+    image: str,
+    version: str,
+    resources: dict[str, Any],
+    is_vertex: bool = False,
+) -> None:
     """Puts our entry, the first task and the parameters with a type into a PipelineSpec.
 
     Args:
@@ -26,21 +39,31 @@ def rewrite(specification: Specification, config: Config, image: str, version: s
         config: all settings, the number of the trainer's GPUs filled in.
         image: of the containers.
         version: default of the parameter `data_version`.
+        resources: of the first task.
+        is_vertex: whether it is for Vertex.
     """
+    executors = specification["deploymentSpec"]["executors"]
     for component in specification["components"].values():
-        _run_our_entry(component, specification["deploymentSpec"]["executors"])
+        if "container" in executors[component["executorLabel"]]:
+            _run_our_entry(component, executors)
     parameters = specification["root"]["inputDefinitions"]["parameters"]
     # TFX leaves out a run-time parameter's default, without which every run would have to give it.
     parameters[OVERRIDES] |= {"defaultValue": "", "isOptional": True}
     parameters[VERSION_PARAMETER] = {**_STRING, "defaultValue": version, "isOptional": True}
-    _add_data_version(specification, config, image)
+    _add_data_version(specification, config, image, resources)
     _add_typed_parameters(specification)
     for name, task in specification["root"]["dag"]["tasks"].items():
-        _set_task(task, config.pipeline.kubeflow, name)
+        if "container" in executors[specification["components"][name]["executorLabel"]]:
+            _set_task(task, config.pipeline.kubeflow, name, is_vertex)
+    variables = dict(config.pipeline.kubeflow.env)
     if config.pipeline.kubeflow.store_endpoint is not None:
-        variable = {"name": "AWS_ENDPOINT_URL", "value": config.pipeline.kubeflow.store_endpoint}
-        for executor in specification["deploymentSpec"]["executors"].values():
-            executor["container"]["env"] = [variable]
+        variables["AWS_ENDPOINT_URL"] = config.pipeline.kubeflow.store_endpoint
+    for executor in executors.values():
+        if variables and "container" in executor:
+            executor["container"]["env"] = [
+                {"name": name, "value": value} for name, value in sorted(variables.items())
+            ]
+    check_constants(specification)
 
 
 def _run_our_entry(component: Specification, executors: Specification) -> None:
@@ -51,13 +74,15 @@ def _run_our_entry(component: Specification, executors: Specification) -> None:
     container["args"] = ["--json_serialized_outputs_spec_args", outputs, *container["args"]]
 
 
-def _add_data_version(specification: Specification, config: Config, image: str) -> None:
+def _add_data_version(
+    specification: Specification, config: Config, image: str, resources: dict[str, Any]
+) -> None:
     """Adds the task that looks at data and weights, and hands on what it says."""
     dag, label = specification["root"]["dag"], f"{DATA_VERSION}_executor"
     settings = config.model_dump(mode="json", include={"name", "data", "model"})
     data_dir = dag["tasks"][_GENERATOR]["inputs"]["parameters"]["data_dir"]
     inputs = {
-        "data_dir": data_dir,
+        "data_dir": copy.deepcopy(data_dir),  # else the file has a YAML alias
         "settings": {"runtimeValue": {"constant": json.dumps(settings, sort_keys=True)}},
         OVERRIDES: {"componentInputParameter": OVERRIDES},
         VERSION_PARAMETER: {"componentInputParameter": VERSION_PARAMETER},
@@ -75,16 +100,16 @@ def _add_data_version(specification: Specification, config: Config, image: str) 
         "--data-file": "{{$.outputs.parameters['data'].output_file}}",
         "--weights-file": "{{$.outputs.parameters['weights'].output_file}}",
     }
-    container = specification["deploymentSpec"]["executors"][f"{_GENERATOR}_executor"]["container"]
     specification["deploymentSpec"]["executors"][label] = {
         "container": {
             "image": image,
             "command": list(COMMAND),
             "args": [
                 data_version.COMMAND_NAME,
-                *(part for pair in arguments.items() for part in pair),
+                # One word each: a value may be empty, or start with a dash.
+                *(f"{name}={value}" for name, value in arguments.items()),
             ],
-            "resources": dict(container["resources"]),
+            "resources": resources,
         }
     }
     dag["tasks"][DATA_VERSION] = {
@@ -122,7 +147,7 @@ def _add_typed_parameters(specification: Specification) -> None:
             }
 
 
-def _set_task(task: Specification, asked: KubeflowConfig, name: str) -> None:
+def _set_task(task: Specification, asked: KubeflowConfig, name: str, is_vertex: bool) -> None:
     """Sets whether a task may come from the cache, and its retries."""
     own = asked_by(asked, name)
     task["cachingOptions"] = {"enableCache": True} if own.cache else {}
@@ -131,4 +156,5 @@ def _set_task(task: Specification, asked: KubeflowConfig, name: str) -> None:
             "maxRetryCount": own.retries,
             "backoffDuration": f"{asked.retry_seconds}s",
             "backoffFactor": 2.0,
+            "backoffMaxDuration": "3600s" if is_vertex else _RETRIES_END_AFTER,
         }

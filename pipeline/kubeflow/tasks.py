@@ -13,6 +13,7 @@ EVALUATOR = "CocoEvaluator"
 DATA_VERSION = "DataVersion"
 # What lies at a place decides their answer, and no parameter says what does.
 _NEVER_CACHED = (DATA_VERSION, EVALUATOR, "ModelPusher")
+_LIGHT = (DATA_VERSION, "SchemaGen", "ImportSchemaGen", "ExampleValidator", "ModelPusher")
 _MOST_GPUS_OF_A_POD = 8
 
 
@@ -47,9 +48,14 @@ def asked_by(asked: KubeflowConfig, task: str) -> Asked:
     """Returns what a task asks for: its own settings, else the trainer's or everyone's."""
     own = asked.tasks.get(task, KubeflowTask())  # type: ignore[call-overload]
     is_trainer = task == TRAINER
+    cpus, memory = asked.component_cpus, asked.component_memory
+    if task in _LIGHT:
+        cpus, memory = asked.light_cpus, asked.light_memory
+    elif is_trainer:
+        cpus, memory = asked.trainer_cpus, asked.trainer_memory
     return Asked(
-        cpus=own.cpus or (asked.trainer_cpus if is_trainer else asked.component_cpus),
-        memory=own.memory or (asked.trainer_memory if is_trainer else asked.component_memory),
+        cpus=own.cpus or cpus,
+        memory=own.memory or memory,
         gpus=_gpus(asked, task, own),
         node_selector=_first(own.node_selector, asked.trainer_node_selector if is_trainer else {}),
         tolerations=_first(own.tolerations, asked.trainer_tolerations if is_trainer else ()),

@@ -1,5 +1,7 @@
 """What compile refuses, each in one line, before a cluster would."""
 
+from typing import Any
+
 import pytest
 
 from configs.errors import ConfigError
@@ -65,12 +67,49 @@ def test_roots_that_kubeflow_takes(root: str) -> None:
         "s3:///x",
         "S3://abc/x",
         "s3://abc/x y",
-        "s3://abc?q=1",
+        "s3://abc?",
+        "s3://abc#x",
     ],
 )
 def test_roots_that_it_refuses(root: str) -> None:
     with pytest.raises(ConfigError, match="--pipeline-root"):
         checks.check_root(root)
+
+
+@pytest.mark.parametrize("root", ["s3://abc?region=eu-west-1", "s3://abc/x?endpoint=a.b:9000&x=y"])
+def test_roots_may_say_where_their_store_is(root: str) -> None:
+    checks.check_root(root)
+
+
+def _specification(constant: str = "", default: object = "", variable: str = "") -> dict[str, Any]:
+    source = {"runtimeValue": {"constant": constant}}
+    return {
+        "root": {
+            "dag": {"tasks": {"T": {"inputs": {"parameters": {"settings": source}}}}},
+            "inputDefinitions": {"parameters": {"p": {"defaultValue": default}}},
+        },
+        "deploymentSpec": {
+            "executors": {"e": {"container": {"env": [{"name": "V", "value": variable}]}}}
+        },
+    }
+
+
+@pytest.mark.parametrize("text", ['{"a": {"b": {}}}', "$HOME costs 5$", "}}", "", "ü {x} $"])
+def test_texts_that_arrive_as_they_are(text: str) -> None:
+    checks.check_constants(_specification(text, [text], text))
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ({"constant": "a {{workflow.name}}"}, r"T: settings has '\{\{'"),
+        ({"default": ["$(HOME)"]}, r"parameter p has '\$\('"),
+        ({"variable": "5$$"}, r"pipeline\.kubeflow\.env\.V has '\$\$'"),
+    ],
+)
+def test_texts_that_would_be_replaced_on_the_way(where: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        checks.check_constants(_specification(**where))
 
 
 @pytest.mark.parametrize("place", ["/data", "/", "s3://bucket", "gs://b/c", "minio://b/c/d"])
@@ -134,6 +173,8 @@ def test_the_evaluator_has_a_gpu_where_the_trainer_has() -> None:
     assert asked_by(asked, "CocoTransform").gpus == 0
     assert asked_by(asked, "ModelPusher").memory == "2Gi"
     assert asked_by(asked, "DetectionTrainer").memory == "240Gi"
+    assert asked_by(asked, "SchemaGen").memory == "4Gi"
+    assert asked_by(asked, "StatisticsGen").memory == "16Gi"
     none = with_gpus(_config("trainer_gpus=0"))
     assert asked_by(none, "CocoEvaluator").gpus == 0
     own = with_gpus(_config("tasks={CocoEvaluator: {gpus: 0}}"))
@@ -163,6 +204,10 @@ def test_what_hangs_on_a_place_never_comes_from_the_cache() -> None:
         ("trainer_node_selector={a: 'b c'}", "takes no label"),
         ("trainer_gpu_type=A100", "resource's name"),
         ("store_secret={name: My_Secret}", "name of a secret"),
+        ("image_pull_secrets=[My_Secret]", "name of a secret"),
+        ("env={A B: c}", "name of a variable"),
+        ("env={AWS_SECRET_ACCESS_KEY: x}", "looks like a secret"),
+        ("env={HTTPS_PROXY: 'http://me:word@proxy:3128'}", "looks like a secret"),
         ("store_endpoint=minio:9000", "expected an address"),
         ("store_endpoint=http://user:pass@minio:9000", "expected an address"),
     ],

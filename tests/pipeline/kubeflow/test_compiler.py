@@ -194,6 +194,7 @@ def test_tasks_are_tried_again(compiled: dict[str, Any]) -> None:
             "maxRetryCount": 2,
             "backoffDuration": "60s",
             "backoffFactor": 2.0,
+            "backoffMaxDuration": "2592000s",  # without it Argo never tries again
         }
 
 

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from configs.files import file_digest
 from pipeline.kubeflow.messages import for_launcher, for_tfx
 from pipeline.kubeflow.pod_paths import own_file
@@ -58,12 +60,57 @@ def test_an_input_without_type_gets_that_of_the_component() -> None:
     assert examples["metadata"] == {"split_names": '["train"]'}
 
 
-def test_a_type_that_is_given_stays() -> None:
+@pytest.mark.parametrize(
+    "given_type",
+    [
+        None,
+        {},
+        {"schemaTitle": "system.Dataset", "schemaVersion": "0.0.1"},
+        {"instanceSchema": "title: tfx.Examples\ntype: object\n"},
+    ],
+)
+def test_the_type_is_what_the_component_declares(given_type: dict[str, Any] | None) -> None:
     given = _executor_input()
-    other = {"schemaTitle": "system.Dataset"}
-    given["inputs"]["artifacts"]["examples"]["artifacts"][0]["type"] = other
+    for side in ("inputs", "outputs"):
+        for artifacts in given[side]["artifacts"].values():
+            artifacts["artifacts"][0]["type"] = given_type
     message = for_tfx(given, INPUTS_SPEC, OUTPUTS_SPEC)
-    assert message["inputs"]["artifacts"]["examples"]["artifacts"][0]["type"] == other
+    assert message["inputs"]["artifacts"]["examples"]["artifacts"][0]["type"] == EXAMPLES
+    assert message["outputs"]["artifacts"]["model"]["artifacts"][0]["type"] == MODEL
+
+
+def test_an_undeclared_input_keeps_its_type() -> None:
+    message = for_tfx(_executor_input(), {}, OUTPUTS_SPEC)
+    [examples] = message["inputs"]["artifacts"]["examples"]["artifacts"]
+    assert examples["type"] == {"instanceSchema": ""}
+
+
+def test_an_input_elsewhere_on_the_disk_is_read_there() -> None:
+    given = _executor_input()
+    [examples] = given["inputs"]["artifacts"]["examples"]["artifacts"]
+    examples["metadata"]["_kfp_workspace"] = True
+    [read] = for_tfx(given, INPUTS_SPEC, {}, "/pod")["inputs"]["artifacts"]["examples"]["artifacts"]
+    assert read["uri"] == "/pod/kfp-workspace/.artifacts/minio/b/run/e/1/examples"
+    examples["customPath"] = "/mnt/examples"
+    [read] = for_tfx(given, INPUTS_SPEC, {}, "/pod")["inputs"]["artifacts"]["examples"]["artifacts"]
+    assert read["uri"] == "/pod/mnt/examples"
+    assert "customPath" not in read
+
+
+def test_on_vertex_the_output_file_has_an_address_too() -> None:
+    given = _executor_input()
+    given["outputs"]["outputFile"] = "gs://b/run/t/executor_output.json"
+    message = for_tfx(given, INPUTS_SPEC, OUTPUTS_SPEC)
+    assert message["outputs"]["outputFile"] == "/gcs/b/run/t/executor_output.json"
+
+
+@pytest.mark.parametrize("empty", [{}, {"artifacts": []}, {"artifacts": None}])
+def test_an_optional_input_without_artifacts_passes(empty: dict[str, Any]) -> None:
+    given = _executor_input()
+    given["inputs"]["artifacts"]["baseline"] = dict(empty)
+    spec = {"artifacts": {**INPUTS_SPEC["artifacts"], "baseline": {"artifactType": MODEL}}}
+    message = for_tfx(given, spec, OUTPUTS_SPEC)
+    assert message["inputs"]["artifacts"]["baseline"] == empty
 
 
 def test_addresses_become_the_launchers_folders() -> None:

@@ -30,10 +30,12 @@ PUBLISHED = {
         ("pvc_mount", 3, "*PvcMount", (2, 0)),
         ("secret_as_env", 2, "*SecretAsEnv", (2, 0)),
         ("node_selector", 4, "NodeSelector", (2, 0)),
+        ("image_pull_secret", 6, "*ImagePullSecret", (2, 1)),
         ("tolerations", 12, "*Toleration", (2, 1)),
         ("empty_dir_mounts", 17, "*EmptyDirMount", (2, 3)),
     ],
     "PvcMount": [("constant", 2, "", (2, 0)), ("mount_path", 4, "", (2, 0))],
+    "ImagePullSecret": [("secret_name", 1, "", (2, 1))],
     "SecretAsEnv": [
         ("secret_name", 1, "", (2, 0)),
         ("key_to_env", 2, "*SecretAsEnv.SecretKeyToEnvMap", (2, 0)),
@@ -64,6 +66,7 @@ TAINTS = {
 }
 SHARED_MEMORY = {"trainer_shared_memory": "16Gi"}
 SECRET = {"store_secret": {"name": "mlpipeline-minio-artifact"}}
+PULL = {"image_pull_secrets": ["registry"]}
 SCRATCH = {"tasks": {"DetectionTrainer": {"scratch": "100Gi"}}}
 MOUNTS = [{"constant": "coco", "mountPath": "/data"}, {"constant": "runs", "mountPath": "/shared"}]
 
@@ -174,10 +177,19 @@ def test_without_volumes_only_the_trainer_is_named() -> None:
         (SECRET, (2, 0)),
         (LABELS, (2, 0)),
         (TAINTS, (2, 1)),
+        (PULL, (2, 1)),
         (SHARED_MEMORY, (2, 3)),
         (SCRATCH, (2, 3)),
     ],
-    ids=["volumes", "secret", "node labels", "tolerations", "shared memory", "scratch"],
+    ids=[
+        "volumes",
+        "secret",
+        "node labels",
+        "tolerations",
+        "pull secrets",
+        "shared memory",
+        "scratch",
+    ],
 )
 def test_kubeflow_reads_it_from_the_version_that_we_say(
     asked: dict[str, Any], since: tuple[int, int]
