@@ -17,14 +17,3 @@ def message_class(descriptor: Any, pool: Any) -> Any:
     if hasattr(message_factory, "GetMessageClass"):  # protobuf 4.22 and later
         return message_factory.GetMessageClass(descriptor)
     return message_factory.MessageFactory(pool).GetPrototype(descriptor)
-
-
-def kubeflow_health(api: Any) -> Any:
-    """Returns the answer of Kubeflow Pipelines' health service.
-
-    Args:
-        api: kfp_server_api's HealthzServiceApi.
-    """
-    if hasattr(api, "healthz_service_get_healthz"):  # kfp-server-api 2.1 and later
-        return api.healthz_service_get_healthz()
-    return api.get_healthz()

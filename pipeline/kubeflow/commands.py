@@ -1,4 +1,4 @@
-"""The commands about Kubeflow: compile, run-compiled, upload."""
+"""The commands about Kubeflow: compile, run-compiled, and those of its API."""
 
 import os
 import sys
@@ -10,6 +10,7 @@ import click
 
 from configs.console import OneLineCommand, finish, one_line_errors
 from configs.errors import EXIT_FAILED
+from pipeline.kubeflow.api.commands import API_COMMANDS
 from pipeline.kubeflow.player.dialects import DIALECTS
 from pipeline.options import config_option, set_option
 from pipeline.quiet import quiet_libraries
@@ -140,42 +141,6 @@ def _check(
 
 
 @click.command(
-    "upload",
-    cls=OneLineCommand,
-    epilog="Example: python -m pipeline upload --host https://kubeflow.my.org/pipeline "
-    "--name detector build/demo.yaml",
-)
-@click.option("--host", required=True, help="Address of Kubeflow Pipelines.")
-@click.option("--name", required=True, help="Of the pipeline in Kubeflow.")
-@click.option("--version", help="Add this version to the pipeline; without it, create one.")
-@click.option("--namespace", help="Of a multi-user Kubeflow.")
-@click.option(
-    "--token-file",
-    type=click.Path(path_type=Path),
-    help="File with a bearer token.  [default: the variable KF_PIPELINES_TOKEN, if set]",
-)
-@click.argument("pipeline_file", type=click.Path(path_type=Path))
-@one_line_errors
-def upload(
-    host: str,
-    name: str,
-    version: str | None,
-    namespace: str | None,
-    token_file: Path | None,
-    pipeline_file: Path,
-) -> None:
-    """Stores a compiled pipeline in Kubeflow Pipelines; prints its id and address."""
-    from pipeline import upload as service
-
-    token = service.read_token(token_file)
-    uploaded = service.upload(pipeline_file, host, name, version, namespace, token)
-    click.echo(f"pipeline {uploaded.pipeline_id}")
-    if uploaded.version_id:
-        click.echo(f"version  {uploaded.version_id}")
-    click.echo(uploaded.address)
-
-
-@click.command(
     "run-compiled",
     cls=OneLineCommand,
     epilog="Example: python -m pipeline run-compiled build/demo.yaml --param data_version=monday",
@@ -243,4 +208,4 @@ def run_compiled(
         sys.exit(EXIT_FAILED)
 
 
-KUBEFLOW_COMMANDS = (compile_, upload, run_compiled)
+KUBEFLOW_COMMANDS = (compile_, run_compiled, *API_COMMANDS)

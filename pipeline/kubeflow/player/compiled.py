@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from configs.errors import ConfigError
-from pipeline.upload import check_pipeline_file
+from pipeline.kubeflow.pipeline_file import check_pipeline_file
 
 Message = dict[str, Any]
 _ROOTS = ("gs://", "minio://", "s3://")

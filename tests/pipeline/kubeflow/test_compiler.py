@@ -274,7 +274,7 @@ def test_kfp_reads_both_documents(folder: Path) -> None:
 
 
 def test_upload_accepts_the_files(folder: Path) -> None:
-    from pipeline.upload import check_pipeline_file
+    from pipeline.kubeflow.pipeline_file import check_pipeline_file
 
     check_pipeline_file(folder / "first.yaml")
     check_pipeline_file(folder / "volumes.yaml")
