@@ -57,6 +57,7 @@ class OneLineCommand(click.Command):
     ) -> click.Context:
         """Reads the arguments."""
         try:
+            _refuse_other_bytes(args)
             return super().make_context(info_name, args, parent, **extra)
         except (UsageLine, click.exceptions.NoArgsIsHelpError):
             raise
@@ -71,6 +72,15 @@ class OneLineCommand(click.Command):
             raise
         except click.UsageError as error:
             raise _usage_line(error, ctx) from None
+
+
+def _refuse_other_bytes(args: list[str]) -> None:
+    """Refuses names that are no text in UTF-8: Beam, TFX and TensorFlow know none such."""
+    for text in args:
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # Python keeps such bytes as halves of characters
+            raise click.UsageError(f"{text!r} is not text in UTF-8: give another name") from None
 
 
 class OneLineGroup(OneLineCommand, click.Group):

@@ -206,6 +206,10 @@ class _Builder:
         place = f"{self._source}, line {self._line}" if self._with_lines else self._source
         raise ConfigError(f"{place}: {what}")
 
+    def _refuse_value(self, what: str) -> NoReturn:
+        key = self._key_path()  # none where the text is the value of a --set alone
+        self._refuse(f"{key}: {what}" if key else what)
+
     def _key_path(self, key: str = "") -> str:
         keys = [one.key for one in self._stack if one.is_mapping and one.key is not None]
         return ".".join([*keys, *([key] if key else [])])
@@ -312,12 +316,12 @@ class _Builder:
             return _BOOLEANS[text]
         if _INT.fullmatch(text):
             if len(text.lstrip("+-")) > _MOST_DIGITS:
-                self._refuse(f"{self._key_path()}: a number of {len(text)} digits")
+                self._refuse_value(f"a number of {len(text)} digits")
             return int(text)
         if _FLOAT.fullmatch(text):
             value = float(text) if len(text) <= _LONGEST_FLOAT else float("inf")
             if value in (float("inf"), float("-inf")):
-                self._refuse(f"{self._key_path()}: {text[:40]} is too long or too large a number")
+                self._refuse_value(f"{text[:40]} is too long or too large a number")
             return value
         return self._text(text)
 

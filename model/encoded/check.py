@@ -20,6 +20,10 @@ _OTHER_FORMATS = (
     (b"II*\0", "a TIFF"),
     (b"MM\0*", "a TIFF"),
     (b"%PDF", "a PDF"),
+    (b"\0\0\0\x0cjP", "a JPEG 2000"),
+    (b"\xff\x0a", "a JPEG XL"),
+    (b"\x1f\x8b", "a packed file (gzip)"),
+    (b"PK", "a packed file (ZIP)"),
     (b"<", "HTML or SVG"),
     (b"version https://git-lfs", "a Git LFS pointer: fetch the files themselves"),
 )
@@ -86,6 +90,8 @@ def format_of(content: bytes) -> Format:
     if not content:
         raise PictureFlaw("picture_unreadable", "the file is empty")
     names = [name for start, name in _OTHER_FORMATS if content.startswith(start)]
+    if content[4:8] == b"ftyp":
+        names = ["a HEIC, AVIF or video file, as phones make them"]
     name = names[0] if names else f"an unknown format (starts with {content[:8].hex()})"
     raise PictureFlaw("picture_format_unsupported", f"{name}; expected a JPEG or PNG")
 

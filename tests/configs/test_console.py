@@ -106,3 +106,13 @@ def test_commands_of_the_library_answer_in_one_line_and_show_an_example(name):
     assert result.output.startswith("error: ") and result.output.count("\n") == 1
     shown = " ".join(CliRunner().invoke(command, ["--help"]).output.split())
     assert f"Example: python -m model.{name} " in shown
+
+
+@pytest.mark.parametrize("arguments", [["--out", "O\udcff"], ["\udcff"], ["--out=\udce9"]])
+@pytest.mark.parametrize("name", ["predict", "train"])
+def test_a_name_that_is_not_utf8_is_refused_at_once(name, arguments):
+    command = importlib.import_module(f"model.{name}").main
+    result = CliRunner().invoke(command, arguments)
+    assert result.exit_code == 2
+    assert "is not text in UTF-8: give another name" in result.output
+    assert result.output.startswith("error: ") and result.output.count("\n") == 1

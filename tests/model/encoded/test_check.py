@@ -148,3 +148,17 @@ def test_sixteen_bit_grey_is_turned_with_its_high_byte():
 
 def test_exif_of_small_dataset_is_read():
     assert inspect(jpeg(40, 60, orientation=6), 10**6)[:4] == ("jpeg", 40, 60, 6)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("GIF", "a GIF; expected a JPEG or PNG"),
+        ("HEIC", "a HEIC, AVIF or video file, as phones make them; expected a JPEG or PNG"),
+        ("JPEG 2000", "a JPEG 2000; expected a JPEG or PNG"),
+        ("gzip", "a packed file (gzip); expected a JPEG or PNG"),
+        ("three bytes", "an unknown format (starts with 616263); expected a JPEG or PNG"),
+    ],
+)
+def test_another_format_is_named(name, said):
+    assert verdict(ZOO[f"other: {name}"][0])[1] == said
