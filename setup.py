@@ -1,5 +1,6 @@
 """Packaging of tfx-rcnn; the exact versions of what it needs are in requirements/."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -57,9 +58,15 @@ DEV_REQUIRES = [
     "types-PyYAML",
 ]
 
+VERSION = re.search(
+    r'^VERSION = "(.*?)"',
+    Path(__file__).with_name("configs").joinpath("version.py").read_text(),
+    re.M,
+)[1]
+
 setup(
     name="tfx-rcnn",
-    version="0.1.0",
+    version=VERSION,
     description="A TFX pipeline that trains Faster R-CNN and Mask R-CNN from COCO data.",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8")
     if Path(__file__).with_name("README.md").exists()

@@ -17,15 +17,18 @@ from collections.abc import Mapping
 ROOT = os.path.dirname(os.path.abspath(__file__))
 # What PYTHONPATH was: child processes get it by this name, so that it comes last in them too.
 LAST_VARIABLE = "TFX_RCNN_PYTHONPATH"
-_EXIT_USAGE = 2
+_EXIT_FAILED, _EXIT_USAGE = 1, 2
 
 
 def main() -> None:
     """Runs the pipeline's commands, or with `-m MODULE` that module's."""
     settle()
     if sys.argv[1:2] != ["-m"]:
-        from pipeline.__main__ import main as run
-
+        try:
+            from pipeline.__main__ import main as run
+        except ModuleNotFoundError as error:
+            sys.stderr.write(f"error: {error}: 'make setup' installs what is needed\n")
+            sys.exit(_EXIT_FAILED)
         run(prog_name="tfx-rcnn")
     elif len(sys.argv) < 3:
         sys.stderr.write("error: -m: expected a module such as model.train\n")

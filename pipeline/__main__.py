@@ -13,6 +13,7 @@ import click
 
 from configs.console import OneLineGroup, one_line_errors
 from configs.errors import EXIT_REFUSED
+from pipeline.doctor.command import doctor, version_text
 from pipeline.kubeflow.commands import KUBEFLOW_COMMANDS
 from pipeline.nodes import NODES
 from pipeline.options import config_option, set_option
@@ -21,10 +22,24 @@ _REPOSITORY = Path(__file__).resolve().parent.parent
 _DEMO_CONFIG = _REPOSITORY / "configs" / "demo.yaml"
 
 
+def _show_version(context: click.Context, option: click.Parameter, asked: bool) -> None:
+    if asked:
+        click.echo(f"tfx-rcnn {version_text()}")
+        context.exit()
+
+
 @click.group(
     cls=OneLineGroup,
     epilog="Example: python -m pipeline run --config configs/blood_cells.yaml "
     "--data-dir data/blood_cells",
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show version, revision and lane.",
 )
 def main() -> None:
     """From a COCO-format folder to a measured, gated and pushed detector."""
@@ -167,7 +182,7 @@ def _run(
         sys.exit(EXIT_REFUSED)
 
 
-for _command in KUBEFLOW_COMMANDS:
+for _command in (*KUBEFLOW_COMMANDS, doctor):
     main.add_command(_command)
 
 

@@ -1,0 +1,52 @@
+"""Reads a config, and looks at the data folder and the weights that it names; prints JSON."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from configs.console import explain
+from configs.errors import RcnnError
+
+
+def main(config_file: str, data_dir: str) -> None:
+    """Prints a list of [check, "" or what is wrong, what is there]; and what a run would ask for.
+
+    Args:
+        config_file: YAML.
+        data_dir: "" leaves it out.
+    """
+    from configs.loader import load_config
+
+    try:
+        config = load_config(Path(config_file), ())
+    except (RcnnError, OSError) as error:
+        print(json.dumps({"checks": [["config", explain(error), config_file]]}))
+        return
+    checks = [["config", "", f"{config_file} ({config.name})"], *_checks(config, data_dir)]
+    store = config.pipeline.kubeflow.store_endpoint
+    print(json.dumps({"checks": checks, "store": store, "device": config.train.device}))
+
+
+def _checks(config: object, data_dir: str) -> Iterator[list[str]]:
+    from configs.schema import Config
+    from model.weights.files import check_start_weights
+    from pipeline.data_folder import check_data_folder
+
+    assert isinstance(config, Config)
+    looked_at = [
+        ("weights", str(config.model.weights), lambda: check_start_weights(config.model.weights))
+    ]
+    if data_dir:
+        looked_at.append(("data", data_dir, lambda: check_data_folder(config.data, Path(data_dir))))
+    for name, place, check in looked_at:
+        try:
+            check()
+        except (RcnnError, OSError) as error:
+            yield [name, explain(error), place]
+        else:
+            yield [name, "", place]
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "")

@@ -1,0 +1,129 @@
+"""Rows of what the probe says of GPUs; the probes themselves."""
+
+import json
+import sys
+from typing import Any
+
+import pytest
+
+from pipeline.doctor import libraries
+from pipeline.doctor.ask import Asked
+from pipeline.doctor.libraries import library_checks, listed_by_tool, rows_of_answer
+from pipeline.doctor.probes import coco
+
+A100 = {"number": 0, "name": "A100", "capability": [8, 0], "problem": ""}
+ANSWER: dict[str, Any] = {
+    "gpus": [],
+    "has_cuda": True,
+    "tensorflow": "2.16.2",
+    "cuda": "12.3",
+    "cudnn": "8",
+    "listed": ["sm_80", "compute_90"],
+    "driver": "12.4",
+    "driver_problem": "",
+    "loaded_cudnn": "/x/libcudnn.so.8",
+}
+NO_DRIVER = {"driver": "", "driver_problem": "libcuda.so.1: cannot open shared object file"}
+TOOL = ["0, A100, 550.54, 81920 MiB"]
+
+
+def rows(environ: dict[str, str] | None = None, tool: list[str] | None = None, **changes: Any):
+    log = changes.pop("log", "")
+    found = rows_of_answer(Asked({**ANSWER, **changes}, log=log), tool or [], environ or {})
+    return {row.check: row for row in found}
+
+
+def test_a_machine_without_gpus_is_well() -> None:
+    found = rows(**NO_DRIVER)
+    assert {row.status for row in found.values()} == {"ok"}
+    assert found["GPUs"].found == "none here: everything runs on the processor"
+
+
+def test_a_gpu_that_computes_is_well() -> None:
+    found = rows(tool=TOOL, gpus=[A100])
+    assert {row.status for row in found.values()} == {"ok"}
+    assert found["GPU 0"].found == "A100, compute capability 8.0, computes"
+    assert found["NVIDIA driver"].found == "knows CUDA 12.4"
+    assert found["cuDNN"].found.startswith("/x/libcudnn.so.8, NCCL ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "check", "status", "found", "mend"),
+    [
+        (NO_DRIVER, "GPUs", "error", "TensorFlow opens none (0, A100, 550.54, 81920 MiB): the "
+         "driver's library cannot be opened", "docker run --gpus all"),
+        (NO_DRIVER, "NVIDIA driver", "error", "none (libcuda.so.1", "docker run --gpus all"),
+        ({"driver": "11.4"}, "GPUs", "error", "it knows CUDA 11.4, this TensorFlow is built with "
+         "12.3", "update the driver"),
+        ({"has_cuda": False}, "GPUs", "error", "it is built without CUDA", "make setup"),
+        ({"log": "Could not load dynamic library 'libcudnn.so.8'; dlerror"}, "GPUs", "error",
+         "(libcudnn.so.8)", "make setup"),
+        ({"gpus": [{**A100, "problem": "CUDNN_STATUS_NOT_INITIALIZED"}]}, "GPUs", "error",
+         "GPU 0 (A100, compute capability 8.0) does not compute: CUDNN_STATUS", "nvidia-smi"),
+        ({"gpus": [{**A100, "name": "B200", "capability": [10, 0]}]}, "GPUs", "warning",
+         "has no code for GPU 0 (B200, compute capability 10.0; built for sm_80", "half an hour"),
+        ({"gpus": [{**A100, "capability": [12, 0], "problem": "CUDA_ERROR_INVALID_PTX"}]}, "GPUs",
+         "error", "does not compute: CUDA_ERROR_INVALID_PTX", "NVIDIA's container"),
+        ({"gpus": [A100, {**A100, "number": 1}]}, "GPUs", "warning", "nvidia-smi lists 1, "
+         "TensorFlow opens 2", "nvidia-smi -L"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_gpus_is_a_row(changes, check, status, found, mend) -> None:
+    row = rows(tool=TOOL, **changes)[check]
+    assert row.status == status
+    assert found in row.found and mend in f"{row.found} {row.mend}"
+
+
+def test_hidden_gpus_are_a_warning() -> None:
+    row = rows({"CUDA_VISIBLE_DEVICES": ""}, TOOL)["GPUs"]
+    assert row.status == "warning" and row.mend == "unset CUDA_VISIBLE_DEVICES"
+
+
+def test_named_gpus_that_are_not_there_are_an_error() -> None:
+    assert rows({"CUDA_VISIBLE_DEVICES": "0"}, **NO_DRIVER)["GPUs"].status == "error"
+
+
+def test_an_answer_of_another_form_is_an_error() -> None:
+    [row] = rows_of_answer(Asked({"gpus": "?"}), [], {})
+    assert row.status == "error" and "another answer" in row.found
+
+
+@pytest.mark.parametrize(
+    ("program", "listed"),
+    [(f"echo '{TOOL[0]}'; echo noise", TOOL), ("exit 9", []), ("kill -9 $$", []), (None, [])],
+)
+def test_the_tool_may_fail(tmp_path, monkeypatch, program, listed) -> None:
+    if program:
+        (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{program}\n")
+        (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}")
+    assert listed_by_tool() == listed
+
+
+def test_each_probe_is_asked_and_a_failing_one_is_a_row(monkeypatch) -> None:
+    asked_for = []
+
+    def ask(module: str, *arguments: str, **options: Any) -> Asked:
+        asked_for.append(module.rpartition(".")[2])
+        return Asked(None, "ended by SIGILL: this processor lacks", "use a machine")
+
+    monkeypatch.setattr(libraries, "ask", ask)
+    monkeypatch.setattr(libraries, "has_pipeline", lambda: True)
+    found = [row for check in library_checks(1.0) for row in check()]
+    assert asked_for == ["gpu_probe", "coco", "pictures", "beam", "metadata", "tfx"]
+    assert {row.status for row in found} == {"error"} and len(found) == len(asked_for)
+    monkeypatch.setattr(libraries, "has_pipeline", lambda: False)
+    last = [row for check in library_checks(1.0) for row in check()][-1]
+    assert (last.check, last.status) == ("pipeline", "warning")
+
+
+def test_pycocotools_counts_right(capsys) -> None:
+    coco.main()
+    assert json.loads(capsys.readouterr().out)["version"].startswith("2.")
+
+
+def test_a_wrong_number_fails(monkeypatch) -> None:
+    monkeypatch.setattr("pycocotools.mask.area", lambda mask: 5)
+    with pytest.raises(SystemExit, match="an area of 5 for 6"):
+        coco.main()
+    assert "pycocotools" in sys.modules
