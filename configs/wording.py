@@ -1,9 +1,11 @@
-"""Counts in the words of one line."""
+"""Counts in words, a line each."""
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import Any
 
 _MOST_REASONS = 6
+_MOST_LINES = 10  # on the screen; the summary has all
 
 
 def plural(number: int, noun: str) -> str:
@@ -26,3 +28,30 @@ def listed(counts: Mapping[str, int]) -> str:
     if more := len(counts) - len(parts):
         parts.append(f"and {more} more {'reason' if more == 1 else 'reasons'}")
     return ", ".join(parts)
+
+
+def reason_lines(summary: Mapping[str, Any]) -> list[str]:
+    """Returns a line for each of the most frequent reasons of a `Tally.summary`."""
+    counts = sorted(summary["reasons"].items(), key=lambda item: (-item[1], item[0]))
+    lines = [f"{code} {count:,}{_done(summary, code)}" for code, count in counts[:_MOST_LINES]]
+    if rest := counts[_MOST_LINES:]:
+        flaws = sum(count for _, count in rest)
+        them = ("reason", "it") if len(rest) == 1 else ("reasons", "them")
+        lines.append(f"{len(rest)} more {them[0]} {flaws:,} (summary.json lists {them[1]})")
+    return lines
+
+
+def _done(summary: Mapping[str, Any], code: str) -> str:
+    """Returns what was done about a reason's records, in brackets; "" where they are as before."""
+    rejected = summary["rejected"]
+    parts = [
+        f"{plural(number, noun)} left out"
+        for noun, number in (
+            ("picture", rejected["pictures"].get(code, 0)),
+            ("object", rejected["objects"].get(code, 0)),
+        )
+        if number
+    ]
+    if mended := summary["mended"].get(code, 0):
+        parts.append(f"{mended:,} mended")
+    return f" ({', '.join(parts)})" if parts else ""

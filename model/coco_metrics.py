@@ -112,6 +112,7 @@ def measure(
     category_ids: Iterable[int] | None = None,
     class_agnostic: bool = False,
     max_detections: int = MAX_DETECTIONS,
+    where: str = "",
 ) -> tuple[dict[str, Any], dict[int, PictureMatches]]:
     """Returns COCO's numbers, and how the detections of each picture fit its objects.
 
@@ -128,6 +129,7 @@ def measure(
         class_agnostic: any category of a detection is right.
         max_detections: of a category in a picture that count, best first, at least 10. The
             numbers keep their names: AR100 is the recall with so many.
+        where: the detections are from, for errors.
 
     Returns:
         `{"box": {the twelve numbers} or None, "mask": likewise, "per_category": {kind: {id: ...}},
@@ -140,7 +142,7 @@ def measure(
     """
     images = _chosen("image", image_ids, [i["id"] for i in ground_truth.images])
     categories = _chosen("category", category_ids, [c["id"] for c in ground_truth.categories])
-    checked, reasons = check_detections(ground_truth, detections)
+    checked, reasons = check_detections(ground_truth, detections, where)
     counts = _counts(ground_truth, checked, images, categories)
     keys = ("pictures", "objects", "crowds", "detections")
     totals = {key: sum(c[key] for c in counts.values()) for key in keys}
@@ -178,7 +180,7 @@ def measure(
 
 def _flaws(ground_truth: GroundTruth, reasons: Counter[str]) -> dict[str, dict[str, int]]:
     """Returns how often each flaw of the ground truth's file and of the detections came up."""
-    flaws = {"ground_truth_flaws": ground_truth.reasons, "detection_flaws": reasons}
+    flaws = {"ground_truth_flaws": ground_truth.tally.reasons, "detection_flaws": reasons}
     return {name: dict(sorted(counts.items())) for name, counts in flaws.items() if counts}
 
 

@@ -13,7 +13,7 @@ from configs.errors import DatasetError
 from configs.schema import InputConfig
 from model.encoded import exif
 from model.encoded.check import format_of, inspect, read_facts
-from model.encoded.files import path_inside, read_picture_file, shown
+from model.encoded.files import read_picture_file, shown
 from model.encoded.flaw import PictureFlaw
 from model.encoded.pixels import opened, rgb
 
@@ -40,6 +40,11 @@ class Picture:
     width: int
     orientation: int = exif.UPRIGHT
 
+    @property
+    def stored_size(self) -> tuple[int, int]:
+        """Height and width before the turn."""
+        return exif.turned_size(self.height, self.width, self.orientation)
+
     def open(self) -> Image.Image:
         """Returns the decoded RGB picture."""
         return rgb(opened(self.encoded))
@@ -63,26 +68,6 @@ def read_picture(
     except PictureFlaw as flaw:
         raise DatasetError(flaw.detail) from None
     return servable(encoded, shown(path), max_pixels, is_checked)
-
-
-def read_picture_inside(
-    folder: str | os.PathLike[str], name: str, max_pixels: int = DEFAULT_MAX_PIXELS
-) -> Picture:
-    """Returns a picture that a COCO file names, ready for the model.
-
-    Args:
-        folder: of the pictures.
-        name: relative to it.
-        max_pixels: limit of height x width.
-
-    Raises:
-        DatasetError: it lies outside the folder, or as for `read_picture`.
-    """
-    try:
-        path_inside(folder, name)
-    except PictureFlaw as flaw:
-        raise DatasetError(f"{flaw.detail} ({flaw.code})") from None
-    return read_picture(os.path.join(folder, name), max_pixels)
 
 
 def servable(

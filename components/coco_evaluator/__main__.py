@@ -11,6 +11,7 @@ import json
 import re
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from components.coco_evaluator.evaluation import (
     detect_with_model,
     detected_of_file,
     evaluate_to_folder,
+    remarks,
 )
 from components.coco_evaluator.findings import Narrowing, finding_lines
 from components.coco_evaluator.gate import Decision
@@ -36,16 +38,18 @@ from components.coco_evaluator.sources import AnnotationsSource, ExamplesSource,
 from configs.console import OneLineCommand, one_line_errors, show_lines
 from configs.errors import EXIT_FAILED, EXIT_REFUSED, DatasetError, ModelError
 from configs.files import write_json
-from configs.loader import load_config
+from configs.loader import default_config, load_config
 from configs.output_record import SUMMARY_FILE, read_record
 from configs.outputs import output_folder, settle_inputs
-from configs.schema import METRIC_NAMES, EvaluateConfig
+from configs.schema import METRIC_NAMES
+from configs.wording import plural
 from model.coco.results import read_detections
 from model.model_folder import find_saved_model
 from model.quiet_tensorflow import quiet_tensorflow
 
 WRITTEN = (METRICS_FILE, DETECTIONS_FILE, DECISION_FILE, REPORT_FILE, SUMMARY_FILE)
 _WRITER = "components.coco_evaluator"
+_MOST_FAILURES = 20  # on the screen
 _WHOLE_NUMBER = re.compile(r"\s*-?[0-9]{1,19}\s*")
 
 
@@ -99,11 +103,9 @@ def main(
         raise click.UsageError("give either --examples or --annotations")
     if model_folder and annotations and pictures is None:
         raise click.UsageError("--model with --annotations needs --pictures FOLDER")
-    if overrides and config_file is None:
-        raise click.UsageError("--set changes a --config, and none is given")
     started = time.monotonic()
-    config = load_config(config_file, overrides) if config_file else None
-    settings = config.evaluate if config else EvaluateConfig()
+    config = load_config(config_file, overrides) if config_file else default_config(overrides)
+    settings = config.evaluate
     narrowing = Narrowing(
         None if image_ids is None else _ids_in_file(image_ids),
         None if category_ids is None else _ids(category_ids.split(","), "--category-ids"),
@@ -130,22 +132,24 @@ def main(
         _withdraw(out)
         source: Source
         if annotations is not None:
-            source = AnnotationsSource(annotations, pictures, config.data if config else None)
+            source = AnnotationsSource(annotations, pictures, config.data)
         else:
             source = ExamplesSource(str(examples), split)
+        folder = None if model_folder is None else find_saved_model(model_folder)
+        found = [] if detections is None else read_detections(detections)
+        reading = source.reading  # what the data lack is said before a model is loaded
         with quiet_tensorflow():
             chosen = named_baseline(baseline) if baseline else Baseline()
-            if detections is not None:
-                candidate = detected_of_file(detections, read_detections(detections))
-            else:
-                candidate = run_model(find_saved_model(str(model_folder)))
+            candidate = (
+                detected_of_file(str(detections), found) if folder is None else run_model(folder)
+            )
             old, problems = detect_with_baseline(chosen, lambda f: run_model(f, is_baseline=True))
         metrics, decision = evaluate_to_folder(
             source, candidate, old, settings, new, narrowing, problems
         )
-        summary = _summary(metrics, decision, out, time.monotonic() - started)
+        summary = _summary(metrics, decision, reading, out, time.monotonic() - started)
         write_json(new / SUMMARY_FILE, summary)
-    show_lines(_lines(metrics, decision, out))
+    show_lines(_lines(metrics, decision, reading, out))
     _show_failures([*candidate.failed, *(old.failed if old else ())])
     if require_blessed and not decision.blessed:
         sys.exit(EXIT_REFUSED)
@@ -153,8 +157,10 @@ def main(
 
 def _show_failures(lines: list[str]) -> None:
     """Shows each picture that could not be measured; ends the command if there is one."""
-    for line in lines:
+    for line in lines[:_MOST_FAILURES]:
         click.echo(f"error: {line}", err=True)
+    if (more := len(lines) - _MOST_FAILURES) > 0:
+        click.echo(f"error: {plural(more, 'more picture')} could not be measured", err=True)
     if lines:
         sys.exit(EXIT_FAILED)
 
@@ -192,11 +198,16 @@ def _ids(words: list[Any], where: str) -> frozenset[int]:
 
 
 def _summary(
-    metrics: dict[str, Any], decision: Decision, out: Path, seconds: float
+    metrics: dict[str, Any],
+    decision: Decision,
+    reading: Mapping[str, Any],
+    out: Path,
+    seconds: float,
 ) -> dict[str, Any]:
     return {
         "metrics": {"box": metrics["box"], "mask": metrics["mask"]},
         "counts": metrics["counts"],
+        "ground_truth": reading,
         "blessed": decision.blessed,
         "reason": decision.reason,
         "findings": [asdict(finding) for finding in decision.findings],
@@ -205,7 +216,9 @@ def _summary(
     }
 
 
-def _lines(metrics: dict[str, Any], decision: Decision, out: Path) -> list[str]:
+def _lines(
+    metrics: dict[str, Any], decision: Decision, reading: Mapping[str, Any], out: Path
+) -> list[str]:
     lines = ["      " + "".join(f"{name:>7}" for name in METRIC_NAMES)]
     for kind in ("box", "mask"):
         if metrics[kind] is not None:
@@ -214,11 +227,7 @@ def _lines(metrics: dict[str, Any], decision: Decision, out: Path) -> list[str]:
                 f"{kind:6}" + "".join("      -" if n < 0 else f"{n:7.3f}" for n in numbers)
             )
     lines += finding_lines(asdict(finding) for finding in decision.findings)
-    for flaws in ("ground_truth_flaws", "detection_flaws"):
-        lines += [
-            f"{flaws.split('_flaws')[0].replace('_', ' ')}: {code} {count:,}"
-            for code, count in metrics["counts"].get(flaws, {}).items()
-        ]
+    lines += remarks(reading, metrics)
     verdict = "blessed" if decision.blessed else "not blessed"
     return [*lines, f"{verdict}: {decision.reason}", f"report: {out / REPORT_FILE}"]
 

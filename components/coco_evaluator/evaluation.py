@@ -3,7 +3,7 @@
 Writes into one folder: `metrics.json`, `detections.json`, `decision.json` and `report.html`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +22,7 @@ from components.coco_evaluator.worst_pictures import JudgedPicture, operating_po
 from configs.errors import DatasetError, RcnnError
 from configs.files import atomic_path, write_json
 from configs.schema import EvaluateConfig
+from configs.wording import reason_lines
 from model.coco_metrics import KINDS
 from model.model_folder import (
     files_digest,
@@ -103,7 +104,8 @@ def detect_with_baseline(
 def detected_of_file(path: str, detections: list[dict[str, Any]]) -> Detected:
     """Returns detections that were read from a file, whichever model made them."""
     has_masks = any(detection.get("segmentation") for detection in detections)
-    return Detected(Path(path).name, None, detections, KINDS if has_masks else ("box",))
+    kinds = KINDS if has_masks else ("box",)
+    return Detected(Path(path).name, None, detections, kinds, file=str(path))
 
 
 def evaluate_to_folder(
@@ -150,6 +152,7 @@ def evaluate_to_folder(
         ground_truth=source.ground_truth,
         facts=_facts(candidate, baseline, source, narrowing, not_shown),
         compared_classes=_compared_classes(judgement),
+        remarks=remarks(source.reading, judgement.metrics),
     )
     page = render(content)
     decision = decision_content(judgement, candidate, baseline, source, settings, narrowing)
@@ -159,6 +162,21 @@ def evaluate_to_folder(
         partial.write_text(page, encoding="utf-8")
     write_json(out / DECISION_FILE, decision)
     return judgement.metrics, judgement.decision
+
+
+def remarks(reading: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[str]:
+    """Returns a line for each flaw of the ground truth and the detections, and what else is odd.
+
+    Args:
+        reading: of the source.
+        metrics: of `measure`.
+    """
+    lines = [*reason_lines(reading), *reading["notes"]] if reading else []
+    flaws = metrics["counts"].get("detection_flaws", {})
+    return [
+        *(f"ground truth: {line}" for line in lines),
+        *(f"detections: {code} {count:,}" for code, count in flaws.items()),
+    ]
 
 
 def _compared_classes(judgement: Judgement) -> int | None:

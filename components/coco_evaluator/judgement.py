@@ -29,6 +29,7 @@ class Detected:
         categories: `id` and `name` of what the model knows; None is whatever the data have.
         max_detections: that the model gives in a picture; None is unknown.
         failed: what is wrong with each picture that could not be measured, with its name.
+        file: that they are from; "" for those of a model.
     """
 
     title: str
@@ -39,6 +40,7 @@ class Detected:
     categories: tuple[Mapping[str, Any], ...] | None = None
     max_detections: int | None = None
     failed: tuple[str, ...] = ()
+    file: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ def judge(
             category_ids,
             narrowing.class_agnostic,
             settings.max_detections,
+            detected.file,
         )
 
     metrics, matches = measured(candidate, narrowing.category_ids)

@@ -1,22 +1,33 @@
 """Where ground truth and pictures come from: an examples folder, or a COCO file."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
+from components.coco_transform.source import read_origin
 from configs.errors import DatasetError
 from configs.schema import DataConfig
+from configs.wording import plural
 from model.coco import ground_truth
 from model.coco.ground_truth import GroundTruth
-from model.encoded.files import shown
+from model.coco.hints import why_missing
+from model.coco.names import find_picture, locate_picture
+from model.coco.policies import MEND, Judge, LeftOut, resolve_policies
+from model.coco.reader import Size
+from model.encoded.check import read_facts
+from model.encoded.files import read_picture_file, shown
+from model.encoded.flaw import PictureFlaw
 from model.examples import iterate_records, read_manifest, verified_digest
-from model.pictures import Picture, read_picture_inside, servable
+from model.pictures import Picture, read_picture, servable
 
 Item = tuple[dict[str, Any], Picture]  # a COCO image and its file
 # Called with a COCO image and what is wrong with its file.
 OnFailure = Callable[[dict[str, Any], DatasetError], None]
+
+
+_MOST_LOOKED_FOR = 500  # missing pictures, for what fits instead
 
 
 class Source(Protocol):
@@ -37,6 +48,10 @@ class Source(Protocol):
     @property
     def ground_truth(self) -> GroundTruth:
         """What is to be found."""
+
+    @property
+    def reading(self) -> Mapping[str, Any]:
+        """What became of the COCO file's entries (`Tally.summary`), and `notes`; empty: unknown."""
 
     @property
     def has_pictures(self) -> bool:
@@ -82,6 +97,12 @@ class ExamplesSource:
         """The objects of all records, from their float64 copies."""
         return ground_truth.ground_truth_from_records(self._examples, self.split)
 
+    @cached_property
+    def reading(self) -> dict[str, Any]:
+        """What CocoExampleGen counted of the split."""
+        found: dict[str, Any] = read_origin(self._examples).get(self.split, {})
+        return found
+
     def pictures(
         self, image_ids: set[int] | None, max_pixels: int, on_failure: OnFailure
     ) -> Iterator[Item]:
@@ -101,6 +122,8 @@ class ExamplesSource:
 class AnnotationsSource:
     """A COCO instances file and, where pictures are wanted, their folder.
 
+    Pictures are found as CocoExampleGen finds them.
+
     Args:
         annotations: the JSON file.
         pictures: the folder of its pictures, or None.
@@ -119,13 +142,28 @@ class AnnotationsSource:
         self._annotations = annotations
         self._pictures = pictures
         self._data = DataConfig() if data is None else data
+        self._policies = resolve_policies(self._data.policies)
         self.has_pictures = pictures is not None
         self.name = str(annotations)
 
     @cached_property
     def ground_truth(self) -> GroundTruth:
-        """The objects in the file."""
-        return ground_truth.ground_truth_from_json(self._annotations, self._data)
+        """The objects in the file.
+
+        Raises:
+            DatasetError: as `ground_truth_from_json`, or none of the pictures is there.
+        """
+        takes_size_of_file = self._policies["picture_size_differs"] == MEND
+        sizes_of = self._sizes_of if self.has_pictures and takes_size_of_file else None
+        return ground_truth.ground_truth_from_json(self._annotations, self._data, sizes_of)
+
+    @cached_property
+    def reading(self) -> dict[str, Any]:
+        """What became of the file's entries, and what is odd."""
+        truth = self.ground_truth
+        missing = self._note_on_missing_pictures()
+        notes = [*truth.notes, missing] if missing else list(truth.notes)
+        return truth.tally.summary() | {"notes": notes}
 
     def pictures(
         self, image_ids: set[int] | None, max_pixels: int, on_failure: OnFailure
@@ -141,8 +179,67 @@ class AnnotationsSource:
             if image_ids is not None and image["id"] not in image_ids:
                 continue
             try:
-                picture = read_picture_inside(self._pictures, image["file_name"], max_pixels)
+                picture = self._read(image, max_pixels)
             except DatasetError as error:
                 on_failure(image, error)
                 continue
             yield image, picture
+
+    def _read(self, image: dict[str, Any], max_pixels: int) -> Picture:
+        picture = read_picture(self._path(image["file_name"]), max_pixels)
+        stated = image["height"], image["width"]
+        if stated not in ((picture.height, picture.width), picture.stored_size):
+            raise DatasetError(
+                f"the file has {picture.width} x {picture.height} pixels, {self._annotations} says "
+                f"{image['width']} x {image['height']} (picture_size_differs)"
+            )
+        return picture
+
+    def _path(self, file_name: str) -> str:
+        """Returns the path of a picture's file.
+
+        Raises:
+            DatasetError: a policy leaves it out.
+        """
+        judge = Judge(self._policies)
+        try:
+            return locate_picture(str(self._pictures), file_name, self._data.picture_prefix, judge)
+        except LeftOut:
+            flaw = judge.flaws[-1]
+            raise DatasetError(f"{flaw.detail} ({flaw.code})") from None
+
+    def _sizes_of(self, file_name: str) -> tuple[Size, Size] | None:
+        """Returns the sizes of a picture's file as stored and upright; None where none is there."""
+        try:
+            content = read_picture_file(self._path(file_name))
+            facts = read_facts(content, self._data.max_picture_pixels, "data.max_picture_pixels")
+        except (DatasetError, PictureFlaw):  # said where the picture is used
+            return None
+        return (facts.height, facts.width), facts.upright_size
+
+    def _note_on_missing_pictures(self) -> str | None:
+        """Returns a line on pictures that are not in the folder, with what fits instead.
+
+        Raises:
+            DatasetError: none is there.
+        """
+        if self._pictures is None:
+            return None
+        folder, prefix = str(self._pictures), self._data.picture_prefix
+        names = [image["file_name"] for image in self.ground_truth.images]
+        missing = [name for name in names if self._is_missing(name)]
+        if not missing:
+            return None
+        hint = why_missing(missing[:_MOST_LOOKED_FOR], folder, prefix)
+        if len(missing) == len(names):
+            raise DatasetError(
+                f"{folder}: has none of the {plural(len(names), 'picture')} of "
+                f"{self._annotations}: {hint}"
+            )
+        return f"{plural(len(missing), 'picture')} of {len(names):,} not in {folder}: {hint}"
+
+    def _is_missing(self, file_name: str) -> bool:
+        found = find_picture(str(self._pictures), file_name, self._data.picture_prefix)
+        if found.code and self._policies[found.code] != MEND:
+            return True
+        return not os.path.lexists(os.path.join(str(self._pictures), found.name))

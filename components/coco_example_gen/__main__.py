@@ -15,12 +15,11 @@ from configs.console import OneLineCommand, one_line_errors, show_lines
 from configs.files import write_json
 from configs.output_record import SUMMARY_FILE
 from configs.outputs import output_folder
-from configs.wording import plural
+from configs.wording import plural, reason_lines
 from model.quiet_tensorflow import quiet_tensorflow
 
 _SPLIT_NAME = re.compile(r"[A-Za-z0-9_-]+")
 _TRAINING_SPLIT = "train"
-_MOST_REASONS = 10  # on the screen; the summary has all
 
 
 class _Split(NamedTuple):
@@ -165,33 +164,6 @@ def _table(summary: dict[str, Any]) -> list[str]:
     for name, split in summary["splits"].items():
         lines += [f"{name}: {line}" for line in (*reason_lines(split), *split["notes"])]
     return lines
-
-
-def reason_lines(split: dict[str, Any]) -> list[str]:
-    """Returns a line for each of the most frequent reasons of a split, and one for the rest."""
-    counts = sorted(split["reasons"].items(), key=lambda item: (-item[1], item[0]))
-    lines = [f"{code} {count:,}{_done(split, code)}" for code, count in counts[:_MOST_REASONS]]
-    if rest := counts[_MOST_REASONS:]:
-        flaws = sum(count for _, count in rest)
-        them = ("reason", "it") if len(rest) == 1 else ("reasons", "them")
-        lines.append(f"{len(rest)} more {them[0]} {flaws:,} (summary.json lists {them[1]})")
-    return lines
-
-
-def _done(split: dict[str, Any], code: str) -> str:
-    """Returns what was done about a reason's records, in brackets; "" where they are as before."""
-    rejected = split["rejected"]
-    parts = [
-        f"{plural(number, noun)} left out"
-        for noun, number in (
-            ("picture", rejected["pictures"].get(code, 0)),
-            ("object", rejected["objects"].get(code, 0)),
-        )
-        if number
-    ]
-    if mended := split["mended"].get(code, 0):
-        parts.append(f"{mended:,} mended")
-    return f" ({', '.join(parts)})" if parts else ""
 
 
 def _closing_line(summary: dict[str, Any], out: Path, seconds: float) -> str:

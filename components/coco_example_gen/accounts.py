@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from components.coco_example_gen import spool
-from components.coco_example_gen.rejects import Tally
 from components.coco_example_gen.sources import SplitSource
 from components.handovers import difference, lost_on_the_way, place_of
 from components.shard_progress import NumberedShard
@@ -19,6 +18,7 @@ from configs.wording import plural
 from model import records
 from model.coco.policies import REFUSE
 from model.coco.survey import Survey
+from model.coco.tally import Tally
 from model.examples import read_tfrecord
 from model.tf_example import decode_example
 

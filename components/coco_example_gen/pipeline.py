@@ -8,7 +8,7 @@ import itertools
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,10 +22,8 @@ from components.coco_example_gen.accounts import (
     check_rejects,
     copy_rejects,
 )
-from components.coco_example_gen.limits import check_losses
-from components.coco_example_gen.notes import SEEN_NAME_AGAIN, notes_of
-from components.coco_example_gen.rejects import RejectsFile, Tally, picture_name
-from components.coco_example_gen.shards import ShardJob, has_segmentation, write_shard
+from components.coco_example_gen.rejects import RejectsFile
+from components.coco_example_gen.shards import ShardJob, write_shard
 from components.coco_example_gen.sources import SplitSource, check_source
 from components.shard_failure import failure, raise_failure
 from components.shard_progress import followed
@@ -34,9 +32,12 @@ from configs.files import atomic_path, write_json
 from configs.schema import DataConfig, Policy
 from configs.wording import plural
 from model.coco.entries import Forms
-from model.coco.hints import notes_on, why_missing
+from model.coco.hints import why_missing
+from model.coco.limits import Origin, check_losses
+from model.coco.notes import TRAINING_SPLIT, notes_on, notes_on_use
 from model.coco.policies import Flaw, resolve_policies
 from model.coco.survey import Survey, survey
+from model.coco.tally import Tally, picture_name
 from model.examples import COUNTS_FILE, Category, Shard, Split, split_folder, write_manifest
 
 NAMESPACE = "coco_example_gen"
@@ -121,19 +122,27 @@ def convert(
             own_jobs = [job for job in jobs if job.split == source.name]
             splits[source.name] = _gather(own_jobs, work, tallies[source.name])
             with _hinted(source, surveys[source.name], data):
-                check_losses(source, tallies[source.name], data)
-        notes = notes_of(tallies, categories)
-        for name, found in surveys.items():
-            notes[name] = [*notes[name], *notes_on(found, data)]
+                check_losses(_origin(source), tallies[source.name], data)
         summary = {
             "splits": {
-                name: tally.summary() | {"notes": notes[name]} for name, tally in tallies.items()
+                name: tally.summary() | {"notes": _notes(name, tally, surveys, data)}
+                for name, tally in tallies.items()
             }
         }
         for folder in (work.examples, work.rejects):
             write_json(folder / COUNTS_FILE, summary)
         write_manifest(work.examples, splits, categories)
     return summary
+
+
+def _notes(split: str, tally: Tally, surveys: Mapping[str, Survey], data: DataConfig) -> list[str]:
+    others = {name: found for name, found in surveys.items() if name != split}
+    own = notes_on_use(tally, is_for_training=split == TRAINING_SPLIT)
+    return [*own, *notes_on(surveys[split], data, split, others)]
+
+
+def _origin(source: SplitSource) -> Origin:
+    return Origin(f"split {source.name!r}", str(source.annotations), str(source.pictures))
 
 
 def _check_different(sources: Sequence[SplitSource], data: DataConfig) -> None:
@@ -303,16 +312,13 @@ def _spool(
                 tally.pictures_read += 1
                 rejects.picture(flaw, picture_name(entry), entry)
             else:
-                tally.objects_read += 1
-                tally.masks_read += has_segmentation(entry)
+                tally.read_object(entry)
                 rejects.annotation(flaw, entry)
 
         spooled = spool.write_spool(
             source.annotations, work.spool(source.name), source.shards, seed, reject
         )
-    if spooled.repeated_names:
-        tally.seen[SEEN_NAME_AGAIN] += spooled.repeated_names
-        tally.examples[SEEN_NAME_AGAIN] = spooled.repeated_name
+    tally.see_names(spooled.names)
     return spooled
 
 

@@ -1,161 +1,11 @@
-"""What was left out, whole, with its reason; and how often each reason came up.
-
-Each number is counted where it happens, none is worked out from others, so that they can be
-compared: what is read is what is written and what has a line in the rejects.
-"""
+"""What was left out, whole, with its reason: the lines of `rejects.jsonl`."""
 
 import json
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Sequence
 from typing import Any, TextIO
 
-from model.coco.policies import MEND, REASONS, REFUSE, Flaw, Reason
-from model.coco.values import shortened
-from model.encoded.files import shown
-
-
-@dataclass
-class Tally:
-    """Counts of one shard or of one split.
-
-    Attributes:
-        pictures_read: entries of `images`.
-        pictures_written: records.
-        objects_read: entries of `annotations`.
-        objects_written: in the records, crowds too.
-        crowds_written: of them, crowd regions.
-        masks_read: entries of `annotations` that have a segmentation.
-        masks_written: objects in the records that have one, crowds too.
-        reasons: flaws by code, whatever was done about them.
-        refused_pictures: lines of the rejects by code: pictures that policy refuses.
-        dropped_pictures: likewise: pictures that policy drops.
-        dropped_objects: likewise: objects whose picture stays, or is not known.
-        objects_with_pictures: objects in the lines of pictures, by the picture's code.
-        mended: flaws that were mended, by code.
-        lost_pictures: used after a repair that loses a part of them, by code.
-        lost_objects: likewise, or after one that guesses a number.
-        lost_masks: objects that a repair cost their mask, or a part of it, by code.
-        objects_by_category: written objects that are no crowds, by COCO id in decimal.
-        examples: the first record of each code that was left out or lost something.
-        seen: how often something was seen that is no flaw, for the notes.
-    """
-
-    pictures_read: int = 0
-    pictures_written: int = 0
-    objects_read: int = 0
-    objects_written: int = 0
-    crowds_written: int = 0
-    masks_read: int = 0
-    masks_written: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
-    refused_pictures: Counter[str] = field(default_factory=Counter)
-    dropped_pictures: Counter[str] = field(default_factory=Counter)
-    dropped_objects: Counter[str] = field(default_factory=Counter)
-    objects_with_pictures: Counter[str] = field(default_factory=Counter)
-    mended: Counter[str] = field(default_factory=Counter)
-    lost_pictures: Counter[str] = field(default_factory=Counter)
-    lost_objects: Counter[str] = field(default_factory=Counter)
-    lost_masks: Counter[str] = field(default_factory=Counter)
-    objects_by_category: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, str] = field(default_factory=dict)
-    seen: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def pictures_refused(self) -> int:
-        """Pictures left out that count against `data.max_rejected_fraction`."""
-        return self.refused_pictures.total()
-
-    @property
-    def pictures_rejected(self) -> int:
-        """Pictures left out: lines of the rejects."""
-        return self.refused_pictures.total() + self.dropped_pictures.total()
-
-    @property
-    def objects_rejected(self) -> int:
-        """Objects left out: in lines of their own, and in those of their pictures."""
-        return self.dropped_objects.total() + self.objects_with_pictures.total()
-
-    @property
-    def objects_to_learn(self) -> int:
-        """Written objects that training can use."""
-        return self.objects_by_category.total()
-
-    def add(self, other: "Tally") -> None:
-        """Adds the counts of another one; of two examples the first stays."""
-        for each in fields(self):
-            value, more = getattr(self, each.name), getattr(other, each.name)
-            if isinstance(value, Counter):
-                value.update(more)
-            elif isinstance(value, int):
-                setattr(self, each.name, value + more)
-        self.examples = other.examples | self.examples
-
-    def note_flaws(self, flaws: Iterable[Flaw]) -> None:
-        """Counts flaws that were found, whatever was done about them."""
-        for flaw in flaws:
-            self.reasons[flaw.code] += 1
-            if flaw.policy == MEND:
-                self.mended[flaw.code] += 1
-
-    def note_losses(self, flaws: Iterable[Flaw], where: str) -> None:
-        """Counts what the repair of a record that is used cost it, once a reason.
-
-        Args:
-            flaws: of the record.
-            where: names it, for a message.
-        """
-        found = {flaw.code: flaw for flaw in flaws if flaw.policy == MEND}
-        for code, flaw in found.items():
-            counts = self._losses(REASONS[code])
-            if counts is None:
-                continue
-            counts[code] += 1
-            self.examples.setdefault(code, f"{where}: {flaw.detail}")
-
-    def _losses(self, reason: Reason) -> Counter[str] | None:
-        """Returns what counts the losses by a reason's repair; None where it loses nothing."""
-        if reason.concerns == "picture":
-            return self.lost_pictures if reason.loss == "picture" else None
-        if reason.loss == "mask":
-            return self.lost_masks
-        return self.lost_objects if reason.loss in ("object", "number") else None
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns the counts as a JSON value; `from_json` reads it back."""
-        return {
-            name: dict(value) if isinstance(value, Counter) else value
-            for name, value in vars(self).items()
-        }
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "Tally":
-        """Returns the counts that `to_json` wrote."""
-        counters = {each.name for each in fields(cls) if each.default_factory is Counter}
-        return cls(
-            **{name: Counter(given) if name in counters else given for name, given in value.items()}
-        )
-
-    def summary(self) -> dict[str, Any]:
-        """Returns the counts as `summary.json` has them."""
-        return {
-            "pictures": _counts(self.pictures_read, self.pictures_written, self.pictures_rejected),
-            "objects": _counts(self.objects_read, self.objects_written, self.objects_rejected),
-            "reasons": _sorted(self.reasons),
-            "crowds": self.crowds_written,
-            "masks": {"read": self.masks_read, "written": self.masks_written},
-            "rejected": {
-                "pictures": _sorted(self.refused_pictures + self.dropped_pictures),
-                "objects": _sorted(self.dropped_objects),
-                "objects_with_pictures": _sorted(self.objects_with_pictures),
-            },
-            "mended": _sorted(self.mended),
-            "lost": {
-                "pictures": _sorted(self.lost_pictures),
-                "objects": _sorted(self.lost_objects),
-                "masks": _sorted(self.lost_masks),
-            },
-        }
+from model.coco.policies import Flaw
+from model.coco.tally import Tally, object_name
 
 
 class RejectsFile:
@@ -173,44 +23,13 @@ class RejectsFile:
     def picture(self, flaw: Flaw, name: str, image: Any, annotations: Sequence[Any] = ()) -> None:
         """Writes a picture that is left out, with all its annotations."""
         self._write(flaw, {"image": image, "annotations": list(annotations)})
-        refused = flaw.policy == REFUSE
-        lines = self._tally.refused_pictures if refused else self._tally.dropped_pictures
-        lines[flaw.code] += 1
-        if annotations:
-            self._tally.objects_with_pictures[flaw.code] += len(annotations)
-        self._tally.examples.setdefault(flaw.code, f"{name}: {flaw.detail}")
+        self._tally.leave_out_picture(flaw, name, len(annotations))
 
     def annotation(self, flaw: Flaw, annotation: Any) -> None:
         """Writes an object that is left out while its picture stays, or is not known."""
         self._write(flaw, {"annotation": annotation})
-        self._tally.dropped_objects[flaw.code] += 1
-        self._tally.examples.setdefault(flaw.code, f"{object_name(annotation)}: {flaw.detail}")
+        self._tally.leave_out_object(flaw, object_name(annotation))
 
     def _write(self, flaw: Flaw, content: dict[str, Any]) -> None:
         line = {"reason": flaw.code, "policy": flaw.policy, "detail": flaw.detail, **content}
         self._stream.write(json.dumps(line, ensure_ascii=False) + "\n")
-
-
-def picture_name(image: Any) -> str:
-    """Returns how a message names an entry of `images`."""
-    if not isinstance(image, dict):
-        return "an entry of `images`"
-    name = image.get("file_name")
-    shown_name = shown(name) if isinstance(name, str) else shortened(name)
-    return f"image id {shortened(image.get('id'))} ({shown_name})"
-
-
-def object_name(annotation: Any) -> str:
-    """Returns how a message names an entry of `annotations`."""
-    if not isinstance(annotation, dict):
-        return "an entry of `annotations`"
-    image_id, annotation_id = annotation.get("image_id"), annotation.get("id")
-    return f"image id {shortened(image_id)}, annotation id {shortened(annotation_id)}"
-
-
-def _counts(read: int, written: int, rejected: int) -> dict[str, int]:
-    return {"read": read, "written": written, "rejected": rejected}
-
-
-def _sorted(counts: Counter[str]) -> dict[str, int]:
-    return dict(sorted(counts.items()))

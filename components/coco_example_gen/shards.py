@@ -5,14 +5,13 @@ any number of workers writes the same bytes. Records are sorted by image id.
 """
 
 import dataclasses
-import os
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from components.coco_example_gen import spool
 from components.coco_example_gen.accounts import check_fates, check_spool_file
 from components.coco_example_gen.encode import encode_record
-from components.coco_example_gen.rejects import RejectsFile, Tally, picture_name
+from components.coco_example_gen.rejects import RejectsFile
 from components.handovers import Written, check_file
 from configs.files import atomic_path
 from configs.schema import Policy
@@ -24,11 +23,12 @@ from model.coco.entries import (
     parse_object,
     parse_picture,
 )
-from model.coco.names import find_picture
+from model.coco.names import locate_picture
 from model.coco.policies import REFUSE, Flaw, Judge, LeftOut
+from model.coco.tally import Tally, picture_name
 from model.encoded.check import Facts, inspect
 from model.encoded.decoder import check_decodes
-from model.encoded.files import path_inside, read_picture_file
+from model.encoded.files import read_picture_file
 from model.encoded.flaw import PictureFlaw
 from model.encoded.pixels import upright_jpeg
 from model.examples import Category, DigestingStream, Shard, shard_file, write_tfrecord
@@ -155,16 +155,15 @@ class _ShardWriter:
             self._reject_picture(self._flaw(code, detail), image, [])
         for image_id, entries in sorted(index.annotations.items()):
             for _, annotation in spool.iterate_entries(self._spooled, entries):
-                self._tally.objects_read += 1
-                self._tally.masks_read += has_segmentation(annotation)
+                self._tally.read_object(annotation)
                 flaw = self._flaw("unknown_image", f"image_id {image_id} is not in `images`")
                 self._rejects.annotation(flaw, annotation)
 
     def _write_picture(self, image: Any, annotations: list[tuple[int, Any]]) -> None:
         """Writes the record of a picture, or its reject."""
         self._tally.pictures_read += 1
-        self._tally.objects_read += len(annotations)
-        self._tally.masks_read += sum(has_segmentation(entry) for _, entry in annotations)
+        for _, annotation in annotations:
+            self._tally.read_object(annotation)
         judge = Judge(self._job.policies)
         try:
             picture, stored = self._read_picture(image, judge)
@@ -199,18 +198,7 @@ class _ShardWriter:
         self.rows.append((Written.of(picture.id, record), row))
         self._tally.note_losses(picture_flaws, picture_name(image))
         for found, flaws in objects:
-            self._count_written(found, flaws, picture.id)
-
-    def _count_written(self, found: CocoObject, flaws: list[Flaw], image_id: int) -> None:
-        """Counts an object of a written record, and what its repair cost it."""
-        self._tally.objects_written += 1
-        self._tally.masks_written += bool(found.segmentation)
-        if found.is_crowd:
-            self._tally.crowds_written += 1
-        else:
-            self._tally.objects_by_category[str(found.category_id)] += 1
-        where = f"image id {image_id}, annotation id {found.annotation_id}"
-        self._tally.note_losses(flaws, where)
+            self._tally.write_object(found, flaws, picture.id)
 
     def _read_picture(self, image: Any, judge: Judge) -> tuple[Picture, Stored]:
         """Returns a picture's entry and its file.
@@ -219,14 +207,9 @@ class _ShardWriter:
             LeftOut: a flaw's policy leaves the picture out.
         """
         picture = parse_picture(image, judge, self._job.max_picture_pixels)
-        found = find_picture(self._job.pictures, picture.file_name, self._job.picture_prefix)
-        if found.code:
-            judge.note(found.code, found.detail)
-        path = os.path.join(self._job.pictures, found.name)
-        try:
-            path_inside(self._job.pictures, found.name)
-        except PictureFlaw as flaw:
-            judge.note(flaw.code, flaw.detail)
+        path = locate_picture(
+            self._job.pictures, picture.file_name, self._job.picture_prefix, judge
+        )
         try:
             facts = inspect(read_picture_file(path), self._job.max_picture_pixels)
             for code, detail in facts.flaws:
@@ -274,11 +257,6 @@ class _ShardWriter:
 
     def _reject_picture(self, flaw: Flaw, image: Any, annotations: list[Any]) -> None:
         self._rejects.picture(flaw, picture_name(image), image, annotations)
-
-
-def has_segmentation(annotation: Any) -> bool:
-    """Returns whether an entry of `annotations` states a mask, sound or not."""
-    return isinstance(annotation, dict) and bool(annotation.get("segmentation"))
 
 
 def _stored(picture: Picture, facts: Facts, judge: Judge) -> Stored:

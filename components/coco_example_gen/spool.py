@@ -19,6 +19,7 @@ import numpy as np
 
 from components.handovers import Account, difference, lost_on_the_way
 from configs.wording import plural
+from model.coco.names import RepeatedNames
 from model.coco.stream import iterate_annotations, iterate_images
 from model.coco.values import meant_integer, shortened
 
@@ -59,15 +60,13 @@ class Spooled:
         listed: what the JSON's lists hold.
         homeless: what belongs to no shard.
         shards: what each spool file got.
-        repeated_names: pictures whose file name came before.
-        repeated_name: the first such name; "" without one.
+        names: of the pictures' files.
     """
 
     listed: Accounts
     homeless: Accounts
     shards: list[Accounts]
-    repeated_names: int = 0
-    repeated_name: str = ""
+    names: RepeatedNames = dataclasses.field(default_factory=RepeatedNames)
 
 
 @dataclasses.dataclass
@@ -238,7 +237,6 @@ def _spool_images(
     on_homeless: OnHomeless,
     spooled: Spooled,
 ) -> None:
-    names: set[bytes] = set()
     for place, image in enumerate(iterate_images(path)):
         spooled.listed.pictures.add(place)
         image_id = integer_at(image, "id")
@@ -247,12 +245,7 @@ def _spool_images(
             spooled.homeless.pictures.add(place)
             continue
         put(_IMAGE, image_id, place, image)
-        name = image.get("file_name")
-        key = hashlib.blake2b(repr(name).encode(errors="replace"), digest_size=8).digest()
-        if key in names and isinstance(name, str):
-            spooled.repeated_names += 1
-            spooled.repeated_name = spooled.repeated_name or name
-        names.add(key)
+        spooled.names.add(image.get("file_name"))
 
 
 def _spool_annotations(

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
-from configs.schema import DataConfig
 from model.coco.boxes import bbox_in_pixels, meant_box
 from model.coco.names import find_picture
 from model.coco.survey import Survey
@@ -18,7 +17,6 @@ from model.coco.values import meant_integer
 _MOST_NAMES = 50_000
 _FORMATS = ("xywh", "xyxy", "cxcywh", "xywh_shares", "xyxy_shares", "cxcywh_shares")
 _FEWEST_BOXES = 4
-_MOST_LISTED = 5
 _TOLERANCE_PX = 1.0
 
 
@@ -67,26 +65,6 @@ def why_missing(names: Sequence[str], folder: str, prefix: str = "") -> str:
     return f"the file names {names[0]!r}, the folder holds {example!r}: do they belong together?"
 
 
-def notes_on(survey: Survey, data: DataConfig) -> list[str]:
-    """Returns what of a COCO file is no flaw and yet odd, a line each, with the setting."""
-    notes = []
-    empty = [c for c in survey.categories if not survey.objects[c["id"]]]
-    if empty and sum(survey.objects.values()):
-        listed = ", ".join(f"{c['name']!r} (id {c['id']})" for c in empty[:_MOST_LISTED])
-        more = f" and {len(empty) - _MOST_LISTED} more" if len(empty) > _MOST_LISTED else ""
-        notes.append(f"no objects of {listed}{more}")
-    names = Counter(category["name"] for category in survey.categories)
-    for name in [name for name, number in names.items() if number > 1][:_MOST_LISTED]:
-        ids = [str(c["id"]) for c in survey.categories if c["name"] == name]
-        notes.append(f"{len(ids)} categories are named {name!r} (ids {', '.join(ids)})")
-    if survey.crowds and survey.crowds == sum(survey.objects.values()) and data.crowds == "ignore":
-        notes.append(
-            "every object is a crowd (iscrowd 1): unless they are, set data.crowds=objects"
-        )
-    box_note = _box_note(survey, data.box_format)
-    return [*notes, box_note] if box_note else notes
-
-
 def _places(folder: str) -> dict[str, list[str]]:
     """Returns the folders, below `folder`, of each name; those of the first names alone."""
     places: dict[str, list[str]] = {}
@@ -100,7 +78,7 @@ def _places(folder: str) -> dict[str, list[str]]:
     return places
 
 
-def _box_note(survey: Survey, stated: str) -> str | None:
+def box_note(survey: Survey, stated: str) -> str | None:
     """Returns a line where the boxes are plainly in another format than stated."""
     fits: Counter[str] = Counter()
     looked_at = 0

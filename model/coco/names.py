@@ -1,11 +1,16 @@
 """Finds the file of a picture that the JSON names in another way than the disk does."""
 
 import functools
+import hashlib
 import os
 import unicodedata
 import urllib.parse
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from model.coco.policies import Judge
+from model.encoded.files import path_inside
+from model.encoded.flaw import PictureFlaw
 
 # Names of a folder that are looked at for one of another ending.
 _MOST_NAMES = 1_000_000
@@ -24,6 +29,28 @@ class FoundPicture(NamedTuple):
     name: str
     code: str | None = None
     detail: str = ""
+
+
+class RepeatedNames:
+    """Counts file names that came before, by a digest of each.
+
+    Attributes:
+        number: of them.
+        first: such name; "" without one.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.first = ""
+        self._seen: set[bytes] = set()
+
+    def add(self, name: Any) -> None:
+        """Takes the `file_name` of an entry."""
+        key = hashlib.blake2b(repr(name).encode(errors="replace"), digest_size=8).digest()
+        if key in self._seen and isinstance(name, str):
+            self.number += 1
+            self.first = self.first or name
+        self._seen.add(key)
 
 
 def find_picture(folder: str | os.PathLike[str], file_name: str, prefix: str = "") -> FoundPicture:
@@ -48,6 +75,31 @@ def find_picture(folder: str | os.PathLike[str], file_name: str, prefix: str = "
         detail = f"there is {alike[0]!r}"
         return FoundPicture(os.path.join(sub_folder, alike[0]), "picture_ending_differs", detail)
     return FoundPicture(name)
+
+
+def locate_picture(
+    folder: str | os.PathLike[str], file_name: str, prefix: str, judge: Judge
+) -> str:
+    """Returns the path of a picture's file; how it was found is noted with `judge`.
+
+    Args:
+        folder: of the pictures.
+        file_name: as the COCO file has it.
+        prefix: taken off its front, where it begins so.
+        judge: of this record.
+
+    Raises:
+        LeftOut: the policy leaves a picture out that lies there, or whose name differs so, and
+            one whose name no file can have.
+    """
+    found = find_picture(folder, file_name, prefix)
+    if found.code:
+        judge.note(found.code, found.detail)
+    try:
+        path_inside(folder, found.name)
+    except PictureFlaw as flaw:
+        judge.note(flaw.code, flaw.detail)
+    return os.path.join(folder, found.name)
 
 
 def other_forms(name: str) -> Iterator[str]:

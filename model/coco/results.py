@@ -51,13 +51,14 @@ def read_detections(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
 
 
 def check_detections(
-    ground_truth: GroundTruth, detections: Sequence[dict[str, Any]]
+    ground_truth: GroundTruth, detections: Sequence[dict[str, Any]], where: str = ""
 ) -> tuple[list[dict[str, Any]], Counter[str]]:
     """Returns detections as COCOeval wants them, and how often each reason came up.
 
     Args:
         ground_truth: has the pictures and categories that they may name.
         detections: dicts of COCO's results form.
+        where: they are from, for errors.
 
     Raises:
         DatasetError: one names what is not in the ground truth, or is malformed.
@@ -68,7 +69,8 @@ def check_detections(
         try:
             checked.append(checker.checked(detection, position + 1))
         except ValueError as error:
-            raise DatasetError(f"detection {position}: {error}") from None
+            place = f"{where}: detection {position}" if where else f"detection {position}"
+            raise DatasetError(f"{place}: {error}") from None
     return checked, checker.reasons
 
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from configs.errors import DatasetError
-from model.pictures import read_picture, read_picture_inside, servable
+from model.pictures import read_picture, servable
 from tests.picture_zoo import HEIGHT, WIDTH, saved, zoo
 
 ZOO = zoo()
@@ -109,17 +109,6 @@ def test_other_forms_are_turned_upright(picture, form):
 
     assert np.asarray(result.open())[:, -1, 0].min() > 100
     assert (result.height, result.width) == (6, 4)
-
-
-def test_a_picture_is_read_inside_its_folder_only(tmp_path):
-    (tmp_path / "pictures").mkdir()
-    (tmp_path / "secret.jpg").write_bytes(saved("JPEG"))
-    (tmp_path / "pictures/own.jpg").write_bytes(saved("JPEG"))
-    (tmp_path / "pictures/link.jpg").symlink_to(tmp_path / "secret.jpg")
-    assert read_picture_inside(tmp_path / "pictures", "own.jpg").height == HEIGHT
-    for name in ("../secret.jpg", str(tmp_path / "secret.jpg"), "link.jpg"):
-        with pytest.raises(DatasetError, match=r"leads out of .*\(path_outside_folder\)"):
-            read_picture_inside(tmp_path / "pictures", name)
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,7 @@ class ReportContent:
         ground_truth: for names and sizes.
         facts: (name, value) lines at the end.
         compared_classes: how many both models know; None where they are all.
+        remarks: lines on flaws of the ground truth and of the detections.
     """
 
     title: str
@@ -66,6 +67,7 @@ class ReportContent:
     ground_truth: GroundTruth
     facts: Sequence[tuple[str, str]]
     compared_classes: int | None = None
+    remarks: Sequence[str] = ()
 
 
 def render(content: ReportContent) -> str:
@@ -105,6 +107,7 @@ def render(content: ReportContent) -> str:
             "No pictures were at hand." if content.worst else "No picture has an error."
         ),
         facts=content.facts,
+        remarks=content.remarks,
     )
 
 

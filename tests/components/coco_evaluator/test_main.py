@@ -158,7 +158,7 @@ def test_a_name_cannot_break_out_of_the_report(tmp_path, data, truth):
             1,
             "absent.json: no such file",
         ),
-        (["--detections", "d", "--annotations", "a", "--set", "name=x"], 2, "--set changes"),
+        (["--detections", "d", "--annotations", "a", "--set", "x=1"], 2, "unknown"),
         (["--detections", "d", "--annotations", "a", "--category-ids", "1,x"], 1, "'x'"),
         (["--detections", "d", "--annotations", "a", "--image-ids", "absent"], 1, "absent: cannot"),
         (["--detections", "d", "--annotations", "a", "--config", "absent"], 2, "no such config"),
@@ -208,16 +208,58 @@ def test_a_split_that_is_not_there_is_said_before_the_model_is_loaded(tmp_path):
     assert "no split named 'eval', only val" in result.stderr
 
 
-def test_a_record_that_is_not_coco_is_dropped_and_counted(tmp_path, data, truth):
+@pytest.fixture
+def found(tmp_path):
+    path = tmp_path / "found.json"
+    path.write_text("[]")
+    return path
+
+
+def test_a_record_that_is_not_coco_is_dropped_and_counted(tmp_path, data, truth, found):
     content = read(data, "instances.json")
     content["annotations"][0]["bbox"] = [1, 2, 3]
+    content["annotations"][1]["iscrowd"] = True
     (data / "instances.json").write_text(json.dumps(content))
-    found = tmp_path / "found.json"
-    found.write_text("[]")
+    arguments = ["--detections", found, *truth, "--out", tmp_path / "out"]
 
-    result = run("--detections", found, *truth, "--out", tmp_path / "out")
+    result = run(*arguments, "--set", "data.max_lost_objects_fraction=0.5")
 
     assert result.exit_code == 0, result.output
     counts = read(tmp_path / "out", "metrics.json")["counts"]
-    assert counts["ground_truth_flaws"]["bad_bbox"] == 1
-    assert "bad_bbox 1" in result.output
+    assert counts["ground_truth_flaws"] == {"bad_bbox": 1, "flag_in_other_form": 1}
+    summary = read(tmp_path / "out", "summary.json")["ground_truth"]
+    assert summary["objects"] == {"read": 2, "written": 1, "rejected": 1}
+    page = (tmp_path / "out/report.html").read_text()
+    for line in (
+        "ground truth: bad_bbox 1 (1 object left out)",
+        "ground truth: flag_in_other_form 1 (1 mended)",
+        "ground truth: nothing but 1 crowd region: it measures nothing",
+    ):
+        assert line in result.stdout.splitlines()
+        assert line in page
+
+
+def test_more_losses_than_the_limit_are_refused_in_one_line(tmp_path, data, truth, found):
+    content = read(data, "instances.json")
+    content["annotations"][0]["bbox"] = [1, 2, 3]
+    (data / "instances.json").write_text(json.dumps(content))
+
+    result = run("--detections", found, *truth, "--out", tmp_path / "out")
+
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f"error: {data / 'instances.json'}: 1 of 2 objects is dropped for bad_bbox, more than "
+        "data.max_lost_objects_fraction 0.1 allows. For example image id 1, annotation id 1: bbox "
+        f"[1, 2, 3]. Mend {data / 'instances.json'}, or raise data.max_lost_objects_fraction. no "
+        "objects of 'dog' (id 18)\n"
+    )
+    assert not (tmp_path / "out/metrics.json").exists()
+
+
+def test_a_bad_detection_is_named_with_its_file(tmp_path, truth, found):
+    found.write_text(json.dumps([{"image_id": 1, "category_id": 90, "bbox": "x", "score": 1}]))
+
+    result = run("--detections", found, *truth, "--out", tmp_path / "out")
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"error: {found}: detection 0: bbox is 'x', expected four")

@@ -9,7 +9,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from components.coco_example_gen.__main__ import main, reason_lines
+from components.coco_example_gen.__main__ import main
 from configs.files import file_digest
 from tests.components.coco_example_gen.small_dataset import annotation, image, write_dataset
 
@@ -60,28 +60,6 @@ def test_command_writes_examples_rejects_and_summary(folder, tmp_path):
     }
     assert "train: picture_missing 1 (1 picture left out)\n" in result.output
     assert result.output.count("\n") == 1 + 8 + 2 + 1 + 1 + 1  # listed, shards, table, reason, end
-
-
-def test_many_reasons_do_not_flood_the_screen():
-    reasons = {f"reason_{n:02}": 40 - n for n in range(40)}
-    split = {
-        "reasons": reasons,
-        "rejected": {"pictures": {"reason_00": 2}, "objects": {"reason_01": 1}},
-        "mended": {"reason_02": 1000, "reason_00": 1},
-    }
-    lines = reason_lines(split)
-    assert lines[:4] == [
-        "reason_00 40 (2 pictures left out, 1 mended)",
-        "reason_01 39 (1 object left out)",
-        "reason_02 38 (1,000 mended)",
-        "reason_03 37",
-    ]
-    assert len(lines) == 11
-    assert lines[-1] == "30 more reasons 465 (summary.json lists them)"  # 30 + 29 + ... + 1
-    del split["reasons"]["reason_39"]
-    assert reason_lines({**split, "reasons": dict(list(reasons.items())[:11])})[-1] == (
-        "1 more reason 30 (summary.json lists it)"
-    )
 
 
 def test_config_file_counts(folder, tmp_path):

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from configs.schema import DataConfig
-from model.coco.hints import notes_on, why_missing
+from model.coco.hints import why_missing
+from model.coco.notes import notes_on
 from model.coco.survey import survey
 from tests.components.coco_example_gen.small_dataset import annotation, image
 

@@ -1,24 +1,37 @@
-"""Whether so much of a split is left that it may be used: the limits on what is lost."""
+"""Whether so much of a COCO file is left that it may be used: the limits on what is lost."""
 
 from collections import Counter
 from typing import NamedTuple
 
-from components.coco_example_gen.rejects import Tally
-from components.coco_example_gen.sources import SplitSource
 from configs.errors import DatasetError
 from configs.schema import DataConfig
 from configs.wording import listed, plural
 from model.coco.policies import ACCEPT, DROP, MEND, REASONS
+from model.coco.tally import Tally
+
+
+class Origin(NamedTuple):
+    """Where pictures and objects come from, for messages.
+
+    Attributes:
+        name: what a message begins with.
+        annotations: the COCO file.
+        pictures: their folder; None where no picture is looked at.
+    """
+
+    name: str
+    annotations: str
+    pictures: str | None = None
 
 
 class _Limit(NamedTuple):
-    """A limit on what any one reason may cost a split.
+    """A limit on what any one reason may cost.
 
     Attributes:
         setting: its key.
         fraction: the limit.
         what: is counted.
-        total: of the split.
+        total: of those that were read.
         dropped: by reason: what is left out.
         mended: by reason: what is used after a repair that loses something.
         loses: what happens to the latter, for the message.
@@ -33,17 +46,17 @@ class _Limit(NamedTuple):
     loses: str
 
 
-def check_losses(source: SplitSource, tally: Tally, data: DataConfig) -> None:
-    """Checks that a split is fit for use.
+def check_losses(origin: Origin, tally: Tally, data: DataConfig) -> None:
+    """Checks that a COCO file is fit for use.
 
     Raises:
         DatasetError: too many pictures are refused, no picture or no object is left, or one
             reason drops, or mends with a loss, too many pictures, objects or masks.
     """
-    _check_refused(source, tally, data.max_rejected_fraction)
-    _check_that_something_is_left(source, tally)
+    _check_refused(origin, tally, data.max_rejected_fraction)
+    _check_that_something_is_left(origin, tally)
     for limit in _limits(tally, data):
-        _check(source, tally, limit)
+        _check(origin, tally, limit)
 
 
 def _limits(tally: Tally, data: DataConfig) -> list[_Limit]:
@@ -78,7 +91,7 @@ def _limits(tally: Tally, data: DataConfig) -> list[_Limit]:
     ]
 
 
-def _check(source: SplitSource, tally: Tally, limit: _Limit) -> None:
+def _check(origin: Origin, tally: Tally, limit: _Limit) -> None:
     most = limit.fraction * max(limit.total, 1)
     lost = limit.dropped + limit.mended
     over = Counter({code: count for code, count in lost.items() if count > most})
@@ -89,9 +102,9 @@ def _check(source: SplitSource, tally: Tally, limit: _Limit) -> None:
     happens = "dropped" if limit.dropped[code] else limit.loses
     also = f" (likewise {listed(dict(others))})" if others else ""
     raise DatasetError(
-        f"split {source.name!r}: {count:,} of {plural(limit.total, limit.what)} {verb} "
+        f"{origin.name}: {count:,} of {plural(limit.total, limit.what)} {verb} "
         f"{happens} for {code}{also}, more than {limit.setting} {limit.fraction:g} allows. "
-        f"For example {tally.examples.get(code, code)}. Mend {source.annotations}"
+        f"For example {tally.examples.get(code, code)}. Mend {origin.annotations}"
         f"{_way_out(code, limit)}, or raise {limit.setting}"
     )
 
@@ -108,31 +121,30 @@ def _way_out(code: str, limit: _Limit) -> str:
     return ""
 
 
-def _check_refused(source: SplitSource, tally: Tally, max_rejected_fraction: float) -> None:
+def _check_refused(origin: Origin, tally: Tally, max_rejected_fraction: float) -> None:
     refused, read = tally.pictures_refused, tally.pictures_read
     if refused <= max_rejected_fraction * read:
         return
     code, _ = max(tally.refused_pictures.items(), key=lambda item: item[1])
     verb = "is" if refused == 1 else "are"
+    mend = f"{origin.annotations} or {origin.pictures}" if origin.pictures else origin.annotations
     drop = f"set data.policies.{code}={DROP} with data.max_dropped_fraction, or raise "
     raise DatasetError(
-        f"split {source.name!r}: {refused:,} of {plural(read, 'picture')} {verb} refused "
+        f"{origin.name}: {refused:,} of {plural(read, 'picture')} {verb} refused "
         f"({listed(tally.refused_pictures)}), more than data.max_rejected_fraction "
-        f"{max_rejected_fraction:g} allows. For example {tally.examples[code]}. Mend "
-        f"{source.annotations} or {source.pictures}, {drop}data.max_rejected_fraction"
+        f"{max_rejected_fraction:g} allows. For example {tally.examples[code]}. Mend {mend}, "
+        f"{drop}data.max_rejected_fraction"
     )
 
 
-def _check_that_something_is_left(source: SplitSource, tally: Tally) -> None:
+def _check_that_something_is_left(origin: Origin, tally: Tally) -> None:
     if not tally.pictures_written:
         read = plural(tally.pictures_read, "picture")
-        raise DatasetError(
-            f"split {source.name!r}: none of {read} is left ({listed(tally.reasons)})"
-        )
+        raise DatasetError(f"{origin.name}: none of {read} is left ({listed(tally.reasons)})")
     if tally.objects_read and not tally.objects_written:
         read = plural(tally.objects_read, "object")
         code = (tally.dropped_objects or tally.objects_with_pictures).most_common(1)[0][0]
         raise DatasetError(
-            f"split {source.name!r}: none of {read} is left ({listed(tally.reasons)}): does "
-            f"{source.annotations} belong together? For example {tally.examples[code]}"
+            f"{origin.name}: none of {read} is left ({listed(tally.reasons)}): does "
+            f"{origin.annotations} belong together? For example {tally.examples[code]}"
         )
