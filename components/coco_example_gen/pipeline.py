@@ -34,7 +34,7 @@ from configs.wording import plural
 from model.coco.entries import Forms
 from model.coco.hints import why_missing
 from model.coco.limits import Origin, check_losses
-from model.coco.notes import TRAINING_SPLIT, notes_on, notes_on_use
+from model.coco.notes import TRAINING_SPLIT, notes_on, notes_on_use, with_notes
 from model.coco.policies import Flaw, resolve_policies
 from model.coco.survey import Survey, survey
 from model.coco.tally import Tally, picture_name
@@ -121,7 +121,7 @@ def convert(
         for source in sources:
             own_jobs = [job for job in jobs if job.split == source.name]
             splits[source.name] = _gather(own_jobs, work, tallies[source.name])
-            with _hinted(source, surveys[source.name], data):
+            with _hinted(source, surveys[source.name], sources, data):
                 check_losses(_origin(source), tallies[source.name], data)
         summary = {
             "splits": {
@@ -163,7 +163,9 @@ def _check_different(sources: Sequence[SplitSource], data: DataConfig) -> None:
 
 
 @contextlib.contextmanager
-def _hinted(source: SplitSource, found: Survey, data: DataConfig) -> Iterator[None]:
+def _hinted(
+    source: SplitSource, found: Survey, sources: Sequence[SplitSource], data: DataConfig
+) -> Iterator[None]:
     """Adds to the error of a split what fits instead.
 
     Raises:
@@ -176,9 +178,10 @@ def _hinted(source: SplitSource, found: Survey, data: DataConfig) -> Iterator[No
         if "picture_missing" in str(error) or "picture_ending_differs" in str(error):
             names = [image.get("file_name") for image in found.images if isinstance(image, dict)]
             texts = [name for name in names if isinstance(name, str) and name]
-            if texts:
-                hints.insert(0, why_missing(texts, str(source.pictures), data.picture_prefix))
-        raise DatasetError(". ".join([str(error), *hints])) from None
+            folders = {other.name: str(other.pictures) for other in sources if other != source}
+            hint = why_missing(texts, str(source.pictures), data.picture_prefix, folders)
+            hints = [hint, *hints] if hint else hints
+        raise with_notes(error, hints) from None
 
 
 class WriteShardFn(beam.DoFn):

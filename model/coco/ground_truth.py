@@ -14,7 +14,7 @@ from model import records
 from model.coco.entries import CocoObject, Picture
 from model.coco.limits import Origin, check_losses
 from model.coco.masks import compressed_rle
-from model.coco.notes import notes_on, notes_on_use
+from model.coco.notes import notes_on, notes_on_use, with_notes
 from model.coco.reader import InstancesReader, SizesOf
 from model.coco.stream import iterate_annotations, iterate_images
 from model.coco.survey import survey
@@ -81,7 +81,7 @@ def ground_truth_from_json(
     try:
         check_losses(Origin(str(path), str(path)), reader.tally, data)
     except DatasetError as error:
-        raise DatasetError(". ".join([str(error), *notes])) from None
+        raise with_notes(error, notes) from None
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for picture, objects in reader.pictures():

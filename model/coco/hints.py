@@ -5,7 +5,7 @@ The work is bounded: samples of a few hundred entries, and so many names of a fo
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -13,20 +13,28 @@ from model.coco.boxes import bbox_in_pixels, meant_box
 from model.coco.names import find_picture
 from model.coco.survey import Survey
 from model.coco.values import meant_integer
+from model.encoded.files import shown
 
 _MOST_NAMES = 50_000
 _FORMATS = ("xywh", "xyxy", "cxcywh", "xywh_shares", "xyxy_shares", "cxcywh_shares")
 _FEWEST_BOXES = 4
+_NO_FOLDERS: Mapping[str, str] = {}
 _TOLERANCE_PX = 1.0
 
 
-def why_missing(names: Sequence[str], folder: str, prefix: str = "") -> str:
+def why_missing(
+    names: Sequence[str],
+    folder: str,
+    prefix: str = "",
+    other_folders: Mapping[str, str] = _NO_FOLDERS,
+) -> str:
     """Returns what fits the names of pictures that are not in a folder, with the setting.
 
     Args:
         names: as a COCO file has them.
         folder: where they were looked for.
         prefix: `data.picture_prefix`.
+        other_folders: of the other splits, by split.
     """
     found = [find_picture(folder, name, prefix) for name in names]
     endings = sum(place.code == "picture_ending_differs" for place in found)
@@ -35,7 +43,25 @@ def why_missing(names: Sequence[str], folder: str, prefix: str = "") -> str:
             f"{endings} of {len(names)} looked for are there with another ending or case: set "
             "data.policies.picture_ending_differs=mend"
         )
-    missing = [n for n in names if not os.path.lexists(os.path.join(folder, n))]
+    missing = [
+        name
+        for name, place in zip(names, found, strict=True)
+        if not os.path.lexists(os.path.join(folder, place.name))
+    ]
+    if not missing:
+        return ""
+    for split, other in other_folders.items():
+        number = sum(os.path.lexists(os.path.join(other, n.removeprefix(prefix))) for n in missing)
+        if number * 2 > len(missing):
+            return (
+                f"{number} of {len(names)} looked for are in the pictures of split {split!r} "
+                f"({other}): are the folders or the annotations of the splits swapped?"
+            )
+    return _where_they_are(missing, len(names), folder)
+
+
+def _where_they_are(missing: Sequence[str], looked_for: int, folder: str) -> str:
+    """Returns where, in a folder, the files of missing names are, with the setting."""
     places = _places(folder)
     if not places:
         return f"{folder} holds no pictures"
@@ -51,18 +77,21 @@ def why_missing(names: Sequence[str], folder: str, prefix: str = "") -> str:
     if prefixes:
         front, number = prefixes.most_common(1)[0]
         return (
-            f"{number} of {len(names)} looked for are there without {front!r} in front: set "
+            f"{number} of {looked_for} looked for are there without {front!r} in front: set "
             f"data.picture_prefix={front}"
         )
     if folders:
         below, number = folders.most_common(1)[0]
         return (
-            f"{number} of {len(names)} looked for lie in its folder {below!r}: give "
+            f"{number} of {looked_for} looked for lie in its folder {below!r}: give "
             f"{os.path.join(folder, below)} as the picture folder (data.train_pictures, "
             "data.eval_pictures)"
         )
     example = next(iter(places))
-    return f"the file names {names[0]!r}, the folder holds {example!r}: do they belong together?"
+    return (
+        f"the file names {shown(missing[0])}, the folder holds {shown(example)}: do they belong "
+        "together?"
+    )
 
 
 def _places(folder: str) -> dict[str, list[str]]:

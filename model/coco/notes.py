@@ -6,6 +6,7 @@ Whoever sees something while the file is read counts it in `Tally.seen`; here co
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from configs.errors import DatasetError
 from configs.schema import DataConfig
 from configs.wording import plural
 from model.coco.hints import box_note
@@ -87,3 +88,8 @@ def notes_on_use(tally: Tally, is_for_training: bool) -> list[str]:
             "several entries of `images`"
         )
     return notes
+
+
+def with_notes(error: DatasetError, notes: Sequence[str]) -> DatasetError:
+    """Returns an error with notes behind it."""
+    return DatasetError(f"{error}. Note: {'; '.join(notes)}") if notes else error

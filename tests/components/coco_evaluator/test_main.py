@@ -250,8 +250,8 @@ def test_more_losses_than_the_limit_are_refused_in_one_line(tmp_path, data, trut
     assert result.stderr == (
         f"error: {data / 'instances.json'}: 1 of 2 objects is dropped for bad_bbox, more than "
         "data.max_lost_objects_fraction 0.1 allows. For example image id 1, annotation id 1: bbox "
-        f"[1, 2, 3]. Mend {data / 'instances.json'}, or raise data.max_lost_objects_fraction. no "
-        "objects of 'dog' (id 18)\n"
+        f"[1, 2, 3]. Mend {data / 'instances.json'}, or raise data.max_lost_objects_fraction. "
+        "Note: no objects of 'dog' (id 18)\n"
     )
     assert not (tmp_path / "out/metrics.json").exists()
 

@@ -313,8 +313,9 @@ def test_too_many_refused_pictures_end_the_run_with_counts_and_an_example(tmp_pa
     assert "7 of 14 pictures are refused" in message
     assert "bad_picture_record 2" in message
     assert "picture_missing 1" in message
-    assert "image id 5 (5.jpg)" in message or "image id x" in message
+    assert "image id 5 (5.jpg)" in message or "image id 'x'" in message
     assert "data.max_rejected_fraction 0.01" in message
+    assert "the file names 1.jpg, the folder holds " in message
     assert "\n" not in message
     assert list((tmp_path / "out").iterdir()) == []
 

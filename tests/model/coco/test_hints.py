@@ -35,7 +35,7 @@ def polygon(x, y, width, height):
         ("1.png", "1.jpg", "set data.policies.picture_ending_differs=mend"),
         ("1.jpg", "1.JPG", "set data.policies.picture_ending_differs=mend"),
         ("1.jpg", "images/1.jpg", "lie in its folder 'images'"),
-        ("1.jpg", "other.jpg", "the file names '1.jpg', the folder holds 'other.jpg'"),
+        ("1.jpg", "other.jpg", "the file names 1.jpg, the folder holds other.jpg"),
         ("1.jpg", None, "holds no pictures"),
     ],
 )
@@ -44,6 +44,19 @@ def test_what_fits_a_missing_name_is_said_with_the_setting(tmp_path, name, on_di
         (tmp_path / on_disk).parent.mkdir(exist_ok=True)
         (tmp_path / on_disk).write_bytes(b"")
     assert hint in why_missing([name], str(tmp_path))
+
+
+def test_pictures_of_another_split_are_said(tmp_path):
+    for folder, name in (("train", "1.jpg"), ("val", "2.jpg")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_bytes(b"")
+    folder, other = str(tmp_path / "train"), {"eval": str(tmp_path / "val")}
+    assert why_missing(["2.jpg"], folder, "", other) == (
+        f"1 of 1 looked for are in the pictures of split 'eval' ({tmp_path / 'val'}): are the "
+        "folders or the annotations of the splits swapped?"
+    )
+    assert why_missing(["1.jpg"], folder, "", other) == ""
+    assert "1 of 2 looked for are in" in why_missing(["1.jpg", "a/2.jpg"], folder, "a/", other)
 
 
 BOXES = [(10, 20, 60, 40), (30, 30, 90, 50), (50, 10, 80, 100), (5, 60, 100, 30)]
@@ -93,3 +106,18 @@ def test_odd_categories_and_crowds_are_said(tmp_path):
         "every object is a crowd (iscrowd 1): unless they are, set data.crowds=objects",
     ]
     assert len(notes_on(found, DataConfig(crowds="objects"))) == 2
+
+
+def test_classes_of_one_split_alone_are_said_by_name(tmp_path):
+    categories = [{"id": 0, "name": "root"}, {"id": 3, "name": "cat"}, {"id": 4, "name": "dog"}]
+    both = [annotation(n, n, category_id=3 + n % 2) for n in range(1, 4)]
+    train = surveyed(tmp_path, both, categories)
+    val = surveyed(tmp_path, [annotation(1, 1)], categories[:2])
+    assert notes_on(train, DataConfig(), "train", {"eval": val}) == ["no objects of 'root' (id 0)"]
+    assert notes_on(val, DataConfig(), "eval", {"train": train}) == [
+        "no objects of 'root' (id 0)",
+        "no objects of 'dog' (id 4), which split 'train' has: learnt, not measured",
+    ]
+    assert notes_on(val, DataConfig(), "train", {"eval": train})[1] == (
+        "no objects of 'dog' (id 4), which split 'eval' has: measured, not learnt"
+    )
