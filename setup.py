@@ -90,6 +90,7 @@ setup(
     extras_require={
         "dev": DEV_REQUIRES,
         "s3": ["boto3>=1.34"],
+        "gcs": ["gcsfs>=2024.2"],
         "sagemaker": ["boto3>=1.34"],
         "gpu": [
             f"tensorflow[and-cuda]>=2.21,<2.22; {MODERN}",

@@ -2,15 +2,18 @@
 
 Reads and writes whole files. For S3 the endpoint and the credentials are those of the environment
 (`AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID`, ..., a role of the pod); nothing of them is ever printed.
-`minio://` is the MinIO of Kubeflow: the service that Kubernetes names in the pod's environment, or
-`minio-service.kubeflow:9000`, as KFP's launcher has it (backend/src/v2/objectstore/config.go,
-`MinioDefaultEndpoint`).
+`minio://` is the store of Kubeflow: the service that Kubernetes names in the pod's environment, or
+`minio-service.kubeflow:9000`, from KFP 2.16 on `seaweedfs.kubeflow:9000`, as KFP's launcher has it
+(backend/src/v2/objectstore/config.go, `DefaultEndpointInMultiUserMode`).
 """
 
 import contextlib
+import errno
+import importlib.util
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+import socket
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +22,8 @@ from typing import Any, Protocol
 from configs.errors import ConfigError, ServiceError
 
 S3_SCHEMES = ("s3", "minio")
+_KUBEFLOW_STORES = ("minio-service.kubeflow", "seaweedfs.kubeflow")  # the second from KFP 2.16 on
+_LONGEST_ANSWER = 500  # characters of what a store says
 _AT_ONCE = 16  # files that travel at the same time: most of a small file's time is waiting
 
 
@@ -50,6 +55,14 @@ class ObjectStore(Protocol):
 def is_address(text: str) -> bool:
     """Tells an address from a path."""
     return "://" in text
+
+
+def stores_whole_files(address: str) -> bool:
+    """Tells whether a file at an address is there as a whole or not at all, and reachable here."""
+    scheme = address.partition("://")[0]
+    return scheme in S3_SCHEMES or (
+        scheme == "gs" and importlib.util.find_spec("gcsfs") is not None
+    )
 
 
 def open_store(address: str, environ: Mapping[str, str] = os.environ) -> ObjectStore:
@@ -219,8 +232,7 @@ def _s3_client(scheme: str, environ: Mapping[str, str]) -> Any:
         raise ConfigError(f"{scheme}:// needs boto3: pip install 'tfx-rcnn[s3]'") from None
     endpoint = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL")
     if endpoint is None and scheme == "minio":
-        host = environ.get("MINIO_SERVICE_SERVICE_HOST", "minio-service.kubeflow")
-        endpoint = f"http://{host}:{environ.get('MINIO_SERVICE_SERVICE_PORT', '9000')}"
+        endpoint = kubeflow_endpoint(environ)
     region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or "us-east-1"
     config = Config(
         retries={"max_attempts": 6, "mode": "standard"},
@@ -232,14 +244,42 @@ def _s3_client(scheme: str, environ: Mapping[str, str]) -> Any:
     return Session().client("s3", endpoint_url=endpoint, region_name=region, config=config)
 
 
+def kubeflow_endpoint(
+    environ: Mapping[str, str], resolve: Callable[[str, int], Any] = socket.getaddrinfo
+) -> str:
+    """Returns where Kubeflow's own store is.
+
+    Args:
+        environ: of the pod; Kubernetes names the services of its namespace there.
+        resolve: looks a name up; raises OSError where there is none.
+    """
+    for variable, port in (
+        ("MINIO_SERVICE_SERVICE", "MINIO_SERVICE_SERVICE_PORT"),
+        ("SEAWEEDFS_SERVICE", "SEAWEEDFS_SERVICE_PORT_HTTP_S3_COMPAT"),
+    ):
+        host = environ.get(f"{variable}_HOST")
+        if host:
+            return f"http://{host}:{environ.get(port, '9000')}"
+    for host in _KUBEFLOW_STORES:
+        with contextlib.suppress(OSError):
+            resolve(host, 9000)
+            return f"http://{host}:9000"
+    return f"http://{_KUBEFLOW_STORES[0]}:9000"
+
+
 class FsspecStore:
     """What an installed fsspec file system reaches, such as gcsfs for `gs://`."""
 
     def __init__(self, address: str) -> None:
         import fsspec
 
+        self._address = address.rstrip("/")
+        is_local = address.startswith("file://")
         try:
-            self._files, base = fsspec.core.url_to_fs(address)
+            with self._errors(""):
+                self._files, base = fsspec.core.url_to_fs(
+                    address, **({"auto_mkdir": True} if is_local else {})
+                )
         except (ImportError, ValueError) as error:
             said = " ".join(str(error).split())
             raise ConfigError(f"{address}: no file system for it here ({said})") from None
@@ -248,26 +288,52 @@ class FsspecStore:
     def files(self, below: str = "") -> list[StoredFile]:
         """See ObjectStore."""
         top = f"{self._base}/{below}".rstrip("/")
+        self._files.invalidate_cache()  # Others write there too.
+        with self._errors(below):
+            try:
+                listed = self._files.find(top, detail=True)
+            except FileNotFoundError:
+                return []
         found = []
-        for path, details in self._files.find(top, detail=True).items():
+        for path, details in listed.items():
             name = f"/{path.lstrip('/')}".removeprefix(f"/{self._base.lstrip('/')}/")
             tag = details.get("etag") or details.get("mtime") or details.get("created") or ""
-            found.append(StoredFile(name, int(details.get("size") or 0), str(tag)))
+            if not name.endswith("/"):
+                found.append(StoredFile(name, int(details.get("size") or 0), str(tag)))
         return sorted(found, key=lambda file: file.name)
 
     def get(self, name: str, path: Path) -> None:
         """See ObjectStore."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._files.get_file(f"{self._base}/{name}", str(path))
+        with self._errors(name):
+            self._files.get_file(f"{self._base}/{name}", str(path))
 
     def put(self, path: Path, name: str) -> None:
         """See ObjectStore."""
-        target = f"{self._base}/{name}"
-        self._files.makedirs(target.rpartition("/")[0], exist_ok=True)
-        self._files.put_file(str(path), target)
+        with self._errors(name):
+            self._files.put_file(str(path), f"{self._base}/{name}")
 
     def remove(self, name: str) -> None:
         """See ObjectStore."""
         target = f"{self._base}/{name}"
-        if self._files.exists(target):
-            self._files.rm_file(target)
+        with self._errors(name):
+            if self._files.exists(target):
+                self._files.rm_file(target)
+
+    @contextlib.contextmanager
+    def _errors(self, name: str) -> Iterator[None]:
+        """Turns a file system's errors into one line.
+
+        Raises:
+            ServiceError: the store refused, or did not answer.
+        """
+        try:
+            yield
+        except (ImportError, ValueError):
+            raise
+        except Exception as error:  # Each file system has errors of its own.
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise  # the disk here is full
+            said = " ".join(str(error).split()) or type(error).__name__
+            place = f"{self._address}/{name}".rstrip("/")
+            raise ServiceError(f"{place}: {said[:_LONGEST_ANSWER]}") from None

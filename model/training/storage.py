@@ -1,12 +1,12 @@
 """Folders whose files are whole or not there, on a disk or in an object store.
 
-On a disk a file gets its name when all of it is written, and S3 (`s3://`, `minio://`; boto3) does
-the same by itself. `gs://` and TensorFlow's other file
-systems (`tf.io.gfile`) promise no atomic rename, so a file there counts once its marker,
-`<name>.complete`, is written after it. What replaces a file is another object, `<name>~1`, then
-`<name>~2` and so on, with a marker of its own; the last whole one counts, and the one before goes
-then: at any moment the old file or the new one is whole. TensorFlow is imported only where such a
-folder is used.
+On a disk a file gets its name when all of it is written, and an object store (`s3://`, `minio://`
+by boto3; `gs://` where gcsfs is installed) does the same by itself. TensorFlow's file systems
+(`tf.io.gfile`: `gs://` without gcsfs, and others) promise no atomic rename, so a file there counts
+once its marker, `<name>.complete`, is written after it. What replaces a file is another object,
+`<name>~1`, then `<name>~2` and so on, with a marker of its own; the last whole one counts, and the
+one before goes then: at any moment the old file or the new one is whole. TensorFlow is imported
+only where such a folder is used.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from configs.errors import ConfigError
 from configs.files import atomic_path
-from model.object_store import S3_SCHEMES, open_store
+from model.object_store import open_store, stores_whole_files
 
 _MARKER = ".complete"
 
@@ -61,8 +61,7 @@ def open_folder(folder: str | os.PathLike[str]) -> Folder:
     if not is_remote(folder):
         return LocalFolder(Path(folder))
     uri = os.fspath(folder)
-    is_s3 = uri.partition("://")[0] in S3_SCHEMES
-    return ObjectFolder(uri) if is_s3 else RemoteFolder(uri)
+    return ObjectFolder(uri) if stores_whole_files(uri) else RemoteFolder(uri)
 
 
 class LocalFolder:
@@ -103,10 +102,10 @@ class LocalFolder:
 
 
 class ObjectFolder:
-    """A folder in S3 or MinIO, which itself replaces a file as a whole or not at all.
+    """A folder in an object store, which itself replaces a file as a whole or not at all.
 
     Raises:
-        ConfigError: boto3 is not installed, or the address has no bucket.
+        ConfigError: its library is not installed, or the address has no bucket.
     """
 
     def __init__(self, uri: str) -> None:

@@ -1,13 +1,15 @@
 """Object stores: S3 against a server of our own, a folder, and what fsspec knows."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from configs.errors import ConfigError, ServiceError
-from model.object_store import download, is_address, open_store, upload
+from model.object_store import download, is_address, kubeflow_endpoint, open_store, upload
 from model.training.storage import ObjectFolder, open_folder
+from tests.gcs_server import GcsServer
 from tests.s3_server import SECRET_KEY, S3Server
 
 
@@ -17,19 +19,72 @@ def server() -> Iterator[S3Server]:
         yield server
 
 
-@pytest.fixture(params=["s3", "minio", "folder", "memory"])
+@pytest.fixture(params=["s3", "minio", "folder", "memory", "gs"])
 def address(
     request: pytest.FixtureRequest,
     server: S3Server,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> str:
+) -> Iterator[str]:
     server.objects.clear()
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
     if request.param == "folder":
-        return str(tmp_path / "store")
-    return f"{request.param}://bucket/{tmp_path.name}"
+        yield str(tmp_path / "store")
+    elif request.param == "gs":
+        with cloud_storage(monkeypatch):
+            yield f"gs://bucket/{tmp_path.name}"
+    else:
+        yield f"{request.param}://bucket/{tmp_path.name}"
+
+
+@contextmanager
+def cloud_storage(monkeypatch: pytest.MonkeyPatch) -> Iterator[GcsServer]:
+    """Serves Cloud Storage meanwhile, where gcsfs is there to ask for it."""
+    monkeypatch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")  # asks other services
+    gcsfs = pytest.importorskip("gcsfs", reason="gs:// needs gcsfs: pip install 'tfx-rcnn[gcs]'")
+    with GcsServer().running() as cloud:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", cloud.address)
+        gcsfs.GCSFileSystem.clear_instance_cache()
+        yield cloud
+        gcsfs.GCSFileSystem.clear_instance_cache()
+
+
+def test_a_large_file_goes_to_cloud_storage_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with cloud_storage(monkeypatch):
+        content = bytes(range(256)) * 240_000  # gcsfs sends 50 MiB at a time
+        (tmp_path / "large").write_bytes(content)
+        store = open_store("gs://bucket")
+        store.put(tmp_path / "large", "large")
+        store.get("large", tmp_path / "back")
+        assert (tmp_path / "back").read_bytes() == content
+
+
+def test_a_refusal_of_cloud_storage_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with cloud_storage(monkeypatch) as cloud:
+        cloud.refuses = True
+        (tmp_path / "x").write_text("1")
+        with pytest.raises(ServiceError, match=r"^gs://bucket/a/x: [^\n]*$"):
+            open_store("gs://bucket/a").put(tmp_path / "x", "x")
+        with pytest.raises(ServiceError, match=r"^gs://bucket/a: [^\n]*$"):
+            open_store("gs://bucket/a").files()
+
+
+def test_checkpoints_lie_in_cloud_storage_as_on_a_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    with cloud_storage(monkeypatch) as cloud:
+        folder = open_folder("gs://bucket/checkpoints/key")
+        assert isinstance(folder, ObjectFolder)
+        assert folder.names() == []
+        for text in ("first", "second"):
+            folder.write("step-1.json", lambda path, text=text: path.write_text(text))
+        with folder.local_copy("step-1.json") as path:
+            assert path.read_text() == "second"
+        assert folder.names() == ["step-1.json"]
+        assert list(cloud.objects) == ["bucket/checkpoints/key/step-1.json"]
 
 
 def _tree(folder: Path) -> Path:
@@ -147,8 +202,41 @@ def test_kubeflows_minio_is_found_by_its_service(monkeypatch: pytest.MonkeyPatch
     service = {"MINIO_SERVICE_SERVICE_HOST": "10.0.0.7", "MINIO_SERVICE_SERVICE_PORT": "9001"}
     store = open_store("minio://bucket", service)
     assert store._client.meta.endpoint_url == "http://10.0.0.7:9001"
-    store = open_store("minio://bucket", {})
-    assert store._client.meta.endpoint_url == "http://minio-service.kubeflow:9000"
+    seaweedfs = {"SEAWEEDFS_SERVICE_HOST": "10.0.0.8", "SEAWEEDFS_SERVICE_PORT": "8111"}
+    assert kubeflow_endpoint(seaweedfs) == "http://10.0.0.8:9000"
+
+
+@pytest.mark.parametrize(
+    ("there", "endpoint"),
+    [
+        ({"minio-service.kubeflow"}, "http://minio-service.kubeflow:9000"),
+        ({"seaweedfs.kubeflow"}, "http://seaweedfs.kubeflow:9000"),
+        (set(), "http://minio-service.kubeflow:9000"),
+    ],
+)
+def test_kubeflows_store_has_another_name_from_2_16_on(there: set[str], endpoint: str) -> None:
+    def resolve(host: str, port: int) -> None:
+        if host not in there:
+            raise OSError(f"{host}:{port}: not known")
+
+    assert kubeflow_endpoint({}, resolve) == endpoint
+
+
+def test_errors_of_another_file_system_are_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("403\nForbidden")
+
+    store = open_store("memory://bucket/refused")
+    (tmp_path / "x").write_text("1")
+    monkeypatch.setattr(MemoryFileSystem, "put_file", refuse)
+    with pytest.raises(ServiceError, match=r"^memory://bucket/refused/a/x: 403 Forbidden$"):
+        store.put(tmp_path / "x", "a/x")
+    with pytest.raises(ServiceError, match=r"^memory://bucket/refused/none: "):
+        store.get("none", tmp_path / "y")
 
 
 def test_checkpoints_lie_in_a_store_as_on_a_disk(

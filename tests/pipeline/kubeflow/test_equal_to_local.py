@@ -17,7 +17,7 @@ import yaml
 from configs.source_digest import SOURCE_ROOT
 from pipeline.nodes import NODES
 from pipeline.shapes import generate_shapes
-from tests.s3_server import S3Server
+from tests.s3_server import SECRET_KEY, S3Server
 
 pytestmark = pytest.mark.slow
 
@@ -126,6 +126,9 @@ def test_with_all_in_a_store_as_kfp_2_17(folder: Path, local: dict[str, Any]) ->
         )
         kinds = {name.split("/")[2] for name in server.objects if name.startswith("runs/shared/")}
         assert kinds == {"checkpoints", "detections", "serving"}
+        written = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+        for content in [*written, *server.objects.values()]:
+            assert SECRET_KEY.encode() not in content
 
 
 def _model_id(model: Path) -> str:
