@@ -201,7 +201,12 @@ class S3Store:
             ServiceError: the store refused, or did not answer.
         """
         from boto3.exceptions import Boto3Error
-        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+        from botocore.exceptions import (
+            BotoCoreError,
+            ClientError,
+            NoCredentialsError,
+            SSLError,
+        )
 
         place = f"{self._address}/{self._prefix}{name}"
         try:
@@ -215,6 +220,11 @@ class S3Store:
             said = error.response.get("Error", {})
             text = f"{said.get('Code', '')} {said.get('Message', '')}".strip()
             raise ServiceError(f"{place}: the store refused ({text})") from None
+        except SSLError as error:
+            raise ServiceError(
+                f"{place}: {' '.join(str(error).split())}: of a store with its own certificate "
+                "AWS_CA_BUNDLE names the file (pipeline.kubeflow.env)"
+            ) from None
         except (BotoCoreError, Boto3Error) as error:
             raise ServiceError(f"{place}: {' '.join(str(error).split())}") from None
 

@@ -15,7 +15,7 @@ _BUCKET = r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]"
 _ROOT = re.compile(rf"(gs|s3|minio)://{_BUCKET}(/[^\s?#]*)?(\?[^\s#?]+)?")
 # What KFP and Argo ({{), and the kubelet ($(NAME), $$), put something else in the place of.
 _REPLACED = re.compile(r"\{\{|\$\(|\$\$")
-_ADDRESS = re.compile(r"[a-z0-9]+://[^\s/]+(/\S*)?")
+_ADDRESS = re.compile(r"[a-z0-9]+://[^\s/]+(/.*)?")
 # A reference as Docker has it: a registry, if any, with a dot or a port; a path; a tag or a digest.
 _IMAGE = re.compile(
     r"([a-zA-Z0-9]([\w.-]*[a-zA-Z0-9])?(:\d+)?/)?"
@@ -69,6 +69,11 @@ def check_addresses(places: Mapping[str, str]) -> None:
         if is_address(place):
             if not _ADDRESS.fullmatch(place):
                 raise ConfigError(f"{name} {place!r}: expected an address such as s3://bucket/data")
+            if "?" in place:
+                raise ConfigError(
+                    f"{name} {place}: an address has no query here: where the store is says "
+                    "pipeline.kubeflow.store_endpoint"
+                )
         elif not place.startswith("/"):
             raise ConfigError(
                 f"{name} {place!r}: a container has its own working folder: give an absolute "

@@ -35,8 +35,10 @@ def run(arguments: Sequence[str], parser: argparse.ArgumentParser) -> None:
     given = parser.parse_args(arguments)
     config = runtime_config(given.settings, given.overrides)
     digest = json_digest([given.version, data_digest(config, given.data_dir)])
-    Path(given.data_file).write_text(digest, encoding="utf-8")
-    Path(given.weights_file).write_text(digest_of_weights(config.model.weights), encoding="utf-8")
+    of_weights = digest_of_weights(config.model.weights)
+    for file, text in ((given.data_file, digest), (given.weights_file, of_weights)):
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        Path(file).write_text(text, encoding="utf-8")
     print(f"data {digest[:12]} in {given.data_dir}", flush=True)
 
 

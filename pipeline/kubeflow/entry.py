@@ -23,10 +23,12 @@ lose it writes by steps, not at the end.
 
 import argparse
 import contextlib
+import getpass
 import json
 import os
 import signal
 import sys
+import tempfile
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -68,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     mirrors = Mirrors(Path(f"{root}/tmp/tfx-rcnn"))
     try:
         given = list(sys.argv[1:] if arguments is None else arguments)
+        _make_home(Path(f"{root}/tmp/tfx-rcnn/home"))
         with _termination_raised():
             if given[:1] == [data_version.COMMAND_NAME]:
                 data_version.run(given[1:], _Parser(prog=data_version.COMMAND_NAME))
@@ -77,6 +80,31 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         _tell(error, root, mirrors)
         _end(_exit_status(error))
     _end(0)
+
+
+def _make_home(folder: Path) -> None:
+    """Gives a user that the image does not know, as clusters choose them, a home and a name.
+
+    Libraries keep settings there, and matplotlib, which Keras imports, ends without one.
+
+    Raises:
+        ConfigError: there is nowhere to write.
+    """
+    try:
+        tempfile.gettempdir()
+        if not os.access(os.environ.get("HOME") or "/nonexistent", os.W_OK | os.X_OK):
+            folder.mkdir(parents=True, exist_ok=True)
+            os.environ["HOME"] = str(folder)
+    except OSError as error:
+        raise ConfigError(
+            f"the pod has no /tmp to write to ({error.strerror}): give its tasks one by "
+            "pipeline.kubeflow.tasks: {TASK: {scratch: 10Gi}}, or a container whose root is not "
+            "read-only"
+        ) from None
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):  # the second from Python 3.13 on
+        os.environ["USER"] = "tfx-rcnn"
 
 
 def _run(arguments: Sequence[str], root: str, mirrors: Mirrors) -> None:

@@ -112,12 +112,16 @@ def test_texts_that_would_be_replaced_on_the_way(where: dict[str, Any], said: st
         checks.check_constants(_specification(**where))
 
 
-@pytest.mark.parametrize("place", ["/data", "/", "s3://bucket", "gs://b/c", "minio://b/c/d"])
+@pytest.mark.parametrize(
+    "place", ["/data", "/", "s3://bucket", "gs://b/c", "minio://b/c/d", "s3://b/my data/ü"]
+)
 def test_places_that_a_container_finds(place: str) -> None:
     checks.check_addresses({"--data-dir": place})
 
 
-@pytest.mark.parametrize("place", ["data", "./data", "~/data", "", "s3://", "s3:// b", "C:\\data"])
+@pytest.mark.parametrize(
+    "place", ["data", "./data", "~/data", "", "s3://", "s3:// b", "s3://b/c?d=e", "C:\\data"]
+)
 def test_places_that_it_does_not(place: str) -> None:
     with pytest.raises(ConfigError, match="--data-dir"):
         checks.check_addresses({"--data-dir": place})

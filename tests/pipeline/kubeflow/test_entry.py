@@ -1,5 +1,6 @@
 """The container entry as a process, with a stand-in for TFX: what it passes on, how it ends."""
 
+import getpass
 import json
 import os
 import signal
@@ -63,7 +64,9 @@ class Pod:
         (package / "kubeflow_v2_run_executor.py").write_text(STAND_IN)
         self._path = f"{folder / 'stand_in'}{os.pathsep}{SOURCE_ROOT}"
 
-    def start(self, *arguments: str, do: str = "pass") -> "subprocess.Popen[str]":
+    def start(
+        self, *arguments: str, do: str = "pass", **environment: str
+    ) -> "subprocess.Popen[str]":
         return subprocess.Popen(
             [sys.executable, *COMMAND[1:], *arguments],
             cwd=self.work,
@@ -73,14 +76,15 @@ class Pod:
                 "TFX_RCNN_POD_ROOT": str(self.root),
                 "SEEN": str(self.seen),
                 "DO": do,
+                **environment,
             },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
 
-    def run(self, *extra: str, do: str = "pass") -> tuple[int, str]:
-        process = self.start(*ARGUMENTS, *extra, do=do)
+    def run(self, *extra: str, do: str = "pass", **environment: str) -> tuple[int, str]:
+        process = self.start(*ARGUMENTS, *extra, do=do, **environment)
         log, _ = process.communicate(timeout=60)
         return process.returncode, log
 
@@ -136,6 +140,28 @@ def test_folders_of_the_users_in_the_working_folder_are_not_imported(pod: Pod, n
     (pod.work / f"{name}.py").write_text("raise SystemExit('imported the wrong one')")
     status, log = pod.run()
     assert status == 0, log
+
+
+def test_a_user_without_a_home_gets_one_and_a_name(pod: Pod) -> None:
+    """As clusters run images: a uid that no passwd file has, HOME unset or `/`."""
+    look = (
+        "import getpass, pathlib; home = pathlib.Path.home(); (home / 'x').touch(); "
+        "print('home', home, getpass.getuser())"
+    )
+    status, log = pod.run(do=look)  # whose environment has no HOME
+    assert status == 0, log
+    name = getpass.getuser()
+    assert log.startswith(f"home {pod.root}/tmp/tfx-rcnn/home {name}")
+    status, log = pod.run(do=look, HOME=str(pod.work))
+    assert log.startswith(f"home {pod.work} ")
+
+
+def test_a_pod_without_a_place_to_write_to_says_what_to_set(pod: Pod) -> None:
+    (pod.root / "tmp").write_text("in the place of a folder, as root may write everywhere")
+    status, log = pod.run()
+    assert status == 2
+    assert "pipeline.kubeflow.tasks: {TASK: {scratch: 10Gi}}" in pod.message
+    assert log.count("\n") == 1
 
 
 def test_an_explained_error_is_one_line_with_its_own_status(pod: Pod) -> None:
