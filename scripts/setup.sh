@@ -23,9 +23,35 @@ STAMP=$VENV/.complete
 # 22.04 do not have; those of all else in the modern lane for the older one.
 MODERN_GLIBC=2.39
 MODERN_TRAIN_GLIBC=2.28
+# What .venv takes, and CUDA beside it.
+GIGABYTES=4
+GPU_GIGABYTES=4
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
+
+# Says what this cannot run on, whatever is installed.
+check_machine() {
+  local system machine
+  system=$(uname -s) machine=$(uname -m)
+  case $system in
+    Linux) ;;
+    *) die "$system is not supported, as TFX has no packages for it: use Linux, docker/Dockerfile's \
+image, or on Windows WSL 2 with Ubuntu" ;;
+  esac
+  case $machine in
+    x86_64) ;;
+    aarch64 | arm64) die "this machine is $machine, and TFX's packages (tfx-bsl, \
+tensorflow-data-validation) are for x86-64 alone: use such a machine" ;;
+    *) die "this machine is $machine, and TensorFlow's packages are for 64-bit x86-64: use such a system" ;;
+  esac
+  glibc=$(getconf GNU_LIBC_VERSION 2>/dev/null || true)
+  glibc=${glibc##* }
+  if [[ ! $glibc =~ ^[0-9]+\.[0-9] ]]; then
+    die "this system's C library is not glibc (Alpine's is musl), which TensorFlow's packages are \
+built for: use Debian, Ubuntu or docker/Dockerfile's image"
+  fi
+}
 
 # Succeeds where the first version (of digits and points) is not older than the second.
 is_at_least() {
@@ -37,21 +63,19 @@ is_at_least() {
 
 # Sets `lane`, `why` and `pythons`: the lane's Python versions, best first.
 choose_lane() {
-  local glibc needed=$MODERN_GLIBC
+  local needed=$MODERN_GLIBC
   if [[ $packages == train ]]; then needed=$MODERN_TRAIN_GLIBC; fi
-  glibc=$(getconf GNU_LIBC_VERSION 2>/dev/null || true)
-  glibc=${glibc##* }
   case ${LANE:-} in
     modern | legacy) lane=$LANE why="LANE=$LANE" ;;
     '') ;;
     *) die "LANE: expected modern or legacy, got '$LANE'" ;;
   esac
-  if ! is_at_least "${glibc:-0.0}" "$needed"; then
+  if ! is_at_least "$glibc" "$needed"; then
     if [[ ${lane:-} == modern ]]; then
-      die "LANE=modern needs glibc $needed or later, and this system has ${glibc:-none}: \
+      die "LANE=modern needs glibc $needed or later, and this system has $glibc: \
 'make test-modern' runs it in a root of Debian 13, LANE=legacy is for here"
     fi
-    lane=legacy why=${why:-"glibc ${glibc:-of no version} is older than $needed"}
+    lane=legacy why=${why:-"glibc $glibc is older than $needed"}
   fi
   if [[ -z ${lane:-} ]]; then
     if find_python 3.13 3.12 >/dev/null; then
@@ -84,7 +108,7 @@ find_python() {
     [[ -x $candidate ]] || continue
     "$candidate" -I - "$@" 2>/dev/null <<'PY' && return
 import bz2, ctypes, lzma, os, sqlite3, ssl, sys, zlib
-if "%d.%d" % sys.version_info[:2] not in sys.argv[1:]:
+if "%d.%d" % sys.version_info[:2] not in sys.argv[1:] or sys.maxsize < 2**32:
     sys.exit(1)
 print(os.path.realpath(sys.executable))  # Not a virtual environment's link: ours is replaced.
 PY
@@ -94,18 +118,62 @@ PY
 
 # Says what is missing to build the packages that come as source, before anything is downloaded.
 check_compiler() {
-  local python=$1 missing=() packages='g++ python3-dev'
+  local python=$1 version missing=()
   grep -q '^pyfarmhash==' "${locks[@]}" || return 0
   type -P c++ >/dev/null || type -P g++ >/dev/null || missing+=('a C++ compiler')
-  "$python" -I -c '
-import os, sysconfig
-raise SystemExit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))
-' || missing+=("Python's headers (Python.h)")
+  version=$("$python" -I -c '
+import os, sys, sysconfig
+there = os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h"))
+print("" if there else "%d.%d" % sys.version_info[:2])
+')
+  if [[ -n $version ]]; then missing+=("Python's headers (Python.h)"); fi
   ((${#missing[@]})) || return 0
   local all="${missing[*]}"
   if ((${#missing[@]} == 2)); then all="${missing[0]} and ${missing[1]}"; fi
-  die "$all missing, which pyfarmhash is built with: 'apt-get install $packages', or what \
-your system has for it, and run this again"
+  die "$all missing, which pyfarmhash is built with: $(installing "$version"), and run this again"
+}
+
+# Prints the line that installs a C++ compiler, and the headers of a Python version if one is given.
+installing() {
+  local tool names
+  local -A lines=(
+    [apt-get]="apt-get install g++ ${1:+python$1-dev}"
+    [dnf]="dnf install gcc-c++ ${1:+python$1-devel}"
+    [zypper]="zypper install gcc-c++ ${1:+python${1/./}-devel}"
+    [pacman]="pacman -S gcc"
+  )
+  for tool in apt-get dnf zypper pacman; do
+    if type -P "$tool" >/dev/null; then names=${lines[$tool]}; echo "'${names% }'"; return; fi
+  done
+  echo "install g++${1:+ and the headers of Python $1}"
+}
+
+# Says that .venv will not fit, before anything is downloaded.
+check_space() {
+  local free needed=$GIGABYTES
+  if ((${#locks[@]} > 1)); then ((needed += GPU_GIGABYTES)); fi
+  { read -r _; read -r _ _ _ free _; } < <(df -Pk "$ROOT")
+  if ((free / 1024 / 1024 < needed)); then
+    die "$ROOT has $((free / 1024)) MB of free disk space, and .venv takes $needed GB: make room, \
+or take a checkout on another disk"
+  fi
+}
+
+# Prints in one line why a download or an install failed, by what pip, uv or apt wrote.
+reason() {
+  case $(<"$1") in
+    *'No space left'* | *'os error 28'*)
+      echo 'no space left on a disk; the cache is where UV_CACHE_DIR says' ;;
+    *certificate* | *CERTIFICATE*)
+      echo "the server's certificate is not known here: name your authority's file in SSL_CERT_FILE" ;;
+    *'407 '* | *'Proxy Authentication'*)
+      echo 'the proxy asks for a name: https_proxy=http://NAME:PASSWORD@HOST:PORT' ;;
+    *'dns error'* | *'ould not resolve'* | *'name resolution'* | *'onnection refused'* | \
+      *'nreachable'* | *'timed out'* | *'establish a new connection'* | *'error sending request'* | \
+      *'onnection reset'* | *'proxy'* | *'Proxy'*)
+      echo 'no way to the package index: behind a proxy set https_proxy, for a mirror of your own PIP_INDEX_URL' ;;
+    *) grep . "$1" | tail -n 1 | sed 's/^ *//' || echo 'it said nothing' ;;
+  esac
 }
 
 # Prints the path of a uv that runs; brings one into .uv/ where there is none.
@@ -116,9 +184,8 @@ find_uv() {
   done
   say "bringing uv $UV_VERSION into .uv"
   rm -rf "$ROOT/.uv" "$new"
-  if ! fetch_uv "$new" >"$log" 2>&1; then
-    tail -n 3 "$log" >&2
-    die "cannot fetch uv: install it, or pip for python3, and run this again"
+  if ! { fetch_uv "$new" && "$new/bin/uv" --version; } >"$log" 2>&1; then
+    die "cannot fetch uv: $(reason "$log"); or install uv yourself ($log has all)"
   fi
   rm -f "$log"
   mv "$new" "$ROOT/.uv"
@@ -136,7 +203,7 @@ fetch_uv() {
   done
   mkdir -p "$1.apt/lists/partial" "$1.apt/archives/partial"
   (cd "$1.apt" && apt-get "${apt[@]}" update && apt-get "${apt[@]}" download python3-pip-whl &&
-    dpkg-deb -x python3-pip-whl_*.deb .)
+    dpkg-deb -x python3-pip-whl_*.deb .) || return
   for wheel in "$1.apt"/usr/share/python-wheels/pip-*.whl; do
     python3 "$wheel/pip" install --quiet --target "$1" "uv==$UV_VERSION" || return
   done
@@ -167,31 +234,42 @@ is_of_the_lane() {
   [[ " ${pythons[*]} " == *" $version "* ]]
 }
 
+# install_by UV sync|install ARGUMENT...
+install_by() {
+  local uv=$1 command=$2 log=$ROOT/.uv.log
+  shift 2
+  "$uv" pip "$command" --quiet --python "$VENV/bin/python" "$@" 2>"$log" ||
+    die "cannot install: $(reason "$log") ($log has all)"
+  rm -f "$log"
+}
+
 build() {
   local uv python
   say "$lane lane (Python ${pythons[*]}): $why"
   if ! python=$(find_python "${pythons[@]}"); then python=; fi
   if [[ -n $python ]]; then check_compiler "$python"; fi
+  if ! is_of_the_lane; then
+    rm -rf "$VENV"
+    check_space
+  fi
   uv=$(find_uv)
-  if is_of_the_lane; then
+  if [[ -d $VENV ]]; then
     rm "$STAMP"
   else
-    rm -rf "$VENV"
     if [[ -n $python ]]; then
-      "$uv" venv --quiet --no-project --python "$python" "$VENV"
+      "$uv" venv --quiet --no-project --python "$python" "$VENV" 2>"$ROOT/.uv.log" ||
+        die "cannot make .venv: $(reason "$ROOT/.uv.log")"
     else
       say "no working Python ${pythons[0]} found here, asking uv for one"
       "$uv" venv --quiet --no-project --python "${pythons[0]}" "$VENV" 2>"$ROOT/.uv.log" ||
         die "$no_python"
-      rm -f "$ROOT/.uv.log"
       check_compiler "$VENV/bin/python"
     fi
     say "made .venv from $("$VENV/bin/python" -c 'import sys; print(sys.base_prefix)') (${SECONDS}s)"
   fi
   say "installing ${locks[*]##*/} (3 GB and more: minutes where nothing is cached)"
-  "$uv" pip sync --quiet --python "$VENV/bin/python" "${locks[@]}"
-  "$uv" pip install --quiet --python "$VENV/bin/python" --no-deps --no-build-isolation \
-    --editable "$ROOT"
+  install_by "$uv" sync "${locks[@]}"
+  install_by "$uv" install --no-deps --no-build-isolation --editable "$ROOT"
   echo "$wanted" >"$STAMP"
   say "done (${SECONDS}s)"
 }
@@ -201,6 +279,7 @@ case $packages in
   all | train) ;;
   *) die "TFX_RCNN_PACKAGES: expected all or train, got '$packages'" ;;
 esac
+check_machine
 choose_lane
 no_python="no working Python ${pythons[0]} found: install it ('pyenv install ${pythons[0]}', \
 'uv python install ${pythons[0]}' or your system's python${pythons[0]} package) and run this again"

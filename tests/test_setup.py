@@ -13,7 +13,19 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 REPO = Path(__file__).resolve().parents[1]
-TOOLS = ["bash", "cat", "dirname", "env", "flock", "grep", "mkdir", "rm", "sha256sum"]
+TOOLS = [
+    "bash",
+    "cat",
+    "dirname",
+    "env",
+    "flock",
+    "grep",
+    "mkdir",
+    "rm",
+    "sed",
+    "sha256sum",
+    "tail",
+]
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 LANE_HERE = "legacy" if HERE == "3.10" else "modern"
 RUNS = f'#!/bin/sh\nexec "{sys.executable}" "$@"\n'
@@ -21,7 +33,8 @@ FAILS = '#!/bin/sh\necho "pyenv: python3.10: command not found" >&2\nexit 127\n'
 # Stands in for a Python of a version: answers what setup.sh asks one.
 RUNS_AS = """#!/bin/sh
 case "$*" in
-  *Python.h*) test -z "$NO_HEADERS" ;;
+  "-m pip"*) exit 1 ;;
+  *Python.h*) echo "$NO_HEADERS" ;;
   *sys.version_info*) echo VERSION ;;
   "-I - "*) case " $* " in *" VERSION "*) echo "$0" ;; *) exit 1 ;; esac ;;
 esac
@@ -30,7 +43,7 @@ esac
 UV = """#!/bin/sh
 echo "$@" >>"$UV_LOG"
 case "$*" in
-  *"$UV_FAILS_ON"*) exit 2 ;;
+  *"$UV_FAILS_ON"*) echo "$UV_SAYS" >&2; exit 2 ;;
   venv*)
     while [ $# -gt 1 ]; do
       if [ "$1" = --python ]; then python=$2; fi
@@ -57,6 +70,16 @@ def write_glibc(folder: Path, version: str) -> None:
     write_program(folder / "getconf", f"#!/bin/sh\necho glibc {version}\n")
 
 
+def write_machine(folder: Path, system: str = "Linux", machine: str = "x86_64") -> None:
+    text = f"#!/bin/sh\ncase $1 in -s) echo {system} ;; -m) echo {machine} ;; esac\n"
+    write_program(folder / "uname", text)
+
+
+def write_free_space(folder: Path, gigabytes: int) -> None:
+    row = f"/dev/sda1 999999999 1 {gigabytes * 1024 * 1024} 1% /"
+    write_program(folder / "df", f"#!/bin/sh\necho Filesystem 1024-blocks\necho {row}\n")
+
+
 @pytest.fixture
 def tools(tmp_path: Path) -> Path:
     """A folder with the few system programs that the script calls, and no Python."""
@@ -67,6 +90,8 @@ def tools(tmp_path: Path) -> Path:
         assert program, f"this machine has no {name}"
         (folder / name).symlink_to(program)
     write_glibc(folder, "2.36")
+    write_machine(folder)
+    write_free_space(folder, 100)
     write_program(folder / "c++", "#!/bin/sh\n")
     return folder
 
@@ -258,18 +283,31 @@ def test_a_machine_that_only_trains_gets_less(checkout: Checkout) -> None:
     assert result.stderr == "setup: TFX_RCNN_PACKAGES: expected all or train, got 'some'\n"
 
 
-def test_a_missing_compiler_is_said_before_anything_is_made(checkout: Checkout) -> None:
+@pytest.mark.parametrize(
+    ("tool", "headers_of", "missing", "line"),
+    [
+        ("apt-get", "", "a C++ compiler", "'apt-get install g++'"),
+        (
+            "apt-get",
+            "3.10",
+            "a C++ compiler and Python's headers (Python.h)",
+            "'apt-get install g++ python3.10-dev'",
+        ),
+        ("dnf", "", "a C++ compiler", "'dnf install gcc-c++'"),
+        ("zypper", "", "a C++ compiler", "'zypper install gcc-c++'"),
+        ("none of these", "", "a C++ compiler", "install g++"),
+    ],
+)
+def test_a_missing_compiler_is_said_before_anything_is_made(
+    checkout: Checkout, tool: str, headers_of: str, missing: str, line: str
+) -> None:
     (checkout.tools / "c++").unlink()
-    for variables, missing in [
-        ({}, "a C++ compiler"),
-        ({"NO_HEADERS": "1"}, "a C++ compiler and Python's headers (Python.h)"),
-    ]:
-        result, calls = checkout.setup(**variables)
-        assert (result.returncode, calls) == (1, [])
-        assert result.stderr.splitlines()[-1].startswith(
-            f"setup: {missing} missing, which pyfarmhash is built with: "
-            "'apt-get install g++ python3-dev'"
-        )
+    write_program(checkout.tools / tool, "#!/bin/sh\n")
+    result, calls = checkout.setup(NO_HEADERS=headers_of)
+    assert (result.returncode, calls) == (1, [])
+    assert result.stderr.splitlines()[1:] == [
+        f"setup: {missing} missing, which pyfarmhash is built with: {line}, and run this again"
+    ]
     assert not (checkout.root / ".venv").exists()
     assert checkout.setup(TFX_RCNN_PACKAGES="train")[0].returncode == 0
 
@@ -279,7 +317,7 @@ def test_an_interrupted_setup_starts_afresh(checkout: Checkout, step: str) -> No
     checkout.setup()
     (checkout.root / "setup.py").write_text("# changed\n")
     result, calls = checkout.setup(uv_fails_on=step)
-    assert (result.returncode, calls[-1]) == (2, step)
+    assert (result.returncode, calls[-1]) == (1, step)
     result, calls = checkout.setup()
     assert (result.returncode, calls) == (0, ["venv", "pip sync", "pip install"])
 
@@ -314,6 +352,91 @@ def test_no_python_and_none_from_uv_leaves_no_environment(checkout: Checkout) ->
     assert (result.returncode, calls) == (1, ["venv"])
     assert result.stderr.splitlines()[-1].startswith("setup: no working Python 3.10 found")
     assert not (checkout.root / ".venv").exists()
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "said"),
+    [
+        ("Darwin", "arm64", "Darwin is not supported, .*: use Linux, .*"),
+        ("MINGW64_NT-10.0", "x86_64", "MINGW64_NT-10.0 is not supported, .* WSL 2 with Ubuntu"),
+        ("Linux", "aarch64", "this machine is aarch64, and TFX's packages .* x86-64 alone: .*"),
+        ("Linux", "i686", "this machine is i686, and TensorFlow's packages are for 64-bit .*"),
+    ],
+)
+def test_a_machine_without_packages_is_refused_in_one_line(
+    checkout: Checkout, system: str, machine: str, said: str
+) -> None:
+    write_machine(checkout.tools, system, machine)
+    result, calls = checkout.setup()
+    assert (result.returncode, result.stdout, calls) == (1, "", [])
+    assert re.fullmatch(f"setup: {said}\n", result.stderr)
+
+
+@pytest.mark.parametrize("getconf", ["echo 'unknown variable' >&2; exit 1", "exit 127"])
+def test_a_system_without_glibc_is_refused_in_one_line(checkout: Checkout, getconf: str) -> None:
+    write_program(checkout.tools / "getconf", f"#!/bin/sh\n{getconf}\n")
+    result, calls = checkout.setup()
+    assert (result.returncode, result.stdout, calls) == (1, "", [])
+    assert re.fullmatch(r"setup: this system's C library is not glibc \(Alpine.*\n", result.stderr)
+
+
+@pytest.mark.parametrize(("gpu", "needed"), [("no", 4), ("yes", 8)])
+def test_a_full_disk_is_said_before_anything_is_made(
+    checkout: Checkout, gpu: str, needed: int
+) -> None:
+    write_free_space(checkout.tools, needed - 1)
+    result, calls = checkout.setup(TFX_RCNN_GPU=gpu)
+    assert (result.returncode, calls) == (1, [])
+    assert result.stderr.splitlines()[1:] == [
+        f"setup: {checkout.root} has {(needed - 1) * 1024} MB of free disk space, and .venv takes "
+        f"{needed} GB: make room, or take a checkout on another disk"
+    ]
+    write_free_space(checkout.tools, needed)
+    assert checkout.setup(TFX_RCNN_GPU=gpu)[0].returncode == 0
+
+
+FAILURES = [
+    ("error: No space left on device (os error 28)", "no space left on a disk; .*"),
+    ("invalid peer certificate: UnknownIssuer", "the server's certificate .* SSL_CERT_FILE"),
+    ("HTTP status client error (407 Proxy Authentication)", "the proxy asks for a name: .*"),
+    ("dns error: failed to lookup address", "no way to the package index: .* PIP_INDEX_URL"),
+    ("Failed to establish a new connection: [Errno 101]", "no way to the package index: .*"),
+    ("error: it rains\n\n", "error: it rains"),
+    ("", "it said nothing"),
+]
+
+
+@pytest.mark.parametrize(("words", "said"), FAILURES)
+def test_a_failed_install_is_one_line(checkout: Checkout, words: str, said: str) -> None:
+    result, _ = checkout.setup(uv_fails_on="pip sync", UV_SAYS=words)
+    assert result.returncode == 1
+    line = result.stderr.splitlines()[-1]
+    assert re.fullmatch(rf"setup: cannot install: {said} \(\S+/\.uv\.log has all\)", line)
+    assert not any(line.startswith("error") for line in result.stderr.splitlines())
+
+
+@pytest.mark.parametrize(("words", "said"), FAILURES[:-1])
+def test_a_uv_that_cannot_be_fetched_is_one_line(checkout: Checkout, words: str, said: str) -> None:
+    (checkout.path[0] / "uv").unlink()
+    write_program(checkout.tools / "apt-get", f"#!/bin/sh\nprintf '%s' '{words}' >&2\nexit 1\n")
+    result, _ = checkout.setup()
+    assert result.returncode == 1
+    line = result.stderr.splitlines()[-1]
+    assert re.fullmatch(
+        rf"setup: cannot fetch uv: {said}; or install uv yourself \(\S+ has all\)", line
+    )
+
+
+def test_a_python_of_32_bits_is_passed_over(tmp_path: Path, tools: Path) -> None:
+    write_glibc(tools, "2.41")
+    narrow = f'#!/bin/sh\nexec "{sys.executable}" -c "\nimport sys; sys.maxsize = 2**31 - 1\n'
+    narrow += 'sys.argv = sys.argv[2:]\nexec(sys.stdin.read())" "$@"\n'
+    write_program(tmp_path / f"narrow/python{HERE}", narrow)
+    result = find_python([tmp_path / "narrow", tools], LANE=LANE_HERE)
+    assert (result.returncode, result.stdout) == (1, "")
+    write_program(tmp_path / f"good/python{HERE}", RUNS)
+    result = find_python([tmp_path / "narrow", tmp_path / "good", tools], LANE=LANE_HERE)
+    assert result.stdout.strip() == os.path.realpath(sys.executable)
 
 
 def read_lock(name: str, python: str) -> dict[str, str]:
