@@ -8,6 +8,7 @@
 #
 # Needs root, debootstrap, network and 15 GB. Settings:
 #   TFX_RCNN_ROOT=DIR     where the root is made; default /var/tmp/tfx-rcnn-modern
+#   TFX_RCNN_KEEP_ROOT=yes  the root is not removed at the end; the next run makes it anew
 #   DEBIAN_MIRROR=URL     default: the first that apt has, else debootstrap's
 #   UV_* PIP_* *_proxy, certificates and the configuration files of pip and uv go along
 set -euo pipefail
@@ -85,7 +86,7 @@ clean_up() {
     # unshare itself passes over other signals; its child and all below end with it.
     kill -KILL "$child" 2>/dev/null && wait "$child" 2>/dev/null || true
   fi
-  rm -rf --one-file-system "$ROOT"
+  if [[ -z ${TFX_RCNN_KEEP_ROOT:-} ]]; then rm -rf --one-file-system "$ROOT"; fi
 }
 
 if [[ ${1:-} == --inside ]]; then shift; inside "$@"; exit; fi
