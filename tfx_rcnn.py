@@ -13,22 +13,20 @@ This file has a name that is nobody else's and imports nothing before the path i
 import os
 import sys
 from collections.abc import Mapping
+from types import TracebackType
 
 ROOT = os.path.dirname(os.path.abspath(__file__))
 # What PYTHONPATH was: child processes get it by this name, so that it comes last in them too.
 LAST_VARIABLE = "TFX_RCNN_PYTHONPATH"
-_EXIT_FAILED, _EXIT_USAGE = 1, 2
+_EXIT_USAGE = 2
 
 
 def main() -> None:
     """Runs the pipeline's commands, or with `-m MODULE` that module's."""
     settle()
     if sys.argv[1:2] != ["-m"]:
-        try:
-            from pipeline.__main__ import main as run
-        except ModuleNotFoundError as error:
-            sys.stderr.write(f"error: {error}: 'make setup' installs what is needed\n")
-            sys.exit(_EXIT_FAILED)
+        from pipeline.__main__ import main as run
+
         run(prog_name="tfx-rcnn")
     elif len(sys.argv) < 3:
         sys.stderr.write("error: -m: expected a module such as model.train\n")
@@ -91,6 +89,20 @@ def settle() -> None:
     os.environ.pop("PYTHONPATH", None)
     os.environ.update(environment)
     _refuse_replaced_modules({here, *last})
+    sys.excepthook = _say_broken_installation
+
+
+def _say_broken_installation(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    """Says a package that is missing in one line; anything else as Python does."""
+    from configs.errors import broken_installation
+
+    line = broken_installation(error)
+    if line is None or "--debug" in sys.argv:
+        sys.__excepthook__(kind, error, traceback)
+    else:
+        sys.stderr.write(f"error: {line}\n")
 
 
 def _absolute(places: str) -> list[str]:

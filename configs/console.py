@@ -1,17 +1,18 @@
 """What every command shares on the screen: one-line errors, exit statuses, summaries."""
 
 import bdb
+import contextlib
 import errno
 import functools
 import json
 import os
 import sys
 from collections.abc import Callable
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 import click
 
-from configs.errors import EXIT_FAILED, RcnnError
+from configs.errors import EXIT_FAILED, RcnnError, broken_installation
 from configs.files import write_json
 from configs.output_record import SUMMARY_FILE
 
@@ -47,6 +48,13 @@ def _usage_line(error: click.UsageError, context: click.Context | None) -> Usage
 
 class OneLineCommand(click.Command):
     """A command whose wrong arguments end in one line, with status 2."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Runs the command as a program."""
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:  # of --help; click itself ends quietly where nobody reads on
+            end_without_output(error)
 
     def make_context(
         self,
@@ -89,6 +97,30 @@ class OneLineGroup(OneLineCommand, click.Group):
     command_class = OneLineCommand
 
 
+def end_without_output(error: OSError) -> NoReturn:
+    """Ends the program where standard output takes no more.
+
+    Where nobody reads it any more (`| head -1`), without a word, as other programs do.
+    """
+    if error.errno != errno.EPIPE:
+        with contextlib.suppress(OSError):
+            click.echo(f"error: standard output: {error.strerror}", err=True)
+    # What Python still holds back would fail once more when it ends.
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(EXIT_FAILED)
+
+
+def _is_closed_output() -> bool:
+    """Returns whether nobody reads standard output any more."""
+    try:
+        sys.stdout.write("\n")
+        sys.stdout.flush()
+    except OSError:
+        return True
+    return False
+
+
 def one_line_errors(command: Callable[..., Any]) -> Callable[..., Any]:
     """Wraps a click command: adds `--debug`, and turns known errors into one line on stderr.
 
@@ -104,6 +136,8 @@ def one_line_errors(command: Callable[..., Any]) -> Callable[..., Any]:
         except (click.ClickException, click.exceptions.Exit, click.Abort, bdb.BdbQuit):
             raise  # the last is a debugger's `quit`
         except Exception as error:
+            if isinstance(error, BrokenPipeError) and _is_closed_output():
+                end_without_output(error)
             if debug:
                 raise
             click.echo(f"error: {explain(error)}", err=True)
@@ -117,12 +151,14 @@ def explain(error: BaseException) -> str:
     if isinstance(error, RcnnError):
         return " ".join(str(error).split())
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        where = error.filename or "the output folder"
+        where = error.filename or "the output"
         return f"no space left on the disk of {where}: free some space, then run the same again"
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         hint = _HINTS.get(error.errno or 0)
         return f"{where}{error.strerror}" + (f": {hint}" if hint else "")
+    if broken := broken_installation(error):
+        return broken
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text} (run again with --debug for the traceback)"
 

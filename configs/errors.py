@@ -60,3 +60,13 @@ class RefusedError(RcnnError, RuntimeError):
 
 class ServiceError(RcnnError, RuntimeError):
     """A service answered with an error, or not at all."""
+
+
+def broken_installation(error: BaseException | None) -> str | None:
+    """Returns the line of an error by which a package is missing or does not fit; else None."""
+    if not isinstance(error, ImportError):
+        return None
+    text = " ".join(str(error).split())
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        text = f"the package {error.name} is missing"
+    return f"{text}: the installation is not whole, or of another revision: run make setup"

@@ -1,9 +1,10 @@
 """The detector's settings: the section `model`."""
 
+import difflib
 import math
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Field, PositiveFloat, field_validator, model_validator
 
 from configs.section import Fraction, Section, Text
 
@@ -23,10 +24,26 @@ BOX_LOSS = "Of deltas (smooth_l1) or of the boxes they make (giou, 1902.09630)."
 BOX_LOSS_WEIGHT = "Factor on the box loss; for giou Detectron2 takes 2 (RPN) and 10 (box head)."
 
 
+PUBLISHED_WEIGHTS = "imagenet"  # what keras.applications fetches
+_SEE_BACKBONES = "docs/backbones.md lists them"
+# What model/layers/backbones.py can build: here, so that a misspelt name is seen at once.
+OWN_BACKBONES = {*(f"resnet{depth}" for depth in (18, 34, 50, 101, 152)), "efficientnet_lite0"}
+KERAS_BACKBONES = {
+    *(f"keras_resnet{depth}" for depth in (50, 101, 152)),
+    *(f"resnet{depth}_v2" for depth in (50, 101, 152)),
+    *("mobilenet", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large"),
+    *(f"efficientnet_b{number}" for number in range(8)),
+    *(f"efficientnet_v2_{size}" for size in ("b0", "b1", "b2", "b3", "s", "m", "l")),
+    *(f"convnext_{size}" for size in ("tiny", "small", "base", "large", "xlarge")),
+    *(f"densenet{layers}" for layers in (121, 169, 201)),
+    *("vgg16", "vgg19"),
+}
+
+
 class BackboneConfig(Section):
     """The network that gives C2-C5."""
 
-    name: Text = Field("resnet50", description="A name known to model/layers/backbones.py.")
+    name: Text = Field("resnet50", description="One of docs/backbones.md.")
     width: int = Field(
         64,
         ge=8,
@@ -75,6 +92,32 @@ class BackboneConfig(Section):
         description="Stages whose inner maps are computed again in the backward pass instead of "
         "kept (not keras.applications): less memory, more time (docs/training.md).",
     )
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_known(cls, name: str) -> str:
+        known = OWN_BACKBONES | KERAS_BACKBONES
+        if name not in known:
+            near = difflib.get_close_matches(name[:80], sorted(known), 3)
+            hint = f"did you mean {' or '.join(map(repr, near))}?" if near else _SEE_BACKBONES
+            raise ValueError(f"no backbone {name[:80]!r}: {hint}")
+        return name
+
+    @model_validator(mode="after")
+    def _networks_of_keras_stay_as_they_are(self) -> "BackboneConfig":
+        if self.name in OWN_BACKBONES:
+            return self
+        if self.norm != "frozen_batch_norm":
+            raise ValueError(
+                f"model.backbone.norm: {self.name} keeps the norms of keras.applications, with "
+                f"batch norms frozen: set frozen_batch_norm, got {self.norm}"
+            )
+        if self.checkpointed_stages:
+            raise ValueError(
+                "model.backbone.checkpointed_stages: only our own ResNets and EfficientNet-Lite "
+                f"compute stages again in the backward pass, {self.name} does not; leave it empty"
+            )
+        return self
 
 
 class FpnConfig(Section):
@@ -284,5 +327,10 @@ class ModelConfig(Section):
             raise ValueError(
                 "model.cascade refines one box for all classes: "
                 "set model.box_head.class_agnostic: true"
+            )
+        if self.weights == PUBLISHED_WEIGHTS and self.backbone.name in OWN_BACKBONES:
+            raise ValueError(
+                f"model.weights: {PUBLISHED_WEIGHTS} is for networks of keras.applications, "
+                f"{self.backbone.name} is none: give a file (docs/weights.md)"
             )
         return self

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from configs.console import end_without_output
 from configs.schema import Config
 
 _HEAD = """# Settings
@@ -95,4 +96,7 @@ def _default(field: FieldInfo) -> str:
 
 
 if __name__ == "__main__":
-    print(reference(), end="")
+    try:
+        print(reference(), end="", flush=True)
+    except OSError as problem:
+        end_without_output(problem)

@@ -159,15 +159,17 @@ def _run(
     Raises:
         OutputError: a file of the user's would be harmed; likewise.
         DatasetError: the data folder is not what the config says; before anything heavy.
-        ConfigError: GPUs cannot be used.
+        ConfigError: GPUs cannot be used, or a policy is of no reason that there is.
         ModelError: there is no file of the weights that the training starts from; likewise.
     """
     from components.model_pusher.registry import check_push_folder
+    from model.coco.policies import resolve_policies
     from model.training.gpus import usable_environment
     from model.weights.files import check_start_weights
     from pipeline.data_folder import check_data_folder, read_by_a_run
     from pipeline.run_folder import RunFolder
 
+    resolve_policies(config.data.policies)
     folder, inputs = RunFolder(root.resolve()), read_by_a_run(config, data_dir)
     folder.check(inputs)
     check_push_folder(config.push.folder or folder.serving, config.name, inputs, "push.folder")

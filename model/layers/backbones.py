@@ -2,16 +2,15 @@
 
 A backbone is a layer that is called as `backbone(images, image_sizes, valid=, training=)`, has its
 own normalisation of pixels, returns C2-C5 by name, and tells their `channels`. A further one is a
-function and a line in `BACKBONES` (docs/backbones.md).
+function, a line in `BACKBONES` and its name
+in `configs.model_schema` (docs/backbones.md).
 """
 
-import difflib
 from collections.abc import Callable
 from functools import partial
 
 import keras
 
-from configs.errors import ConfigError
 from configs.model_schema import BackboneConfig
 from model.layers.efficientnet_lite import EfficientNetLite
 from model.layers.keras_backbones import (
@@ -105,16 +104,8 @@ def build_backbone(config: BackboneConfig, seed: int, policy: str) -> keras.laye
         policy: Keras dtype policy.
 
     Raises:
-        ConfigError: no backbone has this name, or this one cannot do what the config asks for.
+        ConfigError: the network lacks one of the stages C2-C5.
     """
-    if config.name not in BACKBONES:
-        near = difflib.get_close_matches(config.name, BACKBONES, n=1) or sorted(BACKBONES)
-        raise ConfigError(f"model.backbone.name: no backbone {config.name!r}; try {near[0]!r}")
     backbone = BACKBONES[config.name](config, seed, policy)
-    if config.checkpointed_stages and not isinstance(backbone, ResNet | EfficientNetLite):
-        raise ConfigError(
-            "model.backbone.checkpointed_stages: only our own ResNets and EfficientNet-Lite "
-            f"compute stages again in the backward pass, {config.name} does not; leave it empty"
-        )
     backbone.build((None, None, None, 3))
     return backbone

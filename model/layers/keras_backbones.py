@@ -72,7 +72,7 @@ class KerasBackbone(Layer):
         seed: of the initial weights.
 
     Raises:
-        ConfigError: another norm, or a network without one of the stages C2-C5.
+        ConfigError: a network without one of the stages C2-C5.
     """
 
     def __init__(
@@ -84,11 +84,6 @@ class KerasBackbone(Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if config.norm != "frozen_batch_norm":
-            raise ConfigError(
-                f"model.backbone.norm: {config.name} keeps the norms of keras.applications, with "
-                f"batch norms frozen: set frozen_batch_norm, got {config.norm}"
-            )
         self.pixels = pixels
         self.frozen_stages = config.frozen_stages
         self._application = application

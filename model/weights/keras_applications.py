@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from configs.errors import ModelError
+from configs.model_schema import PUBLISHED_WEIGHTS
 from model.weights.tensors import Tensor
 
 if TYPE_CHECKING:  # imports TensorFlow, which --help need not wait for
     from model.layers.keras_backbones import KerasBackbone, LayerWeights
 
-PUBLISHED = "imagenet"  # what stands for a path: the weights that keras.applications fetches
+PUBLISHED = PUBLISHED_WEIGHTS  # what stands for a path
 _MOST_CLASSIFIER_LAYERS = 2
 
 

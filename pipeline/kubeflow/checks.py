@@ -6,6 +6,7 @@ from typing import Any
 
 from configs.errors import ConfigError
 from configs.schema import Config
+from model.coco.policies import resolve_policies
 from model.object_store import is_address
 from model.training.launcher import random_and_frozen
 
@@ -110,11 +111,12 @@ def check_constants(specification: Mapping[str, Any]) -> None:
 
 
 def check_start(config: Config) -> None:
-    """Checks that a training would start from something.
+    """Checks that a run would not end in its first component, and a training start from something.
 
     Raises:
-        ConfigError: layers would stay at random values.
+        ConfigError: a policy is of no reason that there is, or layers would stay at random values.
     """
+    resolve_policies(config.data.policies)
     if random_and_frozen(config.model):
         raise ConfigError(
             f"model.weights is null and {config.model.backbone.frozen_stages} stages of the "

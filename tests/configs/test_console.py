@@ -3,6 +3,10 @@
 import errno
 import importlib
 import json
+import re
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError
 
 import click
 import pytest
@@ -39,6 +43,9 @@ def command_raising(error: BaseException) -> click.Command:
         (OSError(errno.EROFS, "Read-only", "/out"), 1, "give a folder that can be written to"),
         (FileExistsError(errno.EEXIST, "File exists", "/out"), 1, "a file is where a folder"),
         (KeyError("odd"), 1, "KeyError: 'odd' (run again with --debug"),
+        (PackageNotFoundError("simplejpeg"), 1, "the package simplejpeg is missing: the inst"),
+        (ModuleNotFoundError("no", name="a.b"), 1, "the package a.b is missing: the installation"),
+        (ImportError("libGL.so.1: cannot open"), 1, "libGL.so.1: cannot open: the installation"),
     ],
 )
 def test_known_errors_are_one_line(error, status, said):
@@ -46,6 +53,37 @@ def test_known_errors_are_one_line(error, status, said):
     assert result.exit_code == status
     assert said in result.output
     assert result.output.count("\n") == 1
+
+
+MANY_LINES = """
+import click
+from configs.console import OneLineCommand, one_line_errors, show_lines
+
+@click.command(cls=OneLineCommand)
+@one_line_errors
+def main():
+    show_lines(["line"] * 100_000)
+
+main(prog_name="many")
+"""
+
+
+@pytest.mark.parametrize("arguments", ["", "--help"])
+@pytest.mark.parametrize("output", ["/dev/full", "| head -1"])
+def test_output_that_takes_no_more_ends_without_a_traceback(repo, arguments, output):
+    many = [sys.executable, "-c", MANY_LINES, *arguments.split()]
+    place = f">{output}" if output.startswith("/") else output
+    command = f'"$@" {place}; exit ${{PIPESTATUS[0]}}'
+    done = subprocess.run(
+        ["bash", "-c", command, "bash", *many], cwd=repo, capture_output=True, text=True
+    )
+    if output == "/dev/full":
+        assert done.returncode == 1
+        assert re.fullmatch("error: .*[Nn]o space left on .*\n", done.stderr)
+    else:
+        assert done.stdout in ("line\n", "Usage: many [OPTIONS]\n")
+        assert done.returncode == (0 if arguments else 1)  # help fits into the pipe
+        assert done.stderr == ""
 
 
 def test_debug_shows_the_traceback():

@@ -203,3 +203,28 @@ def test_every_taint_is_tolerated_without_a_key():
         trainer_tolerations=[{"operator": "Exists"}]
     ).pipeline.kubeflow.trainer_tolerations
     assert (toleration.key, toleration.effect) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ({"backbone": {"name": "resnet5O"}}, "no backbone 'resnet5O': did you mean 'resnet50'"),
+        ({"backbone": {"name": "mobilnet_v2"}}, "did you mean 'mobilenet_v2' or "),
+        ({"backbone": {"name": "x" * 999}}, "xxx': docs/backbones.md lists them"),
+        (
+            {"backbone": {"name": "mobilenet", "checkpointed_stages": ("c3",)}},
+            "checkpointed_stages: only our own .* mobilenet does not",
+        ),
+        (
+            {"backbone": {"name": "mobilenet", "norm": "group_norm"}},
+            "mobilenet keeps .* set frozen_batch_norm, got group_norm",
+        ),
+        (
+            {"weights": "imagenet", "backbone": {"name": "resnet18"}},
+            "imagenet is for networks of keras.applications, resnet18 is none",
+        ),
+    ],
+)
+def test_a_backbone_that_cannot_be_is_refused_where_the_config_is_read(model, said):
+    with pytest.raises(ValidationError, match=said):
+        Config(name="x", model=model)

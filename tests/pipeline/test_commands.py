@@ -70,6 +70,7 @@ def test_help_has_an_example(command: str) -> None:
         (("run", "--config", "absent.yaml", "--data-dir", "d"), 2, "no such config file"),
         ((*RUN, "absent"), 1, "absent: no such folder"),
         ((*RUN, "d", "--set", "train.epoch=1"), 2, "did you mean 'epochs'?"),
+        ((*RUN, "d", "--set", "data.policies.bad_boxx=drop"), 2, "did you mean 'bad_bbox'?"),
         ((*COMPILE[:-1], "", "-o", "a.yaml"), 2, "expected a bucket"),
         ((*COMPILE, "-o", "pipeline.json"), 2, "ends in .yaml"),
         (("shapes", "--out", "s", "--size", "100000000"), 2, "not in the range 48<=x<=4096"),

@@ -71,16 +71,6 @@ def test_policy_holds_for_the_backbone_alone():
     assert keras.config.dtype_policy().name == "float32"
 
 
-def test_checkpointed_stages_are_refused():
-    with pytest.raises(ConfigError, match=r"checkpointed_stages: only our own .* mobilenet"):
-        backbone(checkpointed_stages=("c3",))
-
-
-def test_other_norms_are_refused():
-    with pytest.raises(ConfigError, match=r"mobilenet keeps .* set frozen_batch_norm, got group_n"):
-        backbone(norm="group_norm")
-
-
 def network(*strides, shortcut=False):
     """A convolution a stride, with weights of one channel; the last may have a branch beside it."""
     x = inputs = keras.Input((None, None, 3))

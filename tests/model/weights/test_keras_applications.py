@@ -193,11 +193,6 @@ def test_without_a_network_the_error_says_which_file_to_fetch(monkeypatch, ours)
         keras_applications.fetch_published(ours, "mobilenet")
 
 
-def test_backbones_of_our_own_have_no_imagenet_weights():
-    with pytest.raises(ModelError, match="resnet18 is our own"):
-        build_detector(small_config(weights="imagenet"), 3)
-
-
 def test_files_that_refer_to_others_are_refused(tmp_path):
     (tmp_path / "secret.bin").write_bytes(bytes(16))
     with h5py.File(tmp_path / "a.h5", "w") as file:

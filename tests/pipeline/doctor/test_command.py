@@ -105,7 +105,10 @@ def test_missing_packages_are_rows_and_no_traceback(bare, repo) -> None:
 def test_without_click_there_is_one_line(bare, repo) -> None:
     done = run_bare(bare, repo, "doctor")
     assert done.returncode == 1
-    assert done.stderr == ("error: No module named 'click': 'make setup' installs what is needed\n")
+    assert done.stderr == (
+        "error: the package click is missing: the installation is not whole, or of another "
+        "revision: run make setup\n"
+    )
 
 
 @pytest.mark.slow

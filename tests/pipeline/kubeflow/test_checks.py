@@ -132,6 +132,10 @@ def test_a_training_that_would_start_from_frozen_noise() -> None:
     with pytest.raises(ConfigError, match="2 stages of the backbone are frozen"):
         checks.check_start(config)
     checks.check_start(default_config(["model.weights=/data/R-50.pkl"]))
+    with pytest.raises(ConfigError, match=r"data\.policies"):
+        checks.check_start(
+            default_config(["model.weights=/data/R-50.pkl", "data.policies.no_such=drop"])
+        )
     checks.check_start(
         default_config(["model.backbone.frozen_stages=0", "model.backbone.norm=group_norm"])
     )
