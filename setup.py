@@ -21,6 +21,7 @@ INSTALL_REQUIRES = [
     # TFX's own extra asks for these below Python 3.12 only. The two go together.
     f"kfp==2.16.1; {MODERN}",
     f"kfp-pipeline-spec==2.16.1; {MODERN}",
+    "kubernetes>=26",
     "matplotlib>=3.7",
     f"numpy>=2,<3; {MODERN}",
     f"numpy>=1.26,<2; {LEGACY}",

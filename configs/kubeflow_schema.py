@@ -182,7 +182,17 @@ class KubeflowConfig(Section):
     """What the Kubeflow graph asks the cluster for."""
 
     trainer_gpus: int | None = Field(
-        None, ge=0, le=1024, description="Null: one for each worker of train.batch."
+        None, ge=0, le=1024, description="Of one pod; null: one for each worker of train.batch."
+    )
+    trainer_nodes: int = Field(
+        1,
+        ge=1,
+        le=1000,
+        description="Pods that train together, each with trainer_gpus; the trainer's makes the "
+        "others (docs/kubeflow.md).",
+    )
+    trainer_nodes_by: Literal["Job"] = Field(
+        "Job", description="The kind of object that has the trainer's other pods."
     )
     trainer_gpu_type: str = Field("nvidia.com/gpu", description="Kubernetes resource name.")
     vertex_accelerator: str | None = Field(
@@ -286,6 +296,13 @@ class KubeflowConfig(Section):
     @classmethod
     def _labels_are_labels(cls, labels: dict[str, str]) -> dict[str, str]:
         return checked_labels(labels)
+
+    @field_validator("trainer_nodes_by", mode="before")
+    @classmethod
+    def _kind_is_made_here(cls, kind: object) -> object:
+        if kind in ("TFJob", "TrainJob"):
+            raise ValueError(f"{kind} is not made here: Job needs no operator and does the same")
+        return kind
 
     @field_validator("trainer_gpu_type")
     @classmethod

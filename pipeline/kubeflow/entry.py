@@ -46,6 +46,9 @@ from pipeline.kubeflow.pod_paths import pod_root
 
 EXIT_TERMINATED = 128 + signal.SIGTERM
 TERMINATION_LOG = "/dev/termination-log"
+# Of a training on several pods (fan_out/): how many, and what the others run.
+NODES_VARIABLE = "TFX_RCNN_TRAINER_NODES"
+NODE_COMMAND = "node"
 _LONGEST_MESSAGE = 2000  # bytes; Kubernetes keeps the last 4096 of the file.
 
 # `python -m` looks for modules in the working folder first, where `model` or `configs` may be a
@@ -72,7 +75,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         given = list(sys.argv[1:] if arguments is None else arguments)
         _make_home(Path(f"{root}/tmp/tfx-rcnn/home"))
         with _termination_raised():
-            if given[:1] == [data_version.COMMAND_NAME]:
+            if given == [NODE_COMMAND]:
+                from pipeline.kubeflow.fan_out import node
+
+                share_machine(os.environ)
+                node.run(Path(f"{root}/tmp/tfx-rcnn"))
+            elif given[:1] == [data_version.COMMAND_NAME]:
                 data_version.run(given[1:], _Parser(prog=data_version.COMMAND_NAME))
             else:
                 _run(given, root, mirrors)
@@ -120,12 +128,24 @@ def _run(arguments: Sequence[str], root: str, mirrors: Mirrors) -> None:
     inputs = message["inputs"]
     inputs["parameterValues"] = with_typed_as_overrides(inputs.get("parameterValues") or {})
     mirrors.enter(message)
-    _run_tfx(given.executor_class_path, message, given.inputs_spec, beam_args)
+    with _other_pods(given.executor_class_path, message, root):
+        _run_tfx(given.executor_class_path, message, given.inputs_spec, beam_args)
     mirrors.leave()
     output_file = Path(message["outputs"]["outputFile"])
     if output_file.exists():
         written = json.loads(output_file.read_text(encoding="utf-8"))
         write_json(output_file, for_launcher(written, root, mirrors.addresses_in))
+
+
+def _other_pods(
+    executor_class_path: str, message: Message, root: str
+) -> contextlib.AbstractContextManager[None]:
+    """Returns what has the trainer's other pods at work, where it has any."""
+    if os.environ.get(NODES_VARIABLE, "1") == "1":
+        return contextlib.nullcontext()
+    from pipeline.kubeflow.fan_out.trainer import fan_out
+
+    return fan_out(executor_class_path, message, root)
 
 
 def _run_tfx(

@@ -142,6 +142,11 @@ def left_to_the_cluster(asked: KubeflowConfig, places: Mapping[str, str]) -> lis
             "pipeline.kubeflow.volumes is empty: the cluster must by itself mount "
             f"{folders} into every pod"
         )
+    if asked.trainer_nodes > 1 and asked.store_secret is None:
+        lines.append(
+            "pipeline.kubeflow.store_secret is null: the trainer's other pods must by themselves "
+            "have a role that reads the examples below the pipeline root"
+        )
     gpus = asked_by(asked, TRAINER).gpus
     if gpus > 1 and asked.trainer_shared_memory is None:
         lines.append(

@@ -8,7 +8,7 @@ from configs.kubeflow_schema import KubeflowConfig
 from configs.schema import Config
 from pipeline.kubeflow import data_version
 from pipeline.kubeflow.checks import check_constants
-from pipeline.kubeflow.entry import COMMAND
+from pipeline.kubeflow.entry import COMMAND, NODES_VARIABLE
 from pipeline.kubeflow.parameters import OVERRIDES, TYPED
 from pipeline.kubeflow.tasks import DATA_VERSION, TRAINER, asked_by
 
@@ -55,15 +55,25 @@ def rewrite(
     for name, task in specification["root"]["dag"]["tasks"].items():
         if "container" in executors[specification["components"][name]["executorLabel"]]:
             _set_task(task, config.pipeline.kubeflow, name, is_vertex)
-    variables = dict(config.pipeline.kubeflow.env)
-    if config.pipeline.kubeflow.store_endpoint is not None:
-        variables["AWS_ENDPOINT_URL"] = config.pipeline.kubeflow.store_endpoint
-    for executor in executors.values():
-        if variables and "container" in executor:
-            executor["container"]["env"] = [
-                {"name": name, "value": value} for name, value in sorted(variables.items())
-            ]
+    set_variables(specification, config.pipeline.kubeflow)
     check_constants(specification)
+
+
+def set_variables(specification: Specification, asked: KubeflowConfig) -> None:
+    """Gives the containers their variables; the trainer's knows of its other pods."""
+    variables = dict(asked.env)
+    if asked.store_endpoint is not None:
+        variables["AWS_ENDPOINT_URL"] = asked.store_endpoint
+    executors = specification["deploymentSpec"]["executors"]
+    for name, component in specification["components"].items():
+        own = variables
+        if name == TRAINER and asked.trainer_nodes > 1:
+            own = {**variables, NODES_VARIABLE: str(asked.trainer_nodes)}
+        executor = executors[component["executorLabel"]]
+        if own and "container" in executor:
+            executor["container"]["env"] = [
+                {"name": name, "value": value} for name, value in sorted(own.items())
+            ]
 
 
 def _run_our_entry(component: Specification, executors: Specification) -> None:

@@ -93,19 +93,37 @@ def with_gpus(config: Config) -> KubeflowConfig:
         if given is None:
             raise ConfigError(f"{key}: train.batch {batch} does not say how many: give a number")
         return asked
-    workers = config.train.workers
+    nodes = asked.trainer_nodes
+    workers, rest = divmod(config.train.workers, nodes)
+    if rest or not workers:
+        raise ConfigError(
+            f"pipeline.kubeflow.trainer_nodes={nodes} and train.batch={batch}: "
+            f"{config.train.workers} workers cannot be shared equally by {nodes} pods"
+        )
     if given is None:
         if workers > _MOST_GPUS_OF_A_POD:
+            enough = _enough_nodes(config.train.workers)
             raise ConfigError(
                 f"train.batch {batch}: {workers} workers are {workers} GPUs of one pod, more than "
-                f"the {_MOST_GPUS_OF_A_POD} of most nodes: say {key}={workers} where yours have "
-                "them, or train.batch=8x... with train.accumulate"
+                f"the {_MOST_GPUS_OF_A_POD} of most nodes: say "
+                f"pipeline.kubeflow.trainer_nodes={enough} for several pods, "
+                f"{key}={workers} where yours have them, or train.batch=8x... with train.accumulate"
             )
         return asked.model_copy(update={"trainer_gpus": workers})
     if given and given != workers:
         what = "would be left unused" if given > workers else "are too few: each needs its own"
+        where = f" in each of {nodes} pods" if nodes > 1 else ""
         raise ConfigError(
-            f"{key}={given} and train.batch={batch} ({workers} workers): GPUs {what}; make them "
-            "as many"
+            f"{key}={given} and train.batch={batch} ({workers} workers{where}): GPUs {what}; make "
+            "them as many"
         )
     return asked
+
+
+def _enough_nodes(workers: int) -> int:
+    """Returns the fewest pods that share the workers equally, with no more GPUs than usual."""
+    return next(
+        nodes
+        for nodes in range(1, workers + 1)
+        if workers % nodes == 0 and workers // nodes <= _MOST_GPUS_OF_A_POD
+    )

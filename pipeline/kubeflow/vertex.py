@@ -59,6 +59,8 @@ def check_vertex(asked: KubeflowConfig, root: str, places: Mapping[str, str]) ->
             )
         if "?" in place:
             raise ConfigError(f"{name} {place}: an address of Cloud Storage has no query")
+    if asked.trainer_nodes > 1:
+        _refuse("pipeline.kubeflow.trainer_nodes")
     for setting in _OF_KUBERNETES:
         if getattr(asked, setting):
             _refuse(f"pipeline.kubeflow.{setting}")

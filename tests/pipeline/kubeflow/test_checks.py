@@ -175,6 +175,36 @@ def test_gpus_that_do_not_fit_the_batch(batch: str, gpus: str, said: str) -> Non
         with_gpus(config)
 
 
+@pytest.mark.parametrize(
+    ("batch", "nodes", "gpus", "asked"),
+    [("16x4", 2, "null", 8), ("16x4", 4, "4", 4), ("2x2", 2, "0", 0), ("autox4", 3, "8", 8)],
+)
+def test_several_pods_share_the_workers(batch: str, nodes: int, gpus: str, asked: int) -> None:
+    settings = [f"train.batch={batch}", f"pipeline.kubeflow.trainer_nodes={nodes}"]
+    config = default_config([*settings, f"pipeline.kubeflow.trainer_gpus={gpus}"])
+    assert asked_by(with_gpus(config), "DetectionTrainer").gpus == asked
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["trainer_nodes=3"], "16 workers cannot be shared equally by 3 pods"),
+        (["trainer_nodes=32"], "cannot be shared equally by 32 pods"),
+        (
+            ["trainer_nodes=2", "trainer_gpus=4"],
+            r"\(8 workers in each of 2 pods\): GPUs are too few",
+        ),
+        (["trainer_nodes=1"], "say pipeline.kubeflow.trainer_nodes=2 for several pods"),
+        (["trainer_nodes=2", "trainer_nodes_by=TFJob"], "TFJob is not made here: Job needs no"),
+        (["trainer_nodes_by=TrainJob"], "TrainJob is not made here"),
+    ],
+)
+def test_pods_that_do_not_fit_the_batch(settings: list[str], said: str) -> None:
+    given = [f"pipeline.kubeflow.{setting}" for setting in settings]
+    with pytest.raises(ConfigError, match=said):
+        with_gpus(default_config(["train.batch=16x4", *given]))
+
+
 def test_the_evaluator_has_a_gpu_where_the_trainer_has() -> None:
     asked = with_gpus(_config("trainer_gpus=8", "tasks={ModelPusher: {memory: 2Gi}}"))
     assert asked_by(asked, "CocoEvaluator").gpus == 1

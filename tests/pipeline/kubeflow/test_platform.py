@@ -256,6 +256,10 @@ def test_what_the_file_does_not_ask_for_is_left_to_the_cluster() -> None:
     volumes, memory = left_to_the_cluster(KubeflowConfig(trainer_gpus=8), places)
     assert volumes.endswith("must by itself mount /data and /shared into every pod")
     assert memory.endswith("64 MB of /dev/shm, for NCCL between 8 GPUs")
+    _, role, _ = left_to_the_cluster(KubeflowConfig(trainer_gpus=8, trainer_nodes=2), places)
+    assert role.endswith(
+        "must by themselves have a role that reads the examples below the pipeline root"
+    )
 
 
 @pytest.mark.parametrize("asked", [{"trainer_gpus": 1}, {"trainer_gpus": 8, **SHARED_MEMORY}])

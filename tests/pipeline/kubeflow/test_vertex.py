@@ -28,6 +28,13 @@ def test_gpus_have_vertex_names() -> None:
     assert _check("vertex_accelerator=NVIDIA_L4", "trainer_gpus=1") == "NVIDIA_L4"
 
 
+def test_a_training_on_several_pods_is_for_kubernetes() -> None:
+    nodes = ["pipeline.kubeflow.trainer_nodes=2", "pipeline.kubeflow.trainer_gpus=0"]
+    asked = with_gpus(default_config(["train.batch=2x2", *nodes]))
+    with pytest.raises(ConfigError, match=r"trainer_nodes is for Kubernetes"):
+        check_vertex(asked, "gs://bkt/root", PLACES)
+
+
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [

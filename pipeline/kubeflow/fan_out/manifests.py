@@ -1,0 +1,205 @@
+"""The Service and the Job of a training's other pods, made from the trainer's own pod."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from model.training.cluster import DEFAULT_PORT, PORT_VARIABLE
+from pipeline.kubeflow.entry import COMMAND, NODE_COMMAND, NODES_VARIABLE
+
+Manifest = dict[str, Any]
+WORK_VARIABLE = "TFX_RCNN_NODE_WORK"
+HOSTS_VARIABLE, INDEX_VARIABLE = "TFX_RCNN_HOSTS", "TFX_RCNN_HOST_INDEX"
+JOB_LABEL = "job-name"  # what every Kubernetes with Jobs puts on their pods
+_MAIN = "main"  # of Argo's pods
+_SECONDS_TO_STOP = 150  # the launcher gives a checkpoint 120
+_SECONDS_KEPT = 3600  # after the end, where nobody deletes it
+_STATUSES_THAT_STAY = [2, 3]  # wrong usage and refusals: another try says the same
+# Argo's and KFP's own in the trainer's pod, and what Kubernetes adds to each pod by itself.
+_DROPPED_VOLUMES = ("var-run-argo", "tmp-dir-argo", "kfp-launcher", "kube-api-access-")
+_DROPPED_VARIABLES = ("ARGO_", NODES_VARIABLE, HOSTS_VARIABLE, INDEX_VARIABLE)
+_OF_THE_POD = (
+    "affinity",
+    "dnsConfig",
+    "dnsPolicy",
+    "hostAliases",
+    "imagePullSecrets",
+    "nodeSelector",
+    "priorityClassName",
+    "runtimeClassName",
+    "schedulerName",
+    "securityContext",
+    "serviceAccountName",
+    "tolerations",
+    "topologySpreadConstraints",
+)
+_OF_THE_CONTAINER = ("envFrom", "image", "imagePullPolicy", "resources", "securityContext")
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the other pods are told.
+
+    Attributes:
+        settings: of the trainer, JSON of `component_settings`.
+        overrides: of the run.
+        examples: an address, or a folder that every pod mounts.
+        hosts: `name:port` of each pod's first worker, the trainer's own first.
+        owner: name of the trainer's pod.
+        owner_uid: its uid.
+    """
+
+    settings: str
+    overrides: str
+    examples: str
+    hosts: tuple[str, ...]
+    owner: str
+    owner_uid: str
+
+    def to_json(self) -> str:
+        """Returns it as text."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Work":
+        """Returns the work of `to_json`'s text."""
+        values = json.loads(text)
+        return cls(**{**values, "hosts": tuple(values["hosts"])})
+
+
+def name_of(pod: Manifest) -> str:
+    """Returns the name of a pod's Job and Service, one for each try of a task."""
+    return f"tfx-rcnn-{pod['metadata']['uid']}"[:50].rstrip("-")
+
+
+def hosts_of(pod: Manifest, nodes: int, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Returns the addresses of all pods' first workers; the first is the trainer's own.
+
+    Args:
+        pod: the trainer's.
+        nodes: pods, its own included.
+        environ: of the trainer.
+    """
+    port = environ.get(PORT_VARIABLE) or DEFAULT_PORT
+    address = pod["status"]["podIP"]
+    own = f"[{address}]" if ":" in address else address
+    name = name_of(pod)
+    others = [f"{name}-{index}.{name}" for index in range(nodes - 1)]
+    return tuple(f"{host}:{port}" for host in (own, *others))
+
+
+def service_manifest(pod: Manifest) -> Manifest:
+    """Returns the headless Service that gives the Job's pods their names."""
+    name = name_of(pod)
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": _metadata(pod),
+        "spec": {
+            "clusterIP": "None",
+            "selector": {JOB_LABEL: name},
+            # Workers look for each other before any of them is ready.
+            "publishNotReadyAddresses": True,
+        },
+    }
+
+
+def job_manifest(pod: Manifest, work: Work, max_restarts: int) -> Manifest:
+    """Returns the Indexed Job of all pods but the trainer's own.
+
+    Args:
+        pod: the trainer's, as the API server has it.
+        work: what the pods do.
+        max_restarts: of the training; a pod that fails is replaced as often.
+    """
+    name, count = name_of(pod), len(work.hosts) - 1
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": _metadata(pod),
+        "spec": {
+            "completionMode": "Indexed",
+            "completions": count,
+            "parallelism": count,
+            "backoffLimit": count * (max_restarts + 1),
+            "ttlSecondsAfterFinished": _SECONDS_KEPT,
+            "podFailurePolicy": {
+                "rules": [
+                    # An eviction is nobody's fault, and is not counted.
+                    {
+                        "action": "Ignore",
+                        "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
+                    },
+                    {
+                        "action": "FailJob",
+                        "onExitCodes": {"operator": "In", "values": _STATUSES_THAT_STAY},
+                    },
+                ]
+            },
+            "template": {
+                "metadata": {
+                    "labels": {**_labels(), "sidecar.istio.io/inject": "false"},
+                    # Istio would take the workers' connections for its own protocols.
+                    "annotations": {"sidecar.istio.io/inject": "false"},
+                },
+                "spec": {"subdomain": name, **_pod_spec(pod, work)},
+            },
+        },
+    }
+
+
+def _labels() -> dict[str, str]:
+    """Returns our labels; not the trainer's, by which Argo would take the pods for its own."""
+    return {"app.kubernetes.io/name": "tfx-rcnn", "app.kubernetes.io/component": "trainer-node"}
+
+
+def _metadata(pod: Manifest) -> Manifest:
+    owner = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "name": pod["metadata"]["name"],
+        "uid": pod["metadata"]["uid"],
+        # Blocking its deletion asks for a right on the pod's finalizers.
+        "controller": False,
+        "blockOwnerDeletion": False,
+    }
+    return {"name": name_of(pod), "labels": _labels(), "ownerReferences": [owner]}
+
+
+def _pod_spec(pod: Manifest, work: Work) -> Manifest:
+    """Returns what the trainer's pod has, without what is Argo's and KFP's."""
+    main = main_container(pod)
+    mounts = [m for m in main.get("volumeMounts", ()) if not _is_dropped(m["name"])]
+    mounted = {mount["name"] for mount in mounts}
+    volumes = [v for v in pod["spec"].get("volumes", ()) if v["name"] in mounted]
+    variables = [
+        variable
+        for variable in main.get("env", ())
+        if not variable["name"].startswith(_DROPPED_VARIABLES)
+    ]
+    container = {
+        "name": "node",
+        "command": [*COMMAND, NODE_COMMAND],
+        "env": [*variables, {"name": WORK_VARIABLE, "value": work.to_json()}],
+        "volumeMounts": mounts,
+        **{key: main[key] for key in _OF_THE_CONTAINER if key in main},
+    }
+    return {
+        "containers": [container],
+        "volumes": volumes,
+        "restartPolicy": "Never",
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": _SECONDS_TO_STOP,
+        **{key: pod["spec"][key] for key in _OF_THE_POD if key in pod["spec"]},
+    }
+
+
+def main_container(pod: Manifest) -> Manifest:
+    """Returns the container that runs us."""
+    containers: list[Manifest] = pod["spec"]["containers"]
+    return next((one for one in containers if one["name"] == _MAIN), containers[0])
+
+
+def _is_dropped(volume: str) -> bool:
+    return volume.startswith(_DROPPED_VOLUMES)

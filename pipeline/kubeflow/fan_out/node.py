@@ -1,0 +1,128 @@
+"""What the training's other pods run: `python -m pipeline.kubeflow.entry node`."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, MutableMapping
+from pathlib import Path
+
+from absl import logging
+
+from configs.errors import ConfigError, DatasetError, ServiceError
+from configs.loader import runtime_config
+from model.object_store import download, is_address, open_store
+from model.training.launcher import WORKER_MODULE, TrainingStopped, train
+from pipeline.kubeflow.fan_out.cluster_api import ApiRefusal, ClusterApi
+from pipeline.kubeflow.fan_out.manifests import (
+    HOSTS_VARIABLE,
+    INDEX_VARIABLE,
+    WORK_VARIABLE,
+    Work,
+)
+
+_INDEX = "JOB_COMPLETION_INDEX"
+_POLL_SECONDS, _SECONDS_TO_STOP = 10.0, 20.0
+
+
+def run(
+    folder: Path,
+    environ: MutableMapping[str, str] = os.environ,
+    connect: Callable[[], ClusterApi] = ClusterApi.of_this_pod,
+    worker_module: str = WORKER_MODULE,
+    poll_seconds: float = _POLL_SECONDS,
+) -> None:
+    """Trains along until the training ends; ends with it, and with the trainer's pod.
+
+    Args:
+        folder: for the examples and what else this pod needs.
+        environ: of the process; is told the hosts.
+        connect: makes the API server's client.
+        worker_module: the module that is run for each worker.
+        poll_seconds: between looks at the trainer's pod.
+
+    Raises:
+        ConfigError: this is no pod of such a Job.
+        DatasetError: there are no examples where they should be.
+        TrainingError: a worker was lost; the Job makes another pod, which goes on.
+    """
+    work = _work(environ)
+    environ[HOSTS_VARIABLE] = ",".join(work.hosts)
+    environ[INDEX_VARIABLE] = str(int(environ[_INDEX]) + 1)  # the trainer's pod is the first
+    api = connect()
+    if _has_ended(api, work):
+        logging.info("the trainer's pod %s has ended: there is nothing to do", work.owner)
+        return
+    examples = _examples(work.examples, folder)
+    ended, orphaned = threading.Event(), threading.Event()
+    watcher = threading.Thread(
+        target=_watch, args=(api, work, ended, orphaned, poll_seconds), daemon=True
+    )
+    watcher.start()
+    try:
+        config = runtime_config(work.settings, work.overrides)
+        train(config, examples, folder / "out", worker_module=worker_module)
+    except TrainingStopped:
+        if not orphaned.is_set():
+            raise
+        logging.info("the trainer's pod %s has ended, and this one with it", work.owner)
+    finally:
+        ended.set()
+        watcher.join()
+
+
+def _work(environ: MutableMapping[str, str]) -> Work:
+    text, index = environ.get(WORK_VARIABLE, ""), environ.get(_INDEX, "")
+    if not text or not index.isdecimal():
+        raise ConfigError(
+            f"node: {WORK_VARIABLE} and {_INDEX} are set in the pods that a training on several "
+            "pods makes: this is none"
+        )
+    return Work.from_json(text)
+
+
+def _examples(place: str, folder: Path) -> Path:
+    """Returns the local folder of the examples; fetches them from an address.
+
+    Raises:
+        DatasetError: there is nothing.
+        ServiceError: the store refuses.
+    """
+    if not is_address(place):
+        if not Path(place).is_dir():
+            raise DatasetError(f"{place}: no such folder in this pod: is its volume mounted?")
+        return Path(place)
+    above, _, name = place.rstrip("/").rpartition("/")
+    local = folder / "examples"
+    if not download(open_store(above), name, local):
+        raise DatasetError(f"{place}: there is nothing")
+    return local
+
+
+def _watch(
+    api: ClusterApi,
+    work: Work,
+    ended: threading.Event,
+    orphaned: threading.Event,
+    poll_seconds: float,
+) -> None:
+    """Ends the training here when the trainer's pod has ended; nobody else would."""
+    while not ended.wait(poll_seconds):
+        if _has_ended(api, work):
+            orphaned.set()
+            os.kill(os.getpid(), signal.SIGTERM)
+            if not ended.wait(_SECONDS_TO_STOP):
+                os.kill(os.getpid(), signal.SIGTERM)
+            return
+
+
+def _has_ended(api: ClusterApi, work: Work) -> bool:
+    """Returns whether the trainer's pod is known to have ended."""
+    try:
+        pod = api.pod(work.owner)
+    except ApiRefusal as refusal:
+        return refusal.status == 404
+    except ServiceError as error:
+        logging.log_every_n_seconds(logging.WARNING, "%s", 60, error)
+        return False
+    is_other = pod["metadata"]["uid"] != work.owner_uid
+    return is_other or pod.get("status", {}).get("phase") in ("Succeeded", "Failed")

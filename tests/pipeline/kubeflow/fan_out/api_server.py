@@ -1,0 +1,231 @@
+"""A stand-in for Kubernetes' API server, of one namespace, on a loopback port.
+
+It keeps what is posted and answers with it, as `Status` where it refuses; pods come and go as a
+test says. Paths and answers are those of Kubernetes' API reference (v1, batch/v1).
+"""
+
+import dataclasses
+import json
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+NAMESPACE = "team"
+UID = "0a1b2c3d-1111-2222-3333-444455556666"
+
+
+@dataclasses.dataclass
+class State:
+    """What the server has, was asked, and how it shall misbehave.
+
+    Attributes:
+        pods: of the Job, as lists would have them; a function is called for each list.
+        troubles: statuses or `drop`/`lose` (done, without an answer) of the next requests, by
+            method and the last word of the path.
+    """
+
+    objects: dict[tuple[str, str], dict[str, Any]] = dataclasses.field(default_factory=dict)
+    pods: Callable[[], list[dict[str, Any]]] = list
+    events: list[str] = dataclasses.field(default_factory=list)
+    requests: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    queries: list[dict[str, str]] = dataclasses.field(default_factory=list)
+    troubles: dict[tuple[str, str], list[Any]] = dataclasses.field(default_factory=dict)
+    messages: dict[int, str] = dataclasses.field(default_factory=dict)
+
+    def count(self, method: str, kind: str) -> int:
+        """Returns how often something was asked for."""
+        return sum(m == method and kind in path.split("/") for m, path in self.requests)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1
+
+    def do_GET(self) -> None:
+        self._handle("GET")
+
+    def do_POST(self) -> None:
+        self._handle("POST")
+
+    def do_DELETE(self) -> None:
+        self._handle("DELETE")
+
+    def log_message(self, *_: Any) -> None:
+        """Says nothing."""
+
+    def _handle(self, method: str) -> None:
+        state: State = self.server.state  # type: ignore[attr-defined]
+        parts = urlsplit(self.path)
+        words = parts.path.partition(f"/namespaces/{NAMESPACE}/")[2].split("/")
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        state.requests.append((method, "/".join(words)))
+        state.queries.append({key: value[0] for key, value in parse_qs(parts.query).items()})
+        troubles = state.troubles.get((method, words[0])) or [None]
+        trouble = troubles.pop(0) if len(troubles) > 1 or troubles != [None] else None
+        if isinstance(trouble, int):
+            self._refuse(trouble, state.messages.get(trouble, "as the test says"))
+        elif trouble == "drop":
+            self._break()
+        else:
+            self._do(method, words, body, trouble == "lose")
+
+    def _do(self, method: str, words: list[str], body: bytes, is_lost: bool) -> None:
+        state: State = self.server.state  # type: ignore[attr-defined]
+        kind, name = words[0], words[1] if len(words) > 1 else ""
+        status, answer = 200, {}
+        if method == "POST":
+            answer = json.loads(body)
+            key = (kind, answer["metadata"]["name"])
+            if key in state.objects:
+                self._refuse(409, f'{kind} "{key[1]}" already exists')
+                return
+            state.objects[key] = answer
+            status = 201
+        elif kind == "pods" and not name:
+            answer = {"kind": "PodList", "apiVersion": "v1", "items": state.pods()}
+        elif kind == "events":
+            answer = {"kind": "EventList", "items": [{"message": text} for text in state.events]}
+        elif (kind, name) not in state.objects:
+            self._refuse(404, f'{kind} "{name}" not found')
+            return
+        elif method == "DELETE":
+            state.objects.pop((kind, name))
+            answer = {"kind": "Status", "status": "Success"}
+        else:
+            answer = state.objects[kind, name]
+        if is_lost:
+            self._break()
+        else:
+            self._send(status, answer)
+
+    def _refuse(self, status: int, message: str) -> None:
+        reason = {403: "Forbidden", 404: "NotFound", 409: "AlreadyExists", 410: "Expired"}
+        body = {"kind": "Status", "status": "Failure", "message": message, "code": status}
+        self._send(status, {**body, "reason": reason.get(status, "InternalError")})
+
+    def _break(self) -> None:
+        self.close_connection = True
+        self.connection.close()
+
+    def _send(self, status: int, body: Any) -> None:
+        content = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+class ApiServer:
+    """The server as a context manager; `address` is where it listens."""
+
+    def __init__(self) -> None:
+        self.state = State()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self._server.daemon_threads = True
+        self._server.block_on_close = False
+        self._server.state = self.state  # type: ignore[attr-defined]
+        self.address = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self.state.objects["pods", "trainer"] = trainer_pod()
+
+    def __enter__(self) -> "ApiServer":
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def trainer_pod(address: str = "10.1.2.3") -> dict[str, Any]:
+    """Returns a pod as Argo and KFP 2.5 make it and the API server has it, in what matters here."""
+    secret = {"secretKeyRef": {"name": "mlpipeline-minio-artifact", "key": "accesskey"}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": "trainer",
+            "namespace": NAMESPACE,
+            "uid": UID,
+            "labels": {
+                "workflows.argoproj.io/workflow": "coco-x7k2p",
+                "workflows.argoproj.io/completed": "false",
+            },
+            "ownerReferences": [{"kind": "Workflow", "name": "coco-x7k2p", "uid": "w"}],
+        },
+        "spec": {
+            "serviceAccountName": "default-editor",
+            "nodeName": "gpu-node-1",
+            "nodeSelector": {"nvidia.com/gpu.product": "H100"},
+            "imagePullSecrets": [{"name": "registry"}],
+            "tolerations": [
+                {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+            ],
+            "initContainers": [{"name": "init", "image": "argoexec"}],
+            "containers": [
+                {"name": "wait", "image": "argoexec"},
+                {
+                    "name": "main",
+                    "image": "registry.my.org/tfx-rcnn@sha256:" + "0" * 64,
+                    "imagePullPolicy": "IfNotPresent",
+                    "command": ["/var/run/argo/argoexec", "emissary"],
+                    "args": ["--", "/kfp-launcher/launch", "--executor_input", "{}"],
+                    "env": [
+                        {"name": "AWS_ENDPOINT_URL", "value": "http://minio:9000"},
+                        {"name": "AWS_ACCESS_KEY_ID", "valueFrom": secret},
+                        {"name": "TFX_RCNN_TRAINER_NODES", "value": "3"},
+                        {"name": "ARGO_TEMPLATE", "value": "{}" * 1000},
+                        {
+                            "name": "KFP_POD_NAME",
+                            "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}},
+                        },
+                    ],
+                    "resources": {
+                        "limits": {"nvidia.com/gpu": "8", "memory": "240Gi"},
+                        "requests": {"cpu": "48"},
+                    },
+                    "volumeMounts": [
+                        {"name": "coco", "mountPath": "/data"},
+                        {"name": "tfx-rcnn-shared-memory", "mountPath": "/dev/shm"},
+                        {"name": "minio-scratch", "mountPath": "/minio"},
+                        {"name": "kfp-launcher", "mountPath": "/kfp-launcher"},
+                        {"name": "var-run-argo", "mountPath": "/var/run/argo"},
+                        {
+                            "name": "kube-api-access-abcde",
+                            "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount",
+                            "readOnly": True,
+                        },
+                    ],
+                },
+            ],
+            "volumes": [
+                {"name": "coco", "persistentVolumeClaim": {"claimName": "coco"}},
+                {"name": "tfx-rcnn-shared-memory", "emptyDir": {"medium": "Memory"}},
+                {"name": "minio-scratch", "emptyDir": {}},
+                {"name": "kfp-launcher", "emptyDir": {}},
+                {"name": "var-run-argo", "emptyDir": {}},
+                {"name": "kube-api-access-abcde", "projected": {"sources": []}},
+            ],
+        },
+        "status": {"phase": "Running", "podIP": address},
+    }
+
+
+def node_pod(index: int, phase: str = "Running", **status: Any) -> dict[str, Any]:
+    """Returns a pod of the Job."""
+    return {
+        "metadata": {
+            "name": f"node-{index}-x{len(status)}",
+            "annotations": {"batch.kubernetes.io/job-completion-index": str(index)},
+        },
+        "spec": {"containers": [{"name": "node", "image": "registry.my.org/tfx-rcnn:1"}]},
+        "status": {"phase": phase, **status},
+    }
+
+
+def waiting(reason: str, message: str) -> dict[str, Any]:
+    """Returns the status of a pod whose container waits."""
+    state = {"waiting": {"reason": reason, "message": message}}
+    return {"containerStatuses": [{"name": "node", "state": state}]}

@@ -1,0 +1,121 @@
+"""The other pods: what they train, and that none outlives the trainer's."""
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from configs.errors import ConfigError, DatasetError
+from model.training.launcher import TrainingStopped
+from pipeline.kubeflow.fan_out import node
+from pipeline.kubeflow.fan_out.cluster_api import ClusterApi
+from pipeline.kubeflow.fan_out.manifests import WORK_VARIABLE, Work
+from tests.pipeline.kubeflow.fan_out.api_server import UID, ApiServer
+
+# Of the client, whose urllib3 is another one.
+pytestmark = pytest.mark.filterwarnings("ignore:HTTPResponse.getheaders:DeprecationWarning")
+
+
+@pytest.fixture
+def environ(message: dict[str, Any], tmp_path: Path) -> dict[str, str]:
+    settings = message["inputs"]["parameterValues"]["settings"]
+    hosts = ("10.1.2.3:2222", "a-0.a:2222", "a-1.a:2222")
+    examples = tmp_path / "examples"
+    examples.mkdir()
+    work = Work(settings, "train.epochs=3;model.weights=null", str(examples), hosts, "trainer", UID)
+    return {WORK_VARIABLE: work.to_json(), "JOB_COMPLETION_INDEX": "1"}
+
+
+def test_it_trains_along_at_its_place(
+    api: ClusterApi, environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(node, "train", lambda *args, **how: seen.append((args, how)))
+    node.run(tmp_path / "work", environ, lambda: api)
+    [((config, examples, out), _)] = seen
+    assert (config.train.epochs, config.model.weights) == (3.0, None)
+    assert examples == tmp_path / "examples" and out == tmp_path / "work" / "out"
+    assert environ["TFX_RCNN_HOSTS"] == "10.1.2.3:2222,a-0.a:2222,a-1.a:2222"
+    assert environ["TFX_RCNN_HOST_INDEX"] == "2"
+
+
+@pytest.mark.parametrize("change", [{"phase": "Failed"}, {"phase": "Succeeded"}, None, "uid"])
+def test_it_ends_with_the_trainer_s_pod(
+    server: ApiServer,
+    api: ClusterApi,
+    environ: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Any,
+) -> None:
+    stops: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: stops.append(number))
+
+    def train(*_: Any, **__: Any) -> None:
+        end()
+        deadline = time.monotonic() + 10
+        while not stops and time.monotonic() < deadline:
+            time.sleep(0.01)
+        raise TrainingStopped(5)
+
+    def end() -> None:
+        if change is None:
+            server.state.objects.pop(("pods", "trainer"))
+        elif change == "uid":
+            server.state.objects["pods", "trainer"]["metadata"]["uid"] = "another"
+        else:
+            server.state.objects["pods", "trainer"]["status"] = change
+
+    monkeypatch.setattr(node, "train", train)
+    try:
+        node.run(tmp_path, environ, lambda: api, poll_seconds=0.01)
+        assert stops == [signal.SIGTERM]
+        # And one that is made anew after that starts nothing.
+        monkeypatch.setattr(node, "train", lambda *_, **__: pytest.fail("trained"))
+        node.run(tmp_path, environ, lambda: api)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_a_server_that_is_away_ends_nothing(
+    server: ApiServer,
+    api: ClusterApi,
+    environ: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server.state.troubles["GET", "pods"] = ["drop", 500, 403, "drop", 503]
+
+    def train(*_: Any, **__: Any) -> None:
+        deadline = time.monotonic() + 10
+        while server.state.troubles["GET", "pods"] and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    monkeypatch.setattr(node, "train", train)
+    node.run(tmp_path, environ, lambda: api, poll_seconds=0.01)
+    assert not server.state.troubles["GET", "pods"]
+
+
+def test_its_own_sigterm_is_an_eviction_and_not_the_end(
+    api: ClusterApi, environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(*_: Any, **__: Any) -> None:
+        raise TrainingStopped(5)
+
+    monkeypatch.setattr(node, "train", train)
+    with pytest.raises(TrainingStopped):
+        node.run(tmp_path, environ, lambda: api)
+
+
+def test_what_is_missing_ends_in_a_line(
+    api: ClusterApi, environ: dict[str, str], tmp_path: Path
+) -> None:
+    os.rmdir(tmp_path / "examples")
+    with pytest.raises(DatasetError, match="no such folder in this pod: is its volume mounted"):
+        node.run(tmp_path, environ, lambda: api)
+    for missing in (WORK_VARIABLE, "JOB_COMPLETION_INDEX"):
+        with pytest.raises(ConfigError, match="this is none"):
+            node.run(tmp_path, {**environ, missing: ""}, lambda: api)
