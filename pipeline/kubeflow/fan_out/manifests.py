@@ -12,6 +12,8 @@ Manifest = dict[str, Any]
 WORK_VARIABLE = "TFX_RCNN_NODE_WORK"
 HOSTS_VARIABLE, INDEX_VARIABLE = "TFX_RCNN_HOSTS", "TFX_RCNN_HOST_INDEX"
 JOB_LABEL = "job-name"  # what every Kubernetes with Jobs puts on their pods
+# A pod that has its examples, and can train, has this file.
+READY_FILE = "/tmp/tfx-rcnn-ready"
 _MAIN = "main"  # of Argo's pods
 _SECONDS_TO_STOP = 150  # the launcher gives a checkpoint 120
 _SECONDS_KEPT = 3600  # after the end, where nobody deletes it
@@ -183,6 +185,7 @@ def _pod_spec(pod: Manifest, work: Work) -> Manifest:
         "command": [*COMMAND, NODE_COMMAND],
         "env": [*variables, {"name": WORK_VARIABLE, "value": work.to_json()}],
         "volumeMounts": mounts,
+        "readinessProbe": {"exec": {"command": ["test", "-e", READY_FILE]}, "periodSeconds": 5},
         **{key: main[key] for key in _OF_THE_CONTAINER if key in main},
     }
     return {

@@ -12,10 +12,12 @@ from configs.errors import ConfigError, DatasetError, ServiceError
 from configs.loader import runtime_config
 from model.object_store import download, is_address, open_store
 from model.training.launcher import WORKER_MODULE, TrainingStopped, train
+from model.training.progress import TEXT_EVENTS, Event
 from pipeline.kubeflow.fan_out.cluster_api import ApiRefusal, ClusterApi
 from pipeline.kubeflow.fan_out.manifests import (
     HOSTS_VARIABLE,
     INDEX_VARIABLE,
+    READY_FILE,
     WORK_VARIABLE,
     Work,
 )
@@ -30,6 +32,7 @@ def run(
     connect: Callable[[], ClusterApi] = ClusterApi.of_this_pod,
     worker_module: str = WORKER_MODULE,
     poll_seconds: float = _POLL_SECONDS,
+    ready_file: str = READY_FILE,
 ) -> None:
     """Trains along until the training ends; ends with it, and with the trainer's pod.
 
@@ -39,6 +42,7 @@ def run(
         connect: makes the API server's client.
         worker_module: the module that is run for each worker.
         poll_seconds: between looks at the trainer's pod.
+        ready_file: is made when the examples are there; the trainer waits for that.
 
     Raises:
         ConfigError: this is no pod of such a Job.
@@ -52,7 +56,9 @@ def run(
     if _has_ended(api, work):
         logging.info("the trainer's pod %s has ended: there is nothing to do", work.owner)
         return
+    logging.set_verbosity(logging.INFO)
     examples = _examples(work.examples, folder)
+    Path(ready_file).touch()
     ended, orphaned = threading.Event(), threading.Event()
     watcher = threading.Thread(
         target=_watch, args=(api, work, ended, orphaned, poll_seconds), daemon=True
@@ -60,7 +66,7 @@ def run(
     watcher.start()
     try:
         config = runtime_config(work.settings, work.overrides)
-        train(config, examples, folder / "out", worker_module=worker_module)
+        train(config, examples, folder / "out", _tell, worker_module=worker_module)
     except TrainingStopped:
         if not orphaned.is_set():
             raise
@@ -68,6 +74,12 @@ def run(
     finally:
         ended.set()
         watcher.join()
+
+
+def _tell(event: Event) -> None:
+    """Logs what this pod's first worker has to say; the chief tells of the training."""
+    if event["event"] in TEXT_EVENTS:
+        logging.warning("%s", event["text"])
 
 
 def _work(environ: MutableMapping[str, str]) -> Work:

@@ -53,16 +53,17 @@ def last_words(seen: Seen) -> str:
     return f"; {min(told)[1]}" if told else ""
 
 
-def is_running(pod: Manifest) -> bool:
-    """Returns whether a pod's container runs."""
+def is_ready(pod: Manifest) -> bool:
+    """Returns whether a pod has its examples and can train."""
     status: dict[str, Any] = pod.get("status", {})
-    return status.get("phase") == "Running" and not pod["metadata"].get("deletionTimestamp")
+    conditions = status.get("conditions") or []
+    is_well = any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
+    return is_well and not pod["metadata"].get("deletionTimestamp")
 
 
-def running(seen: Seen) -> int:
-    """Returns how many of the Job's places have a pod that runs."""
-    places = {place_of(pod) for pod in seen.pods if is_running(pod)}
-    return len(places)
+def ready(seen: Seen) -> int:
+    """Returns how many of the Job's places have a pod that can train."""
+    return len({place_of(pod) for pod in seen.pods if is_ready(pod)})
 
 
 def place_of(pod: Manifest) -> str:
@@ -80,7 +81,9 @@ def why_waiting(seen: Seen) -> str:
         for condition in pod.get("status", {}).get("conditions") or []:
             if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
                 return " ".join(str(condition.get("message") or condition.get("reason")).split())
-    return seen.events[-1] if seen.events and not seen.pods else ""
+    if seen.events and not seen.pods:
+        return seen.events[-1]
+    return last_words(seen).removeprefix("; ")
 
 
 def evictions(seen: Seen) -> dict[str, str]:

@@ -27,7 +27,7 @@ from pipeline.kubeflow.fan_out.manifests import (
 )
 from pipeline.kubeflow.fan_out.pods import (
     evictions,
-    running,
+    ready,
     why_hopeless,
     why_no_image,
     why_waiting,
@@ -48,7 +48,7 @@ class Patience:
     Attributes:
         poll: between two looks.
         image: for one that cannot be pulled.
-        start: for all pods to run, nodes that have to be made included.
+        start: for all pods to be ready; nodes may have to be made, and examples fetched.
         away: for an API server that does not answer while pods start.
         stop: between asking a training to stop and ending it.
     """
@@ -88,11 +88,12 @@ def fan_out(
     if nodes == 1:
         yield
         return
-    if not environ.get(IN_KUBERNETES):
+    if root or not environ.get(IN_KUBERNETES):  # played by run-compiled, perhaps in a pod
         logging.warning("not in Kubernetes: trains in this process instead of %d pods", nodes)
         yield
         return
     patience = patience or Patience()
+    logging.set_verbosity(logging.INFO)
     _allow_restarts(message)
     api = connect()
     pod = api.own_pod(environ)
@@ -101,7 +102,7 @@ def fan_out(
     restarts = runtime_config(values["settings"], values.get(OVERRIDES)).train.max_restarts
     try:
         api.create(service_manifest(pod), job_manifest(pod, work, restarts))
-        _wait_until_all_run(api, name_of(pod), nodes - 1, patience)
+        _wait_until_all_are_ready(api, name_of(pod), nodes - 1, patience)
         environ[HOSTS_VARIABLE], environ[INDEX_VARIABLE] = ",".join(work.hosts), "0"
         with _watched(api, name_of(pod), patience):
             yield
@@ -141,8 +142,8 @@ def _work(message: Message, root: str, pod: Manifest, hosts: tuple[str, ...]) ->
     )
 
 
-def _wait_until_all_run(api: ClusterApi, name: str, count: int, patience: Patience) -> None:
-    """Returns when all pods run.
+def _wait_until_all_are_ready(api: ClusterApi, name: str, count: int, patience: Patience) -> None:
+    """Returns when all pods have their examples and can train.
 
     Raises:
         TrainingError: they cannot, or do not in time.
@@ -160,8 +161,8 @@ def _wait_until_all_run(api: ClusterApi, name: str, count: int, patience: Patien
             time.sleep(patience.poll)
             continue
         answered = now
-        if running(seen) >= count:
-            logging.info("all %d other pods of the training run", count)
+        if ready(seen) >= count:
+            logging.info("all %d other pods of the training are ready", count)
             return
         no_image = why_no_image(seen)
         no_image_since = (no_image_since or now) if no_image else None
@@ -170,10 +171,12 @@ def _wait_until_all_run(api: ClusterApi, name: str, count: int, patience: Patien
             hopeless = hopeless or no_image
         waiting = why_waiting(seen)
         if not hopeless and now - started > patience.start:
-            hopeless = f"{running(seen)} of {count} run after {patience.start:g} s: {waiting}"
+            hopeless = f"{ready(seen)} of {count} are ready after {patience.start:g} s: {waiting}"
         if hopeless:
             raise TrainingError(f"the training's other pods do not come: {hopeless}")
-        line = f"{running(seen)} of {count} other pods run" + (f": {waiting}" if waiting else "")
+        line = f"{ready(seen)} of {count} other pods are ready" + (
+            f": {waiting}" if waiting else ""
+        )
         if line != told:
             logging.info("%s", line)
             told = line

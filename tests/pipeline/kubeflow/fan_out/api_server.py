@@ -213,15 +213,18 @@ def trainer_pod(address: str = "10.1.2.3") -> dict[str, Any]:
     }
 
 
-def node_pod(index: int, phase: str = "Running", **status: Any) -> dict[str, Any]:
-    """Returns a pod of the Job."""
+def node_pod(
+    index: int, phase: str = "Running", conditions: tuple[dict[str, str], ...] = (), **status: Any
+) -> dict[str, Any]:
+    """Returns a pod of the Job; one that runs is ready."""
+    is_ready = {"type": "Ready", "status": "True" if phase == "Running" else "False"}
     return {
         "metadata": {
-            "name": f"node-{index}-x{len(status)}",
+            "name": f"node-{index}-x{len(status) + len(conditions)}",
             "annotations": {"batch.kubernetes.io/job-completion-index": str(index)},
         },
         "spec": {"containers": [{"name": "node", "image": "registry.my.org/tfx-rcnn:1"}]},
-        "status": {"phase": phase, **status},
+        "status": {"phase": phase, "conditions": [is_ready, *conditions], **status},
     }
 
 

@@ -11,6 +11,7 @@ from kubernetes import client
 from model.training.cluster import cluster_from_environment
 from pipeline.kubeflow.entry import COMMAND
 from pipeline.kubeflow.fan_out.manifests import (
+    READY_FILE,
     WORK_VARIABLE,
     Work,
     hosts_of,
@@ -122,6 +123,7 @@ def test_a_pod_has_what_the_trainer_s_own_has() -> None:
     [container] = spec["containers"]
     main = pod["spec"]["containers"][1]
     assert container["command"] == [*COMMAND, "node"] and "args" not in container
+    assert container["readinessProbe"]["exec"]["command"] == ["test", "-e", READY_FILE]
     assert container["image"] == main["image"] and container["resources"] == main["resources"]
     assert [m["mountPath"] for m in container["volumeMounts"]] == ["/data", "/dev/shm", "/minio"]
     assert [v["name"] for v in spec["volumes"]] == [

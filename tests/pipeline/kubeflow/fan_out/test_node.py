@@ -19,6 +19,12 @@ from tests.pipeline.kubeflow.fan_out.api_server import UID, ApiServer
 pytestmark = pytest.mark.filterwarnings("ignore:HTTPResponse.getheaders:DeprecationWarning")
 
 
+@pytest.fixture(autouse=True)
+def readiness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    defaults = (*node.run.__defaults__[:-1], str(tmp_path / "ready"))
+    monkeypatch.setattr(node.run, "__defaults__", defaults)
+
+
 @pytest.fixture
 def environ(message: dict[str, Any], tmp_path: Path) -> dict[str, str]:
     settings = message["inputs"]["parameterValues"]["settings"]
@@ -34,8 +40,9 @@ def test_it_trains_along_at_its_place(
 ) -> None:
     seen: list[Any] = []
     monkeypatch.setattr(node, "train", lambda *args, **how: seen.append((args, how)))
-    node.run(tmp_path / "work", environ, lambda: api)
-    [((config, examples, out), _)] = seen
+    node.run(tmp_path / "work", environ, lambda: api, ready_file=str(tmp_path / "ready"))
+    assert (tmp_path / "ready").exists()
+    [((config, examples, out, _), _)] = seen
     assert (config.train.epochs, config.model.weights) == (3.0, None)
     assert examples == tmp_path / "examples" and out == tmp_path / "work" / "out"
     assert environ["TFX_RCNN_HOSTS"] == "10.1.2.3:2222,a-0.a:2222,a-1.a:2222"
@@ -116,6 +123,7 @@ def test_what_is_missing_ends_in_a_line(
     os.rmdir(tmp_path / "examples")
     with pytest.raises(DatasetError, match="no such folder in this pod: is its volume mounted"):
         node.run(tmp_path, environ, lambda: api)
+    assert not (tmp_path / "ready").exists()
     for missing in (WORK_VARIABLE, "JOB_COMPLETION_INDEX"):
         with pytest.raises(ConfigError, match="this is none"):
             node.run(tmp_path, {**environ, missing: ""}, lambda: api)

@@ -37,9 +37,14 @@ class Pods:
         if not self.processes or self.processes[-1].poll() not in (None, 0):
             self.processes.append(self._started(job))
         return [
-            node_pod(0, "Failed" if process.poll() else "Running", startTime=str(number))
+            node_pod(0, self._phase(process, number), startTime=str(number))
             for number, process in enumerate(self.processes)
         ]
+
+    def _phase(self, process: "subprocess.Popen[str]", number: int) -> str:
+        if process.poll():
+            return "Failed"
+        return "Running" if Path(f"{self._folder}/{number}-ready").exists() else "Pending"
 
     def _started(self, job: dict[str, Any]) -> "subprocess.Popen[str]":
         [container] = job["spec"]["template"]["spec"]["containers"]

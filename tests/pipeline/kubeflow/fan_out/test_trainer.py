@@ -51,6 +51,14 @@ def _left(server: ApiServer) -> set[str]:
     return {kind for kind, _ in server.state.objects if kind != "pods"}
 
 
+def test_a_played_pod_makes_none(
+    server: ApiServer, api: ClusterApi, message: dict[str, Any], environ: dict[str, str]
+) -> None:
+    with fan_out(EXECUTOR, message, "/tmp/pod", environ, lambda: api, FAST):
+        assert "TFX_RCNN_HOSTS" not in environ
+    assert server.state.requests == []
+
+
 def test_pods_are_there_within_the_block_and_gone_after_it(
     server: ApiServer, opened: Any, environ: dict[str, str], message: dict[str, Any]
 ) -> None:
@@ -188,20 +196,36 @@ def test_pods_that_cannot_come_end_the_task_in_a_line(
                 node_pod(
                     0,
                     "Pending",
-                    conditions=[
+                    conditions=(
                         {
                             "type": "PodScheduled",
                             "status": "False",
                             "message": "0/5 nodes are available: 5 Insufficient nvidia.com/gpu.",
+                        },
+                    ),
+                )
+            ],
+            [],
+            "0 of 2 are ready after 0.05 s: 0/5 nodes are available: 5 Insufficient nvidia.com",
+        ),
+        ([], ['Error creating: pods "x" is forbidden: exceeded quota: gpus'], "exceeded quota"),
+        (
+            [
+                node_pod(
+                    0,
+                    "Failed",
+                    containerStatuses=[
+                        {
+                            "name": "node",
+                            "state": {"terminated": {"exitCode": 1, "message": "no key"}},
                         }
                     ],
                 )
             ],
             [],
-            "0 of 2 run after 0.05 s: 0/5 nodes are available: 5 Insufficient nvidia.com/gpu.",
+            "pod node-0-x1 ended with 1: no key",
         ),
-        ([], ['Error creating: pods "x" is forbidden: exceeded quota: gpus'], "exceeded quota"),
-        ([node_pod(0), node_pod(0)], [], "1 of 2 run after"),
+        ([node_pod(0), node_pod(0)], [], "1 of 2 are ready after"),
     ],
 )
 def test_pods_that_do_not_come_in_time_end_the_task_with_what_keeps_them(
@@ -282,7 +306,7 @@ def test_an_eviction_stops_nothing_and_is_told_once(
     monkeypatch.setattr(trainer.logging, "warning", lambda text, *args: told.append(text % args))
     evicted = node_pod(0, "Failed", reason="Evicted", message="The node was low on memory.")
     disrupted = node_pod(
-        1, conditions=[{"type": "DisruptionTarget", "status": "True", "message": "preempted"}]
+        1, conditions=({"type": "DisruptionTarget", "status": "True", "message": "preempted"},)
     )
     server.state.pods = lambda: [node_pod(0), node_pod(1)]
     with opened():

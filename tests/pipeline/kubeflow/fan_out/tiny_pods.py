@@ -53,4 +53,5 @@ if __name__ == "__main__":
             connect=lambda: connected(sys.argv[2]),
             worker_module=MODULE,
             poll_seconds=0.2,
+            ready_file=f"{sys.argv[3]}-ready",
         )
