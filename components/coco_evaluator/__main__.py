@@ -28,7 +28,6 @@ from components.coco_evaluator.evaluation import (
     detect_with_model,
     detected_of_file,
     evaluate_to_folder,
-    remarks,
 )
 from components.coco_evaluator.findings import Narrowing, finding_lines
 from components.coco_evaluator.gate import Decision
@@ -149,7 +148,7 @@ def main(
         )
         summary = _summary(metrics, decision, reading, out, time.monotonic() - started)
         write_json(new / SUMMARY_FILE, summary)
-    show_lines(_lines(metrics, decision, reading, out))
+    show_lines(_lines(metrics, decision, out))
     _show_failures([*candidate.failed, *(old.failed if old else ())])
     if require_blessed and not decision.blessed:
         sys.exit(EXIT_REFUSED)
@@ -216,9 +215,7 @@ def _summary(
     }
 
 
-def _lines(
-    metrics: dict[str, Any], decision: Decision, reading: Mapping[str, Any], out: Path
-) -> list[str]:
+def _lines(metrics: dict[str, Any], decision: Decision, out: Path) -> list[str]:
     lines = ["      " + "".join(f"{name:>7}" for name in METRIC_NAMES)]
     for kind in ("box", "mask"):
         if metrics[kind] is not None:
@@ -227,7 +224,7 @@ def _lines(
                 f"{kind:6}" + "".join("      -" if n < 0 else f"{n:7.3f}" for n in numbers)
             )
     lines += finding_lines(asdict(finding) for finding in decision.findings)
-    lines += remarks(reading, metrics)
+    lines += metrics["remarks"]
     verdict = "blessed" if decision.blessed else "not blessed"
     return [*lines, f"{verdict}: {decision.reason}", f"report: {out / REPORT_FILE}"]
 

@@ -23,6 +23,7 @@ from configs.errors import DatasetError, RcnnError
 from configs.files import atomic_path, write_json
 from configs.schema import EvaluateConfig
 from configs.wording import reason_lines
+from model.coco.result_hints import notes_on_detections
 from model.coco_metrics import KINDS
 from model.model_folder import (
     files_digest,
@@ -137,6 +138,7 @@ def evaluate_to_folder(
     )
     point = operating_point(judgement.matches.values())
     worst = worst_pictures(judgement.matches, point.score, settings.worst_pictures)
+    remarks = _remarks(source, candidate, judgement.metrics)
     not_shown: list[str] = []
     content = ReportContent(
         title=_title(candidate),
@@ -152,30 +154,29 @@ def evaluate_to_folder(
         ground_truth=source.ground_truth,
         facts=_facts(candidate, baseline, source, narrowing, not_shown),
         compared_classes=_compared_classes(judgement),
-        remarks=remarks(source.reading, judgement.metrics),
+        remarks=remarks,
     )
     page = render(content)
     decision = decision_content(judgement, candidate, baseline, source, settings, narrowing)
     write_detections(out / DETECTIONS_FILE, candidate.detections)
-    write_json(out / METRICS_FILE, judgement.metrics)
+    metrics = judgement.metrics | {"remarks": remarks}
+    write_json(out / METRICS_FILE, metrics)
     with atomic_path(out / REPORT_FILE) as partial:
         partial.write_text(page, encoding="utf-8")
     write_json(out / DECISION_FILE, decision)
-    return judgement.metrics, judgement.decision
+    return metrics, judgement.decision
 
 
-def remarks(reading: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[str]:
-    """Returns a line for each flaw of the ground truth and the detections, and what else is odd.
-
-    Args:
-        reading: of the source.
-        metrics: of `measure`.
-    """
-    lines = [*reason_lines(reading), *reading["notes"]] if reading else []
+def _remarks(source: Source, candidate: Detected, metrics: Mapping[str, Any]) -> list[str]:
+    """Returns a line for each flaw of the ground truth and the detections, and what else is odd."""
+    reading = source.reading
     flaws = metrics["counts"].get("detection_flaws", {})
+    notes = notes_on_detections(source.ground_truth, candidate.detections) if candidate.file else []
+    lines = [*reason_lines(reading), *reading["notes"]] if reading else []
     return [
         *(f"ground truth: {line}" for line in lines),
         *(f"detections: {code} {count:,}" for code, count in flaws.items()),
+        *(f"detections: {note}" for note in notes),
     ]
 
 

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,8 @@ from model.coco.stream import iterate_annotations, iterate_images
 from model.coco.survey import survey
 from model.coco.tally import Tally
 from model.coco.values import shortened
-from model.examples import iterate_records, read_categories
+from model.examples import iterate_records, read_categories, read_manifest
+from model.input.index import index_path, read_index
 from model.tf_example import decode_example
 
 _DEFAULTS = DataConfig()
@@ -37,6 +38,8 @@ class GroundTruth:
         categories: COCO's `id` and `name`.
         tally: what became of the file's entries; empty for records.
         notes: what of the file is no flaw and yet odd, a line each.
+        left_out_ids: of pictures that the file lists and policy leaves out.
+        ids_of_other_splits: gives the image ids of each other split of the examples.
     """
 
     images: list[dict[str, Any]]
@@ -44,6 +47,8 @@ class GroundTruth:
     categories: list[dict[str, Any]]
     tally: Tally = field(default_factory=Tally)
     notes: tuple[str, ...] = ()
+    left_out_ids: Set[int] = frozenset()
+    ids_of_other_splits: Callable[[], Mapping[str, Set[int]]] = dict
 
     @property
     def has_masks(self) -> bool:
@@ -94,6 +99,7 @@ def ground_truth_from_json(
         [{"id": category["id"], "name": category["name"]} for category in found.categories],
         reader.tally,
         tuple([*notes_on_use(reader.tally, is_for_training=False), *notes]),
+        reader.left_out_ids,
     )
 
 
@@ -136,7 +142,23 @@ def ground_truth_from_records(examples: str | os.PathLike[str], split: str) -> G
         images.append(image)
         for annotation in objects:
             annotations.append({"id": len(annotations) + 1, **annotation})
-    return GroundTruth(images, annotations, categories)
+    return GroundTruth(
+        images,
+        annotations,
+        categories,
+        ids_of_other_splits=lambda: _ids_of_other_splits(examples, split),
+    )
+
+
+def _ids_of_other_splits(examples: str | os.PathLike[str], split: str) -> dict[str, set[int]]:
+    """Returns the image ids of the other splits whose indexes are there."""
+    ids: dict[str, set[int]] = {}
+    for name, other in read_manifest(examples)["splits"].items():
+        shards = len(other["shards"])
+        paths = [index_path(examples, name, shard, shards) for shard in range(shards)]
+        if name != split and all(path.is_file() for path in paths):
+            ids[name] = set().union(*(read_index(path).image_id.tolist() for path in paths))
+    return ids
 
 
 def content_of_record(

@@ -20,6 +20,7 @@ _FORMATS = ("xywh", "xyxy", "cxcywh", "xywh_shares", "xyxy_shares", "cxcywh_shar
 _FEWEST_BOXES = 4
 _NO_FOLDERS: Mapping[str, str] = {}
 _TOLERANCE_PX = 1.0
+_ENOUGH_FIT = 0.8  # share of the boxes
 
 
 def why_missing(
@@ -108,16 +109,35 @@ def _places(folder: str) -> dict[str, list[str]]:
 
 
 def box_note(survey: Survey, stated: str) -> str | None:
-    """Returns a line where the boxes are plainly in another format than stated."""
+    """Returns a line where the boxes of a file are plainly in another format than stated."""
+    best = format_of_boxes(survey.images, survey.annotations, stated)
+    if best is None:
+        return None
+    if best.endswith("shares") and not stated.endswith("shares"):
+        return f"all boxes lie within 0 and 1: if these are shares, set data.box_format={best}"
+    return (
+        f"as {stated}, most boxes do not cover their polygons or leave the picture; as {best} they "
+        f"fit: set data.box_format={best}"
+    )
+
+
+def format_of_boxes(images: Sequence[Any], entries: Sequence[Any], stated: str) -> str | None:
+    """Returns the format in which boxes plainly are, where it is not the stated one.
+
+    Args:
+        images: entries of `images`.
+        entries: of annotations or detections: `image_id`, `bbox` and perhaps `segmentation`.
+        stated: of `data.box_format`.
+    """
     fits: Counter[str] = Counter()
     looked_at = 0
-    sizes = _sizes(survey.images)
-    for annotation in survey.annotations:
-        size = _size_of(annotation, sizes)
-        box = meant_box(annotation.get("bbox")) if size else None
+    sizes = _sizes(images)
+    for entry in entries:
+        size = _size_of(entry, sizes)
+        box = meant_box(entry.get("bbox")) if size else None
         if size is None or box is None or box.format is not None:
             continue
-        around = _around_polygons(annotation.get("segmentation"))
+        around = _around_polygons(entry.get("segmentation"))
         looked_at += 1
         for format_ in _FORMATS:
             fits[format_] += _is_fit(bbox_in_pixels(box.numbers, format_, *size), around, size)
@@ -126,15 +146,9 @@ def box_note(survey: Survey, stated: str) -> str | None:
     if looked_at < _FEWEST_BOXES or (fits[stated] * 2 > looked_at and fits["shares"] < looked_at):
         return None
     if fits["shares"] == looked_at and not stated.endswith("shares"):
-        best = max(_FORMATS[3:], key=lambda format_: fits[format_])
-        return f"all boxes lie within 0 and 1: if these are shares, set data.box_format={best}"
+        return max(_FORMATS[3:], key=lambda format_: fits[format_])
     best = max(_FORMATS, key=lambda format_: fits[format_])
-    if best == stated or fits[best] < 0.8 * looked_at:
-        return None
-    return (
-        f"as {stated}, {looked_at - fits[stated]} of {looked_at} boxes do not cover their "
-        f"polygons or leave the picture; as {best}, {fits[best]} fit: set data.box_format={best}"
-    )
+    return None if best == stated or fits[best] < _ENOUGH_FIT * looked_at else best
 
 
 def _sizes(images: Sequence[Any]) -> dict[int, tuple[int, int]]:

@@ -102,6 +102,17 @@ def locate_picture(
     return os.path.join(folder, found.name)
 
 
+def forms_of_name(file_name: str) -> set[str]:
+    """Returns a file name with and without its folder and its ending.
+
+    >>> sorted(forms_of_name("a/1.jpg"))
+    ['1', '1.jpg', 'a/1', 'a/1.jpg']
+    """
+    name = file_name.replace("\\", "/")
+    base = name.rpartition("/")[2]
+    return {file_name, name, base, os.path.splitext(name)[0], os.path.splitext(base)[0]}
+
+
 def other_forms(name: str) -> Iterator[str]:
     r"""Yields the other ways to write one and the same file name.
 

@@ -137,6 +137,12 @@ class InstancesReader:
             for found, flaws in taken.objects:
                 self.tally.write_object(found, flaws, image_id)
 
+    @property
+    def left_out_ids(self) -> set[int]:
+        """Ids of pictures that a policy leaves out."""
+        refused = {id_ for id_, taken in self._taken.items() if taken.refused is not None}
+        return refused | self._left_out.keys()
+
     def pictures(self) -> Iterator[tuple[Picture, list[CocoObject]]]:
         """Yields each picture that is used with its objects, in the file's order."""
         for taken in self._taken.values():

@@ -7,6 +7,7 @@ leave some out would be of another model.
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Any
 
 from pycocotools import mask as coco_mask
@@ -17,6 +18,8 @@ from model.coco.ground_truth import GroundTruth
 from model.coco.json_text import RepeatedKeys
 from model.coco.kind import RESULTS, not_results
 from model.coco.masks import Mask, read_mask
+from model.coco.names import forms_of_name
+from model.coco.result_hints import why_unknown
 from model.coco.stream import BARE_LIST, iterate_file
 from model.coco.values import meant_integer, meant_number, shortened
 
@@ -55,6 +58,8 @@ def check_detections(
 ) -> tuple[list[dict[str, Any]], Counter[str]]:
     """Returns detections as COCOeval wants them, and how often each reason came up.
 
+    Pictures and categories may be named in place of their ids, where the name is of one alone.
+
     Args:
         ground_truth: has the pictures and categories that they may name.
         detections: dicts of COCO's results form.
@@ -67,10 +72,15 @@ def check_detections(
     checked = []
     for position, detection in enumerate(detections):
         try:
-            checked.append(checker.checked(detection, position + 1))
+            found = checker.checked(detection, position + 1)
         except ValueError as error:
             place = f"{where}: detection {position}" if where else f"detection {position}"
-            raise DatasetError(f"{place}: {error}") from None
+            hint = ""
+            if isinstance(error, _UnknownIdError):
+                hint = f"; {why_unknown(error.what, detections, ground_truth)}"
+            raise DatasetError(f"{place}: {error}{hint}") from None
+        if found is not None:
+            checked.append(found)
     return checked, checker.reasons
 
 
@@ -80,14 +90,26 @@ def range_of(ids: Iterable[int]) -> str:
     return f"its {len(known)} ids lie in {min(known)}..{max(known)}" if known else "it has none"
 
 
+class _UnknownIdError(ValueError):
+    def __init__(self, what: str, stated: Any, known: Iterable[int]) -> None:
+        super().__init__(
+            f"{what} id {shortened(stated)} is not in the ground truth: {range_of(known)}"
+        )
+        self.what = what
+
+
 class _Checker:
     def __init__(self, ground_truth: GroundTruth) -> None:
         self.reasons: Counter[str] = Counter()
         self._images = {image["id"]: image for image in ground_truth.images}
         self._categories = {category["id"] for category in ground_truth.categories}
+        self._left_out = ground_truth.left_out_ids
+        self._ground_truth = ground_truth
 
-    def checked(self, detection: dict[str, Any], number: int) -> dict[str, Any]:
+    def checked(self, detection: dict[str, Any], number: int) -> dict[str, Any] | None:
         """Returns a COCO result as an annotation; of a mask alone with the mask's box and area.
+
+        None for one in a picture that the ground truth's file lists and policy leaves out.
 
         Args:
             detection: a row of a COCO results file.
@@ -97,6 +119,9 @@ class _Checker:
             ValueError: what is wrong with it.
         """
         codes: set[str] = set()
+        if meant_integer(detection["image_id"]) in self._left_out:
+            self.reasons["picture_left_out"] += 1
+            return None
         image_id = self._id(detection, "image", self._images, codes)
         category_id = self._id(detection, "category", self._categories, codes)
         image = self._images[image_id]
@@ -122,13 +147,36 @@ class _Checker:
     def _id(self, detection: dict[str, Any], what: str, known: Any, codes: set[str]) -> int:
         stated = detection[f"{what}_id"]
         id_ = meant_integer(stated)
-        if id_ is None or id_ not in known:
-            raise ValueError(
-                f"{what} id {shortened(stated)} is not in the ground truth: {range_of(known)}"
-            )
-        if type(stated) is not int:
+        if id_ is None and isinstance(stated, str):
+            names = self._image_names if what == "image" else self._category_names
+            id_ = names.get(stated)
+            codes.add("names_for_ids")
+        elif type(stated) is not int:
             codes.add("ids_in_other_form")
+        if id_ is None or id_ not in known:
+            raise _UnknownIdError(what, stated, known)
         return id_
+
+    @cached_property
+    def _image_names(self) -> dict[str, int]:
+        """The pictures' ids by file name, with or without folder and ending, where it is of one."""
+        names = [
+            (image["id"], form)
+            for image in self._images.values()
+            for form in forms_of_name(image["file_name"])
+        ]
+        return _of_one(names)
+
+    @cached_property
+    def _category_names(self) -> dict[str, int]:
+        return _of_one([(c["id"], c["name"]) for c in self._ground_truth.categories])
+
+
+def _of_one(names: Iterable[tuple[int, str]]) -> dict[str, int]:
+    """Returns the id of each name that is of one alone."""
+    names = list(names)
+    times = Counter(name for _, name in names)
+    return {name: id_ for id_, name in names if times[name] == 1}
 
 
 def _score(stated: Any, codes: set[str]) -> float:
