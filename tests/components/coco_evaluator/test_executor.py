@@ -151,6 +151,22 @@ def test_without_a_resolver_the_newest_other_pushed_model_is_the_baseline(
     assert against_pushed["baseline"] is not None
     assert len(list((tmp_path / "kept").rglob("*-eval-*.json"))) == 2
 
+    # On Vertex an input names what was pushed last, the candidate itself here: it decides nothing.
+    for name in ("evaluation", "blessing"):
+        shutil.rmtree(tmp_path / name)
+    made = do(
+        examples,
+        model,
+        tmp_path / "served/fake/2",
+        settings=settings(AT_LEAST, NO_DROP),
+        detections_dir=str(tmp_path / "kept"),
+        push_folder=str(tmp_path / "served"),
+        baseline_from="push_folder",
+    )
+    again = json.loads((Path(made["evaluation"].uri) / "decision.json").read_text())
+    assert again["comparisons"] == decision["comparisons"]
+    assert not made["blessing"].get_int_custom_property("baseline_model_id")
+
 
 @pytest.mark.parametrize("baseline_from", ["push_folder", "resolver"])
 def test_a_served_version_that_cannot_be_used_closes_the_gate(

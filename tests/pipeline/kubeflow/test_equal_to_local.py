@@ -55,8 +55,13 @@ def local(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "local" / "summary.json").read_text())
 
 
-def _compiled(folder: Path, data: str, shared: str) -> Path:
-    file = folder / "tiny.yaml"
+@pytest.fixture(scope="module")
+def with_folders(folder: Path) -> Path:
+    return _compiled(folder, "folders.yaml", str(folder / "data"), str(folder / "shared"))
+
+
+def _compiled(folder: Path, name: str, data: str, shared: str) -> Path:
+    file = folder / name
     done = _pipeline(
         *("compile", "--config", TINY, "--image", "registry.test/tfx-rcnn:1", "-o", file),
         *("--pipeline-root", "minio://mlpipeline/tfx-rcnn"),
@@ -91,9 +96,8 @@ def _check_equal(local: dict[str, Any], tasks: dict[str, Any], metrics: bytes) -
         assert {name: numbers[kind][name] for name in values} == values
 
 
-def test_with_folders_as_kfp_2_4(folder: Path, local: dict[str, Any]) -> None:
-    file = _compiled(folder, str(folder / "data"), str(folder / "shared"))
-    tasks = _run_compiled(folder, file, "--dialect", "2.4")
+def test_with_folders_as_kfp_2_4(folder: Path, local: dict[str, Any], with_folders: Path) -> None:
+    tasks = _run_compiled(folder, with_folders, "--dialect", "2.4")
     evaluation = tasks["CocoEvaluator"]["outputs"]["evaluation"]["uri"]
     stored = folder / "played" / "store" / evaluation.replace("://", "/")
     _check_equal(local, tasks, (stored / "metrics.json").read_bytes())
@@ -108,7 +112,7 @@ def test_with_all_in_a_store_as_kfp_2_17(folder: Path, local: dict[str, Any]) ->
             if path.is_file():
                 name = path.relative_to(folder / "data").as_posix()
                 server.objects[f"coco/tiny/{name}"] = path.read_bytes()
-        file = _compiled(folder, "s3://coco/tiny", "s3://runs/shared")
+        file = _compiled(folder, "store.yaml", "s3://coco/tiny", "s3://runs/shared")
         tasks = _run_compiled(
             folder, file, "--dialect", "2.17", "--store", "s3://kfp", **server.environment
         )
@@ -142,13 +146,15 @@ def _model_id(model: Path) -> str:
         ("2.4", "File system scheme 'minio' not implemented"),
     ],
 )
-def test_tfx_own_entry_fails_there(folder: Path, dialect: str, said: str) -> None:
-    file = _compiled(folder, str(folder / "data"), str(folder / "shared"))
-    documents = list(yaml.safe_load_all(file.read_text()))
+def test_tfx_own_entry_fails_there(
+    folder: Path, with_folders: Path, dialect: str, said: str
+) -> None:
+    documents = list(yaml.safe_load_all(with_folders.read_text()))
     for executor in documents[0]["deploymentSpec"]["executors"].values():
         executor["container"]["command"] = ["python", "-m", TFX_ENTRY]
     tasks = documents[0]["root"]["dag"]["tasks"]
     documents[0]["root"]["dag"]["tasks"] = {"ImportSchemaGen": tasks["ImportSchemaGen"]}
+    del tasks["ImportSchemaGen"]["retryPolicy"]
     parameters = tasks["ImportSchemaGen"]["inputs"]["parameters"]
     schema = SOURCE_ROOT / "pipeline" / "schema.pbtxt"
     parameters["schema_file"]["runtimeValue"]["constant"] = str(schema)
