@@ -66,7 +66,7 @@ def run(
     watcher.start()
     try:
         config = runtime_config(work.settings, work.overrides)
-        train(config, examples, folder / "out", _tell, worker_module=worker_module)
+        train(config, examples, folder / "out", on_progress=_tell, worker_module=worker_module)
     except TrainingStopped:
         if not orphaned.is_set():
             raise

@@ -1,5 +1,6 @@
 """The other pods: what they train, and that none outlives the trainer's."""
 
+import inspect
 import os
 import signal
 import time
@@ -39,12 +40,16 @@ def test_it_trains_along_at_its_place(
     api: ClusterApi, environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Any] = []
-    monkeypatch.setattr(node, "train", lambda *args, **how: seen.append((args, how)))
+    signature = inspect.signature(node.train)
+    monkeypatch.setattr(node, "train", lambda *a, **k: seen.append(signature.bind(*a, **k)))
     node.run(tmp_path / "work", environ, lambda: api, ready_file=str(tmp_path / "ready"))
     assert (tmp_path / "ready").exists()
-    [((config, examples, out, _), _)] = seen
-    assert (config.train.epochs, config.model.weights) == (3.0, None)
-    assert examples == tmp_path / "examples" and out == tmp_path / "work" / "out"
+    [call] = seen
+    given = call.arguments
+    assert (given["config"].train.epochs, given["config"].model.weights) == (3.0, None)
+    assert given["examples_dir"] == tmp_path / "examples"
+    assert given["out_dir"] == tmp_path / "work" / "out" and "checkpoints_dir" not in given
+    given["on_progress"]({"event": "progress"})
     assert environ["TFX_RCNN_HOSTS"] == "10.1.2.3:2222,a-0.a:2222,a-1.a:2222"
     assert environ["TFX_RCNN_HOST_INDEX"] == "2"
 
