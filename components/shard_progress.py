@@ -49,7 +49,10 @@ def followed(
 
     def follow() -> None:
         while not finished.wait(_POLL_SECONDS):
-            report()
+            try:
+                report()
+            except OSError:  # nobody reads the screen any more: the other thread meets it, too
+                return
 
     follower = threading.Thread(target=follow, name="shard-progress", daemon=True)
     follower.start()

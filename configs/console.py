@@ -25,6 +25,7 @@ _HINTS = {
     errno.EEXIST: _IN_THE_WAY,
     errno.ENOTDIR: _IN_THE_WAY,
     errno.ENOENT: "check the path",
+    errno.EPIPE: "what reads the output has ended",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
     errno.EFBIG: "raise the limit of a file's size (ulimit -f)",
     errno.EDQUOT: "free some of your quota, then run the same again",
@@ -140,10 +141,18 @@ def one_line_errors(command: Callable[..., Any]) -> Callable[..., Any]:
                 end_without_output(error)
             if debug:
                 raise
+            if isinstance(error, BrokenPipeError):
+                _print_to_nobody()
             click.echo(f"error: {explain(error)}", err=True)
             sys.exit(getattr(error, "exit_status", EXIT_FAILED))
 
     return wrapper
+
+
+def _print_to_nobody() -> None:
+    """Lets Python empty its buffers at the end without another error, where `| head` has ended."""
+    with contextlib.suppress(OSError, ValueError):  # of a stream that is closed, or no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def explain(error: BaseException) -> str:

@@ -42,6 +42,7 @@ def command_raising(error: BaseException) -> click.Command:
         ),
         (OSError(errno.EROFS, "Read-only", "/out"), 1, "give a folder that can be written to"),
         (FileExistsError(errno.EEXIST, "File exists", "/out"), 1, "a file is where a folder"),
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), 1, "Broken pipe: what reads the output has"),
         (KeyError("odd"), 1, "KeyError: 'odd' (run again with --debug"),
         (PackageNotFoundError("simplejpeg"), 1, "the package simplejpeg is missing: the inst"),
         (ModuleNotFoundError("no", name="a.b"), 1, "the package a.b is missing: the installation"),
