@@ -145,25 +145,21 @@ def _compare_memory(folder: Path, large: str) -> None:
     )
     for size, kind in ((_SMALL, "jpg"), (large, "jpg"), (large, "png")):
         width, height = map(int, size.split("x"))
-        path = Path(f"benchmark-{size}.{kind}")
-        ramp = np.add.outer(np.arange(height) // 16, np.arange(width) // 16).astype(np.uint8)
-        Image.fromarray(np.dstack([ramp, ramp // 2, 255 - ramp])).save(path)
-        try:
-            arguments = ["--model", str(folder), "--picture", str(path)]
+        with tempfile.TemporaryDirectory() as top:
+            path = Path(top) / f"picture.{kind}"
+            ramp = np.add.outer(np.arange(height) // 16, np.arange(width) // 16).astype(np.uint8)
+            Image.fromarray(np.dstack([ramp, ramp // 2, 255 - ramp])).save(path)
+            arguments = ["--model", str(folder.absolute()), "--picture", str(path)]
             output = subprocess.run(
                 [sys.executable, "-m", "benchmarks.serving", *arguments],
                 check=True,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
             ).stdout
             found = json.loads(output.splitlines()[-1])
             megabytes = path.stat().st_size / 1e6
-        finally:
-            path.unlink()
-        decoded = width * height * 3 / 1e6
         click.echo(
-            f"| {size} {kind} | {megabytes:.1f} | {decoded:.0f} | {found['seconds']:.1f} "
-            f"| {found['peak_mb']:.0f} |"
+            f"| {size} {kind} | {megabytes:.1f} | {width * height * 3 / 1e6:.0f} "
+            f"| {found['seconds']:.1f} | {found['peak_mb']:.0f} |"
         )
 
 

@@ -85,11 +85,13 @@ class OneLineCommand(click.Command):
 
 def _refuse_other_bytes(args: list[str]) -> None:
     """Refuses names that are no text in UTF-8: Beam, TFX and TensorFlow know none such."""
+    is_utf8 = sys.getfilesystemencoding() == "utf-8"
+    advice = "give another name" if is_utf8 else "set PYTHONUTF8=1, or give another name"
     for text in args:
         try:
             text.encode()
         except UnicodeEncodeError:  # Python keeps such bytes as halves of characters
-            raise click.UsageError(f"{text!r} is not text in UTF-8: give another name") from None
+            raise click.UsageError(f"{text!r} is not text in UTF-8: {advice}") from None
 
 
 class OneLineGroup(OneLineCommand, click.Group):

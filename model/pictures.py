@@ -88,8 +88,8 @@ def servable(
         DatasetError: the bytes are no whole picture, or it has too many pixels.
     """
     try:
-        if _is_of_another_format(encoded):
-            return _png_of_other_format(encoded, max_pixels)
+        if other := _other_format(encoded):
+            return _png_of_other_format(encoded, max_pixels, other)
         check = read_facts if is_checked else inspect
         facts = check(encoded, max_pixels, MAX_PIXELS_SETTING)
         if facts.damage and not is_checked:
@@ -102,17 +102,22 @@ def servable(
     return _as_png(upright, facts.orientation)
 
 
-def _is_of_another_format(encoded: bytes) -> bool:
-    """Returns whether Pillow may read it where TensorFlow does not."""
+def _other_format(encoded: bytes) -> str:
+    """Returns what a file is that Pillow may read where TensorFlow does not; "" for others."""
     try:
         format_of(encoded)
     except PictureFlaw as flaw:
-        return flaw.code == "picture_format_unsupported"
-    return False
+        return flaw.detail if flaw.code == "picture_format_unsupported" else ""
+    return ""
 
 
-def _png_of_other_format(encoded: bytes, max_pixels: int) -> Picture:
+def _png_of_other_format(encoded: bytes, max_pixels: int, name: str) -> Picture:
     """Returns a BMP, GIF, TIFF or WebP file's first picture, upright, as a PNG.
+
+    Args:
+        encoded: the file's bytes.
+        max_pixels: limit of height x width.
+        name: of the format, for the message that it is none of these.
 
     Raises:
         PictureFlaw: it is none of these, has too many pixels, or cannot be decoded.
@@ -135,7 +140,7 @@ def _png_of_other_format(encoded: bytes, max_pixels: int) -> Picture:
     except PictureFlaw:
         raise
     except UnidentifiedImageError:
-        raise PictureFlaw("picture_unreadable", "not a picture") from None
+        raise PictureFlaw("picture_unreadable", name) from None
     # Pillow's readers raise whatever a damaged field leads to.
     except Exception as error:
         raise PictureFlaw("picture_unreadable", " ".join(str(error).split())) from None

@@ -23,6 +23,7 @@ from configs.errors import EXIT_FAILED, DatasetError, ModelError
 from configs.files import atomic_path, write_json
 from configs.output_record import SUMMARY_FILE
 from configs.outputs import check_pattern, output_folder, settle_inputs
+from configs.wording import plural
 from model.coco_metrics import results_of_picture
 from model.drawing import Mark, class_colour, draw
 from model.encoded.files import shown
@@ -339,9 +340,10 @@ def main(
         )
         write_json(new / SUMMARY_FILE, summary)
     read, failed = summary["pictures"]["read"], summary["pictures"]["failed"]
-    lines = [f"{summary['detections']} detections in {read} pictures, drawn into {out}"]
+    found = plural(summary["detections"], "detection")
+    lines = [f"{found} in {plural(read, 'picture')}, drawn into {out}"]
     if failed:
-        lines.append(f"{failed} of {read + failed} pictures could not be read")
+        lines.append(f"{failed} of {plural(read + failed, 'picture')} could not be read")
     show_lines(lines)
     if failed:
         sys.exit(EXIT_FAILED)
