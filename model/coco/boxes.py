@@ -2,12 +2,13 @@
 
 from typing import Any, NamedTuple
 
-from model.coco.values import meant_number
+from model.coco.values import meant_number, value_in_text
 
 Numbers = tuple[float, float, float, float]
 
 # Beyond it a coordinate is no pixel of any picture.
 _LARGEST_PX = 1e9
+_LONGEST_TEXT = 400
 # The keys of a box that is written as an object, and the format of its numbers.
 _KEYS = (
     (("x", "y", "width", "height"), "xywh"),
@@ -41,9 +42,14 @@ def meant_box(value: Any) -> MeantBox | None:
     (1.0, 2.0, 3.0, 4.0)
     >>> meant_box({"xmin": 1, "ymin": 2, "xmax": 3, "ymax": 4}).format
     'xyxy'
+    >>> meant_box("1, 2, 3, 4").numbers
+    (1.0, 2.0, 3.0, 4.0)
     >>> meant_box([1, 2, 3]) is None
     True
     """
+    if isinstance(value, str) and len(value) <= _LONGEST_TEXT:
+        box = meant_box(value_in_text(value))
+        return box and box._replace(has_text=True)
     if type(value) is dict:
         for keys, format_ in _KEYS:
             if value.keys() == set(keys):

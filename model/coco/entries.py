@@ -23,6 +23,8 @@ from model.examples import Category
 _BORDER_TOLERANCE_PX = 0.01
 _LARGEST_AREA = 1e18
 _MISSING = object()
+# Where other tools have the name of a picture's file; LVIS has its address alone.
+_OTHER_NAME_KEYS = ("filename", "fileName", "name", "path", "image", "coco_url", "url")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,12 +100,15 @@ def parse_picture(image: Any, judge: Judge, max_picture_pixels: int | None = Non
         judge.leave_out(bad, f"`id` is no integer: {shortened(image.get('id'))}")
     name = image.get("file_name")
     if not isinstance(name, str) or not name.strip() or "\0" in name or not is_text(name):
-        judge.leave_out(bad, f"`file_name` is no file name: {shortened(name)}")
+        other = next((key for key in _OTHER_NAME_KEYS if isinstance(image.get(key), str)), None)
+        hint = f" (rename its `{other}`)" if name is None and other else ""
+        judge.leave_out(bad, f"`file_name` is no file name: {shortened(name)}{hint}")
     if height is None or width is None or height < 1 or width < 1:
         judge.leave_out(
             bad,
             "`height` and `width` are not positive integers: "
-            f"{shortened(image.get('height'))} and {shortened(image.get('width'))}",
+            f"{shortened(image.get('height'))} and {shortened(image.get('width'))} (write those of "
+            "the file)",
         )
     if max_picture_pixels is not None and height * width > max_picture_pixels:
         judge.leave_out("picture_too_large", f"stated as {width} x {height} pixels")

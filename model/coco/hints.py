@@ -18,6 +18,7 @@ from model.encoded.files import shown
 _MOST_NAMES = 50_000
 _FORMATS = ("xywh", "xyxy", "cxcywh", "xywh_shares", "xyxy_shares", "cxcywh_shares")
 _FEWEST_BOXES = 4
+_FEWEST_IDS = 2  # of one alone nothing can be told
 _NO_FOLDERS: Mapping[str, str] = {}
 _TOLERANCE_PX = 1.0
 _ENOUGH_FIT = 0.8  # share of the boxes
@@ -199,3 +200,27 @@ def _is_fit(
     shared = max(0.0, min(x + width, x1) - max(x, x0)) * max(0.0, min(y + height, y1) - max(y, y0))
     union = width * height + (x1 - x0) * (y1 - y0) - shared
     return shared > 0.5 * union
+
+
+def as_positions(ids: set[int], known: set[int], key: str) -> str:
+    """Returns whether ids are counted from 0 or from 1 in place of those that are known.
+
+    Args:
+        ids: that are stated.
+        known: that there are.
+        key: of the list that has the known ones.
+    """
+    number = len(known)
+    if not known or len(ids) < _FEWEST_IDS:
+        return ""
+    for first in (0, 1):
+        if not ids <= set(range(first, first + number)):
+            continue
+        if known == set(range(1 - first, 1 - first + number)):
+            change = "add" if first == 0 else "subtract"
+            return f"they are counted from {first}, `{key}` from {1 - first}: {change} 1"
+        return (
+            f"they look like positions in `{key}`, counted from {first}: write the `id` of the "
+            "entry there"
+        )
+    return ""

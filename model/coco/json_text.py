@@ -17,10 +17,17 @@ from configs.errors import DatasetError
 LARGEST_VALUE = 64 << 20  # characters
 DEEPEST_VALUE = 32  # levels of lists and objects in each other
 _CHUNK_BYTES = 1 << 20
+_VALUE_MISSING = "Expecting value"  # as Python's decoder says it
 # A value that ends this close to the window's end may go on behind it.
 _MARGIN = 64
 _LONGEST_INTEGER = 400
 _BLANKS = re.compile(r"[ \t\r\n]*")
+_OTHERS = {
+    b"version https://git-lfs": "a Git LFS pointer: fetch the file itself (git lfs pull)",
+    b"\x80\x03": "a pickle: write its content as JSON",
+    b"\x80\x04": "a pickle: write its content as JSON",
+    b"\x80\x05": "a pickle: write its content as JSON",
+}
 _PACKED = {b"\x1f\x8b": "gzip", b"PK": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
 
 
@@ -36,18 +43,21 @@ class JsonText:
         stream: of the file.
 
     Raises:
-        DatasetError: the file is packed.
+        DatasetError: the file is packed, or plainly of another form.
     """
 
     def __init__(self, path: str | os.PathLike[str], stream: BinaryIO):
         self._path = path
         self._stream = stream
-        start = stream.read(8)
+        start = stream.read(32)
         for magic, form in _PACKED.items():
             if start.startswith(magic):
                 raise DatasetError(f"{path}: is a {form} file: unpack it and give the JSON in it")
+        for magic, form in _OTHERS.items():
+            if start.startswith(magic):
+                raise DatasetError(f"{path}: is {form}")
         stream.seek(0)
-        encoding = json.detect_encoding(start)
+        encoding = json.detect_encoding(start[:8])
         self._decoder = codecs.getincrementaldecoder(encoding)()
         self._window = ""
         self._position = 0
@@ -151,7 +161,7 @@ class JsonText:
             DatasetError: something does.
         """
         if self.next_character():
-            raise self._no_json("more follows behind its end")
+            raise self._no_json("more follows behind its end; JSON Lines, or two files in one?")
 
     def _read_on(self) -> bool:
         """Widens the window by as much again as it holds; returns whether there was more."""
@@ -181,6 +191,9 @@ class JsonText:
             return DatasetError(
                 f"{self._path}: not JSON but XML (Pascal VOC? CVAT?): export it as COCO instances"
             )
+        before = self._window[: self._position if position is None else position].rstrip()
+        if before.endswith(",") and problem == _VALUE_MISSING:
+            problem = "a comma too many in front of it, or a value is missing"
         return DatasetError(
             f"{self._path}: cut off or not JSON at character {place:,} ({problem}): "
             "copy or write it anew"

@@ -40,6 +40,8 @@ def not_instances(
     other = other_task(annotations)
     if other:
         return other
+    if {"objects", "size"} <= kinds.keys():
+        return f"this looks like a file of Supervisely: {_EXPORT}"
     if {"image_id", "score"} <= kinds.keys():
         return "this is one detection: detections are given to the evaluator as --detections"
     if ANNOTATIONS not in kinds and images:
@@ -76,13 +78,22 @@ def _not_instances_but_list(bare: Sequence[Any]) -> str:
         return f"these are annotations alone, without `images` and `categories`; {INSTANCES}"
     if entries and all("image" in entry and "annotations" in entry for entry in entries):
         return f"this looks like a file of CreateML: {_EXPORT}"
+    if entries and all("Labeled Data" in entry or "data_row" in entry for entry in entries):
+        return f"this looks like a file of Labelbox: {_EXPORT}"
     if entries and all("data" in entry and "annotations" in entry for entry in entries):
         return f"this looks like a file of Label Studio: {_EXPORT}"
     return INSTANCES
 
 
-def not_results(kinds: Mapping[str, str]) -> str:
-    """Returns what a file is that is no list of results, and what to do."""
+def not_results(kinds: Mapping[str, str], scored: str = "") -> str:
+    """Returns what a file is that is no list of results, and what to do.
+
+    Args:
+        kinds: of the keys at its top.
+        scored: the key of a list whose entries have scores; "" without one.
+    """
+    if scored:
+        return f"its `{scored[:40]}` looks like one: write that list alone"
     if {"images", "annotations"} & kinds.keys():
         return (
             "this looks like a COCO file of ground truth, which the evaluator takes as "

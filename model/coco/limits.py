@@ -145,6 +145,7 @@ def _check_that_something_is_left(origin: Origin, tally: Tally) -> None:
         read = plural(tally.objects_read, "object")
         code = (tally.dropped_objects or tally.objects_with_pictures).most_common(1)[0][0]
         raise DatasetError(
-            f"{origin.name}: none of {read} is left ({listed(tally.reasons)}): does "
-            f"{origin.annotations} belong together? For example {tally.examples[code]}"
+            f"{origin.name}: none of {read} is left ({listed(tally.reasons)}): do "
+            f"`images`, `annotations` and `categories` of {origin.annotations} belong together? "
+            f"For example {tally.examples[code]}"
         )

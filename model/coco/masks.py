@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from model.coco.json_text import is_deep
 from model.coco.rings import Ring, read_rings
-from model.coco.values import integer, meant_integer, shortened
+from model.coco.values import integer, meant_integer, shortened, value_in_text
 
 # Pixels of a picture whose masks can be coded: the C code counts in 32 bits.
 _MOST_PIXELS = 2**31
@@ -70,6 +71,11 @@ def read_mask(segmentation: Any, height: int, width: int) -> Mask | None:
         if codes:
             return _of_runs(codes, height, width, wrapping)
         return _of_rings(segmentation, height, width)
+    if isinstance(segmentation, str):
+        inner = value_in_text(segmentation)
+        if isinstance(inner, list | dict) and not is_deep(inner):
+            mask = read_mask(inner, height, width)
+            return mask and mask._replace(odd_form=mask.odd_form or "the text of a list or code")
     raise ValueError(f"expected polygons or a run-length code, got {shortened(segmentation)}")
 
 
@@ -213,11 +219,13 @@ def _check_size(code: dict[str, Any], height: int, width: int) -> str:
 
 
 def _text_of_bytes(counts: str) -> tuple[str, str]:
-    """Returns counts, and of the text of Python's bytes what the bytes are."""
+    """Returns counts without blanks around them, and of Python's bytes' text what they are."""
+    if counts != counts.strip():
+        return counts.strip(), "`counts` with blanks around them"
     if not counts.startswith("b") or not _BYTES_TEXT.fullmatch(counts):
         return counts, ""
     try:
-        return ast.literal_eval(counts).decode("ascii"), "the text of Python's bytes"
+        return ast.literal_eval(counts).decode("ascii").strip(), "the text of Python's bytes"
     except (ValueError, SyntaxError):
         raise ValueError("`counts` have a character that cannot be: a quote") from None
 

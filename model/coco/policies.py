@@ -197,7 +197,7 @@ _ALL = (
     ),
     _object(
         "numbers_in_other_form",
-        "numbers of its `bbox`, `area` or `segmentation` are written as text",
+        "its `bbox`, or numbers of its `bbox`, `area` or `segmentation`, are written as text",
         MEND,
         repair="the numbers that are meant",
         loss="none",
@@ -266,7 +266,7 @@ _ALL = (
     _object(
         "mask_in_other_form",
         "its `segmentation` has a list too many or too few, corners as pairs or with names, no "
-        "size, or the text of Python's bytes",
+        "size, or is the text of a list, of a code or of Python's bytes",
         MEND,
         repair="the mask that is meant",
         loss="none",

@@ -7,7 +7,7 @@ from typing import Any
 
 from configs.wording import plural
 from model.coco.ground_truth import GroundTruth
-from model.coco.hints import format_of_boxes
+from model.coco.hints import as_positions, format_of_boxes
 from model.coco.values import meant_integer
 
 _FEWEST_IDS = 2  # of one alone nothing can be told
@@ -34,7 +34,7 @@ def why_unknown(
     if not ids:
         return f"{what}s are named, as they are nowhere in the ground truth"
     looks = _of_pictures(ids, ground_truth) if is_image else ""
-    looks = looks or _as_positions(ids, known, what)
+    looks = looks or as_positions(ids, known, "images" if is_image else "categories")
     return f"{shared}; {looks}" if looks else shared
 
 
@@ -48,25 +48,6 @@ def _of_pictures(ids: set[int], ground_truth: GroundTruth) -> str:
     }
     if len(ids) >= _FEWEST_IDS and ids <= stems:
         return "they are the numbers of the file names: write the `id` of the entry in `images`"
-    return ""
-
-
-def _as_positions(ids: set[int], known: set[int], what: str) -> str:
-    """Returns whether ids are counted from 0 or from 1 in place of those that are known."""
-    number = len(known)
-    if not known or len(ids) < _FEWEST_IDS:
-        return ""
-    for first in (0, 1):
-        if not ids <= set(range(first, first + number)):
-            continue
-        if known == set(range(1 - first, 1 - first + number)):
-            change = "add" if first == 0 else "subtract"
-            return f"they are counted from {first}, the ground truth from {1 - first}: {change} 1"
-        names = "`images`" if what == "image" else "`categories`"
-        return (
-            f"they look like positions in {names}, counted from {first}: write the `id` of the "
-            "entry there"
-        )
     return ""
 
 

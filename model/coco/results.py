@@ -34,8 +34,11 @@ def read_detections(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """
     kinds: dict[str, str] = {}
     detections: list[dict[str, Any]] = []
+    scored = ""
     for key, detection in iterate_file(path, kinds):
         if key != BARE_LIST:
+            is_scored = isinstance(detection, dict) and "score" in detection
+            scored = scored or (key if is_scored else "")
             continue
         where = f"{path}: detection {len(detections)}"
         if not isinstance(detection, dict):
@@ -49,7 +52,7 @@ def read_detections(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
             raise DatasetError(f"{where} has no {missing[0]!r}: {RESULTS}")
         detections.append(detection)
     if BARE_LIST not in kinds:
-        raise DatasetError(f"{path}: holds no list: {not_results(kinds)}")
+        raise DatasetError(f"{path}: holds no list: {not_results(kinds, scored)}")
     return detections
 
 

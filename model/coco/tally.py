@@ -97,7 +97,8 @@ class Tally:
     def read_object(self, annotation: Any) -> None:
         """Counts an entry of `annotations`."""
         self.objects_read += 1
-        self.masks_read += isinstance(annotation, dict) and bool(annotation.get("segmentation"))
+        mask = annotation.get("segmentation") if isinstance(annotation, dict) else None
+        self.masks_read += mask is not None and mask not in ([], "")
 
     def leave_out_picture(self, flaw: Flaw, name: str, objects: int) -> None:
         """Counts a picture that is left out, with so many objects."""

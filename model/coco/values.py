@@ -1,5 +1,6 @@
 """Single values of a COCO file: what is plainly meant by them, and how a message shows them."""
 
+import json
 import math
 import re
 import reprlib
@@ -60,6 +61,23 @@ def meant_number(value: Any) -> float | None:
     except OverflowError:
         return None
     return number if math.isfinite(number) else None
+
+
+def value_in_text(text: str) -> Any:
+    """Returns what a text holds: a list or an object in JSON, or numbers with commas or blanks.
+
+    Tables (CSV) hold boxes and masks so. None where it is neither.
+
+    >>> value_in_text("[1, 2.5]"), value_in_text("1, 2 3"), value_in_text("cat")
+    ([1, 2.5], [1.0, 2.0, 3.0], None)
+    """
+    if text.lstrip()[:1] in ("[", "{"):
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            return None
+    numbers = [meant_number(word) for word in text.replace(",", " ").split()]
+    return numbers if numbers and None not in numbers else None
 
 
 def is_text(name: str) -> bool:

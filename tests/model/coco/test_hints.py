@@ -121,3 +121,17 @@ def test_classes_of_one_split_alone_are_said_by_name(tmp_path):
     assert notes_on(val, DataConfig(), "train", {"eval": train})[1] == (
         "no objects of 'dog' (id 4), which split 'eval' has: measured, not learnt"
     )
+
+
+def test_category_ids_that_are_no_ids_are_said(tmp_path):
+    categories = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
+    from_zero = [annotation(n, 1, category_id=n % 2) for n in range(1, 4)]
+    assert notes_on(surveyed(tmp_path, from_zero, categories), DataConfig())[0] == (
+        "of the objects' category ids 1 of 2 are known; they are counted from 0, "
+        "`categories` from 1: add 1"
+    )
+    named = [annotation(n, 1, category_id="cat") for n in range(1, 4)]
+    assert (
+        "no `category_id` is a whole number"
+        in (notes_on(surveyed(tmp_path, named, categories), DataConfig())[0])
+    )

@@ -1,5 +1,6 @@
 """Masks in any of COCO's forms."""
 
+import json
 import math
 import time
 
@@ -47,6 +48,11 @@ RUNS = decode_counts(CODE).tolist()
         ([SQUARE], False),
         ([[*SQUARE, 2, 2]], False),  # closed
         (SQUARE, True),
+        (json.dumps([SQUARE]), True),
+        (", ".join(map(str, SQUARE)), True),
+        (json.dumps({"size": [20, 30], "counts": CODE}), True),
+        ({"size": [20, 30], "counts": CODE + "\n"}, True),
+        ({"size": [20, 30], "counts": str((CODE + "\n").encode())}, True),
         ([[SQUARE]], True),
         ([[[SQUARE]]], True),
         (PAIRS, True),
@@ -111,6 +117,10 @@ def test_the_text_of_bytes_doubles_backslashes():
         {"size": [20, 30], "counts": "any text at all"},
         {"size": [20, 30], "counts": {"0": 600}},
         {"size": [20, 30], "counts": [[[600]]]},
+        "any text at all",
+        "[" * 5000,
+        "[" * 40 + "]" * 40,
+        "[[1, 2",
         {"size": [20, 30], "counts": [True] * 600},
         {"size": [30, 20], "counts": [600]},
         {"size": [20, 30, 1], "counts": [600]},

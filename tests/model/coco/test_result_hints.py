@@ -50,7 +50,7 @@ def found(image_id, category_id=1, bbox=BOX):
         (
             truth((1, 2, 3)),
             [found(n) for n in (2, 1, 0)],
-            "counted from 0, the ground truth from 1",
+            "counted from 0, `images` from 1",
         ),
         (
             truth(names=["a/0007.jpg", "8.jpg", "9.jpg", "10.jpg"]),
@@ -70,8 +70,8 @@ def found(image_id, category_id=1, bbox=BOX):
         (
             truth(),
             [found(11, 2), found(11, 0)],
-            "1 of 2 category ids of the detections are known; they are counted from 0, the ground "
-            "truth from 1: add 1",
+            "1 of 2 category ids of the detections are known; they are counted from 0, "
+            "`categories` from 1: add 1",
         ),
         (truth(categories=(0, 1, 2)), [found(11, n) for n in (1, 2, 3)], "subtract 1"),
         (
