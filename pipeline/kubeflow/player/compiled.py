@@ -111,9 +111,9 @@ def _task(path: Path, key: str, task: Message, spec: Message, platform: Message)
     label = component.get("executorLabel")
     executor = spec["deploymentSpec"]["executors"].get(label, {}) if label else {}
     unplayed = [name for name in ("importer", "resolver") if name in executor]
-    unplayed += [name for name in ("parameterIterator", "artifactIterator") if name in task]
-    unplayed += ["dag"] if "dag" in component else []
+    unplayed += ["loop"] if {"parameterIterator", "artifactIterator"} & set(task) else []
     unplayed += ["condition"] if task.get("triggerPolicy", {}).get("condition") else []
+    unplayed += ["nested pipeline"] if "dag" in component and not unplayed else []
     if unplayed or "container" not in executor:
         what = ", ".join(unplayed) or "no container"
         raise ConfigError(f"{path}: task {key} ({what}) cannot be run here: only containers can")

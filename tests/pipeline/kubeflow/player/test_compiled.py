@@ -56,17 +56,21 @@ def test_what_is_not_played_is_named(
 
 
 @pytest.mark.parametrize(
-    ("key", "value"),
+    ("key", "value", "kind"),
     [
-        ("parameterIterator", {"items": {}}),
-        ("triggerPolicy", {"condition": "true"}),
+        ("parameterIterator", {"items": {}}, "loop"),
+        ("artifactIterator", {"items": {}}, "loop"),
+        ("triggerPolicy", {"condition": "true"}, "condition"),
+        ("cachingOptions", {}, "nested pipeline"),
     ],
 )
-def test_loops_and_conditions_are_not_played(
-    pipeline: dict[str, Any], write: Write, key: str, value: dict[str, Any]
+def test_loops_conditions_and_nested_pipelines_are_not_played(
+    pipeline: dict[str, Any], write: Write, key: str, value: dict[str, Any], kind: str
 ) -> None:
     pipeline["root"]["dag"]["tasks"]["make"][key] = value
-    with pytest.raises(ConfigError, match="cannot be run here"):
+    pipeline["components"]["comp-make"]["dag"] = {}
+    del pipeline["components"]["comp-make"]["executorLabel"]
+    with pytest.raises(ConfigError, match=rf"task make \({kind}\) cannot be run here"):
         read_compiled(write(pipeline))
 
 
