@@ -331,8 +331,8 @@ class TrainConfig(Section):
         600.0,
         gt=0,
         le=1e9,
-        description="A worker that ends no step for this long is taken for lost; must exceed "
-        "the longest compilation of a step.",
+        description="A worker that ends no step for this long is taken for lost. Compiling is no "
+        "standstill, as long as it takes the processor.",
     )
     max_restarts: Count = Field(
         0,

@@ -142,6 +142,7 @@ class Work:
         trained_weights: number of those that are trained.
         slots: of a trained weight, as large as it: the optimiser's, its average, its accumulator.
         pictures_per_step: of one worker.
+        compiled: whether XLA compiles the step.
     """
 
     flops_per_picture: float
@@ -150,6 +151,7 @@ class Work:
     trained_weights: int
     slots: int
     pictures_per_step: int
+    compiled: bool = True
 
 
 @dataclass(frozen=True)
@@ -228,7 +230,7 @@ def estimate(
         dollars=None if price is None else hours.scaled(workers * price),
         steps=steps,
         fits={f"{size} GiB": _fits(memory, size) for size in GPUS[gpu].memory_gib},
-        reasons=_reasons(gpu, precision, workers, work.flops_per_picture),
+        reasons=_reasons(gpu, precision, workers, work.flops_per_picture, work.compiled),
     )
 
 
@@ -263,6 +265,7 @@ def work_of(config: Config, precision: str, num_classes: int, bucket: tuple[int,
         trained_weights=sum(math.prod(weight.shape) for weight in trained),
         slots=slots + (train.ema_decay > 0) + (train.accumulate > 1),
         pictures_per_step=train.pictures_per_step,
+        compiled=compiled and train.jit != "off",
     )
 
 
@@ -309,7 +312,9 @@ def _fits(memory: Spread, size_gib: int) -> str:
     return "no" if memory.low > free else "perhaps"
 
 
-def _reasons(gpu: str, precision: str, workers: int, flops_per_picture: float) -> list[str]:
+def _reasons(
+    gpu: str, precision: str, workers: int, flops_per_picture: float, compiled: bool
+) -> list[str]:
     rows = _rows(_known(precision))
     rates = [_rate(row) for row in rows if row.gpu == "V100"]
     reasons = [
@@ -326,6 +331,12 @@ def _reasons(gpu: str, precision: str, workers: int, flops_per_picture: float) -
         reasons.append(f"none of them on {gpu}: scaled from V100 and A100 by the data sheets")
     if precision == "float32" and GPUS[gpu].has_tf32:
         reasons.append("none of them in TF32: taken as 16 bits with twice the bytes")
+    if workers > 1 and compiled:
+        reasons.append(
+            "several workers: what the loss is divided by is summed up between forward and "
+            "backward, so XLA compiles them apart and keeps every activation: memory near the "
+            "high end"
+        )
     if workers > WORKERS_OF_ONE_MACHINE:
         reasons.append("more than 8 workers: the network between machines matters")
     reasons.append("without start, compilation, evaluation, and waits for input")

@@ -28,6 +28,7 @@ from model.coco_metrics import results_of_picture
 from model.drawing import Mark, class_colour, draw
 from model.encoded.files import shown
 from model.input.sizes import padded_sides, resized_sides
+from model.limits import share_machine
 from model.model_folder import (
     find_saved_model,
     read_categories,
@@ -79,6 +80,7 @@ class LoadedModel:
         self.model_id = read_model_id(self.folder)
         self.categories = read_categories(self.folder)
         self._input = read_model_config(self.folder)["input"]
+        share_machine(os.environ)
         import tensorflow as tf  # takes seconds: after what can be seen at once
 
         try:

@@ -41,6 +41,7 @@ from model.examples import masked_crc32c, read_categories, read_manifest, shard_
 from model.input.augment import crop_boxes, flip_boxes, flip_columns
 from model.input.buckets import Bucket, read_buckets, training_buckets
 from model.input.index import ShardIndex, index_path, joined, read_index
+from model.input.on_device import on_device
 from model.input.plan import FILLER, Augmentation, Plan
 from model.input.resize import decode_picture, resize_picture
 
@@ -158,7 +159,7 @@ class TrainingInput:
         options = tf.data.Options()
         options.deterministic = True
         options.threading.private_threadpool_size = threads
-        return (
+        dataset = (
             tf.data.Dataset.range(first_step, tf.int64.max)
             .map(read_step, num_parallel_calls=2)
             .unbatch()
@@ -167,6 +168,7 @@ class TrainingInput:
             .prefetch(2)
             .with_options(options)
         )
+        return on_device(dataset, "/GPU:0") if tf.config.list_physical_devices("GPU") else dataset
 
     def _read_step(self, step: int, worker: int) -> tuple[np.ndarray, ...]:
         """Returns a batch's records, and the size, flip, crop, bucket and image id of each."""

@@ -22,6 +22,11 @@ _LEVELS = {"p2": 2, "p3": 3, "p4": 4, "p5": 5}
 _CANONICAL_LEVEL = 4  # of a RoI with the size that ImageNet's pictures have
 _CANONICAL_SIZE_PX = 224
 
+# TensorFlow's GPU kernel of the sparse product refuses more places x channels (2.16 and 2.21:
+# FastBoundsCheck in sparse_tensor_dense_matmul_op.cc).
+_MOST_PRODUCTS = 2**31 - 2
+_VECTOR = 32  # channels; below, its CPU kernel adds them up one by one
+
 
 def assign_levels(rois: tf.Tensor, shift: float = 1e-6, size_shift: float = 0.0) -> tf.Tensor:
     """Returns the level of the pyramid that each RoI is pooled from.
@@ -267,8 +272,57 @@ def _sum_by_sparse_product(table: tf.Tensor, rows: _Taps, columns: _Taps) -> tf.
         """Returns matrix x table, and the function from its gradient to that of the table."""
 
         def gradient(upstream: tf.Tensor) -> tf.Tensor:
-            return tf.raw_ops.SparseTensorDenseMatMul(**matrix, b=upstream, adjoint_a=True)
+            return _sparse_product(matrix, upstream, transposed=True)
 
-        return tf.raw_ops.SparseTensorDenseMatMul(**matrix, b=table), gradient
+        return _sparse_product(matrix, table), gradient
 
     return product(table)
+
+
+def _sparse_product(
+    matrix: Mapping[str, tf.Tensor], dense: tf.Tensor, transposed: bool = False
+) -> tf.Tensor:
+    """Returns matrix x dense [..., C], or its transpose x dense, by so many channels at once as go.
+
+    A channel's numbers do not hang on the others, so the parts give the same bits as the whole.
+
+    Args:
+        matrix: `a_indices`, `a_values` and `a_shape` of TensorFlow's op.
+        dense: [cells, C] float32; transposed [bins, C].
+        transposed: whether the matrix is.
+    """
+
+    def multiply(part: tf.Tensor) -> tf.Tensor:
+        return tf.raw_ops.SparseTensorDenseMatMul(**matrix, b=part, adjoint_a=transposed)
+
+    channels, places = dense.shape[-1], matrix["a_values"].shape[0]
+    if places is not None:
+        width = _channels_at_once(places, channels)
+        parts = [multiply(dense[:, c : c + width]) for c in range(0, channels, width)]
+        return parts[0] if len(parts) == 1 else tf.concat(parts, axis=1)
+
+    # Adaptive sampling: how many places there are is known only when it runs.
+    places_or_1 = tf.maximum(tf.size(matrix["a_values"], tf.int64), 1)
+    at_once = tf.cast(tf.clip_by_value(_MOST_PRODUCTS // places_or_1, 1, channels), tf.int32)
+    vectors = at_once // _VECTOR * _VECTOR
+    width = tf.where((at_once < channels) & (vectors > 0), vectors, at_once)
+
+    def in_parts() -> tf.Tensor:
+        def add(first: tf.Tensor, done: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            part = multiply(dense[:, first : first + width])
+            return first + width, tf.concat([done, part], axis=1)
+
+        start = [width, multiply(dense[:, :width])]
+        shapes = [tf.TensorShape([]), tf.TensorShape([None, None])]
+        return tf.while_loop(lambda first, _: first < channels, add, start, shapes)[1]
+
+    product = tf.cond(width >= channels, lambda: multiply(dense), in_parts)
+    return tf.ensure_shape(product, [None, channels])
+
+
+def _channels_at_once(places: int, channels: int) -> int:
+    """Returns how many channels a product of so many places may have; whole vectors if any."""
+    at_once = _MOST_PRODUCTS // max(places, 1)
+    if at_once >= channels:
+        return channels
+    return at_once // _VECTOR * _VECTOR if at_once >= _VECTOR else max(at_once, 1)

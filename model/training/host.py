@@ -1,6 +1,5 @@
 """What this host gives its workers: a place in the cluster, GPUs, ports, CPU threads."""
 
-import contextlib
 import errno
 import functools
 import json
@@ -8,7 +7,7 @@ import re
 import shutil
 import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from configs.errors import ConfigError, TrainingError
@@ -43,7 +42,11 @@ def with_counted_workers(config: Config, cluster: Cluster, environ: Mapping[str,
 
 
 def worker_environments(
-    workers: int, cluster: Cluster, environ: Mapping[str, str], numa: str = "off"
+    workers: int,
+    cluster: Cluster,
+    environ: Mapping[str, str],
+    numa: str = "off",
+    ports: Sequence[int] = (),
 ) -> dict[int, dict[str, str]]:
     """Returns, for each worker that this host runs, the variables that make it that worker.
 
@@ -52,6 +55,7 @@ def worker_environments(
         cluster: the hosts.
         environ: names the GPUs that may be used.
         numa: `train.numa`.
+        ports: one a worker, of a host alone that runs several.
 
     Raises:
         ConfigError: this host has fewer GPUs than workers, or the hosts cannot share the workers.
@@ -68,7 +72,7 @@ def worker_environments(
     if len(cluster.hosts) > 1:
         addresses = cluster.worker_addresses(workers)
     else:
-        addresses = [f"127.0.0.1:{port}" for port in free_ports(workers)]
+        addresses = [f"127.0.0.1:{port}" for port in ports]
     environments: dict[int, dict[str, str]] = {}
     for rank in range(share):
         worker = cluster.index * share + rank
@@ -83,35 +87,47 @@ def worker_environments(
     return environments
 
 
-def check_ports(workers: int, cluster: Cluster) -> None:
-    """Checks that nobody listens on the ports that this host's workers are to have.
+def hold_ports(workers: int, cluster: Cluster) -> list[socket.socket]:
+    """Returns sockets that keep this host's workers' ports free for them until they are closed.
 
-    TensorFlow alone would say "Could not start gRPC server", after the seconds that it loads.
+    They are bound and do not listen: then a worker may bind the port too, as TensorFlow's server
+    has SO_REUSEADDR, and nobody gets it who asks for any free one. On a host alone they are free
+    ports of the loopback address, one a worker.
 
     Raises:
-        TrainingError: a port is in use.
+        TrainingError: somebody listens on a port that is given. TensorFlow alone would say "Could
+            not start gRPC server", after the seconds that it loads.
     """
     if len(cluster.hosts) < 2:
-        return  # the ports of a host alone are found free
+        return [_bound("127.0.0.1", 0) for _ in range(workers if workers > 1 else 0)]
     share = cluster.workers_per_host(workers)
     addresses = cluster.worker_addresses(workers)
+    held: list[socket.socket] = []
     for worker in range(cluster.index * share, (cluster.index + 1) * share):
         port = int(addresses[worker].rpartition(":")[2])
-        if _is_taken(port):
+        try:
+            held.append(_bound("", port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                continue  # a port that we may not bind: TensorFlow says so
+            for one in held:
+                one.close()
             raise TrainingError(
                 f"port {port}, which {cluster.source} gives worker {worker}, is in use on this "
                 "host: end the program that holds it, or give all hosts other ports"
-            )
+            ) from None
+    return held
 
 
-def _is_taken(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("", port))
-        except OSError as error:
-            return error.errno == errno.EADDRINUSE
-    return False
+def _bound(address: str, port: int) -> socket.socket:
+    one = socket.socket()
+    try:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        one.bind((address, port))
+    except OSError:
+        one.close()
+        raise
+    return one
 
 
 def visible_gpus(environ: Mapping[str, str]) -> list[str]:
@@ -145,15 +161,6 @@ def _listed_by_tool(tool: str | None) -> list[str]:
     except (OSError, subprocess.SubprocessError):
         return []  # the tool alone, as in images for both kinds of machine
     return re.findall(r"^GPU (\d+):", answer.stdout, re.MULTILINE)
-
-
-def free_ports(count: int) -> list[int]:
-    """Returns ports of the loopback address that nobody listens on at this moment."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 def threads_per_worker(workers_here: int, limits: Limits | None = None) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 from configs.files import write_json
 from configs.loader import config_from_json
 from configs.schema import Config
+from model.training.storage import is_remote, joined
 
 TRAINING_SPLIT = "train"
 
@@ -50,6 +51,12 @@ class TrainingJob:
     def logs_dir(self) -> Path:
         """Folder of the workers' logs and stacks."""
         return Path(self.work_dir) / "logs"
+
+    @property
+    def compiled_dir(self) -> Path | None:
+        """Folder for what XLA compiles; None where the checkpoints are in an object store."""
+        folder = joined(self.checkpoints_dir, self.key[:16])
+        return None if is_remote(folder) else Path(folder) / "xla"
 
     @property
     def stop_path(self) -> Path:

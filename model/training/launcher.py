@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from model.training.cluster import Cluster, cluster_from_environment
 from model.training.eager import eager_config, run_eagerly
 from model.training.gpus import gpu_warnings, usable_environment
 from model.training.host import (
-    check_ports,
+    hold_ports,
     threads_per_worker,
     with_counted_workers,
     with_input_threads,
@@ -42,7 +42,14 @@ from model.training.host import (
 )
 from model.training.job import TRAINING_SPLIT, TrainingJob
 from model.training.places import claim_places, places_of
-from model.training.progress import Event, EventFollower, OnProgress, events_path, read_beat
+from model.training.progress import (
+    COMPILING,
+    Event,
+    EventFollower,
+    OnProgress,
+    events_path,
+    read_beat,
+)
 from model.training.trainable import check_trainable
 from model.training.worker import PARENT_VARIABLE
 from tfx_rcnn import child_environment, command
@@ -53,6 +60,7 @@ _SECONDS_FOR_STACKS = 1.0
 _SECONDS_FOR_OTHER_DEATHS = 5.0  # of a busy machine; less where all are gone before
 _SECONDS_TO_STOP = 120.0
 _LOG_TAIL_LINES = 30
+_XLA_CACHE = "--tf_xla_persistent_cache_directory"
 _DISK_FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))  # the quota of a user
 # Errors of a worker that say in one line what is wrong; starting again would not mend them.
 _EXPLAINED_ERRORS: dict[str, type[RcnnError]] = {
@@ -284,14 +292,15 @@ def _run(job: TrainingJob, cluster: Cluster, on_progress: OnProgress, worker_mod
     job_path = job.logs_dir.parent / "job.json"
     job.write(job_path)
     job.stop_path.unlink(missing_ok=True)
-    check_ports(job.config.train.workers, cluster)
-    group = _WorkerGroup(job, cluster)
-    try:
-        with _forwarded_signals(group.ask_to_stop):
-            group.start(command(worker_module, str(job_path)))
-            last = group.follow(on_progress)
-    finally:
-        group.kill()
+    with contextlib.ExitStack() as held:
+        ports = [held.enter_context(p) for p in hold_ports(job.config.train.workers, cluster)]
+        group = _WorkerGroup(job, cluster, [port.getsockname()[1] for port in ports])
+        try:
+            with _forwarded_signals(group.ask_to_stop):
+                group.start(command(worker_module, str(job_path)))
+                last = group.follow(on_progress)
+        finally:
+            group.kill()
     if last["event"] == "stopped":
         raise TrainingStopped(last["step"])
     return last
@@ -300,13 +309,15 @@ def _run(job: TrainingJob, cluster: Cluster, on_progress: OnProgress, worker_mod
 class _WorkerGroup:
     """The worker processes of this host."""
 
-    def __init__(self, job: TrainingJob, cluster: Cluster) -> None:
+    def __init__(self, job: TrainingJob, cluster: Cluster, ports: Sequence[int]) -> None:
         self._job = job
         self._cluster = cluster
         self._heartbeat_seconds = job.config.train.heartbeat_seconds
         self._environ = usable_environment(job.config.train.device, os.environ)
         train = job.config.train
-        self._environments = worker_environments(train.workers, cluster, self._environ, train.numa)
+        self._environments = worker_environments(
+            train.workers, cluster, self._environ, train.numa, ports
+        )
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._reporter = min(self._environments)  # the chief, or this host's first worker
         self._follower = EventFollower(job.status_dir, self._reporter)
@@ -319,6 +330,7 @@ class _WorkerGroup:
         self._started = time.time()
         inherited = child_environment(self._environ)
         share_machine(inherited)
+        self._keep_compiled(inherited)
         inherited.pop("TF_CONFIG", None)
         for worker in self._environments:
             events_path(self._job.status_dir, worker).unlink(missing_ok=True)
@@ -332,6 +344,14 @@ class _WorkerGroup:
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
                 )
+
+    def _keep_compiled(self, environ: dict[str, str]) -> None:
+        """Has XLA keep what it compiles beside the checkpoints, for the next start of this run."""
+        folder, flags = self._job.compiled_dir, environ.get("TF_XLA_FLAGS", "")
+        if folder is None or self._job.config.train.jit == "off" or _XLA_CACHE in flags:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        environ["TF_XLA_FLAGS"] = f"{flags} {_XLA_CACHE}={folder}".strip()
 
     def ask_to_stop(self) -> None:
         """Has every worker write a checkpoint and end; a second call ends them at once."""
@@ -387,8 +407,11 @@ class _WorkerGroup:
     def _check_beats(self, running: list[int]) -> None:
         beats = {worker: read_beat(self._job.status_dir, worker) for worker in running}
         oldest = min((max(self._started, beat[0]) for beat in beats.values()), default=math.inf)
-        if time.time() - oldest < self._heartbeat_seconds:
+        now = time.time()
+        if now - oldest < self._heartbeat_seconds:
             return
+        if any(b[2] == COMPILING and now - b[0] < self._heartbeat_seconds for b in beats.values()):
+            return  # for whom the others wait
         self._write_stacks()
         # All wait for the one that is not in its step, or has come less far.
         worker = min(running, key=lambda w: (beats[w][2] == "step", beats[w][1]))

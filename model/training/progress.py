@@ -4,12 +4,13 @@
 <work_dir>/status/worker-0.jsonl    events, one JSON value a line; the chief's tell the progress
 """
 
+import contextlib
 import json
 import math
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,12 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from model.training.busy import beats_while_busy
+
 Event = dict[str, Any]
 OnProgress = Callable[[Event], None]
 _BEAT_WIDTH = 40
+COMPILING = "compiling"
 
 
 class WorkerStatus:
@@ -39,6 +43,21 @@ class WorkerStatus:
             os.pwrite(beat, f"{self._step} {phase}".ljust(_BEAT_WIDTH).encode() + b"\n", 0)
         finally:
             os.close(beat)
+
+    @contextlib.contextmanager
+    def compiling(self, is_new: bool) -> Iterator[None]:
+        """Says within the block of a step that it is alive as long as it computes.
+
+        Args:
+            is_new: whether the step is traced and compiled; else nothing is said.
+        """
+        if not is_new:
+            yield
+            return
+        self.beat(COMPILING)
+        with beats_while_busy(lambda: self.beat(COMPILING)):
+            yield
+        self.beat("step")
 
     def event(self, name: str, /, **values: Any) -> None:
         """Appends an event; it counts as a beat as well."""

@@ -378,7 +378,7 @@ class TrainLoop:
         self._traced_shapes.add(shape)
         rate = self._learning_rate(step)
         try:
-            with self._profiler.step(step):
+            with self._profiler.step(step), self._status.compiling(traced):
                 raw = self._step(batch, step, rate, self._stop_asked())
         except tf.errors.ResourceExhaustedError as error:
             raise TrainingError(

@@ -1,5 +1,6 @@
 """The detector as one XLA program, and on two replicas: more than ten seconds each."""
 
+import functools
 import json
 import re
 import subprocess
@@ -105,12 +106,26 @@ def test_losses_and_gradients_are_the_same_under_xla(build):
     assert_on_device_with_static_shapes(program, batch)
 
 
+def test_detections_of_a_compiled_training_take_the_body_that_takes_less_memory():
+    batch = small_batch(2)
+    arguments = batch["images"], batch["image_sizes"]
+    detectors = [whole_detector(jit) for jit in (True, False)]
+    graphs = [
+        tf.function(detector.detect, autograph=False).get_concrete_function(*arguments).graph
+        for detector in detectors
+    ]
+    jitted, plain = ([*all_operations(graph)] for graph in graphs)
+    assert "SparseTensorDenseMatMul" in jitted and sorted(jitted) == sorted(plain)
+    losses = loss_program(whole_detector, jit=True).get_concrete_function(batch).graph
+    assert "SparseTensorDenseMatMul" not in all_operations(losses)
+
+
 @pytest.mark.parametrize("build", [whole_detector, other_heads])
 def test_detections_are_the_same_under_xla(build):
     batch = small_batch(2)
     program, plain = (
         tf.function(
-            build(jit).detect,
+            functools.partial(build(jit).detect, compiled=jit),
             autograph=False,
             jit_compile=jit or None,
         )

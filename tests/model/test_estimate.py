@@ -1,5 +1,6 @@
 """Estimates against published runs, and how they move with what is asked."""
 
+import dataclasses
 import json
 
 import pytest
@@ -118,6 +119,15 @@ def test_a_model_far_smaller_than_the_published_ones_is_called_so():
 
     assert "1.0% of their work a picture" in reasons(0.01 * FASTER_800)
     assert "of their work" not in reasons(0.5 * FASTER_800)
+
+
+@pytest.mark.parametrize(
+    ("workers", "compiled", "told"), [(1, True, 0), (4, True, 1), (4, False, 0)]
+)
+def test_what_several_compiled_workers_cost_is_told(workers, compiled, told):
+    asked = dataclasses.replace(work(), compiled=compiled)
+    reasons = " ".join(estimate(asked, "V100", "float32", workers, 10, None).reasons)
+    assert reasons.count("XLA compiles them apart and keeps every activation") == told
 
 
 def test_no_gpu_is_thought_faster_than_its_peak():

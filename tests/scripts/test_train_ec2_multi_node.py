@@ -13,9 +13,9 @@ import psutil
 import pytest
 
 from configs.errors import ConfigError
-from model.training.host import free_ports
 from pipeline import multi_node
 from pipeline.multi_node import Host, HostProcesses, read_hosts
+from tests.free_ports import free_ports
 
 SSH = (
     '#!/bin/sh\n[ "$1" = ubuntu@127.0.0.1 ] || [ "$1" = 127.0.0.2 ] || exit 255\nexec sh -c "$2"\n'

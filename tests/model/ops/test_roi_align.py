@@ -195,6 +195,49 @@ def test_gradients_of_all_ways_are_equal_and_those_of_the_sum(aligned):
             np.testing.assert_allclose(ours[name], expected[name], atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("channels", "limit_in_channels", "widths"),
+    [(3, 2.5, [2, 1]), (3, 0.5, [1, 1, 1]), (80, 40, [32, 32, 16]), (64, 64, [64])],
+)
+@pytest.mark.parametrize("sampling_ratio", [0, 2])
+@pytest.mark.parametrize("wrap", [lambda function: function, tf.function], ids=["eager", "graph"])
+def test_products_beyond_a_gpus_limit_are_made_in_parts_of_the_same_bits(
+    monkeypatch, wrap, sampling_ratio, channels, limit_in_channels, widths
+):
+    features = random_pyramid(channels)
+    places, parts, most = [], [], [2**31 - 2]
+    multiply = tf.raw_ops.SparseTensorDenseMatMul
+
+    def checked(**given):
+        """As TensorFlow's kernel on a GPU, which refuses what is too much."""
+        size, width = tf.size(given["a_values"]), tf.shape(given["b"])[1]
+        places.append(given["a_values"].shape[0])
+        parts.append(given["b"].shape[1])
+        with tf.control_dependencies([tf.debugging.assert_less_equal(size * width, most[0])]):
+            return multiply(**given)
+
+    def value_and_gradients(features):
+        with tf.GradientTape() as tape:
+            tape.watch(features)
+            pooled = roi_align_on_levels(features, ROIS, LEVELS, 3, sampling_ratio, True)
+            loss = tf.reduce_sum(pooled**2)
+        return pooled, tape.gradient(loss, features)
+
+    monkeypatch.setattr(tf.raw_ops, "SparseTensorDenseMatMul", checked)
+    expected, expected_gradients = value_and_gradients(features)
+    assert parts == [channels, channels]  # forwards and backwards
+    limit = int(places[0] * limit_in_channels)
+    most[0] = places[0] * max(widths)  # one channel is the least that there is
+    monkeypatch.setattr("model.ops.roi_align._MOST_PRODUCTS", limit)
+    parts.clear()
+    pooled, gradients = wrap(value_and_gradients)(features)
+    if sampling_ratio or wrap is not tf.function:
+        assert parts == widths * 2
+    np.testing.assert_array_equal(pooled, expected)
+    for name in SHAPES:
+        np.testing.assert_array_equal(gradients[name], expected_gradients[name])
+
+
 def test_gradient_by_finite_differences():
     features = random_pyramid(channels=1, num_images=1)
     rois, levels = ROIS[:1], np.full([1, 5], 5)  # p5 has six cells

@@ -10,8 +10,7 @@ from model.limits import Limits
 from model.training import host
 from model.training.cluster import Cluster
 from model.training.host import (
-    check_ports,
-    free_ports,
+    hold_ports,
     threads_per_worker,
     visible_gpus,
     with_counted_workers,
@@ -26,7 +25,7 @@ SECOND_OF_TWO = Cluster(("a:2222", "b:2222"), 1, "SM_HOSTS")
 
 
 def test_each_worker_gets_its_place_in_one_cluster():
-    given = worker_environments(3, Cluster(), NO_GPUS)
+    given = worker_environments(3, Cluster(), NO_GPUS, ports=[7, 8, 9])
     settings = [json.loads(e["TF_CONFIG"]) for e in given.values()]
     assert [s["task"] for s in settings] == [{"type": "worker", "index": i} for i in range(3)]
     assert len({json.dumps(s["cluster"]) for s in settings}) == 1
@@ -39,7 +38,8 @@ def test_one_worker_needs_no_cluster():
 
 def test_each_worker_gets_one_gpu():
     given = [
-        e["CUDA_VISIBLE_DEVICES"] for e in worker_environments(2, Cluster(), TWO_GPUS).values()
+        e["CUDA_VISIBLE_DEVICES"]
+        for e in worker_environments(2, Cluster(), TWO_GPUS, ports=[7, 8]).values()
     ]
     assert given == ["4", "7"]
 
@@ -98,8 +98,8 @@ def test_a_given_port_in_use_is_named():
         with pytest.raises(
             TrainingError, match=f"port {port}, which TFX_RCNN_HOSTS gives worker 3"
         ):
-            check_ports(4, cluster)
-    check_ports(4, cluster)
+            hold_ports(4, cluster)
+    assert len(closed(hold_ports(4, cluster))) == 2
 
 
 @pytest.mark.parametrize(
@@ -143,9 +143,28 @@ def test_input_threads_that_are_given_stay():
 def test_workers_of_two_sockets_are_bound(monkeypatch, numa, bound):
     two = [frozenset([0, 1]), frozenset([2, 3])]
     monkeypatch.setattr(host, "worker_cores", lambda workers, gpus: two[:workers])
-    given = worker_environments(2, Cluster(), TWO_GPUS, numa)
+    given = worker_environments(2, Cluster(), TWO_GPUS, numa, [7, 8])
     assert [variables.get("TFX_RCNN_CORES") for variables in given.values()] == bound
 
 
-def test_free_ports_differ():
-    assert len(set(free_ports(5))) == 5
+def closed(sockets):
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def test_one_worker_needs_no_port():
+    assert hold_ports(1, Cluster()) == []
+
+
+def test_a_held_port_is_for_its_worker_alone():
+    held = hold_ports(5, Cluster())
+    ports = [one.getsockname()[1] for one in held]
+    assert len(set(ports)) == 5
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind(("127.0.0.1", ports[0]))
+    with socket.create_server(("0.0.0.0", ports[0])) as server:  # as TensorFlow binds it
+        with socket.create_connection(("127.0.0.1", ports[0]), timeout=10):
+            server.accept()[0].close()
+    closed(held)

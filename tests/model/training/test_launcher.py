@@ -22,9 +22,9 @@ from configs.model_schema import BackboneConfig, ModelConfig
 from model.input.buckets import write_buckets
 from model.training import launcher
 from model.training.checkpoints import CheckpointStore
-from model.training.host import free_ports
 from model.training.launcher import TrainingStopped, train
 from model.training.progress import read_beat
+from tests.free_ports import free_ports
 from tests.model.training.tiny_run import (
     MODULE,
     exported_weights,

@@ -16,9 +16,9 @@ from click.testing import CliRunner
 from configs.errors import ConfigError, DatasetError
 from configs.loader import load_config
 from model.training import sagemaker_entry
-from model.training.host import free_ports
 from model.training.sagemaker_entry import host_variables, main, read_config
 from pipeline.sagemaker_source import source_archive
+from tests.free_ports import free_ports
 
 
 def container(root: Path, parameters: dict[str, str], hosts: list[str], current: str) -> Path:
