@@ -22,8 +22,10 @@ from configs.model_schema import BackboneConfig, ModelConfig
 from model.input.buckets import write_buckets
 from model.training import launcher
 from model.training.checkpoints import CheckpointStore
-from model.training.launcher import TrainingStopped, train
-from model.training.progress import read_beat
+from model.training.cluster import Cluster
+from model.training.job import TrainingJob
+from model.training.launcher import TrainingStopped, WorkerLostError, train
+from model.training.progress import WorkerStatus, read_beat
 from tests.free_ports import free_ports
 from tests.model.training.tiny_run import (
     MODULE,
@@ -290,6 +292,42 @@ def write_worker(folder: Path, monkeypatch: pytest.MonkeyPatch, *lines: str) -> 
     (folder / "fake_worker.py").write_text("\n".join([*start, *lines]))
     monkeypatch.setenv("PYTHONPATH", f"{folder}:{ROOT}")
     return "fake_worker"
+
+
+@pytest.fixture
+def group(tmp_path):
+    """Two workers of a job that are not started."""
+    settings = tiny_config("2x2", heartbeat_seconds=300.0).to_json()
+    checkpoints = str(tmp_path / "checkpoints")
+    job = TrainingJob(settings, "e", str(tmp_path), checkpoints, "ab" * 32, "m", 1)
+    job.logs_dir.mkdir()
+    for worker in (0, 1):
+        job.log_path(worker).touch()
+        WorkerStatus(job.status_dir, worker).beat("step", 3)
+    return launcher._WorkerGroup(job, Cluster(), [7, 8])
+
+
+@pytest.mark.parametrize(("phase", "is_lost"), [("compiling", False), ("step", True)])
+def test_others_may_wait_for_a_worker_that_compiles(tmp_path, group, phase, is_lost):
+    for worker, (own, age) in enumerate([("step", 900), (phase, 10)]):
+        WorkerStatus(tmp_path / "status", worker).beat(own, 3)
+        then = time.time() - age
+        os.utime(tmp_path / "status" / f"worker-{worker}.beat", (then, then))
+    if not is_lost:
+        return group._check_beats([0, 1])
+    with pytest.raises(WorkerLostError, match=r"showed no progress for 300 s"):
+        group._check_beats([0, 1])
+
+
+def test_what_xla_compiles_is_kept_beside_the_checkpoints(tmp_path, group):
+    folder = tmp_path / "checkpoints" / ("ab" * 8) / "xla"
+    environ = {"TF_XLA_FLAGS": "--tf_xla_auto_jit=0"}
+    group._keep_compiled(environ)
+    flag = f"--tf_xla_persistent_cache_directory={folder}"
+    assert environ["TF_XLA_FLAGS"] == f"--tf_xla_auto_jit=0 {flag}" and folder.is_dir()
+    theirs = {"TF_XLA_FLAGS": "--tf_xla_persistent_cache_directory=/mine"}
+    group._keep_compiled(theirs)
+    assert theirs == {"TF_XLA_FLAGS": "--tf_xla_persistent_cache_directory=/mine"}
 
 
 def test_a_stop_that_a_worker_does_not_follow_is_no_failure(tmp_path, monkeypatch):
