@@ -15,6 +15,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from configs.errors import ConfigError
+from configs.model_schema import fields_read_by
 from configs.schema import BATCH, Config, TrainConfig
 from configs.yaml_reader import read_yaml_file, read_yaml_value
 
@@ -194,7 +195,13 @@ def _with_preset(settings: dict[str, Any]) -> dict[str, Any]:
     model = settings.get("model")
     if not isinstance(model, dict) or not isinstance(model.get("preset"), str):
         return settings
-    return settings | {"model": _merged(read_preset(model["preset"]), model)}
+    preset = read_preset(model["preset"])
+    backbone = model.get("backbone")
+    if isinstance(backbone, dict) and isinstance(backbone.get("name"), str):
+        # A preset's backbone is its ResNet; another family is none of its business.
+        read = fields_read_by(backbone["name"])
+        preset["backbone"] = {k: v for k, v in preset["backbone"].items() if k in read}
+    return settings | {"model": _merged(preset, model)}
 
 
 def _with_workers(settings: dict[str, Any]) -> dict[str, Any]:

@@ -38,6 +38,9 @@ KERAS_BACKBONES = {
     *(f"densenet{layers}" for layers in (121, 169, 201)),
     *("vgg16", "vgg19"),
 }
+# The fields of the backbone section that a family reads; its other ones must stay as they are.
+_READ_BY_KERAS_BACKBONES = {"name", "frozen_stages"}
+_READ_BY_EFFICIENTNET_LITE = {"name", "frozen_stages", "checkpointed_stages", "norm"}
 
 
 class BackboneConfig(Section):
@@ -104,20 +107,24 @@ class BackboneConfig(Section):
         return name
 
     @model_validator(mode="after")
-    def _networks_of_keras_stay_as_they_are(self) -> "BackboneConfig":
-        if self.name in OWN_BACKBONES:
-            return self
-        if self.norm != "frozen_batch_norm":
-            raise ValueError(
-                f"model.backbone.norm: {self.name} keeps the norms of keras.applications, with "
-                f"batch norms frozen: set frozen_batch_norm, got {self.norm}"
-            )
-        if self.checkpointed_stages:
-            raise ValueError(
-                "model.backbone.checkpointed_stages: only our own ResNets and EfficientNet-Lite "
-                f"compute stages again in the backward pass, {self.name} does not; leave it empty"
-            )
+    def _family_reads_what_is_set(self) -> "BackboneConfig":
+        read = fields_read_by(self.name)
+        for name, field in type(self).model_fields.items():
+            if name not in read and getattr(self, name) != field.default:
+                raise ValueError(
+                    f"model.backbone.{name}: {self.name} has no such setting, only "
+                    f"{', '.join(sorted(read))}; leave it out (docs/backbones.md)"
+                )
         return self
+
+
+def fields_read_by(backbone: str) -> set[str]:
+    """Returns the fields of the backbone section that the backbone of this name reads."""
+    if backbone in KERAS_BACKBONES:
+        return _READ_BY_KERAS_BACKBONES
+    if backbone == "efficientnet_lite0":
+        return _READ_BY_EFFICIENTNET_LITE
+    return set(BackboneConfig.model_fields)
 
 
 class FpnConfig(Section):

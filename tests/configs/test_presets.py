@@ -9,7 +9,7 @@ import pytest
 
 from configs.errors import ConfigError
 from configs.loader import default_config, load_config, preset_names, read_preset, runtime_config
-from configs.model_schema import ModelConfig
+from configs.model_schema import BackboneConfig, ModelConfig
 from configs.schema import Config, component_settings
 
 ROOT = Path(__file__).parents[2]
@@ -112,3 +112,11 @@ def shown(value):
         names |= {-number: f"-{name}" for number, name in names.items()}
         return names.get(value, f"{value:g}")
     return str(value)
+
+
+@pytest.mark.parametrize("preset", preset_names())
+@pytest.mark.parametrize("name", ["mobilenet_v2", "efficientnet_lite0"])
+def test_a_preset_leaves_other_families_pixels_and_norms_alone(preset, name):
+    config = default_config([f"model.preset={preset}", f"model.backbone.name={name}"])
+    assert config.model.backbone.pixel_std == BackboneConfig().pixel_std
+    assert config.model.roi == default_config([f"model.preset={preset}"]).model.roi

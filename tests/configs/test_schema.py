@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from configs.errors import ConfigError
 from configs.loader import load_config
-from configs.model_schema import MaskHeadConfig, ModelConfig
+from configs.model_schema import BackboneConfig, MaskHeadConfig, ModelConfig
 from configs.schema import _COMPONENT_SETTINGS, Config, component_settings
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -213,11 +213,19 @@ def test_every_taint_is_tolerated_without_a_key():
         ({"backbone": {"name": "x" * 999}}, "xxx': docs/backbones.md lists them"),
         (
             {"backbone": {"name": "mobilenet", "checkpointed_stages": ("c3",)}},
-            "checkpointed_stages: only our own .* mobilenet does not",
+            "checkpointed_stages: mobilenet has no such setting, only frozen_stages, name;",
         ),
         (
             {"backbone": {"name": "mobilenet", "norm": "group_norm"}},
-            "mobilenet keeps .* set frozen_batch_norm, got group_norm",
+            "backbone.norm: mobilenet has no such setting",
+        ),
+        (
+            {"backbone": {"name": "convnext_tiny", "pixel_mean": (0.0, 0.0, 0.0)}},
+            "backbone.pixel_mean: convnext_tiny has no such setting",
+        ),
+        (
+            {"backbone": {"name": "efficientnet_lite0", "width": 32}},
+            "backbone.width: efficientnet_lite0 has no such setting, only checkpointed_stages, ",
         ),
         (
             {"weights": "imagenet", "backbone": {"name": "resnet18"}},
@@ -228,3 +236,8 @@ def test_every_taint_is_tolerated_without_a_key():
 def test_a_backbone_that_cannot_be_is_refused_where_the_config_is_read(model, said):
     with pytest.raises(ValidationError, match=said):
         Config(name="x", model=model)
+
+
+def test_what_a_family_does_not_read_may_stand_at_its_default():
+    backbone = BackboneConfig().model_dump() | {"name": "mobilenet_v2"}
+    assert BackboneConfig.model_validate(backbone).name == "mobilenet_v2"
