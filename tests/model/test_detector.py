@@ -258,7 +258,8 @@ def test_paths_are_unique_and_frozen_stages_are_not_trained():
 
 def test_unknown_backbone_is_named_with_the_nearest_known():
     with pytest.raises(ConfigError, match="resnet18"):
-        build_detector(small_config(backbone=BackboneConfig(name="resnet81")), NUM_CLASSES)
+        backbone = BackboneConfig().model_copy(update={"name": "resnet81"})
+        build_detector(small_config(backbone=backbone), NUM_CLASSES)
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16", "mixed_float16"])

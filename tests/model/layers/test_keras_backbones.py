@@ -90,7 +90,7 @@ def network(*strides, shortcut=False):
     ],
 )
 def test_networks_that_pad_otherwise_are_refused(application, said):
-    config = BackboneConfig(name="odd", frozen_stages=0)
+    config = BackboneConfig(frozen_stages=0).model_copy(update={"name": "odd"})
     network = getattr(keras.applications, application)
     with pytest.raises(ConfigError, match=said):
         KerasBackbone(network, MINUS_ONE_TO_ONE, config, 0, name="backbone")
@@ -105,7 +105,7 @@ def test_every_random_weight_depends_on_the_seed_alone():
             x = kind(8, 3, 2, padding="same")(x)
         return keras.Model(inputs, layers.DepthwiseConv2D(3, 2, padding="same")(x))
 
-    config = BackboneConfig(name="odd", frozen_stages=0)
+    config = BackboneConfig(frozen_stages=0).model_copy(update={"name": "odd"})
 
     def kernels(seed):
         made = KerasBackbone(application, MINUS_ONE_TO_ONE, config, seed, name="backbone")
@@ -153,7 +153,7 @@ def test_a_missing_stage_is_named(strides, said):
     def application(**_):
         return network(*strides)
 
-    config = BackboneConfig(name="odd", frozen_stages=0)
+    config = BackboneConfig(frozen_stages=0).model_copy(update={"name": "odd"})
     with pytest.raises(ConfigError, match=said):
         KerasBackbone(application, MINUS_ONE_TO_ONE, config, 0, name="backbone")
 
