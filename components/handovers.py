@@ -135,3 +135,12 @@ def image_ids(path: str | os.PathLike[str]) -> list[int]:
         for _, payload in read_tfrecord(path):
             ids.append(int(decode_example(payload)[records.SOURCE_ID][0]))
     return ids
+
+
+def annotation_ids(path: str | os.PathLike[str]) -> list[int]:
+    """Returns the annotation ids of a file's objects, up to the first record that is damaged."""
+    ids: list[int] = []
+    with contextlib.suppress(DatasetError):
+        for _, payload in read_tfrecord(path):
+            ids += decode_example(payload)[records.ANNOTATION_ID]
+    return ids

@@ -3,10 +3,11 @@
 What is compared is counted by whoever did it; the ids behind a difference come from the files.
 """
 
+import io
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -35,11 +36,23 @@ class Job(NumberedShard, Protocol):
     spooled: spool.Accounts
 
 
-def check_listed(source: SplitSource, found: Survey, listed: spool.Accounts) -> None:
+def check_listed(
+    source: SplitSource,
+    found: Survey,
+    listed: spool.Accounts,
+    spool_folder: str | os.PathLike[str],
+) -> None:
     """Checks that the pass that spooled a COCO file saw the entries of the one before it.
 
+    Args:
+        source: the split.
+        found: by the pass before.
+        listed: what the spooling pass saw.
+        spool_folder: of the split.
+
     Raises:
-        DatasetError: it did not: the file was changed meanwhile, or entries were lost.
+        DatasetError: it did not: the file was changed meanwhile, or entries were lost; with the
+            ids that yet another reading finds.
     """
     surveyed = found.pictures, found.objects.total()
     passed = listed.pictures.number, listed.objects.number
@@ -49,6 +62,7 @@ def check_listed(source: SplitSource, found: Survey, listed: spool.Accounts) -> 
             f"one reading of {source.annotations} to the next",
             f"{_both(*surveyed)} listed",
             f"{_both(*passed)} listed (was the file changed meanwhile?)",
+            spool.missing_from_spools(source.annotations, spool_folder, source.shards),
         )
 
 
@@ -132,11 +146,22 @@ def copy_rejects(job: Job, records_path: str | os.PathLike[str], tally: Tally, t
         )
 
 
-def check_rejects(split: str, path: str | os.PathLike[str], tally: Tally) -> None:
+def check_rejects(
+    split: str,
+    path: str | os.PathLike[str],
+    tally: Tally,
+    parts: Sequence[str | os.PathLike[str]],
+) -> None:
     """Checks that a split's rejects, as they lie there, hold the lines that were counted.
 
+    Args:
+        split: its name.
+        path: of its rejects.
+        tally: of its counts.
+        parts: the files that the rejects were joined of.
+
     Raises:
-        DatasetError: a line is missing or too many.
+        DatasetError: a line is missing or too many, with ids.
     """
     lines = sum(1 for _ in _lines(path))
     counted = tally.pictures_rejected + tally.dropped_objects.total()
@@ -146,7 +171,21 @@ def check_rejects(split: str, path: str | os.PathLike[str], tally: Tally) -> Non
             f"the rejects to {Path(path).name}",
             f"{plural(counted, 'line')} written",
             f"the file holds {lines:,}",
+            _lost_lines(path, parts) or _reasons(tally, _copied(path, io.BytesIO())),
         )
+
+
+def _lost_lines(path: str | os.PathLike[str], parts: Sequence[str | os.PathLike[str]]) -> str:
+    """Returns in words the ids of lines of `parts` that are not in a file, or too often."""
+
+    def names(line: bytes) -> str:
+        entry = json.loads(line.decode("utf-8", "surrogatepass"))
+        if "image" in entry:
+            return f"image {_named(spool.integer_at(entry['image'], 'id'))}"
+        return f"annotation {_named(spool.integer_at(entry['annotation'], 'id'))}"
+
+    given = [names(line) for part in parts for line in _lines(part)]
+    return difference(given, map(names, _lines(path)), "id")
 
 
 def _copied(path: str | os.PathLike[str], target: Any) -> Tally:

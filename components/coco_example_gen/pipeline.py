@@ -111,7 +111,8 @@ def convert(
         jobs: list[ShardJob] = []
         for source in sources:
             spooled = _spool(source, work, data.seed, policies, tallies[source.name])
-            check_listed(source, surveys[source.name], spooled.listed)
+            folder = work.spool(source.name)
+            check_listed(source, surveys[source.name], spooled.listed, folder)
             pictures = plural(spooled.listed.pictures.number, "picture")
             objects = plural(spooled.listed.objects.number, "object")
             on_progress(f"{source.name}: {pictures} and {objects} listed")
@@ -368,8 +369,9 @@ def _gather(jobs: Sequence[ShardJob], work: _Work, tally: Tally) -> Split:
     target = split_folder(work.rejects, split)
     target.mkdir(parents=True)
     shards: list[Shard] = []
+    homeless_path = work.rejects_part(split, "homeless")
     with open(target / REJECTS_FILE, "wb") as joined:
-        with open(work.rejects_part(split, "homeless"), "rb") as homeless:
+        with open(homeless_path, "rb") as homeless:
             shutil.copyfileobj(homeless, joined)
         for job in jobs:
             result = _read_result(work.result(job))
@@ -377,7 +379,8 @@ def _gather(jobs: Sequence[ShardJob], work: _Work, tally: Tally) -> Split:
             copy_rejects(job, Path(job.target) / result["shard"]["file"], own, joined)
             shards.append(result["shard"])
             tally.add(own)
-    check_rejects(split, target / REJECTS_FILE, tally)
+    parts = [homeless_path, *(job.rejects for job in jobs)]
+    check_rejects(split, target / REJECTS_FILE, tally, parts)
     check_manifest(split, shards, tally)
     return {
         "records": tally.pictures_written,

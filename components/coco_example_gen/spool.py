@@ -124,7 +124,7 @@ def write_spool(
 
         _spool_images(annotations_file, put, on_homeless, spooled)
         ids, id_places = _spool_annotations(annotations_file, put, on_homeless, spooled)
-    _check_spooled(annotations_file, spooled)
+    _check_spooled(annotations_file, folder, spooled)
     np.save(Path(folder) / _REPEATED_IDS_FILE, repeated_places(ids, id_places))
     return spooled
 
@@ -133,11 +133,15 @@ def _account(accounts: Accounts, kind: int) -> Account:
     return accounts.objects if kind == _ANNOTATION else accounts.pictures
 
 
-def _check_spooled(annotations_file: str | os.PathLike[str], spooled: Spooled) -> None:
+def _check_spooled(
+    annotations_file: str | os.PathLike[str],
+    folder: str | os.PathLike[str],
+    spooled: Spooled,
+) -> None:
     """Checks that each entry of the JSON's lists is in a spool file, or belongs to none.
 
     Raises:
-        DatasetError: entries were lost.
+        DatasetError: entries were lost, with ids.
     """
     put = sum(spooled.shards, Accounts()) + spooled.homeless
     for noun in ("picture", "object"):
@@ -148,6 +152,7 @@ def _check_spooled(annotations_file: str | os.PathLike[str], spooled: Spooled) -
                 "the JSON to the spool files",
                 f"{plural(listed.number, noun)} listed",
                 f"{found.number:,} spooled",
+                missing_from_spools(annotations_file, folder, len(spooled.shards)),
             )
 
 
@@ -174,6 +179,31 @@ def read_index(folder: str | os.PathLike[str], shard: int) -> SpoolIndex:
                 index.images[image_id] = entry
             stream.seek(length, os.SEEK_CUR)
     return index
+
+
+def missing_from_spools(
+    annotations_file: str | os.PathLike[str], folder: str | os.PathLike[str], shards: int
+) -> str:
+    """Returns in words which ids of a JSON, that is read again, are not in its spool files."""
+    found_images: list[Any] = []
+    found_objects: list[Any] = []
+    for shard in range(shards):
+        index = read_index(folder, shard)
+        found_images += [*index.images, *(image_id for image_id, _ in index.repeated_images)]
+        with open(spool_path(folder, shard), "rb") as stream:
+            for entries in index.annotations.values():
+                found_objects += [entry.get("id") for _, entry in iterate_entries(stream, entries)]
+    images = [integer_at(image, "id") for image in iterate_images(annotations_file)]
+    objects = [
+        annotation.get("id")
+        for annotation in iterate_annotations(annotations_file)
+        if integer_at(annotation, "image_id") is not None
+    ]
+    parts = [
+        difference([id_ for id_ in images if id_ is not None], found_images, "image id"),
+        difference(map(shortened, objects), map(shortened, found_objects), "annotation id"),
+    ]
+    return "; ".join(part for part in parts if part)
 
 
 def missing_from_spool(

@@ -10,7 +10,7 @@ import numpy as np
 
 from components.coco_transform.record import DROP_REASONS
 from components.coco_transform.statistics import SplitStatistics
-from components.handovers import difference, image_ids, lost_on_the_way, place_of
+from components.handovers import annotation_ids, difference, image_ids, lost_on_the_way, place_of
 from components.shard_progress import NumberedShard
 from configs.files import file_digest
 from configs.wording import plural
@@ -85,19 +85,23 @@ def check_read(task: Task, read_ids: Sequence[int], statistics: SplitStatistics)
 def check_fates(
     task: Task,
     read_ids: Sequence[int],
+    dropped_ids: Sequence[int],
     statistics: SplitStatistics,
     rows: Sequence[Mapping[str, int]],
+    paths: tuple[Path, Path],
 ) -> None:
     """Checks that each picture and object that was read was written or dropped.
 
     Args:
         task: of the shard.
         read_ids: image ids in the source's order.
+        dropped_ids: of them those that are of no use.
         statistics: the shard's.
         rows: of its new index.
+        paths: of the source's records, and of those written.
 
     Raises:
-        DatasetError: one was lost or came twice; with image ids where no picture was dropped.
+        DatasetError: one was lost or came twice, with ids.
     """
     pictures, objects = statistics.pictures, statistics.objects
     dropped = sum(pictures[reason] for reason in DROP_REASONS)
@@ -105,13 +109,13 @@ def check_fates(
     if not task.records == read == pictures["read"] == written + dropped or (
         written != pictures["written"]
     ):
-        kept = [row["image_id"] for row in rows]
+        fates = [*(row["image_id"] for row in rows), *dropped_ids]
         raise lost_on_the_way(
             place_of(task),
             "the records that were read to those written",
             f"{plural(task.records, 'picture')} listed, {read:,} read",
             f"{written:,} written and {dropped:,} dropped",
-            "" if dropped else difference(read_ids, kept, "image id"),
+            difference(read_ids, fates, "image id"),
         )
     held = sum(row["num_objects"] for row in rows)
     lost = sum(objects[kind] for kind in _DROPPED) + objects["dropped_with_picture"]
@@ -121,6 +125,7 @@ def check_fates(
             "the records that were read to those written",
             f"{plural(objects['read'], 'object')} read",
             f"{held:,} written and {lost:,} dropped",
+            difference(annotation_ids(paths[0]), annotation_ids(paths[1]), "annotation id"),
         )
 
 

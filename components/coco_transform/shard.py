@@ -75,11 +75,11 @@ def transform_shard(task: ShardTask, config: Config) -> SplitStatistics:
     partial_target = Path(task.out_dir) / PARTS_FOLDER / f"{task.split}-{task.file}"
     with atomic_path(partial_target) as partial, open(partial, "wb") as file:
         stream = DigestingStream(file)
-        read_ids, written = _write_records(task, source, stream, config, statistics)
+        read_ids, dropped_ids, written = _write_records(task, source, stream, config, statistics)
     check_read(task, read_ids, statistics)
     check_file(task, partial_target, [note for note, _ in written])
     rows = [row for _, row in written]
-    check_fates(task, read_ids, statistics, rows)
+    check_fates(task, read_ids, dropped_ids, statistics, rows, (source, partial_target))
     target = split_folder(task.out_dir, task.split) / task.file
     target.parent.mkdir(parents=True, exist_ok=True)
     os.replace(partial_target, target)
@@ -94,20 +94,23 @@ def _write_records(
     stream: DigestingStream,
     config: Config,
     statistics: SplitStatistics,
-) -> tuple[list[int], list[tuple[Written, dict[str, int]]]]:
+) -> tuple[list[int], list[int], list[tuple[Written, dict[str, int]]]]:
     """Writes the records of a shard.
 
     Returns:
-        The image ids that were read, and of each record that was written its note and its line of
-        the index.
+        The image ids that were read, those of them that were dropped, and of each record that was
+        written its note and its line of the index.
     """
     settings = TransformSettings.from_config(config)
-    read_ids, written = [], []
+    read_ids: list[int] = []
+    dropped_ids: list[int] = []
+    written = []
     for _, serialized in read_tfrecord(source):
         try:
             record = transform_record(serialized, settings)
         except DroppedPictureError as dropped:
             read_ids.append(dropped.image_id)
+            dropped_ids.append(dropped.image_id)
             statistics.add_dropped(dropped)
             continue
         read_ids.append(record.image_id)
@@ -124,7 +127,7 @@ def _write_records(
         }
         written.append((Written.of(record.image_id, record.payload), row))
         statistics.add(record, task.shard, offset, length)
-    return read_ids, written
+    return read_ids, dropped_ids, written
 
 
 def _summary(

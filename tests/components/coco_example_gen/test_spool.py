@@ -112,7 +112,7 @@ def test_file_names_that_come_again_are_counted(tmp_path):
     names = ["a.jpg", "b.jpg", "a.jpg", "a.jpg", 7, 7]
     images = [{"id": n, "file_name": name} for n, name in enumerate(names)]
     counts, _ = write(tmp_path, {"images": images, "annotations": []})
-    assert (counts.repeated_names, counts.repeated_name) == (2, "a.jpg")
+    assert (counts.names.number, counts.names.first) == (2, "a.jpg")
 
 
 def test_entry_that_does_not_reach_a_file_is_noticed(tmp_path, monkeypatch):

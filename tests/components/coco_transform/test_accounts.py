@@ -158,10 +158,24 @@ def test_record_that_is_neither_written_nor_dropped(tmp_path, monkeypatch):
 
 def _without_last_record(write_records):
     def write(*arguments):
-        ids, written = write_records(*arguments)
-        return ids, written[:-1]
+        ids, dropped, written = write_records(*arguments)
+        return ids, dropped, written[:-1]
 
     return write
+
+
+def test_record_that_is_lost_beside_a_dropped_one_is_named(tmp_path, monkeypatch):
+    write_records = shard_module._write_records
+
+    def forget_one(*arguments):
+        ids, dropped, written = write_records(*arguments)
+        return [*ids, 9], dropped, written
+
+    monkeypatch.setattr(shard_module, "_write_records", forget_one)
+    monkeypatch.setattr(shard_module, "check_read", lambda *arguments: None)
+    records = [record(1, b"\xff\xd8\xff nothing"), record(2)]
+    folder = write_source_folder(tmp_path / "source", {"train": [records]})
+    fails(folder, tmp_path, "3 read, 1 written and 1 dropped", r"\(missing: image id 9\)")
 
 
 def test_object_that_is_neither_written_nor_dropped(tmp_path, monkeypatch):
