@@ -98,6 +98,7 @@ def _measured(way: str, folder: Path) -> dict[str, float]:
 
 def _ours() -> Any:
     import apache_beam as beam
+    import tensorflow as tf  # noqa: F401  its decoder looks at every picture
     from apache_beam.options.pipeline_options import PipelineOptions
 
     from components.beam_options import beam_arguments

@@ -391,7 +391,7 @@ def _rows_of_table(found: Estimate) -> list[list[str]]:
 @click.option(
     "--pictures", default=118287, show_default=True, type=click.IntRange(1), help="Of the data set."
 )
-@click.option("--classes", default=80, show_default=True, type=click.IntRange(1))
+@click.option("--classes", default=80, show_default=True, type=click.IntRange(1, 10_000))
 @click.option(
     "--picture-size",
     default="480x640",

@@ -41,7 +41,7 @@ _OUT_SUFFIXES = (".safetensors", ".npz")
     help=f"Whose file it is ({', '.join(KINDS)}), and the file.",
 )
 @click.option("--config", "config_path", required=True, type=click.Path(), help="YAML config.")
-@click.option("--num-classes", type=click.IntRange(min=1), help="K, without the background.")
+@click.option("--num-classes", type=click.IntRange(1, 10_000), help="K, without the background.")
 @click.option("--categories", type=click.Path(), help="categories.json, which tells K.")
 @click.option("--to", "target", type=click.Choice(["ours", "torchvision"]), default="ours")
 @click.option("--out", required=True, type=click.Path(), help="A .safetensors or .npz file.")

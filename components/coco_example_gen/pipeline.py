@@ -25,7 +25,7 @@ from components.coco_example_gen.accounts import (
 from components.coco_example_gen.rejects import RejectsFile
 from components.coco_example_gen.shards import ShardJob, write_shard
 from components.coco_example_gen.sources import SplitSource, check_source
-from components.shard_failure import failure, raise_failure
+from components.shard_failure import failure, raise_failure, raise_told
 from components.shard_progress import followed
 from configs.errors import DatasetError
 from configs.files import atomic_path, write_json
@@ -236,6 +236,7 @@ def _write_shards(
         results = [_read_result(path) for _, path in elements if os.path.exists(path)]
         for result in results:
             raise_failure(result, error)
+        raise_told(error, work.scratch.parent)
         raise
 
 

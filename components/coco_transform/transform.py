@@ -17,7 +17,7 @@ from components.coco_transform.report import TRAIN_SPLIT, report_content, write_
 from components.coco_transform.shard import PARTS_FOLDER, ShardTask
 from components.coco_transform.source import check_source, read_origin
 from components.coco_transform.statistics import ExamplePlace, SplitStatistics
-from components.shard_failure import raise_failure
+from components.shard_failure import raise_failure, raise_told
 from components.shard_progress import followed
 from configs.console import read_json
 from configs.errors import DatasetError
@@ -133,6 +133,8 @@ def _run(
         for task in tasks:
             if task.summary_path.exists():
                 raise_failure(read_json(task.summary_path, DatasetError), error)
+        if tasks:
+            raise_told(error, tasks[0].summary_path.parent)
         raise
 
 

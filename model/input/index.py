@@ -1,6 +1,7 @@
 """The index beside a shard: where each record lies and how large its picture is."""
 
 import dataclasses
+import io
 import os
 import zipfile
 from pathlib import Path
@@ -59,8 +60,10 @@ def write_index(path: str | os.PathLike[str], rows: list[dict[str, int]]) -> Non
     arrays = {
         name: np.asarray([row[name] for row in rows], dtype) for name, dtype in _DTYPES.items()
     }
-    with atomic_path(path) as partial, open(partial, "wb") as stream:
-        np.savez(stream, **arrays)
+    packed = io.BytesIO()  # of a file that cannot be written, zipfile would leave a traceback
+    np.savez(packed, **arrays)
+    with atomic_path(path) as partial:
+        partial.write_bytes(packed.getbuffer())
 
 
 def read_index(path: str | os.PathLike[str]) -> ShardIndex:
