@@ -116,7 +116,10 @@ def test_a_command_that_fails_says_why():
 @pytest.mark.e2e
 @pytest.mark.slow
 def test_two_hosts_train_on_a_coco_channel(repo, tmp_path):
-    """From the archive, as AWS's TensorFlow container starts it; .venv is that of the tests."""
+    """From the archive, as AWS's TensorFlow container starts it.
+
+    .venv is that of the tests, or what TFX_RCNN_TRAIN_VENV names, as one of a lane's train lock.
+    """
     subprocess.run(
         [sys.executable, "-m", "pipeline", "shapes", "--out", str(tmp_path / "coco"),
          "--train", "12", "--val", "2", "--size", "96"], cwd=repo, check=True,
@@ -137,7 +140,8 @@ def test_two_hosts_train_on_a_coco_channel(repo, tmp_path):
             archive.extractall(code, filter="data")
         # The name of a config that only the archive's code finds beside itself.
         (code / "tfx-rcnn/configs/tiny.yaml").rename(code / "tfx-rcnn/configs/sent.yaml")
-        setup = f"#!/bin/sh\nln -s '{sys.prefix}' .venv\n"
+        venv = os.environ.get("TFX_RCNN_TRAIN_VENV") or sys.prefix
+        setup = f"#!/bin/sh\nln -s '{venv}' .venv\n"
         (code / "tfx-rcnn/scripts/setup.sh").write_text(setup)
         environment = {
             **os.environ,
