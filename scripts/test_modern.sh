@@ -3,7 +3,7 @@
 # debootstrap and removed at the end, however that comes. A copy of this checkout, with what is not
 # yet committed, is set up, tested and runs its demo there.
 #
-#   scripts/test_modern.sh                 make test, make demo
+#   scripts/test_modern.sh                 make test, make demo, parity where its data is
 #   scripts/test_modern.sh COMMAND...      this instead, in the checkout's folder
 #
 # Needs root, debootstrap, network and 15 GB. Settings:
@@ -103,7 +103,11 @@ rm -rf --one-file-system "$ROOT"  # of a run that was killed
 build_root
 bring_settings
 bring_checkout
-if (($# == 0)); then set -- bash -c 'make test && make demo'; fi
+if (($# == 0)); then
+  parity=../shared/data/parity
+  set -- bash -ec "make test && make demo
+    if [[ -d $parity ]]; then .venv/bin/python -m tests.parity $parity; fi"
+fi
 # In the background, so that a signal is taken at once; it ends with us even where we are killed.
 setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child bash "${BASH_SOURCE[0]}" --inside "$@" 9>&- &
 child=$!
