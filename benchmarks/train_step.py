@@ -46,32 +46,33 @@ def our_steps(case_path: Path, backbone: str, with_masks: bool, jit: bool, threa
     import tensorflow as tf
 
     from configs.model_schema import ModelConfig
+    from model.batch import Batch, Masks
     from model.detector import build_detector
     from model.training.devices import set_up_device
     from model.training.distribution import Distribution
     from model.training.optimizers import Sgd
-    from model.training.step import TrainState, TrainStep
+    from model.training.state import TrainState
+    from model.training.step import TrainStep
 
     set_up_device(threads)
     case = np.load(case_path)
     boxes, count = case["boxes"], len(case["images"])
-    batch = {
-        "images": case["images"],
-        "image_sizes": np.tile(np.float32(case["images"].shape[1:3]), (count, 1)),
-        "image_ids": np.arange(count),
-        "valid": np.ones(count, bool),
-        "gt_boxes": boxes,
-        "gt_classes": case["classes"],
-        "gt_valid": np.ones(boxes.shape[:2], bool),
-        "gt_is_crowd": np.zeros(boxes.shape[:2], bool),
-    }
+    all_rows = tf.fill(boxes.shape[:2], True)
+    batch = Batch(
+        images=tf.constant(case["images"]),
+        image_sizes=tf.constant(np.tile(np.float32(case["images"].shape[1:3]), (count, 1))),
+        image_ids=tf.range(count, dtype=tf.int64),
+        valid=tf.fill([count], True),
+        gt_boxes=tf.constant(boxes),
+        gt_classes=tf.constant(case["classes"]),
+        gt_valid=all_rows,
+        gt_is_crowd=~all_rows,
+    )
     settings: dict[str, Any] = {"preset": "torchvision", "backbone": {"name": backbone}}
     if with_masks:
         settings["mask_head"] = {}
-        batch["gt_masks"] = np.ones((*boxes.shape[:2], 112, 112), np.uint8)
-        batch["gt_mask_boxes"] = boxes
-        batch["gt_has_mask"] = np.ones(boxes.shape[:2], bool)
-    tensors = {name: tf.constant(array) for name, array in batch.items()}
+        bitmaps = tf.ones([*boxes.shape[:2], 112, 112], tf.uint8)
+        batch = batch._replace(gt_masks=Masks(bitmaps, batch.gt_boxes, all_rows))
     detector = build_detector(
         ModelConfig.model_validate(settings), NUM_CLASSES, seed=0, precision="float32", jit=jit
     )
@@ -91,7 +92,7 @@ def our_steps(case_path: Path, backbone: str, with_masks: bool, jit: bool, threa
     for line in sys.stdin:
         cpu, wall = time.process_time(), time.perf_counter()
         for _ in range(int(line)):
-            step.report(step(tensors, number, 0.0001, False))
+            step.report(step(batch, number, 0.0001, False))
             number += 1
         answer = {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}
         print(json.dumps(answer), flush=True)

@@ -1,8 +1,7 @@
 """Faster R-CNN and Mask R-CNN on a feature pyramid: composition only.
 
-Letters: N pictures, R RoIs, D detections, K classes. The batch of `loss_terms` is described in
-model/input/input_pipeline.py. Everything has static shapes if the pictures have, so that XLA can
-compile it; `detect` also takes pictures of any size that is a multiple of 32.
+Letters: N pictures, R RoIs, D detections, K classes. Everything has static shapes if the pictures
+have, so that XLA can compile it; `detect` also takes pictures of any size that is a multiple of 32.
 """
 
 import functools
@@ -15,6 +14,7 @@ import tensorflow as tf
 
 from configs.errors import ModelError
 from configs.model_schema import ModelConfig
+from model.batch import Batch, Found
 from model.layers.backbones import build_backbone
 from model.layers.box_head import BoxHead, box_loss_terms, detect_boxes
 from model.layers.cascade import Stage, refine_boxes, relabel_rois, scale_gradient, stages_of
@@ -157,7 +157,7 @@ class Detector:
         return [v for part in self._parts() for v in part.variables]
 
     def loss_terms(
-        self, batch: Mapping[str, tf.Tensor], seed: int, step: tf.Tensor, training: bool = True
+        self, batch: Batch, seed: int, step: tf.Tensor, training: bool = True
     ) -> dict[str, LossTerm]:
         """Returns rpn_objectness, rpn_box, roi_class, roi_box and, with a mask head, mask.
 
@@ -173,8 +173,8 @@ class Detector:
             training: whether batch norm uses and updates statistics.
         """
         config = self.config
-        image_sizes = batch["image_sizes"]
-        pyramid = self.features(batch["images"], image_sizes, batch["valid"], training)
+        image_sizes = batch.image_sizes
+        pyramid = self.features(batch.images, image_sizes, batch.valid, training)
         logits, deltas, anchors = self.rpn_outputs(pyramid)
         terms = rpn_loss_terms(
             tf.concat([anchors[level] for level in LEVELS], axis=0),
@@ -190,20 +190,18 @@ class Detector:
         rois = sample_training_rois(proposals, batch, seed, step, config.roi)
         terms |= self._box_loss_terms(pyramid, rois, batch)
         if self.mask_head is not None:
+            if batch.gt_masks is None:
+                raise ModelError("the detector has a mask head, and the batch has no masks")
             positives = slice(0, rois.max_positives)
             mask_logits = self.mask_logits(
                 pyramid, rois.boxes[:, positives], rois.gt_classes[:, positives]
             )
-            terms["mask"] = mask_loss_term(mask_logits, rois, batch)
+            terms["mask"] = mask_loss_term(mask_logits, rois, batch.gt_masks)
         return terms
 
     @_without_xla
-    def detect(self, images: tf.Tensor, image_sizes: tf.Tensor) -> dict[str, tf.Tensor]:
+    def detect(self, images: tf.Tensor, image_sizes: tf.Tensor) -> Found:
         """Returns what is found in each picture, best first.
-
-        boxes [N, D, 4] float32 yxyx input-frame pixels, scores [N, D], classes int32 [N, D] 1..K,
-        num int32 [N] rows in use; with a mask head masks [N, D, 2 S, 2 S], probabilities in the
-        box. Rows from num on are zero.
 
         Args:
             images: [N, H, W, 3] RGB 0-255, uint8 or float; H and W are multiples of 32.
@@ -216,15 +214,15 @@ class Detector:
         proposals = propose(anchors, logits, deltas, image_sizes, config.rpn, training=False)
         found = self._detect_boxes(pyramid, proposals, image_sizes)
         used = found.valid
-        outputs = {
-            "boxes": tf.where(used[..., tf.newaxis], found.boxes, 0.0),
-            "scores": tf.where(used, found.scores, 0.0),
-            "classes": tf.where(used, found.classes, 0),
-            "num": tf.reduce_sum(tf.cast(used, tf.int32), axis=1),
-        }
-        if self.mask_head is not None:
-            outputs["masks"] = self._masks(pyramid, outputs)
-        return outputs
+        outputs = Found(
+            boxes=tf.where(used[..., tf.newaxis], found.boxes, 0.0),
+            scores=tf.where(used, found.scores, 0.0),
+            classes=tf.where(used, found.classes, 0),
+            num=tf.reduce_sum(tf.cast(used, tf.int32), axis=1),
+        )
+        if self.mask_head is None:
+            return outputs
+        return outputs._replace(masks=self._masks(pyramid, outputs))
 
     def features(
         self,
@@ -289,7 +287,7 @@ class Detector:
             variable.assign(weights[path])
 
     def _box_loss_terms(
-        self, pyramid: Mapping[str, tf.Tensor], rois: SampledRois, batch: Mapping[str, tf.Tensor]
+        self, pyramid: Mapping[str, tf.Tensor], rois: SampledRois, batch: Batch
     ) -> dict[str, LossTerm]:
         """Returns the terms of all stages, scalars; `rois` [N, R, ...] are those of the first."""
         terms: dict[str, LossTerm] = {}
@@ -300,7 +298,7 @@ class Detector:
             )
             terms |= {f"{name}{stage.loss_suffix}": term for name, term in of_stage.items()}
             if number + 1 < len(self.stages):
-                boxes = self._refined(deltas, rois.boxes, batch["image_sizes"], stage)
+                boxes = self._refined(deltas, rois.boxes, batch.image_sizes, stage)
                 positive_iou = self.stages[number + 1].positive_iou
                 rois = relabel_rois(rois, boxes, batch, positive_iou, self.config.roi.crowd_overlap)
         return terms
@@ -336,17 +334,17 @@ class Detector:
         limits = self.config.box_head.log_scale_limits
         return refine_boxes(deltas, boxes, image_sizes, stage.delta_weights, limits)
 
-    def _masks(self, pyramid: Mapping[str, tf.Tensor], found: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    def _masks(self, pyramid: Mapping[str, tf.Tensor], found: Found) -> tf.Tensor:
         """Returns mask probabilities [N, D, 2 S, 2 S]; zero in rows that are not in use.
 
         Without XLA, which needs static shapes, only as many rows are computed as the fullest
         picture has: on two cores 100 masks cost several times the rest of a small detector.
         """
-        boxes, classes = found["boxes"], found["classes"]
+        boxes, classes = found.boxes, found.classes
         slots = classes.shape[1]
-        rows = slots if self._jit else tf.maximum(tf.reduce_max(found["num"]), 1)
+        rows = slots if self._jit else tf.maximum(tf.reduce_max(found.num), 1)
         masks = tf.sigmoid(self.mask_logits(pyramid, boxes[:, :rows], classes[:, :rows]))
-        used = tf.sequence_mask(found["num"], rows)[..., tf.newaxis, tf.newaxis]
+        used = tf.sequence_mask(found.num, rows)[..., tf.newaxis, tf.newaxis]
         masks = tf.pad(tf.where(used, masks, 0.0), [[0, 0], [0, slots - rows], [0, 0], [0, 0]])
         return tf.ensure_shape(masks, [None, slots, *masks.shape[2:]])
 

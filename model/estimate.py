@@ -243,8 +243,9 @@ def work_of(config: Config, precision: str, num_classes: int, bucket: tuple[int,
         num_classes: K, without the background.
         bucket: height and width of the padded pictures.
     """
+    from model.batch import batch_specs
     from model.detector import build_detector
-    from model.training.flops import batch_specs, step_cost
+    from model.training.flops import step_cost
     from model.training.freezing import unfrozen
     from model.training.optimizers import build_optimizer
 

@@ -245,14 +245,14 @@ class ServingModule(tf.Module):
         image_sizes = tf.cast(image_sizes, tf.float32)
         found = self._detector.detect(images, image_sizes)
         sides = tf.tile(image_sizes, [1, 2])[:, tf.newaxis]  # [N, 1, 4]: height, width, twice
-        slots = tf.shape(found["scores"])[1]
-        used = tf.cast(tf.sequence_mask(found["num"], slots), tf.float32)  # [N, D]
+        slots = tf.shape(found.scores)[1]
+        used = tf.cast(tf.sequence_mask(found.num, slots), tf.float32)  # [N, D]
         outputs = {
-            "detection_boxes": tf.clip_by_value(found["boxes"] / sides, 0.0, 1.0) * used[..., None],
-            "detection_classes": tf.gather(self._category_ids, found["classes"]) * used,
-            "detection_scores": found["scores"] * used,
-            "num_detections": tf.cast(found["num"], tf.float32),
+            "detection_boxes": tf.clip_by_value(found.boxes / sides, 0.0, 1.0) * used[..., None],
+            "detection_classes": tf.gather(self._category_ids, found.classes) * used,
+            "detection_scores": found.scores * used,
+            "num_detections": tf.cast(found.num, tf.float32),
         }
-        if "masks" in found:
-            outputs["detection_masks"] = found["masks"] * used[..., None, None]
+        if found.masks is not None:
+            outputs["detection_masks"] = found.masks * used[..., None, None]
         return outputs

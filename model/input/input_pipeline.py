@@ -1,25 +1,9 @@
-"""From the records of CocoTransform to training batches of static shapes.
+"""From the records of CocoTransform to training batches (`model.batch.Batch`) of static shapes.
 
-A batch is a dict (B pictures, M = input.max_objects, S the side of a bitmap, [H, W] the bucket):
-
-    images          uint8   [B, H, W, 3]   RGB, resized, zero to the right of and below the content
-    image_sizes     float32 [B, 2]         height and width of the content, pixels
-    image_ids       int64   [B]            -1 for a filler
-    valid           bool    [B]            False for a filler: a black picture without objects
-    gt_boxes        float32 [B, M, 4]      yxyx, input-frame pixels
-    gt_classes      int32   [B, M]         1..K, 0 in padding
-    gt_valid        bool    [B, M]         the row is in use, by an object or a crowd region
-    gt_is_crowd     bool    [B, M]
-    and, with masks:
-    gt_masks        uint8   [B, M, S, S]   0 and 1
-    gt_mask_boxes   float32 [B, M, 4]      what a bitmap covers, input-frame pixels
-    gt_has_mask     bool    [B, M]
-
-A bitmap smaller than S x S is padded with zeros to the right and below, and its box grows with it,
-so it is never resampled here and the box may reach beyond the object and the picture; of an object
-that a crop cuts off it stays whole. Where the
-bitmap ends at the picture's right or lower border, its last column or row is repeated once: who
-interpolates there finds the mask going on, as RoIAlign does in a mask of the whole picture.
+The box of a bitmap grows with its padding to S x S, so it may reach beyond the object and the
+picture; of an object that a crop cuts off the bitmap stays whole. Where the bitmap ends at the
+picture's right or lower border, its last column or row is repeated once: who interpolates there
+finds the mask going on, as RoIAlign does in a mask of the whole picture.
 
 An object of which a crop leaves nothing is left out. Of a picture with more than M objects the M
 largest boxes are kept, objects before crowd regions.
@@ -28,7 +12,7 @@ largest boxes are kept, objects before crowd regions.
 import os
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -37,21 +21,67 @@ from absl import logging
 from configs.errors import DatasetError
 from configs.schema import InputConfig
 from model import records
+from model.batch import Batch, Masks
 from model.examples import masked_crc32c, read_categories, read_manifest, shard_paths
 from model.input.augment import crop_boxes, flip_boxes, flip_columns
 from model.input.buckets import Bucket, read_buckets, training_buckets
 from model.input.index import ShardIndex, index_path, joined, read_index
-from model.input.on_device import on_device
+from model.input.on_device import OnDevice
 from model.input.plan import FILLER, Augmentation, Plan
 from model.input.resize import decode_picture, resize_picture
 
 _CHECKSUM_BYTES = 4  # of a TFRecord, behind its payload
 _MAX_OWN_BUCKETS = 3
 
-Batch = dict[str, tf.Tensor]
-
 _BOX_KEYS = (records.BOX_YMIN, records.BOX_XMIN, records.BOX_YMAX, records.BOX_XMAX)
 _MASK_BOX_KEYS = (records.MASK_YMIN, records.MASK_XMIN, records.MASK_YMAX, records.MASK_XMAX)
+
+# What `parse_single_example` gives: tensors by the keys of model/records.py.
+_Record = dict[str, tf.Tensor]
+
+
+class _Planned(NamedTuple):
+    """What the plan says of each picture of a step, before it is read.
+
+    Attributes:
+        payload: string, the record; empty for a filler.
+        height: int32, of the resized picture, in pixels.
+        width: likewise.
+        flip: bool.
+        crop: int32 [4], top, left, height, width of what is kept of the resized picture.
+        bucket: int32 [2], height and width of the batch.
+        image_id: int64, -1 for a filler.
+    """
+
+    payload: Any
+    height: Any
+    width: Any
+    flip: Any
+    crop: Any
+    bucket: Any
+    image_id: Any
+
+
+# Of one picture, as they leave Python; the shapes are lost on the way.
+_PLANNED_SPECS = _Planned(
+    payload=tf.TensorSpec([], tf.string),
+    height=tf.TensorSpec([], tf.int32),
+    width=tf.TensorSpec([], tf.int32),
+    flip=tf.TensorSpec([], tf.bool),
+    crop=tf.TensorSpec([4], tf.int32),
+    bucket=tf.TensorSpec([2], tf.int32),
+    image_id=tf.TensorSpec([], tf.int64),
+)
+
+
+class _Objects(NamedTuple):
+    """The ground truth's fields of a batch, of one picture."""
+
+    gt_boxes: tf.Tensor
+    gt_classes: tf.Tensor
+    gt_valid: tf.Tensor
+    gt_is_crowd: tf.Tensor
+    gt_masks: Masks | None
 
 
 class TrainingInput:
@@ -145,16 +175,16 @@ class TrainingInput:
         """
 
         def read(step: np.int64) -> tuple[np.ndarray, ...]:
-            return self._read_step(int(step), worker)
+            return tuple(self._read_step(int(step), worker))
 
-        def read_step(step: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        def read_step(step: tf.Tensor) -> _Planned:
             """Returns the columns of `_read_step` [B, ...] as tensors of known rank."""
-            columns = tf.numpy_function(
-                read, [step], [tf.string, tf.int32, tf.int32, tf.bool, tf.int32, tf.int32, tf.int64]
+            planned = _Planned(
+                *tf.numpy_function(read, [step], [spec.dtype for spec in _PLANNED_SPECS])
             )
-            for column, shape in zip(columns, ([], [], [], [], [4], [2], []), strict=True):
-                column.set_shape([None, *shape])
-            return tuple(columns)
+            for column, spec in zip(planned, _PLANNED_SPECS, strict=True):
+                column.set_shape([None, *spec.shape])
+            return planned
 
         options = tf.data.Options()
         options.deterministic = True
@@ -168,10 +198,10 @@ class TrainingInput:
             .prefetch(2)
             .with_options(options)
         )
-        return on_device(dataset, "/GPU:0") if tf.config.list_physical_devices("GPU") else dataset
+        return OnDevice(dataset, "/GPU:0") if tf.config.list_physical_devices("GPU") else dataset
 
-    def _read_step(self, step: int, worker: int) -> tuple[np.ndarray, ...]:
-        """Returns a batch's records, and the size, flip, crop, bucket and image id of each."""
+    def _read_step(self, step: int, worker: int) -> _Planned:
+        """Returns the columns [B, ...] of one worker's step."""
         epoch, step_in_epoch = divmod(step, self.steps_per_epoch)
         bucket, chosen = self.plan.batch(epoch, step_in_epoch, worker)
         used = chosen != FILLER
@@ -185,66 +215,36 @@ class TrainingInput:
             else b""
             for i in chosen
         ]
-        return (
-            np.asarray(payloads, object),
-            np.where(used, heights, shape[0]).astype(np.int32),
-            np.where(used, widths, shape[1]).astype(np.int32),
-            self.plan.flips(epoch, chosen) & used,
-            crops.astype(np.int32),
-            np.tile(shape, (len(chosen), 1)),
-            np.where(used, self._index.image_id[chosen], -1),
+        return _Planned(
+            payload=np.asarray(payloads, object),
+            height=np.where(used, heights, shape[0]).astype(np.int32),
+            width=np.where(used, widths, shape[1]).astype(np.int32),
+            flip=self.plan.flips(epoch, chosen) & used,
+            crop=crops.astype(np.int32),
+            bucket=np.tile(shape, (len(chosen), 1)),
+            image_id=np.where(used, self._index.image_id[chosen], -1),
         )
 
-    def _prepare(
-        self,
-        payload: tf.Tensor,
-        height: tf.Tensor,
-        width: tf.Tensor,
-        flip: tf.Tensor,
-        crop: tf.Tensor,
-        bucket: tf.Tensor,
-        image_id: tf.Tensor,
-    ) -> Batch:
-        """Returns one picture's part of a batch, each tensor without the axis of pictures.
-
-        Args:
-            payload: string scalar, the record; empty for a filler.
-            height: int32 scalar, of the resized picture, in pixels.
-            width: likewise.
-            flip: bool scalar.
-            crop: int32 [4], top, left, height, width of what is kept of the resized picture.
-            bucket: int32 [2], height and width of the batch.
-            image_id: int64 scalar.
-        """
-        is_used = tf.strings.length(payload) > 0
-        size = tf.cast(crop[2:], tf.float32)
+    def _prepare(self, planned: _Planned) -> Batch:
+        """Returns one picture's part of a batch, each tensor without the axis of pictures."""
+        is_used = tf.strings.length(planned.payload) > 0
         image, objects = tf.cond(
             is_used,
-            lambda: self._picture_and_objects(payload, height, width, flip, crop, bucket),
-            lambda: self._filler(bucket),
+            lambda: self._picture_and_objects(planned),
+            lambda: self._filler(planned.bucket),
         )
         image.set_shape([None, None, 3])
-        return {
-            "images": image,
-            "image_sizes": size,
-            "image_ids": image_id,
-            "valid": is_used,
-            **objects,
-        }
+        return Batch(
+            images=image,
+            image_sizes=tf.cast(planned.crop[2:], tf.float32),
+            image_ids=planned.image_id,
+            valid=is_used,
+            **objects._asdict(),
+        )
 
-    def _picture_and_objects(
-        self,
-        payload: tf.Tensor,
-        height: tf.Tensor,
-        width: tf.Tensor,
-        flip: tf.Tensor,
-        crop: tf.Tensor,
-        bucket: tf.Tensor,
-    ) -> tuple[tf.Tensor, Batch]:
-        """Returns uint8 [H, W, 3] of the bucket's size, and the ground truth's M rows.
-
-        The arguments are those of `_prepare`.
-        """
+    def _picture_and_objects(self, planned: _Planned) -> tuple[tf.Tensor, _Objects]:
+        """Returns uint8 [H, W, 3] of the bucket's size, and the ground truth's M rows."""
+        payload, height, width, flip, crop, bucket, _ = planned
         record = tf.io.parse_single_example(payload, _parse_spec(self._with_masks))
         picture = decode_picture(record[records.ENCODED])
         # Before resizing there are fewer pixels to move: records are not larger than their input.
@@ -257,26 +257,28 @@ class TrainingInput:
         boxes = _seen_boxes(record, sides, flip, crop)
         kept = _kept_rows(boxes, record[records.IS_CROWD], crop, self._config.max_objects)
         record |= {key: tf.gather(record[key], kept) for key in record if key != records.ENCODED}
-        objects = _objects(record, tf.gather(boxes, kept), self._config.max_objects)
+        masks = None
         if self._with_masks:
-            objects |= _masks(record, sides, flip, crop, self._config.max_objects, self._mask_side)
-        return image, objects
+            masks = _masks(record, sides, flip, crop, self._config.max_objects, self._mask_side)
+        return image, _objects(record, tf.gather(boxes, kept), self._config.max_objects, masks)
 
-    def _filler(self, bucket: tf.Tensor) -> tuple[tf.Tensor, Batch]:
+    def _filler(self, bucket: tf.Tensor) -> tuple[tf.Tensor, _Objects]:
         """Returns a black picture of the bucket's size, and M rows that are not in use."""
         rows, side = self._config.max_objects, self._mask_side
-        objects = {
-            "gt_boxes": tf.zeros([rows, 4]),
-            "gt_classes": tf.zeros([rows], tf.int32),
-            "gt_valid": tf.zeros([rows], tf.bool),
-            "gt_is_crowd": tf.zeros([rows], tf.bool),
-        }
+        masks = None
         if self._with_masks:
-            objects |= {
-                "gt_masks": tf.zeros([rows, side, side], tf.uint8),
-                "gt_mask_boxes": tf.zeros([rows, 4]),
-                "gt_has_mask": tf.zeros([rows], tf.bool),
-            }
+            masks = Masks(
+                bitmaps=tf.zeros([rows, side, side], tf.uint8),
+                boxes=tf.zeros([rows, 4]),
+                valid=tf.zeros([rows], tf.bool),
+            )
+        objects = _Objects(
+            gt_boxes=tf.zeros([rows, 4]),
+            gt_classes=tf.zeros([rows], tf.int32),
+            gt_valid=tf.zeros([rows], tf.bool),
+            gt_is_crowd=tf.zeros([rows], tf.bool),
+            gt_masks=masks,
+        )
         return tf.zeros([bucket[0], bucket[1], 3], tf.uint8), objects
 
     def _log(self, split: str, crowded_pictures: int) -> None:
@@ -362,12 +364,12 @@ def _parse_spec(with_masks: bool) -> dict[str, Any]:
     return spec
 
 
-def _boxes(record: Batch, keys: Sequence[str], sides: tf.Tensor) -> tf.Tensor:
+def _boxes(record: _Record, keys: Sequence[str], sides: tf.Tensor) -> tf.Tensor:
     """Returns [n, 4] float32, yxyx, pixels, from four normalised lists."""
     return tf.stack([record[key] for key in keys], axis=-1) * sides
 
 
-def _seen_boxes(record: Batch, sides: tf.Tensor, flip: tf.Tensor, crop: tf.Tensor) -> tf.Tensor:
+def _seen_boxes(record: _Record, sides: tf.Tensor, flip: tf.Tensor, crop: tf.Tensor) -> tf.Tensor:
     """Returns [n, 4] float32: what the model's input shows of each object, without area if none."""
     boxes = tf.clip_by_value(_boxes(record, _BOX_KEYS, sides), 0.0, sides)
     boxes = tf.where(flip, flip_boxes(boxes, sides[1]), boxes)
@@ -385,32 +387,34 @@ def _kept_rows(
     return tf.sort(order[:max_objects])
 
 
-def _objects(record: Batch, boxes: tf.Tensor, max_objects: int) -> Batch:
-    """Returns gt_boxes [M, 4] and three [M] of one picture's kept rows, padded to `max_objects`.
+def _objects(record: _Record, boxes: tf.Tensor, max_objects: int, masks: Masks | None) -> _Objects:
+    """Returns one picture's kept rows, padded to `max_objects`.
 
     Args:
         record: the kept rows.
         boxes: [n, 4] float32, yxyx, input-frame pixels.
         max_objects: M.
+        masks: of the M rows.
     """
     labels = tf.cast(record[records.CLASS_LABEL], tf.int32)
-    return {
-        "gt_boxes": _padded(boxes, max_objects),
-        "gt_classes": _padded(labels, max_objects),
-        "gt_valid": tf.range(max_objects) < tf.size(labels),
-        "gt_is_crowd": _padded(record[records.IS_CROWD] > 0, max_objects),
-    }
+    return _Objects(
+        gt_boxes=_padded(boxes, max_objects),
+        gt_classes=_padded(labels, max_objects),
+        gt_valid=tf.range(max_objects) < tf.size(labels),
+        gt_is_crowd=_padded(record[records.IS_CROWD] > 0, max_objects),
+        gt_masks=masks,
+    )
 
 
 def _masks(
-    record: Batch,
+    record: _Record,
     sides: tf.Tensor,
     flip: tf.Tensor,
     crop: tf.Tensor,
     max_objects: int,
     side: int,
-) -> Batch:
-    """Returns gt_masks [M, S, S], gt_mask_boxes [M, 4] and gt_has_mask [M] of the kept rows.
+) -> Masks:
+    """Returns the masks of the kept rows, each tensor without the axis of pictures.
 
     Args:
         record: the kept rows.
@@ -452,11 +456,11 @@ def _masks(
     boxes = tf.where(flip, flip_boxes(boxes, sides[1]), boxes)
     boxes -= tf.cast(tf.stack([crop[0], crop[1], crop[0], crop[1]]), tf.float32)
     places = rows[:, tf.newaxis]
-    return {
-        "gt_masks": tf.scatter_nd(places, bitmaps, [max_objects, side, side]),
-        "gt_mask_boxes": tf.scatter_nd(places, boxes, [max_objects, 4]),
-        "gt_has_mask": _padded(has_mask, max_objects),
-    }
+    return Masks(
+        bitmaps=tf.scatter_nd(places, bitmaps, [max_objects, side, side]),
+        boxes=tf.scatter_nd(places, boxes, [max_objects, 4]),
+        valid=_padded(has_mask, max_objects),
+    )
 
 
 def _padded(values: tf.Tensor, rows: int) -> tf.Tensor:

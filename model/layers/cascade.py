@@ -9,12 +9,13 @@ the pyramid is divided by the number of stages. At inference scores are the mean
 Letters: N pictures, R RoIs a picture, B boxes a RoI.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from configs.model_schema import LogScaleLimits, ModelConfig
+from model.batch import Batch
 from model.layers.rois import SampledRois, label_boxes
 from model.ops.boxes import box_areas, clip_boxes, decode_deltas
 from model.ops.matcher import IGNORE, POSITIVE
@@ -71,7 +72,7 @@ def refine_boxes(
 def relabel_rois(
     rois: SampledRois,
     boxes: tf.Tensor,
-    batch: Mapping[str, tf.Tensor],
+    batch: Batch,
     positive_iou: float,
     crowd_overlap: float,
 ) -> SampledRois:
@@ -82,11 +83,11 @@ def relabel_rois(
     valid = rois.is_sampled & (box_areas(boxes) > 0.0)
     gt_index, labels = label_boxes(boxes, valid, batch, positive_iou, crowd_overlap)
     is_positive = labels == POSITIVE
-    gt_classes = tf.gather(batch["gt_classes"], gt_index, batch_dims=1)
+    gt_classes = tf.gather(batch.gt_classes, gt_index, batch_dims=1)
     return SampledRois(
         boxes=boxes,
         gt_index=gt_index,
-        gt_boxes=tf.gather(batch["gt_boxes"], gt_index, batch_dims=1),
+        gt_boxes=tf.gather(batch.gt_boxes, gt_index, batch_dims=1),
         gt_classes=tf.where(is_positive, gt_classes, 0),
         is_positive=is_positive,
         is_sampled=labels != IGNORE,

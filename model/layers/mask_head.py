@@ -4,12 +4,12 @@ Letters: N pictures, P RoIs a picture (positives in training, detections at infe
 RoIAlign, C channels, K classes, M ground-truth rows. A mask has 2 S pixels a side.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
 
 from configs.model_schema import MaskHeadConfig
+from model.batch import Masks
 from model.layers.convolution import Convolution
 from model.layers.initializers import derive_seed, kaiming_normal, normal
 from model.layers.layer import Layer
@@ -103,9 +103,7 @@ class MaskHead(Layer):
         return tf.nn.relu(pixels + tf.cast(self.upsample_bias.value, self.compute_dtype))
 
 
-def mask_loss_term(
-    mask_logits: tf.Tensor, rois: SampledRois, batch: Mapping[str, tf.Tensor]
-) -> LossTerm:
+def mask_loss_term(mask_logits: tf.Tensor, rois: SampledRois, gt_masks: Masks) -> LossTerm:
     """Returns the mask term: mean cross-entropy of a mask's pixels, divided by the number of masks.
 
     Only positive RoIs whose object has a mask are counted (1703.06870, section 3).
@@ -113,15 +111,15 @@ def mask_loss_term(
     Args:
         mask_logits: [N, P, 2 S, 2 S] of the ground truth's classes; P is `rois.max_positives`.
         rois: what was sampled.
-        batch: ground truth with `gt_masks`, `gt_mask_boxes` and `gt_has_mask`.
+        gt_masks: of the ground truth.
     """
     positives = slice(0, rois.max_positives)
     gt_index = rois.gt_index[:, positives]
-    has_mask = tf.gather(batch["gt_has_mask"], gt_index, batch_dims=1)
+    has_mask = tf.gather(gt_masks.valid, gt_index, batch_dims=1)
     is_counted = rois.is_positive[:, positives] & has_mask  # [N, P]
     targets = mask_targets(
-        batch["gt_masks"],
-        batch["gt_mask_boxes"],
+        gt_masks.bitmaps,
+        gt_masks.boxes,
         rois.boxes[:, positives],
         gt_index,
         mask_logits.shape[-1],

@@ -3,12 +3,12 @@
 Letters: N pictures, R RoIs a picture, P proposals, M ground-truth rows.
 """
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from configs.model_schema import RoiConfig
+from model.batch import Batch
 from model.layers.rpn import Proposals
 from model.ops.boxes import intersection_over_area, iou_matrix
 from model.ops.matcher import IGNORE, NEGATIVE, Matches, match_boxes
@@ -42,7 +42,7 @@ class SampledRois(NamedTuple):
 
 def sample_training_rois(
     proposals: Proposals,
-    batch: Mapping[str, tf.Tensor],
+    batch: Batch,
     seed: int,
     step: tf.Tensor,
     config: RoiConfig,
@@ -55,30 +55,29 @@ def sample_training_rois(
 
     Args:
         proposals: of the RPN, [N, P, 4].
-        batch: ground truth [N, M, ...], as in model/input/input_pipeline.py.
+        batch: its ground truth.
         seed: of the sampling.
         step: of the training; other RoIs are drawn in each.
         config: overlaps and numbers.
     """
-    is_object = batch["gt_valid"] & ~batch["gt_is_crowd"]
-    boxes = tf.concat([proposals.boxes, batch["gt_boxes"]], axis=1)  # [N, P + M, 4]
-    valid = tf.concat([proposals.valid, is_object], axis=1)
+    boxes = tf.concat([proposals.boxes, batch.gt_boxes], axis=1)  # [N, P + M, 4]
+    valid = tf.concat([proposals.valid, batch.is_object], axis=1)
     gt_index, labels = label_boxes(boxes, valid, batch, config.positive_iou, config.crowd_overlap)
-    priorities = random_priorities(seed, step, batch["image_ids"], boxes.shape[1], SAMPLING_SALT)
+    priorities = random_priorities(seed, step, batch.image_ids, boxes.shape[1], SAMPLING_SALT)
     samples = min(config.samples_per_picture, boxes.shape[1])
     index, is_positive, is_sampled = sample_rois(
         labels, priorities, samples, config.positive_fraction
     )
-    is_positive &= batch["valid"][:, tf.newaxis]
+    is_positive &= batch.valid[:, tf.newaxis]
     gt_index = tf.gather(gt_index, index, batch_dims=1)  # [N, R]
-    gt_classes = tf.gather(batch["gt_classes"], gt_index, batch_dims=1)
+    gt_classes = tf.gather(batch.gt_classes, gt_index, batch_dims=1)
     return SampledRois(
         boxes=tf.stop_gradient(tf.gather(boxes, index, batch_dims=1)),
         gt_index=gt_index,
-        gt_boxes=tf.gather(batch["gt_boxes"], gt_index, batch_dims=1),
+        gt_boxes=tf.gather(batch.gt_boxes, gt_index, batch_dims=1),
         gt_classes=tf.where(is_positive, gt_classes, 0),
         is_positive=is_positive,
-        is_sampled=is_sampled & batch["valid"][:, tf.newaxis],
+        is_sampled=is_sampled & batch.valid[:, tf.newaxis],
         max_positives=int(samples * config.positive_fraction),
     )
 
@@ -86,7 +85,7 @@ def sample_training_rois(
 def label_boxes(
     boxes: tf.Tensor,
     valid: tf.Tensor,
-    batch: Mapping[str, tf.Tensor],
+    batch: Batch,
     positive_iou: float,
     crowd_overlap: float,
 ) -> Matches:
@@ -97,19 +96,18 @@ def label_boxes(
     Args:
         boxes: [N, R, 4].
         valid: bool [N, R].
-        batch: ground truth, as in model/input/input_pipeline.py.
+        batch: its ground truth.
         positive_iou: smallest overlap of a positive with its object.
         crowd_overlap: share of a box beyond which a crowd covers it.
     """
-    is_crowd = batch["gt_valid"] & batch["gt_is_crowd"]
     gt_index, labels = match_boxes(
-        iou_matrix(boxes, batch["gt_boxes"]),
-        batch["gt_valid"] & ~batch["gt_is_crowd"],
+        iou_matrix(boxes, batch.gt_boxes),
+        batch.is_object,
         positive_iou,
         positive_iou,
         allow_low_quality=False,
     )
-    cover = intersection_over_area(boxes, batch["gt_boxes"])  # [N, R, M]
-    cover = tf.reduce_max(tf.where(is_crowd[:, tf.newaxis], cover, 0.0), axis=-1)
+    cover = intersection_over_area(boxes, batch.gt_boxes)  # [N, R, M]
+    cover = tf.reduce_max(tf.where(batch.is_crowd[:, tf.newaxis], cover, 0.0), axis=-1)
     is_ignored = ~valid | ((labels == NEGATIVE) & (cover > crowd_overlap))
     return Matches(gt_index, tf.where(is_ignored, IGNORE, labels))

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from configs.model_schema import AnchorConfig, LogScaleLimits, RoiConfig, RpnConfig
+from model.batch import Batch
 from model.layers.convolution import Convolution
 from model.layers.fpn import LEVELS
 from model.layers.initializers import derive_seed, normal
@@ -165,7 +166,7 @@ def rpn_loss_terms(
     anchors: tf.Tensor,
     pred_objectness_logits: tf.Tensor,
     pred_anchor_deltas: tf.Tensor,
-    batch: Mapping[str, tf.Tensor],
+    batch: Batch,
     seed: int,
     step: tf.Tensor,
     config: RpnConfig,
@@ -181,7 +182,7 @@ def rpn_loss_terms(
         anchors: [A, 4] of all levels.
         pred_objectness_logits: [N, A].
         pred_anchor_deltas: [N, A, 4].
-        batch: ground truth, as in model/input/input_pipeline.py.
+        batch: its ground truth.
         seed: of the sampling.
         step: of the training; other anchors are drawn in each.
         config: overlaps, samples, box loss.
@@ -189,14 +190,14 @@ def rpn_loss_terms(
     """
     matches = _match(anchors, batch, config, roi_config.crowd_overlap)
     priorities = random_priorities(
-        seed, step, batch["image_ids"], matches.label.shape[1], SAMPLING_SALT
+        seed, step, batch.image_ids, matches.label.shape[1], SAMPLING_SALT
     )
     positive, negative = sample_anchors(
         matches.label, priorities, config.samples_per_picture, config.positive_fraction
     )
-    positive &= batch["valid"][:, tf.newaxis]
-    sampled = positive | (negative & batch["valid"][:, tf.newaxis])
-    gt_boxes = tf.gather(batch["gt_boxes"], matches.gt_index, batch_dims=1)  # [N, A, 4]
+    positive &= batch.valid[:, tf.newaxis]
+    sampled = positive | (negative & batch.valid[:, tf.newaxis])
+    gt_boxes = tf.gather(batch.gt_boxes, matches.gt_index, batch_dims=1)  # [N, A, 4]
     losses = box_losses(pred_anchor_deltas, anchors, gt_boxes, positive, DELTA_WEIGHTS, config)
     objectness = binary_cross_entropy(pred_objectness_logits, tf.cast(positive, tf.float32))
     denominator = count(sampled)
@@ -206,19 +207,17 @@ def rpn_loss_terms(
     }
 
 
-def _match(
-    anchors: tf.Tensor, batch: Mapping[str, tf.Tensor], config: RpnConfig, crowd_overlap: float
-) -> Matches:
+def _match(anchors: tf.Tensor, batch: Batch, config: RpnConfig, crowd_overlap: float) -> Matches:
     """Returns the ground truth of each anchor [A, 4] in each picture."""
     if config.ignore_crossing_anchors:
-        clipped = clip_boxes(anchors[tf.newaxis], batch["image_sizes"])  # [N, A, 4]
+        clipped = clip_boxes(anchors[tf.newaxis], batch.image_sizes)  # [N, A, 4]
         is_within = tf.reduce_all(clipped == anchors, axis=-1)
         anchors = tf.where(is_within[..., tf.newaxis], anchors, 0.0)  # a point overlaps nothing
     matches = match_anchors(
         anchors,
-        batch["gt_boxes"],
-        batch["gt_valid"],
-        batch["gt_is_crowd"],
+        batch.gt_boxes,
+        batch.gt_valid,
+        batch.gt_is_crowd,
         positive_iou=config.positive_iou,
         negative_iou=config.negative_iou,
         allow_low_quality=True,

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from model.batch import Batch, specs_of
+
 # Peak dense FLOP/s of one GPU by the arithmetic of a Keras dtype policy, in units of 1e12.
 # Sources: NVIDIA's data sheets of V100 (SXM2), T4, A10G, L4, A100 (SXM), H100 (SXM) and H200, the
 # figures without sparsity. From Ampere on TensorFlow computes float32 convolutions and products in
@@ -54,21 +56,19 @@ class StepCost:
         return 2 * (self.forward + self.backward)
 
 
-def step_cost(
-    detector: Any, batch: dict[str, tf.TensorSpec], trained: Iterable[Any] | None = None
-) -> StepCost:
+def step_cost(detector: Any, batch: Batch, trained: Iterable[Any] | None = None) -> StepCost:
     """Returns what a training step on one batch costs.
 
     Args:
         detector: as in model/detector.py.
-        batch: shapes and dtypes, as of model/input/input_pipeline.py.
+        batch: its shapes and dtypes.
         trained: variables that gradients change; None is all that the detector can train.
     """
     trained = detector.trainable_variables if trained is None else trained
     weights = [getattr(weight, "value", weight) for weight in trained]
     forward_ops: set[str] = set()
 
-    def losses_and_gradients(batch: dict[str, tf.Tensor]) -> list[tf.Tensor]:
+    def losses_and_gradients(batch: Batch) -> list[tf.Tensor]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(weights)
             # Outside training: synchronised batch norm would ask for other workers.
@@ -102,47 +102,13 @@ class FlopCounter:
         self._trained = trained
         self._by_shape: dict[tuple[int, ...], int] = {}
 
-    def __call__(self, batch: dict[str, tf.Tensor]) -> int:
+    def __call__(self, batch: Batch) -> int:
         """Returns the floating-point operations of a step on `batch`; the first takes seconds."""
-        shape = tuple(batch["images"].shape)
+        shape = tuple(batch.images.shape)
         if shape not in self._by_shape:
-            specs = {name: tf.TensorSpec(t.shape, t.dtype) for name, t in batch.items()}
-            self._by_shape[shape] = step_cost(self._detector, specs, self._trained).flops
+            cost = step_cost(self._detector, specs_of(batch), self._trained)
+            self._by_shape[shape] = cost.flops
         return self._by_shape[shape]
-
-
-def batch_specs(
-    bucket: tuple[int, int],
-    pictures: int,
-    max_objects: int,
-    mask_side: int | None = None,
-) -> dict[str, tf.TensorSpec]:
-    """Returns shapes and dtypes of a training batch, by the keys of model/input/input_pipeline.py.
-
-    Args:
-        bucket: height and width of the padded pictures.
-        pictures: of one worker.
-        max_objects: ground-truth rows of a picture.
-        mask_side: of the bitmaps; None without masks.
-    """
-    n, rows = pictures, max_objects
-    shapes: dict[str, tuple[list[int], tf.DType]] = {
-        "images": ([n, *bucket, 3], tf.uint8),
-        "image_sizes": ([n, 2], tf.float32),
-        "image_ids": ([n], tf.int64),
-        "valid": ([n], tf.bool),
-        "gt_boxes": ([n, rows, 4], tf.float32),
-        "gt_classes": ([n, rows], tf.int32),
-        "gt_valid": ([n, rows], tf.bool),
-        "gt_is_crowd": ([n, rows], tf.bool),
-    }
-    if mask_side is not None:
-        shapes |= {
-            "gt_masks": ([n, rows, mask_side, mask_side], tf.uint8),
-            "gt_mask_boxes": ([n, rows, 4], tf.float32),
-            "gt_has_mask": ([n, rows], tf.bool),
-        }
-    return {name: tf.TensorSpec(shape, dtype) for name, (shape, dtype) in shapes.items()}
 
 
 def multiply_adds(op: tf.Operation) -> int:

@@ -1,14 +1,14 @@
 """What is said and kept of a step whose losses or gradients are not finite."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from configs.errors import TrainingError
+from model.batch import Batch, named_arrays
 from model.training.step import StepReport
 
 
@@ -41,9 +41,7 @@ class Part(NamedTuple):
         return cls(*json.loads(text))
 
 
-def own_part(
-    work_dir: Path, step: int, worker: int, report: StepReport, batch: Mapping[str, tf.Tensor]
-) -> Part:
+def own_part(work_dir: Path, step: int, worker: int, report: StepReport, batch: Batch) -> Part:
     """Keeps this worker's batch for inspection; returns its part of the step."""
     is_culprit = not np.isfinite(list(report.local_sums.values())).all()
     path = keep_batch(work_dir, step, worker, batch)
@@ -55,16 +53,16 @@ def suspects(parts: Sequence[Part]) -> list[Part]:
     return [part for part in parts if part.is_culprit] or list(parts)
 
 
-def keep_batch(work_dir: Path, step: int, worker: int, batch: Mapping[str, tf.Tensor]) -> Path:
+def keep_batch(work_dir: Path, step: int, worker: int, batch: Batch) -> Path:
     """Writes a worker's batch for inspection; returns the file."""
     path = work_dir / f"not-finite-step-{step}-worker-{worker}.npz"
-    np.savez(path, **{name: tensor.numpy() for name, tensor in batch.items()})
+    np.savez(path, **named_arrays(batch))
     return path
 
 
-def picture_ids(batch: Mapping[str, tf.Tensor]) -> list[int]:
+def picture_ids(batch: Batch) -> list[int]:
     """Returns the ids of a batch's pictures; fillers are left out."""
-    ids: list[int] = batch["image_ids"].numpy()[batch["valid"].numpy()].tolist()
+    ids: list[int] = batch.image_ids.numpy()[batch.valid.numpy()].tolist()
     return ids
 
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 from absl import logging
 from PIL import Image
 
+from model.batch import Batch, Found, arrays_of, row_of
 from model.drawing import Mark, class_colour, draw
 from model.ops.mask_paste import encode_window, paste_mask
 
@@ -21,15 +22,13 @@ SCORE_THRESHOLD = 0.5  # of the detections that are drawn
 _LONG_SIDE_PX = 640  # of a drawn picture
 _GAP_PX = 8  # between ground truth and detections
 
-Arrays = dict[str, np.ndarray]
-
 
 class TrainingPictures:
     """Draws ground truth (left) and detections (right) into TensorBoard.
 
     Args:
         detector: as in model/detector.py.
-        batch: a training batch, as of model/input/input_pipeline.py.
+        batch: a training batch.
         categories: `{"name", "label"}` by model/examples.py.
         writer: of tf.summary.
     """
@@ -37,12 +36,12 @@ class TrainingPictures:
     def __init__(
         self,
         detector: Any,
-        batch: dict[str, tf.Tensor],
+        batch: Batch,
         categories: list[dict[str, Any]],
         writer: Any,
     ) -> None:
-        chosen = np.flatnonzero(batch["valid"].numpy())[:MAX_PICTURES]
-        self._truth = {name: tensor.numpy()[chosen] for name, tensor in batch.items()}
+        chosen = np.flatnonzero(batch.valid.numpy())[:MAX_PICTURES]
+        self._truth = row_of(arrays_of(batch), chosen)
         self._names = {category["label"]: str(category["name"]) for category in categories}
         self._writer = writer
         # Not compiled by XLA: that would take longer than all the pictures of a run.
@@ -52,10 +51,9 @@ class TrainingPictures:
 
     def show(self, step: int) -> None:
         """Detects with the weights of this moment; the pictures appear a little later."""
-        found = self._detect(self._truth["images"], self._truth["image_sizes"])
+        found = self._detect(self._truth.images, self._truth.image_sizes)
         self._wait()
-        arrays = {name: tensor.numpy() for name, tensor in found.items()}
-        self._drawing = self._thread.submit(self._write, step, arrays)
+        self._drawing = self._thread.submit(self._write, step, arrays_of(found))
 
     def close(self) -> None:
         """Returns when everything is drawn."""
@@ -69,19 +67,15 @@ class TrainingPictures:
             logging.error("pictures for TensorBoard: %s", error, exc_info=error)
         self._drawing = None
 
-    def _write(self, step: int, found: Arrays) -> None:
+    def _write(self, step: int, found: Found) -> None:
         with self._writer.as_default():
-            for n, image_id in enumerate(self._truth["image_ids"]):
-                drawn = side_by_side(
-                    {name: array[n] for name, array in self._truth.items()},
-                    {name: array[n] for name, array in found.items()},
-                    self._names,
-                )
+            for n, image_id in enumerate(self._truth.image_ids):
+                drawn = side_by_side(row_of(self._truth, n), row_of(found, n), self._names)
                 tf.summary.image(f"pictures/{image_id}", drawn[np.newaxis], step=step)
         self._writer.flush()
 
 
-def side_by_side(truth: Arrays, found: Arrays, names: dict[int, str]) -> np.ndarray:
+def side_by_side(truth: Batch, found: Found, names: dict[int, str]) -> np.ndarray:
     """Returns uint8 [h, w, 3]: one picture with its ground truth, and with what was found.
 
     Args:
@@ -89,8 +83,8 @@ def side_by_side(truth: Arrays, found: Arrays, names: dict[int, str]) -> np.ndar
         found: one row of `Detector.detect`.
         names: of the classes, by label.
     """
-    height, width = (int(side) for side in truth["image_sizes"])
-    picture = Image.fromarray(truth["images"][:height, :width])
+    height, width = (int(side) for side in truth.image_sizes)
+    picture = Image.fromarray(truth.images[:height, :width])
     left, right = (
         draw(picture, marks, _LONG_SIDE_PX)
         for marks in (_true_marks(truth, names), _found_marks(found, names, (height, width)))
@@ -101,36 +95,36 @@ def side_by_side(truth: Arrays, found: Arrays, names: dict[int, str]) -> np.ndar
     return np.asarray(both)
 
 
-def _true_marks(truth: Arrays, names: dict[int, str]) -> list[Mark]:
+def _true_marks(truth: Batch, names: dict[int, str]) -> list[Mark]:
     """Returns the objects, and crowd regions with dashed outlines."""
-    size = (int(truth["image_sizes"][0]), int(truth["image_sizes"][1]))
+    size = (int(truth.image_sizes[0]), int(truth.image_sizes[1]))
     marks = []
-    for n in np.flatnonzero(truth["gt_valid"]):
-        label = int(truth["gt_classes"][n])
+    for n in np.flatnonzero(truth.gt_valid):
+        label = int(truth.gt_classes[n])
         mask = None
-        if "gt_has_mask" in truth and truth["gt_has_mask"][n]:
-            mask = _mask_code(truth["gt_masks"][n], truth["gt_mask_boxes"][n], size)
+        if truth.gt_masks is not None and truth.gt_masks.valid[n]:
+            mask = _mask_code(truth.gt_masks.bitmaps[n], truth.gt_masks.boxes[n], size)
         marks.append(
             Mark(
-                _xywh(truth["gt_boxes"][n]),
+                _xywh(truth.gt_boxes[n]),
                 class_colour(label),
                 names.get(label, str(label)),
                 mask,
-                is_dashed=bool(truth["gt_is_crowd"][n]),
+                is_dashed=bool(truth.gt_is_crowd[n]),
             )
         )
     return marks
 
 
-def _found_marks(found: Arrays, names: dict[int, str], size: tuple[int, int]) -> list[Mark]:
+def _found_marks(found: Found, names: dict[int, str], size: tuple[int, int]) -> list[Mark]:
     """Returns the detections that score enough, the best last, so that it is drawn on top."""
     marks = []
-    for n in reversed(range(int(found["num"]))):
-        score, label = float(found["scores"][n]), int(found["classes"][n])
+    for n in reversed(range(int(found.num))):
+        score, label = float(found.scores[n]), int(found.classes[n])
         if score < SCORE_THRESHOLD:
             continue
-        box = found["boxes"][n]
-        mask = _mask_code(found["masks"][n], box, size) if "masks" in found else None
+        box = found.boxes[n]
+        mask = None if found.masks is None else _mask_code(found.masks[n], box, size)
         text = f"{names.get(label, label)} {score:.2f}"
         marks.append(Mark(_xywh(box), class_colour(label), text, mask))
     return marks

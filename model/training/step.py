@@ -8,25 +8,71 @@ Every decision is taken from reduced numbers, so all workers take the same one.
 
 A collective cannot be part of an XLA program on CPUs (TensorFlow 2.16), hence forward and update
 are compiled apart when there are several workers; with one worker the step is one program.
+
+A step of K parts (`train.accumulate`) equals all its pictures in one go. The losses' denominators
+must be those of all parts of all workers, but are known only after the sampling, when the first
+parts' gradients have been added up already. So each part runs forward twice: first only as far as
+the sampling, to count, then with its backward pass. The first pass ends at the proposals (the heads
+are no part of its graph), which costs less than the alternatives that are exact as well: a backward
+pass and an accumulator for each denominator. N workers x M pictures x K parts so equal N x (M K)
+pictures; only batch statistics (norm: batch_norm, sync_batch_norm) are those of a part.
 """
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from model.batch import Batch, split_batch
 from model.training.distribution import Distribution
-from model.training.freezing import unfrozen
 from model.training.optimizers import Optimizer, weights_decay
+from model.training.state import TrainState
 
 # Dynamic loss scale of float16 (1710.03740, section 3.2): halved at an overflow, doubled after so
 # many good steps.
 INITIAL_LOSS_SCALE = 2.0**15
 GOOD_STEPS_TO_DOUBLE = 2000
-_SKIPPED_STEPS = "state/skipped_steps"
+
+
+class LossSums(NamedTuple):
+    """What a forward pass gives, float32 [number of losses] each.
+
+    Attributes:
+        sums: of the losses, over this worker's pictures.
+        denominators: what all workers' together divide them by.
+    """
+
+    sums: tf.Tensor
+    denominators: tf.Tensor
+
+
+class Counts(NamedTuple):
+    """What the workers tell each other between the forward and the backward pass, float32.
+
+    Attributes:
+        denominators: [number of losses].
+        pictures: scalar, valid pictures.
+        stop_asked: scalar, how many workers were asked to stop.
+    """
+
+    denominators: tf.Tensor
+    pictures: tf.Tensor
+    stop_asked: tf.Tensor
+
+
+class RawReport(NamedTuple):
+    """A step's numbers, perhaps still on the device; fields as in `StepReport`, [losses] or []."""
+
+    losses: tf.Tensor
+    denominators: tf.Tensor
+    local_sums: tf.Tensor
+    pictures: tf.Tensor
+    stop_asked: tf.Tensor
+    gradient_norm: tf.Tensor
+    loss_scale: tf.Tensor
+    applied: tf.Tensor
 
 
 @dataclass(frozen=True)
@@ -61,134 +107,6 @@ class StepReport:
         return not self.applied and np.isfinite(self.loss) and self.loss_scale > 1.0
 
 
-class TrainState:
-    """What a step changes: weights, optimiser slots, loss scale, count of updates.
-
-    Attributes:
-        trainable: the weights that gradients change.
-        averages: their exponential moving averages; [] without.
-        moving_statistics: Keras variables of batch norms.
-        skipped_steps: steps left out so far since something in them was not finite.
-
-    Args:
-        detector: its `variables` (all), `trainable_variables` (those with slots) and
-            `non_trainable_variables`.
-        optimizer: its slots start at zero.
-        loss_scale: initial loss scale; 1 for none.
-        freeze: patterns of weights that stay as they are, see `unfrozen`.
-        ema_decay: of the averages; 0 for none.
-    """
-
-    def __init__(
-        self,
-        detector: Any,
-        optimizer: Optimizer,
-        loss_scale: float,
-        *,
-        freeze: Sequence[str] = (),
-        ema_decay: float = 0.0,
-    ) -> None:
-        self._detector = detector
-        self._variables = unfrozen(detector, freeze)
-        self.trainable = [_tf_variable(variable) for variable in self._variables]
-        self._ema_decay = ema_decay
-        self.averages = [
-            tf.Variable(weight, trainable=False) for weight in self.trainable if ema_decay > 0.0
-        ]
-        self.slots = [
-            {
-                name: tf.Variable(tf.zeros(weight.shape), trainable=False)
-                for name in optimizer.slot_names
-            }
-            for weight in self.trainable
-        ]
-        self.moving_statistics = [
-            variable
-            for variable in detector.non_trainable_variables
-            if variable.name in ("moving_mean", "moving_variance")
-        ]
-        self.loss_scale = tf.Variable(loss_scale, trainable=False, dtype=tf.float32)
-        self.good_steps = tf.Variable(0, trainable=False, dtype=tf.int64)
-        self.updates = tf.Variable(0, trainable=False, dtype=tf.int64)
-        self.skipped_steps = 0
-
-    def to_arrays(self) -> dict[str, np.ndarray]:
-        """Returns everything as arrays (float32, int64) by stable names."""
-        arrays = {
-            f"weights/{path}": np.asarray(value)
-            for path, value in self._detector.export_weights().items()
-        }
-        arrays |= {name: variable.numpy() for name, variable in self._own_variables().items()}
-        arrays[_SKIPPED_STEPS] = np.asarray(self.skipped_steps, np.int64)
-        return {name: np.asarray(value) for name, value in arrays.items()}
-
-    def from_arrays(self, arrays: dict[str, np.ndarray]) -> None:
-        """Sets everything from what `to_arrays` returned.
-
-        Raises:
-            KeyError: a slot is missing.
-            ModelError: the weights are not this detector's.
-        """
-        self._detector.import_weights(
-            {
-                name.removeprefix("weights/"): value
-                for name, value in arrays.items()
-                if name.startswith("weights/")
-            }
-        )
-        for name, variable in self._own_variables().items():
-            variable.assign(arrays[name])
-        self.skipped_steps = int(arrays[_SKIPPED_STEPS])
-
-    def average(self) -> None:
-        """Moves the averages towards the weights; part of an update.
-
-        The decay grows from 2/11 to `ema_decay`, so that the first weights are soon forgotten, as
-        with `num_updates` of `tf.train.ExponentialMovingAverage`.
-        """
-        if not self.averages:
-            return
-        updates = tf.cast(self.updates.read_value(), tf.float32)
-        decay = tf.minimum(self._ema_decay, (1.0 + updates) / (10.0 + updates))
-        for average, weight in zip(self.averages, self.trainable, strict=True):
-            average.assign_add((1.0 - decay) * (weight.read_value() - average.read_value()))
-
-    @contextlib.contextmanager
-    def averaged(self) -> Iterator[None]:
-        """Puts the averages in the weights' place within the block; nothing without averages."""
-        kept = [tf.identity(weight) for weight in self.trainable if self.averages]
-        self.use_averages()
-        try:
-            yield
-        finally:
-            for weight, value in zip(self.trainable, kept, strict=False):
-                weight.assign(value)
-
-    def use_averages(self) -> None:
-        """Puts the averages in the weights' place for good; nothing without averages."""
-        for weight, average in zip(self.trainable, self.averages, strict=False):
-            weight.assign(average)
-
-    def share_moving_statistics(self, distribution: Distribution) -> None:
-        """Gives all workers the chief's moving statistics: those that are kept and exported."""
-        values = {variable.path: variable.numpy() for variable in self.moving_statistics}
-        values = distribution.broadcast(values)
-        for variable in self.moving_statistics:
-            variable.assign(values[variable.path])
-
-    def _own_variables(self) -> dict[str, tf.Variable]:
-        variables = {
-            "state/loss_scale": self.loss_scale,
-            "state/good_steps": self.good_steps,
-            "state/updates": self.updates,
-        }
-        for weight, slots in zip(self._variables, self.slots, strict=True):
-            variables |= {f"slots/{name}/{weight.path}": slot for name, slot in slots.items()}
-        for weight, average in zip(self._variables, self.averages, strict=False):
-            variables[f"averages/{weight.path}"] = average
-        return variables
-
-
 class TrainStep:
     """The step as a callable; traced once a bucket shape.
 
@@ -202,6 +120,7 @@ class TrainStep:
         clip_norm: limit of the global gradient norm; 0 is none.
         decay_norms_and_biases: whether weight decay reaches vectors.
         scales_loss: whether the loss scale is in use (float16).
+        parts: K, in which a batch is taken one after another; divides its pictures.
         eager: leave all functions as they are, for a debugger; needs one worker and no `jit`.
     """
 
@@ -217,6 +136,7 @@ class TrainStep:
         clip_norm: float,
         decay_norms_and_biases: bool,
         scales_loss: bool,
+        parts: int = 1,
         eager: bool = False,
     ) -> None:
         self._detector = detector
@@ -229,22 +149,32 @@ class TrainStep:
             weights_decay(weight.shape, decay_norms_and_biases) for weight in state.trainable
         ]
         self._scales_loss = scales_loss
+        self._parts = parts
         self._names: list[str] = []
         self._eager = eager
         self._one_program = jit and distribution.workers == 1
         parts_jit = jit and not self._one_program
         # Not nested functions where nothing is compiled: synchronised batch norm has a collective
         # in the forward pass, which a strategy refuses within a function in its replica.
-        self._forward = self._loss_vectors
+        self._forward = self._loss_sums
         if parts_jit:
-            self._forward = tf.function(self._loss_vectors, autograph=False, jit_compile=True)
+            self._forward = tf.function(self._loss_sums, autograph=False, jit_compile=True)
         # A function of its own, so that it is traced once and not again for every bucket.
         self._update = self._clip_and_apply
         if not eager:
             self._update = tf.function(
                 self._clip_and_apply, autograph=False, jit_compile=parts_jit or None
             )
-        self._step = self._program(self._compute)
+        self._whole = self._program(self._compute)
+        self._count_part = self._program(self._counts_of_part)
+        self._reduce_counts = self._program(self._all_counts)
+        self._add_part = self._program(self._add_gradients)
+        self._finish_parts = self._program(self._update_from_parts)
+        self._gradients = [
+            tf.Variable(tf.zeros(weight.shape), trainable=False)
+            for weight in state.trainable
+            if parts > 1
+        ]
 
     def _program(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Returns `function` as the graph in which this worker calls it."""
@@ -256,108 +186,132 @@ class TrainStep:
             jit_compile=self._one_program or None,
         )
 
-    def __call__(
-        self, batch: dict[str, tf.Tensor], step: int, learning_rate: float, asks_stop: bool
-    ) -> dict[str, tf.Tensor]:
+    def __call__(self, batch: Batch, step: int, learning_rate: float, asks_stop: bool) -> RawReport:
         """Starts a step and returns its raw report, to be read by `report` (on a GPU: later).
 
+        All workers: they wait for each other's counts and gradients.
+
         Args:
-            batch: this worker's pictures, shapes as in model/input/input_pipeline.py.
+            batch: this worker's pictures.
             step: number of the step; seeds the sampling.
             learning_rate: of the update.
             asks_stop: whether this worker was asked to stop; all learn of it.
         """
-        return self._step(
-            batch,
-            tf.constant(step, tf.int64),
-            tf.constant(learning_rate, tf.float32),
-            tf.constant(float(asks_stop), tf.float32),
-        )
+        number = tf.constant(step, tf.int64)
+        rate = tf.constant(learning_rate, tf.float32)
+        asks = tf.constant(float(asks_stop), tf.float32)
+        if self._parts == 1:
+            return self._whole(batch, number, rate, asks)
+        parts = split_batch(batch, self._parts)
+        counted = [self._count_part(part, number) for part in parts]
+        denominators, pictures, _ = map(tf.add_n, zip(*counted, strict=True))
+        counts = self._reduce_counts(Counts(denominators, pictures, asks))
+        sums = tf.add_n([self._add_part(part, number, counts) for part in parts])
+        return self._finish_parts(sums, counts, rate)
 
-    def report(self, raw: dict[str, tf.Tensor]) -> StepReport:
+    def report(self, raw: RawReport) -> StepReport:
         """Returns the step's numbers; waits until the device has them."""
-        values = {name: tensor.numpy() for name, tensor in raw.items()}
+        values = RawReport(*(tensor.numpy() for tensor in raw))
 
-        def by_name(key: str) -> dict[str, float]:
-            return {
-                name: float(value) for name, value in zip(self._names, values[key], strict=True)
-            }
+        def by_name(numbers: Any) -> dict[str, float]:
+            return {name: float(value) for name, value in zip(self._names, numbers, strict=True)}
 
         return StepReport(
-            losses=by_name("losses"),
-            loss=float(values["losses"].sum()),
-            pictures=round(float(values["pictures"])),
-            gradient_norm=float(values["gradient_norm"]),
-            loss_scale=float(values["loss_scale"]),
-            applied=bool(values["applied"]),
-            stop_asked=bool(values["stop_asked"] > 0.0),
-            denominators=by_name("denominators"),
-            local_sums=by_name("local_sums"),
+            losses=by_name(values.losses),
+            loss=float(values.losses.sum()),
+            pictures=round(float(values.pictures)),
+            gradient_norm=float(values.gradient_norm),
+            loss_scale=float(values.loss_scale),
+            applied=bool(values.applied),
+            stop_asked=bool(values.stop_asked > 0.0),
+            denominators=by_name(values.denominators),
+            local_sums=by_name(values.local_sums),
         )
 
     def _compute(
-        self,
-        batch: dict[str, tf.Tensor],
-        step: tf.Tensor,
-        learning_rate: tf.Tensor,
-        asks_stop: tf.Tensor,
-    ) -> dict[str, tf.Tensor]:
+        self, batch: Batch, step: tf.Tensor, learning_rate: tf.Tensor, asks_stop: tf.Tensor
+    ) -> RawReport:
+        """Does a step in one go."""
         weights = self._state.trainable
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(weights)
-            sums, denominators = self._forward(batch, step)
+            found = self._forward(batch, step)
             with tape.stop_recording():
-                pictures = tf.reduce_sum(tf.cast(batch["valid"], tf.float32))
-                counts = tf.concat([denominators, [pictures, asks_stop]], axis=0)
-                [counts] = self._distribution.all_sum([counts])
-            loss = self._scaled_loss(sums, self._denominators(counts))
+                own = Counts(found.denominators, _num_pictures(batch), asks_stop)
+                counts = self._all_counts(own)
+            loss = self._scaled_loss(found.sums, counts)
         gradients = tape.gradient(loss, weights, unconnected_gradients="zero")
-        return self._update_and_report(gradients, sums, counts, learning_rate)
+        return self._update_and_report(gradients, found.sums, counts, learning_rate)
 
-    def _denominators(self, counts: tf.Tensor) -> tf.Tensor:
-        """Returns what loss sums are divided by.
+    def _counts_of_part(self, part: Batch, step: tf.Tensor) -> Counts:
+        """Returns this worker's counts of a part; changes nothing."""
+        moving_statistics = self._state.moving_statistics
+        before = [variable.value.read_value() for variable in moving_statistics]
+        found = self._forward(part, step)
+        for variable, value in zip(moving_statistics, before, strict=True):
+            variable.assign(value)
+        return Counts(found.denominators, _num_pictures(part), tf.constant(0.0))
 
-        Args:
-            counts: of all workers: denominators by loss, pictures, how many ask to stop.
-        """
-        return tf.stop_gradient(tf.maximum(counts[:-2], 1.0))
+    def _add_gradients(self, part: Batch, step: tf.Tensor, counts: Counts) -> tf.Tensor:
+        """Adds a part's gradients to the others'; returns this worker's loss sums of the part."""
+        weights = self._state.trainable
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(weights)
+            found = self._forward(part, step)
+            loss = self._scaled_loss(found.sums, counts)
+        gradients = tape.gradient(loss, weights, unconnected_gradients="zero")
+        for total, gradient in zip(self._gradients, gradients, strict=True):
+            total.assign_add(gradient)
+        return found.sums
 
-    def _scaled_loss(self, sums: tf.Tensor, denominators: tf.Tensor) -> tf.Tensor:
-        loss = tf.reduce_sum(sums / denominators)
+    def _update_from_parts(
+        self, sums: tf.Tensor, counts: Counts, learning_rate: tf.Tensor
+    ) -> RawReport:
+        """Ends a step of several parts, whose gradients have been added up."""
+        gradients = [total.read_value() for total in self._gradients]
+        raw = self._update_and_report(gradients, sums, counts, learning_rate)
+        for total in self._gradients:
+            total.assign(tf.zeros(total.shape))
+        return raw
+
+    def _loss_sums(self, batch: Batch, step: tf.Tensor) -> LossSums:
+        """Returns this worker's loss sums and denominators."""
+        terms = self._detector.loss_terms(batch, self._seed, step, training=True)
+        self._names = list(terms)
+        return LossSums(
+            tf.stack([tf.cast(term.sum, tf.float32) for term in terms.values()]),
+            tf.stack([tf.cast(term.denominator, tf.float32) for term in terms.values()]),
+        )
+
+    def _all_counts(self, counts: Counts) -> Counts:
+        """Returns the counts of all workers together."""
+        return Counts(*self._distribution.all_sum(counts))
+
+    def _scaled_loss(self, sums: tf.Tensor, counts: Counts) -> tf.Tensor:
+        loss = tf.reduce_sum(sums / _divisors(counts))
         return loss * self._state.loss_scale.read_value() if self._scales_loss else loss
 
     def _update_and_report(
         self,
         gradients: list[tf.Tensor],
         sums: tf.Tensor,
-        counts: tf.Tensor,
+        counts: Counts,
         learning_rate: tf.Tensor,
-    ) -> dict[str, tf.Tensor]:
+    ) -> RawReport:
         """Reduces this worker's gradients and loss sums, and updates the weights."""
         loss_scale = self._state.loss_scale.read_value()
         *gradients, global_sums = self._distribution.all_sum([*gradients, sums])
-        losses = global_sums / self._denominators(counts)
+        losses = global_sums / _divisors(counts)
         applied, gradient_norm = self._update(gradients, losses, learning_rate)
-        return {
-            "losses": losses,
-            "denominators": counts[:-2],
-            "local_sums": sums,
-            "pictures": counts[-2],
-            "stop_asked": counts[-1],
-            "gradient_norm": gradient_norm,
-            "loss_scale": loss_scale,
-            "applied": applied,
-        }
-
-    def _loss_vectors(
-        self, batch: dict[str, tf.Tensor], step: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns this worker's loss sums and denominators, [number of losses] each."""
-        terms = self._detector.loss_terms(batch, self._seed, step, training=True)
-        self._names = list(terms)
-        return (
-            tf.stack([tf.cast(term.sum, tf.float32) for term in terms.values()]),
-            tf.stack([tf.cast(term.denominator, tf.float32) for term in terms.values()]),
+        return RawReport(
+            losses=losses,
+            denominators=counts.denominators,
+            local_sums=sums,
+            pictures=counts.pictures,
+            stop_asked=counts.stop_asked,
+            gradient_norm=gradient_norm,
+            loss_scale=loss_scale,
+            applied=applied,
         )
 
     def _clip_and_apply(
@@ -406,6 +360,11 @@ class TrainStep:
         state.good_steps.assign(tf.where(doubles, tf.zeros_like(good_steps), good_steps))
 
 
-def _tf_variable(variable: Any) -> tf.Variable:
-    """Returns the TensorFlow variable inside a Keras 3 variable."""
-    return getattr(variable, "value", variable)
+def _num_pictures(batch: Batch) -> tf.Tensor:
+    """Returns the number of valid pictures, a float32 scalar."""
+    return tf.reduce_sum(tf.cast(batch.valid, tf.float32))
+
+
+def _divisors(counts: Counts) -> tf.Tensor:
+    """Returns what the loss sums [number of losses] are divided by; nothing sampled counts as 1."""
+    return tf.stop_gradient(tf.maximum(counts.denominators, 1.0))

@@ -18,8 +18,8 @@ from absl import logging
 from configs.errors import DatasetError, TrainingError
 from configs.files import write_json
 from configs.schema import TrainConfig
+from model.batch import Batch
 from model.op_error import reason_of
-from model.training.accumulation import build_step
 from model.training.checkpoints import CheckpointStore
 from model.training.devices import device_memory_bytes, device_name
 from model.training.distribution import Distribution
@@ -35,7 +35,8 @@ from model.training.schedules import (
     total_steps,
     unfinished_warmup,
 )
-from model.training.step import INITIAL_LOSS_SCALE, StepReport, TrainState
+from model.training.state import TrainState
+from model.training.step import INITIAL_LOSS_SCALE, RawReport, StepReport, TrainStep
 from model.training.throughput import Throughput
 from model.training.validation import (
     Validation,
@@ -48,7 +49,7 @@ from model.training.validation import (
 _SECONDS_BETWEEN_PROGRESS_EVENTS = 0.5
 
 
-def next_batch(batches: Iterator[dict[str, tf.Tensor]]) -> dict[str, tf.Tensor]:
+def next_batch(batches: Iterator[Batch]) -> Batch:
     """Returns the next batch.
 
     Raises:
@@ -68,8 +69,8 @@ class _StartedStep:
     """A step whose numbers have not been read yet."""
 
     step: int
-    batch: dict[str, tf.Tensor]
-    raw: dict[str, tf.Tensor]
+    batch: Batch
+    raw: RawReport
     learning_rate: float
     input_seconds: float
     flops: int
@@ -131,8 +132,7 @@ class TrainLoop:
             ema_decay=train.ema_decay,
         )
         self._parameters = sum(int(np.prod(weight.shape)) for weight in self.state.trainable)
-        self._step = build_step(
-            train.accumulate,
+        self._step = TrainStep(
             detector,
             self.state,
             optimizer,
@@ -142,6 +142,7 @@ class TrainLoop:
             clip_norm=train.optimizer.clip_norm,
             decay_norms_and_biases=train.optimizer.decay_norms_and_biases,
             scales_loss=scales_loss,
+            parts=train.accumulate,
             eager=eager,
         )
         peak = peak_flops(device_name(), precision)
@@ -358,22 +359,20 @@ class TrainLoop:
                 )
         return False
 
-    def _next_batch(
-        self, step: int, batches: Iterator[dict[str, tf.Tensor]]
-    ) -> tuple[dict[str, tf.Tensor], float]:
+    def _next_batch(self, step: int, batches: Iterator[Batch]) -> tuple[Batch, float]:
         """Returns the batch of a step and the seconds that it was waited for."""
         self._status.beat("input", step)
         before = time.monotonic()
         batch = next_batch(batches)
         return batch, time.monotonic() - before
 
-    def _is_new(self, batch: dict[str, tf.Tensor]) -> bool:
+    def _is_new(self, batch: Batch) -> bool:
         """Whether the step has yet to be traced for a batch of this shape."""
-        return tuple(batch["images"].shape) not in self._traced_shapes
+        return tuple(batch.images.shape) not in self._traced_shapes
 
-    def _start(self, step: int, batch: dict[str, tf.Tensor], input_seconds: float) -> _StartedStep:
+    def _start(self, step: int, batch: Batch, input_seconds: float) -> _StartedStep:
         self._status.beat("step", step)
-        shape = tuple(batch["images"].shape)
+        shape = tuple(batch.images.shape)
         traced = self._is_new(batch)
         self._traced_shapes.add(shape)
         rate = self._learning_rate(step)

@@ -21,6 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from configs.schema import InputConfig, TrainConfig
+from model.batch import Found, arrays_of, row_of
 from model.coco.ground_truth import GroundTruth
 from model.coco_metrics import evaluate, results_of_picture
 from model.examples import read_categories
@@ -103,13 +104,11 @@ class CocoValidation:
         for batch in itertools.islice(self._batches[worker], self._input.steps_per_epoch):
             if not goes_on():
                 break
-            found = self._detect(batch["images"], batch["image_sizes"])
-            arrays = {name: tensor.numpy() for name, tensor in found.items()}
-            sizes = batch["image_sizes"].numpy()
-            for n in np.flatnonzero(batch["valid"].numpy()):
-                image = self._images[int(batch["image_ids"][n])]
-                row = {name: array[n] for name, array in arrays.items()}
-                results += self._results(image, row, sizes[n])
+            found = arrays_of(self._detect(batch.images, batch.image_sizes))
+            sizes = batch.image_sizes.numpy()
+            for n in np.flatnonzero(batch.valid.numpy()):
+                image = self._images[int(batch.image_ids[n])]
+                results += self._results(image, row_of(found, n), sizes[n])
         return results
 
     def score(self, results: Results) -> Metrics:
@@ -124,17 +123,16 @@ class CocoValidation:
             for name in _SHOWN
         }
 
-    def _results(
-        self, image: dict[str, Any], found: dict[str, np.ndarray], size: np.ndarray
-    ) -> Results:
-        used = slice(int(found["num"]))
-        boxes_norm = np.clip(found["boxes"][used] / np.tile(size, 2), 0.0, 1.0)
+    def _results(self, image: dict[str, Any], found: Found, size: np.ndarray) -> Results:
+        """Returns what was found in one picture, whose content has `size` [2]."""
+        used = slice(int(found.num))
+        boxes_norm = np.clip(found.boxes[used] / np.tile(size, 2), 0.0, 1.0)
         return results_of_picture(
             image,
             boxes_norm,
-            found["scores"][used],
-            self._category_ids[found["classes"][used]],
-            found["masks"][used] if "masks" in found else None,
+            found.scores[used],
+            self._category_ids[found.classes[used]],
+            None if found.masks is None else found.masks[used],
         )
 
 

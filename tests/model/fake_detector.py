@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from model.batch import Found
+
 
 class FakeDetector:
     """Finds the whole content of a picture, and its left half.
@@ -38,13 +40,11 @@ class FakeDetector:
         )
         scores = tf.stack([tf.fill([count], 1.0) * self._weight.value, brightness], axis=1)
         rest = self._slots - 2
-        found = {
+        return Found(
             # Padding rows hold rubbish on purpose: the export must clear them.
-            "boxes": tf.pad(boxes, [[0, 0], [0, rest], [0, 0]], constant_values=7.0),
-            "scores": tf.pad(scores, [[0, 0], [0, rest]], constant_values=0.5),
-            "classes": tf.tile([[2, 1, *[2] * rest]], [count, 1]),
-            "num": tf.fill([count], 2),
-        }
-        if self._with_masks:
-            found["masks"] = tf.ones([count, self._slots, 28, 28])
-        return found
+            boxes=tf.pad(boxes, [[0, 0], [0, rest], [0, 0]], constant_values=7.0),
+            scores=tf.pad(scores, [[0, 0], [0, rest]], constant_values=0.5),
+            classes=tf.tile([[2, 1, *[2] * rest]], [count, 1]),
+            num=tf.fill([count], 2),
+            masks=tf.ones([count, self._slots, 28, 28]) if self._with_masks else None,
+        )

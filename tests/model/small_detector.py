@@ -14,6 +14,7 @@ from configs.model_schema import (
     RoiConfig,
     RpnConfig,
 )
+from model.batch import Batch, Masks
 
 NUM_CLASSES = 3
 SIDE_PX = 64
@@ -61,25 +62,44 @@ def small_batch(pictures=4, side_px=SIDE_PX, empty=(), filler=(), crowd=(), seed
     gt_is_crowd[list(crowd), 2] = True
     classes = rng.integers(1, NUM_CLASSES + 1, (pictures, 4)).astype(np.int32)
     boxes[~gt_valid] = 0
-    batch = {
-        "images": images,
-        "image_sizes": np.full((pictures, 2), (side_px, side_px - 8), np.float32),
-        "image_ids": np.arange(100, 100 + pictures, dtype=np.int64),
-        "valid": valid,
-        "gt_boxes": boxes,
-        "gt_classes": np.where(gt_valid, classes, 0).astype(np.int32),
-        "gt_valid": gt_valid,
-        "gt_is_crowd": gt_is_crowd,
-        "gt_masks": rng.integers(0, 2, (pictures, 4, 8, 8), np.uint8),
-        "gt_mask_boxes": boxes,
-        "gt_has_mask": gt_valid.copy(),
-    }
-    return {name: tf.constant(array) for name, array in batch.items()}
+    arrays = Batch(
+        images=images,
+        image_sizes=np.full((pictures, 2), (side_px, side_px - 8), np.float32),
+        image_ids=np.arange(100, 100 + pictures, dtype=np.int64),
+        valid=valid,
+        gt_boxes=boxes,
+        gt_classes=np.where(gt_valid, classes, 0).astype(np.int32),
+        gt_valid=gt_valid,
+        gt_is_crowd=gt_is_crowd,
+        gt_masks=Masks(
+            bitmaps=rng.integers(0, 2, (pictures, 4, 8, 8), np.uint8),
+            boxes=boxes,
+            valid=gt_valid.copy(),
+        ),
+    )
+    return tf.nest.map_structure(tf.constant, arrays)
+
+
+def ground_truth_batch(gt_boxes, **fields):
+    """A batch of black pictures with these boxes [N, M, 4]; other fields have plain defaults."""
+    gt_boxes = tf.constant(gt_boxes, tf.float32)
+    pictures, rows = gt_boxes.shape[:2]
+    defaults = Batch(
+        images=tf.zeros([pictures, 32, 32, 3], tf.uint8),
+        image_sizes=tf.fill([pictures, 2], 32.0),
+        image_ids=tf.range(7, 7 + pictures, dtype=tf.int64),
+        valid=tf.fill([pictures], True),
+        gt_boxes=gt_boxes,
+        gt_classes=tf.ones([pictures, rows], tf.int32),
+        gt_valid=tf.fill([pictures, rows], True),
+        gt_is_crowd=tf.fill([pictures, rows], False),
+    )
+    return defaults._replace(**fields)
 
 
 def rows(batch, index):
     """The pictures `index` of a batch."""
-    return {name: tf.gather(tensor, index) for name, tensor in batch.items()}
+    return tf.nest.map_structure(lambda tensor: tf.gather(tensor, index), batch)
 
 
 def sums_and_denominators(terms):

@@ -104,9 +104,8 @@ def test_pictures_without_objects_train(losses):
 
 
 def test_crowds_are_no_positives(losses):
-    everything_is_crowd = dict(small_batch(2))
-    everything_is_crowd["gt_is_crowd"] = everything_is_crowd["gt_valid"]
-    terms = losses(everything_is_crowd)
+    batch = small_batch(2)
+    terms = losses(batch._replace(gt_is_crowd=batch.gt_valid))
     assert terms["rpn_box"][0] == 0.0
     assert terms["roi_box"][0] == 0.0
     assert terms["mask"] == (0.0, 0.0)
@@ -115,19 +114,19 @@ def test_crowds_are_no_positives(losses):
 def test_detect_returns_boxes_within_the_content():
     detector = build_detector(small_config(), NUM_CLASSES, seed=1)
     batch = small_batch(2)
-    found = detector.detect(batch["images"], batch["image_sizes"])
-    boxes, num = found["boxes"].numpy(), found["num"].numpy()
+    found = detector.detect(batch.images, batch.image_sizes)
+    boxes, num = found.boxes.numpy(), found.num.numpy()
     assert boxes.shape == (2, 6, 4)
-    assert found["masks"].shape == (2, 6, 8, 8)
+    assert found.masks.shape == (2, 6, 8, 8)
     assert (num > 0).all()
     assert boxes.min() >= 0
     assert boxes[..., 2].max() <= 64
     assert boxes[..., 3].max() <= 56
     used = np.arange(6) < num[:, None]
-    assert set(found["classes"].numpy()[used]) <= {1, 2, 3}
-    assert (found["scores"].numpy()[used] > 0.01).all()
-    assert (found["scores"].numpy()[~used] == 0).all()
-    masks = found["masks"].numpy()
+    assert set(found.classes.numpy()[used]) <= {1, 2, 3}
+    assert (found.scores.numpy()[used] > 0.01).all()
+    assert (found.scores.numpy()[~used] == 0).all()
+    masks = found.masks.numpy()
     assert masks[used].min() > 0.0
     assert masks.max() < 1.0
 
@@ -139,8 +138,8 @@ def test_the_number_of_classes_is_what_is_asked_for(num_classes):
     assert weights["box_head/class_logits/bias"].shape == (num_classes + 1,)
     assert weights["box_head/deltas/bias"].shape == (4 * num_classes,)
     assert weights["mask_head/mask_bias"].shape == (num_classes,)
-    batch = dict(small_batch(1))
-    batch["gt_classes"] = tf.minimum(batch["gt_classes"], num_classes)
+    batch = small_batch(1)
+    batch = batch._replace(gt_classes=tf.minimum(batch.gt_classes, num_classes))
     terms = detector.loss_terms(batch, 0, STEP)
     guess = float(terms["roi_class"].sum / terms["roi_class"].denominator)
     assert guess == pytest.approx(np.log(num_classes + 1), rel=0.05)
@@ -148,8 +147,8 @@ def test_the_number_of_classes_is_what_is_asked_for(num_classes):
     bias = np.zeros(num_classes + 1)
     bias[num_classes] = 5.0
     detector.box_heads[0].class_logits.bias.assign(bias)
-    found = detector.detect(batch["images"], batch["image_sizes"])
-    assert found["classes"].numpy()[0, 0] == num_classes
+    found = detector.detect(batch.images, batch.image_sizes)
+    assert found.classes.numpy()[0, 0] == num_classes
 
 
 def test_a_picture_in_which_nothing_is_found_gives_empty_rows():
@@ -157,10 +156,9 @@ def test_a_picture_in_which_nothing_is_found_gives_empty_rows():
     for jit in (False, True):  # the two ways in which masks are computed
         detector = build_detector(small_config(detections=detections), NUM_CLASSES, seed=1, jit=jit)
         found = detector.detect(np.zeros([2, 64, 96, 3], np.uint8), [[64.0, 96.0]] * 2)
-        assert found["num"].numpy().tolist() == [0, 0]
-        assert found["masks"].shape == (2, 6, 8, 8)
-        for name in ("boxes", "scores", "classes", "masks"):
-            assert not found[name].numpy().any(), name
+        assert found.num.numpy().tolist() == [0, 0]
+        assert found.masks.shape == (2, 6, 8, 8)
+        assert not any(tensor.numpy().any() for tensor in found)
 
 
 def test_masks_are_the_same_where_only_rows_in_use_are_computed():
@@ -168,16 +166,16 @@ def test_masks_are_the_same_where_only_rows_in_use_are_computed():
     batch = small_batch(2)
     found, all_rows = (
         build_detector(small_config(detections=detections), NUM_CLASSES, seed=1, jit=jit).detect(
-            batch["images"], batch["image_sizes"]
+            batch.images, batch.image_sizes
         )
         for jit in (False, True)
     )
-    num = found["num"].numpy()
+    num = found.num.numpy()
     assert (0 < num).all()
     assert (num < 60).all()
-    np.testing.assert_allclose(found["masks"], all_rows["masks"], atol=1e-6)
-    assert found["masks"].numpy()[0, : num[0]].min() > 0
-    assert found["masks"].numpy()[0, num[0] :].max() == 0
+    np.testing.assert_allclose(found.masks, all_rows.masks, atol=1e-6)
+    assert found.masks.numpy()[0, : num[0]].min() > 0
+    assert found.masks.numpy()[0, num[0] :].max() == 0
 
 
 def test_detect_takes_any_size_in_a_graph(detector):
@@ -191,18 +189,18 @@ def test_detect_takes_any_size_in_a_graph(detector):
     )
     for side in (32, 96):
         batch = small_batch(2, side_px=side)
-        found, eager = (f(batch["images"], batch["image_sizes"]) for f in (detect, detector.detect))
-        for name, tensor in eager.items():
-            np.testing.assert_allclose(found[name], tensor, rtol=1e-4, atol=1e-4)
+        found, eager = (f(batch.images, batch.image_sizes) for f in (detect, detector.detect))
+        for tensor, expected in zip(found, eager, strict=True):
+            np.testing.assert_allclose(tensor, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_what_lies_in_the_padding_of_a_picture_is_not_seen(detector):
     batch = small_batch(1)
-    images = batch["images"].numpy()
+    images = batch.images.numpy()
     images[:, :, 56:] = 255 - images[:, :, 56:]
-    found = detector.detect(batch["images"], batch["image_sizes"])
-    repainted = detector.detect(tf.constant(images), batch["image_sizes"])
-    np.testing.assert_array_equal(found["scores"], repainted["scores"])
+    found = detector.detect(batch.images, batch.image_sizes)
+    repainted = detector.detect(tf.constant(images), batch.image_sizes)
+    np.testing.assert_array_equal(found.scores, repainted.scores)
 
 
 def test_same_seed_gives_same_weights_and_another_seed_others():
@@ -222,9 +220,9 @@ def test_weights_go_out_and_in_again(detector):
     other = build_detector(small_config(), NUM_CLASSES, seed=7)
     other.import_weights(weights)
     batch = small_batch(1)
-    found, same = (d.detect(batch["images"], batch["image_sizes"]) for d in (detector, other))
-    for name, tensor in found.items():
-        np.testing.assert_array_equal(tensor, same[name])
+    found, same = (d.detect(batch.images, batch.image_sizes) for d in (detector, other))
+    for tensor, expected in zip(found, same, strict=True):
+        np.testing.assert_array_equal(tensor, expected)
 
 
 def test_wrong_weights_are_refused_and_change_nothing():
@@ -299,8 +297,8 @@ def test_every_preset_trains_and_detects(preset):
         weights, tape.gradient(loss, [weight.value for weight in weights]), strict=True
     ):
         assert np.isfinite(tf.convert_to_tensor(gradient)).all(), weight.path
-    found = detector.detect(batch["images"], batch["image_sizes"])
-    assert int(found["num"][0]) > 0
+    found = detector.detect(batch.images, batch.image_sizes)
+    assert int(found.num[0]) > 0
 
 
 def test_class_agnostic_boxes():
@@ -311,6 +309,6 @@ def test_class_agnostic_boxes():
     assert weights["box_head/deltas/kernel"].shape == (16, 4)
     batch = small_batch(2)
     assert list(detector.loss_terms(batch, 0, STEP)) == LOSSES[:-1]
-    found = detector.detect(batch["images"], batch["image_sizes"])
-    assert "masks" not in found
-    assert (found["num"].numpy() > 0).all()
+    found = detector.detect(batch.images, batch.image_sizes)
+    assert found.masks is None
+    assert (found.num.numpy() > 0).all()

@@ -131,10 +131,10 @@ def test_detections_are_the_same_under_xla(build):
         )
         for jit in (True, False)
     )
-    arguments = batch["images"], batch["image_sizes"]
+    arguments = batch.images, batch.image_sizes
     found = program(*arguments)
-    for name, values in plain(*arguments).items():
-        np.testing.assert_allclose(found[name], values, rtol=1e-4, atol=1e-4)
+    for tensor, expected in zip(found, plain(*arguments), strict=True):
+        np.testing.assert_allclose(tensor, expected, rtol=1e-4, atol=1e-4)
     assert_on_device_with_static_shapes(program, *arguments)
 
 

@@ -44,12 +44,12 @@ def test_the_exported_model_detects_what_the_detector_detects(tmp_path, noise, p
     found = LoadedModel(tmp_path).detect_bytes([png(picture) for picture in noise])
 
     for n, picture in enumerate(found):
-        used = slice(int(expected["num"][n]))
-        assert len(picture.scores) == expected["num"][n] > 0
-        np.testing.assert_allclose(picture.scores, expected["scores"][n, used], atol=1e-5)
-        np.testing.assert_allclose(picture.boxes_norm * 64, expected["boxes"][n, used], atol=1e-3)
-        np.testing.assert_array_equal(picture.category_ids, 10 * expected["classes"][n, used])
-        np.testing.assert_allclose(picture.masks, expected["masks"][n, used], atol=1e-4)
+        used = slice(int(expected.num[n]))
+        assert len(picture.scores) == expected.num[n] > 0
+        np.testing.assert_allclose(picture.scores, expected.scores[n, used], atol=1e-5)
+        np.testing.assert_allclose(picture.boxes_norm * 64, expected.boxes[n, used], atol=1e-3)
+        np.testing.assert_array_equal(picture.category_ids, 10 * expected.classes[n, used])
+        np.testing.assert_allclose(picture.masks, expected.masks[n, used], atol=1e-4)
 
 
 def test_a_model_that_finds_nothing_and_pictures_of_any_size(tmp_path, noise):

@@ -15,6 +15,7 @@ import model.layers.resnet
 import model.layers.rois
 import model.layers.rpn
 from configs.loader import load_config
+from model.batch import batch_specs
 from model.input.resize import resized_size
 from model.input.sizes import padded_sides
 from model.layers.fpn import FeaturePyramid
@@ -57,24 +58,6 @@ def shape_text(result):
     return ", ".join(shape_text(value) for value in result)
 
 
-def batch_spec(height, width):
-    boxes = tf.TensorSpec([1, OBJECTS, 4], tf.float32)
-    flags = tf.TensorSpec([1, OBJECTS], tf.bool)
-    return {
-        "images": tf.TensorSpec([1, height, width, 3], tf.uint8),
-        "image_sizes": tf.TensorSpec([1, 2], tf.float32),
-        "image_ids": tf.TensorSpec([1], tf.int64),
-        "valid": tf.TensorSpec([1], tf.bool),
-        "gt_boxes": boxes,
-        "gt_classes": tf.TensorSpec([1, OBJECTS], tf.int32),
-        "gt_valid": flags,
-        "gt_is_crowd": flags,
-        "gt_masks": tf.TensorSpec([1, OBJECTS, STORED_MASK, STORED_MASK], tf.uint8),
-        "gt_mask_boxes": boxes,
-        "gt_has_mask": flags,
-    }
-
-
 @pytest.fixture(scope="module")
 def traced():
     """{(section, function): shapes of each call}, from tracing training and inference."""
@@ -100,12 +83,12 @@ def traced():
                 label = place.__name__ if isinstance(place, type) else name
                 patch.setattr(place, name, recording(label, getattr(place, name)))
         detector = model.detector.build_detector(config.model, CLASSES, jit=True)
-        spec = batch_spec(height, width)
+        spec = batch_specs((height, width), 1, OBJECTS, STORED_MASK)
         section = INFERENCE
         recorded[section, "resized_size"] = [str([int(side) for side in sides])]
         recorded[section, "padded_sides"] = [str([height, width])]
         found = tf.function(detector.detect, autograph=False).get_concrete_function(
-            spec["images"], spec["image_sizes"]
+            spec.images, spec.image_sizes
         )
         recorded[section, "Detector.detect"] = [shape_text(found.structured_outputs)]
         window = paste_mask(np.ones((28, 28), np.float32), [100, 200, 300, 500], HEIGHT, WIDTH)[2]

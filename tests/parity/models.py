@@ -23,6 +23,7 @@ from configs.model_schema import (
     RoiConfig,
     RpnConfig,
 )
+from model.batch import Batch, Masks
 from model.detector import Detector, build_detector
 from model.input.resize import resize_values, resized_size
 from model.layers.fpn import LEVELS
@@ -100,20 +101,22 @@ class Fixture:
         detector.import_weights(from_torchvision(self.state_dict(kind), shapes))
         return detector
 
-    def training_batch(self) -> dict[str, tf.Tensor]:
+    def training_batch(self) -> Batch:
         """Pictures and ground truth in the form that `loss_terms` takes."""
         rows = max(len(self.images[f"gt_labels_{i}"]) for i in range(2))
         truth = [self._ground_truth(i, rows) for i in range(2)]
-        batch = {name: np.stack([t[name] for t in truth]) for name in truth[0]}
-        batch |= {
-            "images": self.batch,
-            "image_sizes": self.sizes,
-            "image_ids": np.arange(2, dtype=np.int64),
-            "valid": np.ones(2, bool),
-            "gt_is_crowd": np.zeros((2, rows), bool),
-            "gt_has_mask": batch["gt_valid"],
-        }
-        return {name: tf.constant(array) for name, array in batch.items()}
+        fields = {name: np.stack([t[name] for t in truth]) for name in truth[0]}
+        masks = Masks(fields.pop("bitmaps"), fields.pop("mask_boxes"), fields["gt_valid"])
+        batch = Batch(
+            images=self.batch,
+            image_sizes=self.sizes,
+            image_ids=np.arange(2, dtype=np.int64),
+            valid=np.ones(2, bool),
+            gt_is_crowd=np.zeros((2, rows), bool),
+            gt_masks=masks,
+            **fields,
+        )
+        return tf.nest.map_structure(tf.constant, batch)
 
     def _ground_truth(self, i: int, rows: int) -> dict[str, np.ndarray]:
         boxes = self.images[f"gt_boxes_{i}"][:, Y_FIRST] * np.tile(self.scales[i], 2)
@@ -131,8 +134,8 @@ class Fixture:
             "gt_boxes": np.pad(boxes, padding).astype(np.float32),
             "gt_classes": np.pad(labels, padding[0]).astype(np.int32),
             "gt_valid": np.arange(rows) < used,
-            "gt_masks": bitmaps,
-            "gt_mask_boxes": np.tile([0, 0, *self.side_px], (rows, 1)).astype(np.float32),
+            "bitmaps": bitmaps,
+            "mask_boxes": np.tile([0, 0, *self.side_px], (rows, 1)).astype(np.float32),
         }
 
     def _resized(self, picture: np.ndarray) -> np.ndarray:
@@ -252,9 +255,9 @@ def _box_head_checks(
 def _final_checks(
     prefix: str, i: int, found: Mapping[str, tf.Tensor], scales: np.ndarray, stored: Arrays
 ) -> Iterator[Check]:
-    num = int(found["num"][i])
-    boxes = found["boxes"][i, :num].numpy() / np.tile(scales, 2)
-    classes, scores = found["classes"][i, :num].numpy(), found["scores"][i, :num].numpy()
+    num = int(found.num[i])
+    boxes = found.boxes[i, :num].numpy() / np.tile(scales, 2)
+    classes, scores = found.classes[i, :num].numpy(), found.scores[i, :num].numpy()
     their_boxes = stored[f"detections_{i}/boxes"][:, Y_FIRST]
     iou = iou_matrix(their_boxes, boxes).numpy()
     iou[stored[f"detections_{i}/labels"][:, None] != classes[None]] = 0.0

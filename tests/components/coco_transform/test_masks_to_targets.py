@@ -63,13 +63,13 @@ def test_targets_are_those_of_the_whole_mask(tmp_path, frame, scale, flip):
     )
     source = write_source_folder(tmp_path / "source", {"train": [[record]]})
     batch = read_batch(tmp_path, source, frame, scale, flip)
-    assert batch["gt_has_mask"].numpy().all()
-    boxes = batch["gt_boxes"].numpy()[0]
+    assert batch.gt_masks.valid.numpy().all()
+    boxes = batch.gt_boxes.numpy()[0]
     limits = np.array([HEIGHT, WIDTH, HEIGHT, WIDTH], np.float32) * scale
     shifted = np.clip(boxes + np.array([-3.3, 2.1, 4.7, -1.9], np.float32) * scale, 0, limits)
     rois = np.concatenate([boxes, shifted])[None].astype(np.float32)
     index = np.tile(np.arange(len(SPANS), dtype=np.int32), 2)[None]
-    stored = mask_targets(batch["gt_masks"], batch["gt_mask_boxes"], rois, index, 28).numpy()
+    stored = mask_targets(batch.gt_masks.bitmaps, batch.gt_masks.boxes, rois, index, 28).numpy()
     whole = np.stack(masks)[None].astype(np.uint8)
     whole = whole[..., ::-1] if flip else whole
     covered = np.tile(limits * [0, 0, 1, 1], (1, len(SPANS), 1)).astype(np.float32)

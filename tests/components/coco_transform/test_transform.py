@@ -16,6 +16,7 @@ from components.coco_transform.transform import transform_examples
 from configs.errors import DatasetError
 from configs.schema import Config, component_settings
 from model import records
+from model.batch import arrays_of, row_of
 from model.examples import read_categories, read_manifest, read_tfrecord, shard_paths
 from model.input.buckets import read_buckets
 from model.input.index import index_path, read_index
@@ -305,17 +306,17 @@ def test_training_reads_what_was_written(result):
     steps = training_input.steps_per_epoch
     seen = {}
     for batch in training_input.dataset(0).take(steps):
-        for row in np.flatnonzero(batch["valid"]):
-            seen[int(batch["image_ids"][row])] = {k: v[row].numpy() for k, v in batch.items()}
+        for row in np.flatnonzero(batch.valid):
+            seen[int(batch.image_ids[row])] = row_of(arrays_of(batch), row)
     assert sorted(seen) == [1, 2, 3, 77]
     # 60 x 90 becomes 64 x 96: a factor of 16 / 15
-    in_source_px = seen[1]["gt_boxes"][0] * 15 / 16
+    in_source_px = seen[1].gt_boxes[0] * 15 / 16
     np.testing.assert_allclose(in_source_px, in_source_px.round(), atol=1e-3)
-    assert seen[1]["gt_classes"].tolist() == [1, 2, 2, 0]
-    assert seen[1]["gt_is_crowd"].tolist() == [False, False, True, False]
-    assert seen[1]["gt_has_mask"].tolist() == [True, False, False, False]
-    assert seen[1]["gt_masks"][0].sum() == 20 * 30
-    assert not seen[77]["gt_valid"].any()
+    assert seen[1].gt_classes.tolist() == [1, 2, 2, 0]
+    assert seen[1].gt_is_crowd.tolist() == [False, False, True, False]
+    assert seen[1].gt_masks.valid.tolist() == [True, False, False, False]
+    assert seen[1].gt_masks.bitmaps[0].sum() == 20 * 30
+    assert not seen[77].gt_valid.any()
 
 
 def test_command_writes_summary_and_says_what_it_did(source, result, tmp_path):

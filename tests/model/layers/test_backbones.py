@@ -49,8 +49,8 @@ def test_the_pages_backbone_trains_and_detects(plain):
     gradients = tape.gradient(total, [v.value for v in detector.backbone.trainable_variables])
     assert list(terms) == LOSSES
     assert all(np.abs(gradient).max() > 0 for gradient in gradients)
-    found = detector.detect(batch["images"], batch["image_sizes"])
-    assert found["boxes"].shape == (2, config.detections.max_detections, 4)
+    found = detector.detect(batch.images, batch.image_sizes)
+    assert found.boxes.shape == (2, config.detections.max_detections, 4)
 
 
 def test_the_pages_backbone_starts_from_its_own_keras_file(plain, tmp_path):

@@ -8,7 +8,13 @@ from model.detector import build_detector
 from model.layers.box_head import detect_boxes
 from model.layers.cascade import Stage, refine_boxes, relabel_rois, scale_gradient, stages_of
 from model.layers.rois import SampledRois
-from tests.model.small_detector import LOSSES, NUM_CLASSES, small_batch, small_config
+from tests.model.small_detector import (
+    LOSSES,
+    NUM_CLASSES,
+    ground_truth_batch,
+    small_batch,
+    small_config,
+)
 
 STEP = tf.constant(5, tf.int64)
 CASCADE_LOSSES = [
@@ -72,12 +78,11 @@ def test_rois_are_labelled_anew_at_the_overlap_of_their_stage(positive_iou, posi
         [62, 62, 66, 66],  # in the crowd
         [0, 0, 10, 10],  # not sampled
     ]
-    batch = {
-        "gt_boxes": tf.constant([[[0.0, 0, 10, 10], [30, 30, 40, 40], [60, 60, 70, 70]]]),
-        "gt_classes": tf.constant([[2, 3, 1]]),
-        "gt_valid": tf.constant([[True] * 3]),
-        "gt_is_crowd": tf.constant([[False, False, True]]),
-    }
+    batch = ground_truth_batch(
+        [[[0, 0, 10, 10], [30, 30, 40, 40], [60, 60, 70, 70]]],
+        gt_classes=tf.constant([[2, 3, 1]]),
+        gt_is_crowd=tf.constant([[False, False, True]]),
+    )
     rois = relabel_rois(
         sampled([True] * 5 + [False]), tf.constant([boxes], tf.float32), batch, positive_iou, 0.5
     )
@@ -152,7 +157,7 @@ def test_losses_fall_and_detections_have_the_shapes_of_a_plain_detector(detector
     box_losses = [float(train()) for _ in range(20)]
     assert np.isfinite(box_losses).all()
     assert np.mean(box_losses[-3:]) < 0.8 * box_losses[0]
-    found = detector.detect(batch["images"], batch["image_sizes"])
-    assert found["boxes"].shape == (2, 6, 4)
-    assert found["masks"].shape == (2, 6, 8, 8)
-    assert (found["num"].numpy() > 0).all()
+    found = detector.detect(batch.images, batch.image_sizes)
+    assert found.boxes.shape == (2, 6, 4)
+    assert found.masks.shape == (2, 6, 8, 8)
+    assert (found.num.numpy() > 0).all()

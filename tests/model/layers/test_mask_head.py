@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 
 from configs.model_schema import MaskHeadConfig
+from model.batch import Masks
 from model.layers.mask_head import MaskHead, mask_loss_term
 from model.layers.rois import SampledRois
 
@@ -70,14 +71,13 @@ def test_loss_counts_positives_that_have_a_mask():
         is_sampled=tf.constant([[True] * 4]),
         max_positives=4,
     )
-    batch = {
-        "gt_masks": tf.constant(np.array([[np.ones((4, 4)), np.zeros((4, 4))] * 2])[:, :3] > 0),
-        "gt_mask_boxes": tf.constant([[box] * 3]),
-        "gt_has_mask": tf.constant([[True, True, False]]),
-    }
-    batch["gt_masks"] = tf.cast(batch["gt_masks"], tf.uint8)
+    gt_masks = Masks(
+        bitmaps=tf.tile(tf.constant([1, 0, 1], tf.uint8)[None, :, None, None], [1, 1, 4, 4]),
+        boxes=tf.constant([[box] * 3]),
+        valid=tf.constant([[True, True, False]]),
+    )
     logits = tf.fill([1, 4, 4, 4], np.float32(np.log(3.0)))  # probability 0.75
-    term = mask_loss_term(logits, rois, batch)
+    term = mask_loss_term(logits, rois, gt_masks)
     # The first mask is all 1, the second all 0; the third has none, the fourth is no positive.
     assert float(term.sum) == pytest.approx(-np.log(0.75) - np.log(0.25), rel=1e-5)
     assert float(term.denominator) == 2

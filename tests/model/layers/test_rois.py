@@ -4,6 +4,7 @@ import tensorflow as tf
 from configs.model_schema import RoiConfig
 from model.layers.rois import sample_training_rois
 from model.layers.rpn import Proposals
+from tests.model.small_detector import ground_truth_batch
 
 
 def proposals(boxes, valid=None):
@@ -13,14 +14,12 @@ def proposals(boxes, valid=None):
 
 
 def batch(boxes, classes, crowds):
-    return {
-        "gt_boxes": tf.constant([boxes], tf.float32),
-        "gt_classes": tf.constant([classes]),
-        "gt_valid": tf.constant([[c > 0 for c in classes]]),
-        "gt_is_crowd": tf.constant([crowds]),
-        "image_ids": tf.constant([7], tf.int64),
-        "valid": tf.constant([True]),
-    }
+    return ground_truth_batch(
+        [boxes],
+        gt_classes=tf.constant([classes]),
+        gt_valid=tf.constant([[c > 0 for c in classes]]),
+        gt_is_crowd=tf.constant([crowds]),
+    )
 
 
 def test_training_rois_are_labelled_and_crowds_ignored():

@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from configs.model_schema import AnchorConfig, RoiConfig, RpnConfig
 from model.layers.rpn import RpnHead, propose, pyramid_anchors, rpn_loss_terms
+from tests.model.small_detector import ground_truth_batch
 
 LEVELS = ("p2", "p3", "p4", "p5", "p6")
 
@@ -112,15 +113,9 @@ def test_number_of_proposals_is_limited_a_level_and_in_all(top_k):
 
 
 def ground_truth(boxes, crowds):
-    count = len(boxes)
-    return {
-        "gt_boxes": tf.constant([boxes], tf.float32),
-        "gt_valid": tf.fill([1, count], True),
-        "gt_is_crowd": tf.constant([crowds]),
-        "image_sizes": tf.constant([[100.0, 100.0]]),
-        "image_ids": tf.constant([7], tf.int64),
-        "valid": tf.constant([True]),
-    }
+    return ground_truth_batch(
+        [boxes], gt_is_crowd=tf.constant([crowds]), image_sizes=tf.constant([[100.0, 100.0]])
+    )
 
 
 def test_loss_by_hand():

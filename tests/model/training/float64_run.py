@@ -47,14 +47,17 @@ def _build(job, precision, jit):
     loss_terms = parts.detector.loss_terms
 
     def loss_terms_of_float32(batch, *args, **kwargs):
-        batch = {
-            name: tf.cast(tensor, tf.float64) if tensor.dtype == tf.float32 else tensor
-            for name, tensor in batch.items()
-        }
+        batch = tf.nest.map_structure(
+            lambda leaf: tf.cast(leaf, tf.float64) if _is_float32(leaf) else leaf, batch
+        )
         return loss_terms(batch, *args, **kwargs)
 
     parts.detector.loss_terms = loss_terms_of_float32
     return parts
+
+
+def _is_float32(leaf) -> bool:
+    return leaf is not None and leaf.dtype == "float32"
 
 
 if __name__ == "__main__":

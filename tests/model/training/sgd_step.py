@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from model.training.accumulation import build_step
 from model.training.distribution import Distribution
 from model.training.optimizers import Sgd
-from model.training.step import TrainState
+from model.training.state import TrainState
+from model.training.step import TrainStep
 
 
 def sgd_step(
@@ -16,11 +16,10 @@ def sgd_step(
     loss_scale: float = 1.0,
     clip_norm: float = 0.0,
     eager: bool = False,
-) -> Any:
+) -> TrainStep:
     """Returns the step of `train.accumulate: parts`; a loss scale of 1 is none."""
     optimizer = Sgd(0.9, 0.0)
-    return build_step(
-        parts,
+    return TrainStep(
         detector,
         TrainState(detector, optimizer, loss_scale),
         optimizer,
@@ -30,5 +29,6 @@ def sgd_step(
         clip_norm=clip_norm,
         decay_norms_and_biases=True,
         scales_loss=loss_scale != 1.0,
+        parts=parts,
         eager=eager,
     )

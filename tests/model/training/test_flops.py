@@ -5,13 +5,13 @@ import pytest
 import tensorflow as tf
 
 from configs.model_schema import BackboneConfig
+from model.batch import batch_specs, specs_of
 from model.detector import build_detector
 from model.layers.backbones import build_backbone
 from model.training import flops
 from model.training.flops import (
     PEAK_TFLOPS,
     StepCost,
-    batch_specs,
     multiply_adds,
     peak_flops,
     step_cost,
@@ -46,9 +46,7 @@ def counted(graph):
 
 def test_specs_are_those_of_a_batch():
     batch = small_batch(PICTURES)
-    assert {name: (spec.shape, spec.dtype) for name, spec in specs().items()} == {
-        name: (tensor.shape, tensor.dtype) for name, tensor in batch.items()
-    }
+    assert specs() == specs_of(batch)
 
 
 def test_a_convolution_by_hand():
@@ -155,8 +153,8 @@ def test_a_bucket_is_counted_once(detector, monkeypatch):
     counted_shapes = []
 
     def fake(detector, specs, trained):
-        counted_shapes.append(specs["images"].shape[0])
-        return StepCost(forward=specs["images"].shape[0], backward=0, activation_bytes=0)
+        counted_shapes.append(specs.images.shape[0])
+        return StepCost(forward=specs.images.shape[0], backward=0, activation_bytes=0)
 
     monkeypatch.setattr(flops, "step_cost", fake)
     assert [*map(flops.FlopCounter(detector, []), batches)] == [2, 2, 4]

@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from model.batch import Batch, Found, Masks
 from model.drawing import class_colour
 from model.training.pictures import TrainingPictures, side_by_side
 from tests.model.small_detector import small_batch
@@ -16,36 +17,38 @@ class TopLeftCorner:
     def detect(self, images, image_sizes):
         count = images.shape[0]
         box = tf.constant([[0.0, 0.0, 32.0, 32.0], [0.0, 0.0, 0.0, 0.0]])
-        return {
-            "boxes": tf.tile(box[tf.newaxis], [count, 1, 1]),
-            "scores": tf.tile([[0.9, 0.0]], [count, 1]),
-            "classes": tf.tile([[2, 0]], [count, 1]),
-            "num": tf.ones([count], tf.int32),
-            "masks": tf.ones([count, 2, 28, 28]),
-        }
+        return Found(
+            boxes=tf.tile(box[tf.newaxis], [count, 1, 1]),
+            scores=tf.tile([[0.9, 0.0]], [count, 1]),
+            classes=tf.tile([[2, 0]], [count, 1]),
+            num=tf.ones([count], tf.int32),
+            masks=tf.ones([count, 2, 28, 28]),
+        )
 
 
 def row(**changes):
     """One black picture of 64 x 48 with an object of label 1 in rows 8-40, columns 8-24."""
-    truth = {
-        "images": np.zeros([64, 64, 3], np.uint8),
-        "image_sizes": np.array([64, 48], np.float32),
-        "gt_boxes": np.array([[8, 8, 40, 24], [0, 0, 0, 0]], np.float32),
-        "gt_classes": np.array([1, 0], np.int32),
-        "gt_valid": np.array([True, False]),
-        "gt_is_crowd": np.array([False, False]),
-    }
-    return truth | changes
+    truth = Batch(
+        images=np.zeros([64, 64, 3], np.uint8),
+        image_sizes=np.array([64, 48], np.float32),
+        image_ids=np.int64(100),
+        valid=np.bool_(True),
+        gt_boxes=np.array([[8, 8, 40, 24], [0, 0, 0, 0]], np.float32),
+        gt_classes=np.array([1, 0], np.int32),
+        gt_valid=np.array([True, False]),
+        gt_is_crowd=np.array([False, False]),
+    )
+    return truth._replace(**changes)
 
 
 def found(score=0.9, **changes):
-    outputs = {
-        "boxes": np.array([[32, 0, 64, 48]], np.float32),
-        "scores": np.array([score], np.float32),
-        "classes": np.array([2], np.int32),
-        "num": np.int32(1),
-    }
-    return outputs | changes
+    outputs = Found(
+        boxes=np.array([[32, 0, 64, 48]], np.float32),
+        scores=np.array([score], np.float32),
+        classes=np.array([2], np.int32),
+        num=np.int32(1),
+    )
+    return outputs._replace(**changes)
 
 
 def is_colour(pixels, label):
@@ -70,12 +73,12 @@ def test_unsure_detections_are_not_drawn():
 
 
 def test_masks_are_drawn_where_their_boxes_are():
-    masks = {
-        "gt_masks": np.ones([2, 16, 16], np.uint8),
-        "gt_mask_boxes": np.array([[8, 8, 40, 24], [0, 0, 0, 0]], np.float32),
-        "gt_has_mask": np.array([True, False]),
-    }
-    drawn = side_by_side(row(**masks), found(masks=np.ones([1, 28, 28], np.float32)), NAMES)
+    masks = Masks(
+        bitmaps=np.ones([2, 16, 16], np.uint8),
+        boxes=np.array([[8, 8, 40, 24], [0, 0, 0, 0]], np.float32),
+        valid=np.array([True, False]),
+    )
+    drawn = side_by_side(row(gt_masks=masks), found(masks=np.ones([1, 28, 28], np.float32)), NAMES)
     left, right = drawn[:, :480], drawn[:, 488:]
     inside = np.round(0.45 * np.array(class_colour(1)))  # of the mask's opacity, on black
     np.testing.assert_allclose(left[300, 160], inside, atol=1)
@@ -104,7 +107,7 @@ def test_the_event_file_has_the_pictures_of_every_step(tmp_path):
 
 
 def test_a_picture_that_cannot_be_drawn_ends_no_training(tmp_path):
-    batch = small_batch(pictures=1) | {"gt_classes": tf.zeros([1, 0], tf.int32)}
+    batch = small_batch(pictures=1)._replace(gt_classes=tf.zeros([1, 0], tf.int32))
     pictures = TrainingPictures(
         TopLeftCorner(), batch, [], tf.summary.create_file_writer(str(tmp_path))
     )

@@ -6,8 +6,9 @@ import tensorflow as tf
 
 from model.training.distribution import Distribution
 from model.training.optimizers import Sgd
-from model.training.step import TrainState, TrainStep
-from tests.model.training.tiny_run import TinyDetector, TinyInput
+from model.training.state import TrainState
+from model.training.step import TrainStep
+from tests.model.training.tiny_run import TinyDetector, TinyInput, tensors
 
 
 def make(*, clip_norm=0.0, loss_scale=1.0, jit=False, policy="float32", **state):
@@ -29,8 +30,7 @@ def make(*, clip_norm=0.0, loss_scale=1.0, jit=False, policy="float32", **state)
 
 
 def batch(step=0, **changes):
-    arrays = TinyInput(1, 4, 0).arrays(0, step)
-    return {name: tf.constant(value) for name, value in {**arrays, **changes}.items()}
+    return tensors(TinyInput(1, 4, 0).arrays(0, step)._replace(**changes))
 
 
 def run(step, inputs, number=0, rate=0.1):
@@ -51,7 +51,7 @@ def test_losses_are_sums_over_their_denominators():
         assert report.losses[name] == pytest.approx(expected, rel=1e-6)
         assert report.denominators[name] == float(term.denominator)
     assert report.loss == pytest.approx(sum(report.losses.values()))
-    assert report.pictures == int(inputs["valid"].numpy().sum())
+    assert report.pictures == int(inputs.valid.numpy().sum())
 
 
 def test_update_follows_the_gradient_of_the_total_loss():
@@ -170,7 +170,7 @@ def test_one_trace_a_bucket_shape():
     _, _, step = make()
     for number in range(8):
         run(step, batch(number), number)
-    assert step._step.experimental_get_tracing_count() == 2
+    assert step._whole.experimental_get_tracing_count() == 2
 
 
 def test_state_comes_back_from_its_arrays():

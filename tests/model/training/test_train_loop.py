@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from configs.errors import DatasetError, TrainingError
+from model.batch import Found
 from model.training import train_loop
 from model.training.checkpoints import CheckpointStore
 from model.training.distribution import Distribution
@@ -46,12 +47,12 @@ class Corners(TinyDetector):
 
     def detect(self, images, image_sizes):
         count = images.shape[0]
-        return {
-            "boxes": tf.tile([[[0.0, 0.0, 32.0, 32.0]]], [count, 1, 1]),
-            "scores": tf.fill([count, 1], 0.9),
-            "classes": tf.ones([count, 1], tf.int32),
-            "num": tf.ones([count], tf.int32),
-        }
+        return Found(
+            boxes=tf.tile([[[0.0, 0.0, 32.0, 32.0]]], [count, 1, 1]),
+            scores=tf.fill([count, 1], 0.9),
+            classes=tf.ones([count, 1], tf.int32),
+            num=tf.ones([count], tf.int32),
+        )
 
 
 class OneBatch:
@@ -150,7 +151,7 @@ def test_a_traced_step_has_its_own_time_and_no_other_step_has(tmp_path, monkeypa
     class WideFourth(OneBatch):
         def dataset(self, worker, first_step=0, threads=0):
             batch = small_batch(2)
-            wide = batch | {"images": tf.concat([batch["images"]] * 2, axis=2)}
+            wide = batch._replace(images=tf.concat([batch.images] * 2, axis=2))
             return iter([batch, batch, batch, wide, batch, wide])
 
     loop = corner_loop(tmp_path, Distribution(), SlowToTrace(), WideFourth(), max_steps=6)

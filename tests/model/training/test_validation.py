@@ -7,6 +7,7 @@ from pycocotools import mask as coco_mask
 
 from configs.errors import DatasetError
 from configs.schema import InputConfig, TrainConfig
+from model.batch import Found
 from model.training.distribution import Distribution
 from model.training.ground_truth import drawn, ground_truth_of_examples
 from model.training.validation import (
@@ -61,14 +62,14 @@ class RectangleFinder:
             if len(rows):
                 box = [rows.min(), columns.min(), rows.max() + 1, columns.max() + 1]
                 boxes[n, 0], num[n] = np.add(box, self._offset_px), 1
-        found = {
-            "boxes": boxes,
-            "num": num,
-            "scores": np.where(np.arange(3) < num[:, None], 0.9, 0.0).astype(np.float32),
-            "classes": np.where(np.arange(3) < num[:, None], 2, 0).astype(np.int32),
-            "masks": np.ones([count, 3, 28, 28], np.float32),
-        }
-        return {name: tf.constant(array) for name, array in found.items()}
+        found = Found(
+            boxes=boxes,
+            scores=np.where(np.arange(3) < num[:, None], 0.9, 0.0).astype(np.float32),
+            classes=np.where(np.arange(3) < num[:, None], 2, 0).astype(np.int32),
+            num=num,
+            masks=np.ones([count, 3, 28, 28], np.float32),
+        )
+        return tf.nest.map_structure(tf.constant, found)
 
 
 def validation(examples, batch="1x2", **changes):

@@ -23,7 +23,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -72,12 +72,12 @@ class TinyDetector:
     def loss_terms(self, batch, seed, step, training=True):
         import tensorflow as tf
 
-        images = tf.cast(batch["images"], tf.float32) / 255.0
+        images = tf.cast(batch.images, tf.float32) / 255.0
         features = tf.reduce_mean(tf.nn.relu(self._conv(images)), axis=[1, 2])
         outputs = tf.cast(self._dense(features), tf.float32)
-        errors = tf.square(outputs - batch["gt_boxes"][:, 0, :2])
-        valid = tf.cast(batch["valid"], tf.float32)
-        mixed = batch["image_ids"] * 7919 + step * 104729 + seed
+        errors = tf.square(outputs - batch.gt_boxes[:, 0, :2])
+        valid = tf.cast(batch.valid, tf.float32)
+        mixed = batch.image_ids * 7919 + step * 104729 + seed
         sampled = valid * tf.cast(mixed % 5 < 3, tf.float32)
         return {
             "rpn_box": Term(tf.reduce_sum(valid * errors[:, 0]), tf.reduce_sum(valid)),
@@ -111,16 +111,15 @@ class TinyInput:
         self.steps_per_epoch = self._plan.steps_per_epoch
 
     def dataset(self, worker: int, first_step: int, threads: int) -> Iterator[dict]:
-        import tensorflow as tf
 
         step = first_step
         while True:
             batch = self.arrays(worker, step)
             _misbehave(worker, step, batch)
-            yield {name: tf.constant(value) for name, value in batch.items()}
+            yield tensors(batch)
             step += 1
 
-    def arrays(self, worker: int, step: int) -> dict[str, np.ndarray]:
+    def arrays(self, worker: int, step: int) -> Any:
         """Returns one worker's batch of a step."""
         bucket, records = self._plan.batch(*divmod(step, self.steps_per_epoch), worker)
         height, width = BUCKETS[bucket]
@@ -133,10 +132,33 @@ class TinyInput:
                 images[place] = generator.integers(0, 255, [height, width, 3])
                 boxes[place] = generator.random([1, 4])
         valid = records >= 0
-        return {"images": images, "image_ids": records, "valid": valid, "gt_boxes": boxes}
+        return tiny_batch(images, records, valid, boxes)
 
 
-def _misbehave(worker: int, step: int, batch: dict[str, np.ndarray]) -> None:
+def tiny_batch(images, image_ids, valid, boxes):
+    """A batch of arrays with one object a picture; only what is given is ever read."""
+    from model.batch import Batch
+
+    return Batch(
+        images=images,
+        image_sizes=np.zeros([len(images), 2], np.float32),
+        image_ids=image_ids,
+        valid=valid,
+        gt_boxes=boxes,
+        gt_classes=np.ones([len(images), 1], np.int32),
+        gt_valid=np.ones([len(images), 1], bool),
+        gt_is_crowd=np.zeros([len(images), 1], bool),
+    )
+
+
+def tensors(batch):
+    """The arrays of a batch as tensors."""
+    import tensorflow as tf
+
+    return tf.nest.map_structure(lambda a: None if a is None else tf.constant(a), batch)
+
+
+def _misbehave(worker: int, step: int, batch: Any = None) -> None:
     time.sleep(float(os.environ.get("TINY_SLOW", 0)))
     here = f"{worker}:{step}"
     dies_here, _, number = os.environ.get("TINY_DIE", "").rpartition(":")
@@ -151,7 +173,7 @@ def _misbehave(worker: int, step: int, batch: dict[str, np.ndarray]) -> None:
     if here == os.environ.get("TINY_STALL"):
         time.sleep(600)
     if here in not_numbers:
-        batch["gt_boxes"][:] = np.nan
+        batch.gt_boxes[:] = np.nan
     if here == os.environ.get("TINY_FULL"):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if here == dies_here:
@@ -243,11 +265,15 @@ class TinyValidation:
 
         results = []
         for record in range(worker, PICTURES, self._workers):
-            _misbehave(worker, -1 - record, {})
+            _misbehave(worker, -1 - record)
             if not goes_on():
                 break
-            batch = {"images": np.zeros([1, 8, 12, 3], np.uint8), "image_ids": np.asarray([record])}
-            batch |= {"valid": np.ones(1, bool), "gt_boxes": np.full([1, 1, 4], 0.5, np.float32)}
+            batch = tiny_batch(
+                np.zeros([1, 8, 12, 3], np.uint8),
+                np.asarray([record]),
+                np.ones(1, bool),
+                np.full([1, 1, 4], 0.5, np.float32),
+            )
             terms = self._detector.loss_terms(batch, 0, tf.constant(0, tf.int64))
             results.append({"image_id": record, "loss": float(terms["rpn_box"].sum)})
         return results

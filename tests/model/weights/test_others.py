@@ -93,11 +93,11 @@ def test_detections_are_the_same(detector, blank, state, tmp_path, kind):
     other = blank
     load_start_weights(other, write(tmp_path / "a.npz", KINDS[kind](state)))
     batch = small_batch(pictures=1)
-    expected = detector.detect(batch["images"], batch["image_sizes"])
-    found = other.detect(batch["images"], batch["image_sizes"])
-    assert int(expected["num"][0]) > 0
-    for name, value in expected.items():
-        np.testing.assert_array_equal(found[name], value)
+    expected = detector.detect(batch.images, batch.image_sizes)
+    found = other.detect(batch.images, batch.image_sizes)
+    assert int(expected.num[0]) > 0
+    for found_values, value in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(found_values, value)
 
 
 # As in the published files and in detectron2/checkpoint/c2_model_loading.py.
@@ -277,11 +277,11 @@ def test_the_mask_section_may_be_dropped(weights, state, detector, boxes_only, t
     assert (report.kind, report.initial, report.restarted) == (kind, [], [])
     assert len(report.left_over) == 2 * (4 + 2)  # kernels and biases of the mask head's layers
     batch = small_batch(pictures=1)
-    expected = detector.detect(batch["images"], batch["image_sizes"])
-    found = boxes_only.detect(batch["images"], batch["image_sizes"])
-    assert expected.keys() - found.keys() == {"masks"}
-    for name, value in found.items():
-        np.testing.assert_array_equal(value, expected[name])
+    expected = detector.detect(batch.images, batch.image_sizes)
+    found = boxes_only.detect(batch.images, batch.image_sizes)
+    assert found.masks is None and expected.masks is not None
+    for found_values, value in zip(found[:-1], expected[:-1], strict=True):
+        np.testing.assert_array_equal(found_values, value)
 
 
 @pytest.mark.parametrize("kind", ALL_KINDS)

@@ -6,11 +6,9 @@ import tensorflow as tf
 
 from model.detector import build_detector
 from model.layers.normalization import BatchNorm
-from model.training.accumulation import AccumulatedStep
-from model.training.step import TrainStep
 from tests.model.small_detector import NUM_CLASSES, small_batch, small_config
 from tests.model.training.sgd_step import sgd_step
-from tests.model.training.tiny_run import Term, TinyDetector, TinyInput
+from tests.model.training.tiny_run import Term, TinyDetector, TinyInput, tensors
 
 
 def run(step, inputs, number=0, rate=0.1):
@@ -23,7 +21,7 @@ def weights(detector):
 
 def tiny_batch(step):
     """Four pictures, of which the last one is sometimes a filler, and not all are sampled."""
-    return {name: tf.constant(a) for name, a in TinyInput(1, 4, 0).arrays(0, step).items()}
+    return tensors(TinyInput(1, 4, 0).arrays(0, step))
 
 
 def assert_same_steps(whole, parts, whole_detector, parts_detector, batches, rtol):
@@ -36,11 +34,6 @@ def assert_same_steps(whole, parts, whole_detector, parts_detector, batches, rto
     expected = weights(whole_detector)
     for path, value in weights(parts_detector).items():
         np.testing.assert_allclose(value, expected[path], rtol=rtol, atol=rtol, err_msg=path)
-
-
-def test_one_part_is_the_plain_step():
-    assert type(sgd_step(TinyDetector(), 1)) is TrainStep
-    assert type(sgd_step(TinyDetector(), 2)) is AccumulatedStep
 
 
 @pytest.mark.parametrize("parts", [2, 4])
@@ -67,9 +60,9 @@ def test_a_part_that_is_not_finite_spoils_the_step_and_no_later_one():
     detector, plain = TinyDetector(), TinyDetector()
     step, plain_step = sgd_step(detector, 2), sgd_step(plain, 1)
     good = tiny_batch(0)
-    boxes = good["gt_boxes"].numpy()
+    boxes = good.gt_boxes.numpy()
     boxes[3] = np.nan
-    assert not run(step, {**good, "gt_boxes": tf.constant(boxes)}).applied
+    assert not run(step, good._replace(gt_boxes=tf.constant(boxes))).applied
     assert run(step, good).applied
     run(plain_step, good)
     for path, value in weights(plain).items():
@@ -87,8 +80,8 @@ class NormDetector:
         self.non_trainable_variables = self.norm.non_trainable_variables
 
     def loss_terms(self, batch, seed, step, training=True):
-        features = self.norm(tf.cast(batch["images"], tf.float32), valid=batch["valid"])
-        count = tf.reduce_sum(tf.cast(batch["valid"], tf.float32))
+        features = self.norm(tf.cast(batch.images, tf.float32), valid=batch.valid)
+        count = tf.reduce_sum(tf.cast(batch.valid, tf.float32))
         return {"a": Term(tf.reduce_sum(features), count)}
 
 
@@ -98,6 +91,6 @@ def test_counting_leaves_moving_statistics_alone():
     run(sgd_step(detector, 2), batch)
     moved = np.zeros(3)
     for part in (slice(0, 2), slice(2, 4)):  # each part once: m = 0.9 m + 0.1 mean
-        pictures = batch["images"].numpy()[part][batch["valid"].numpy()[part]]
+        pictures = batch.images.numpy()[part][batch.valid.numpy()[part]]
         moved = 0.9 * moved + 0.1 * pictures.mean(axis=(0, 1, 2))
     np.testing.assert_allclose(detector.norm.moving_mean.numpy(), moved, rtol=1e-5)
