@@ -1,0 +1,78 @@
+"""What a run remembers of itself, and what follows from it: what is due, what is best, the end."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from configs.schema import TrainConfig
+from model.training.validation import best_validation, is_patience_over, is_validation_step
+
+
+@dataclass
+class RunHistory:
+    """The numbers that every checkpoint keeps; all workers hold the same.
+
+    Attributes:
+        seconds: that the steps took, over all starts of the run.
+        images_per_second: of all workers, as of the last checkpoint.
+        first_losses: by name, of the first step.
+        last_losses: by name, of the last step.
+        validations: `{"step", "metrics"}` of each, the oldest first.
+    """
+
+    seconds: float = 0.0
+    images_per_second: float = 0.0
+    first_losses: dict[str, float] = field(default_factory=dict)
+    last_losses: dict[str, float] = field(default_factory=dict)
+    validations: list[dict[str, Any]] = field(default_factory=list)
+
+    def add_losses(self, losses: dict[str, float]) -> None:
+        """Takes up the losses of a step that changed the weights."""
+        self.first_losses = self.first_losses or losses
+        self.last_losses = losses
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What a run is to do, by its settings and the size of its data.
+
+    Attributes:
+        train: settings of the run.
+        steps: of the whole run.
+        steps_per_epoch: by the number of pictures.
+        validates: whether there is something to validate on.
+    """
+
+    train: TrainConfig
+    steps: int
+    steps_per_epoch: int
+    validates: bool
+
+    def is_checkpoint_due(self, history: RunHistory, done: int) -> bool:
+        """Whether the weights after `done` steps are to be kept, be it for their validation."""
+        every = self.train.checkpoint_every_steps
+        return done % every == 0 or done == self.steps or self.is_validation_due(history, done)
+
+    def is_validation_due(self, history: RunHistory, done: int) -> bool:
+        """Whether the weights after `done` steps are to be validated, and are not yet."""
+        last = history.validations[-1]["step"] if history.validations else None
+        return (
+            self.validates
+            and last != done
+            and is_validation_step(
+                done, self.train.validate_every_epochs, self.steps_per_epoch, self.steps
+            )
+        )
+
+    def is_over(self, history: RunHistory, done: int) -> bool:
+        """Whether nothing is left to train: all steps are done, or patience is at its end."""
+        return done == self.steps or is_patience_over(
+            history.validations, self.train.best_metric, self.train.patience_validations
+        )
+
+    def is_done(self, history: RunHistory, done: int) -> bool:
+        """Whether the run is over and its last weights are validated."""
+        return self.is_over(history, done) and not self.is_validation_due(history, done)
+
+    def best(self, history: RunHistory) -> dict[str, Any] | None:
+        """Returns the best validation so far; None before the first."""
+        return best_validation(history.validations, self.train.best_metric)
