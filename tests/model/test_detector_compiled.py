@@ -108,7 +108,7 @@ def test_losses_and_gradients_are_the_same_under_xla(build):
 
 def test_detections_of_a_compiled_training_take_the_body_that_takes_less_memory():
     batch = small_batch(2)
-    arguments = batch["images"], batch["image_sizes"]
+    arguments = batch.images, batch.image_sizes
     detectors = [whole_detector(jit) for jit in (True, False)]
     graphs = [
         tf.function(detector.detect, autograph=False).get_concrete_function(*arguments).graph
