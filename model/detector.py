@@ -4,9 +4,7 @@ Letters: N pictures, R RoIs, D detections, K classes. Everything has static shap
 have, so that XLA can compile it; `detect` also takes pictures of any size that is a multiple of 32.
 """
 
-import functools
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import keras
 import numpy as np
@@ -55,25 +53,6 @@ def build_detector(
     if config.weights is not None:
         load_start_weights(detector, config.weights)
     return detector
-
-
-def _without_xla(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Has a method of the detector traced for TensorFlow itself, whatever its losses are for.
-
-    What XLA needs, static shapes and RoIAlign's other body, takes 0.8 GB a picture without XLA.
-    `compiled=True` leaves it as the losses are.
-    """
-
-    @functools.wraps(method)
-    def traced(self: "Detector", *arguments: Any, compiled: bool = False) -> Any:
-        before = self._jit
-        self._jit = before and compiled
-        try:
-            return method(self, *arguments)
-        finally:
-            self._jit = before
-
-    return traced
 
 
 class Detector:
@@ -199,14 +178,23 @@ class Detector:
             terms["mask"] = mask_loss_term(mask_logits, rois, batch.gt_masks)
         return terms
 
-    @_without_xla
-    def detect(self, images: tf.Tensor, image_sizes: tf.Tensor) -> Found:
+    def detect(self, images: tf.Tensor, image_sizes: tf.Tensor, compiled: bool = False) -> Found:
         """Returns what is found in each picture, best first.
 
         Args:
             images: [N, H, W, 3] RGB 0-255, uint8 or float; H and W are multiples of 32.
             image_sizes: float32 [N, 2], height and width of the content.
+            compiled: trace it for XLA, as the losses are. What XLA needs, static shapes and
+                RoIAlign's other body, takes 0.8 GB a picture without XLA.
         """
+        trains_compiled = self._jit
+        self._jit = trains_compiled and compiled
+        try:
+            return self._detect(images, image_sizes)
+        finally:
+            self._jit = trains_compiled
+
+    def _detect(self, images: tf.Tensor, image_sizes: tf.Tensor) -> Found:
         config = self.config
         image_sizes = tf.cast(image_sizes, tf.float32)
         pyramid = self.features(images, image_sizes)

@@ -1,6 +1,5 @@
 """The detector as one XLA program, and on two replicas: more than ten seconds each."""
 
-import functools
 import json
 import re
 import subprocess
@@ -106,6 +105,13 @@ def test_losses_and_gradients_are_the_same_under_xla(build):
     assert_on_device_with_static_shapes(program, batch)
 
 
+def detection_program(detector, jit):
+    def detect(images, image_sizes):
+        return detector.detect(images, image_sizes, compiled=jit)
+
+    return tf.function(detect, autograph=False, jit_compile=jit or None)
+
+
 def test_detections_of_a_compiled_training_take_the_body_that_takes_less_memory():
     batch = small_batch(2)
     arguments = batch.images, batch.image_sizes
@@ -123,14 +129,7 @@ def test_detections_of_a_compiled_training_take_the_body_that_takes_less_memory(
 @pytest.mark.parametrize("build", [whole_detector, other_heads])
 def test_detections_are_the_same_under_xla(build):
     batch = small_batch(2)
-    program, plain = (
-        tf.function(
-            functools.partial(build(jit).detect, compiled=jit),
-            autograph=False,
-            jit_compile=jit or None,
-        )
-        for jit in (True, False)
-    )
+    program, plain = (detection_program(build(jit), jit) for jit in (True, False))
     arguments = batch.images, batch.image_sizes
     found = program(*arguments)
     for tensor, expected in zip(found, plain(*arguments), strict=True):

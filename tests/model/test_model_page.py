@@ -87,7 +87,8 @@ def traced():
         section = INFERENCE
         recorded[section, "resized_size"] = [str([int(side) for side in sides])]
         recorded[section, "padded_sides"] = [str([height, width])]
-        found = tf.function(detector.detect, autograph=False).get_concrete_function(
+        detect = functools.partial(detector.detect, compiled=True)
+        found = tf.function(detect, autograph=False).get_concrete_function(
             spec.images, spec.image_sizes
         )
         recorded[section, "Detector.detect"] = [shape_text(found.structured_outputs)]
