@@ -6,6 +6,7 @@ import errno
 import functools
 import json
 import os
+import select
 import sys
 from collections.abc import Callable
 from typing import IO, Any, NoReturn
@@ -117,11 +118,12 @@ def end_without_output(error: OSError) -> NoReturn:
 def _is_closed_output() -> bool:
     """Returns whether nobody reads standard output any more."""
     try:
-        sys.stdout.write("\n")
-        sys.stdout.flush()
-    except OSError:
-        return True
-    return False
+        descriptor = sys.stdout.fileno()
+    except (OSError, ValueError):  # a stream that is no file
+        return False
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))
 
 
 def one_line_errors(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -143,18 +145,10 @@ def one_line_errors(command: Callable[..., Any]) -> Callable[..., Any]:
                 end_without_output(error)
             if debug:
                 raise
-            if isinstance(error, BrokenPipeError):
-                _print_to_nobody()
             click.echo(f"error: {explain(error)}", err=True)
             sys.exit(getattr(error, "exit_status", EXIT_FAILED))
 
     return wrapper
-
-
-def _print_to_nobody() -> None:
-    """Lets Python empty its buffers at the end without another error, where `| head` has ended."""
-    with contextlib.suppress(OSError, ValueError):  # of a stream that is closed, or no file
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def explain(error: BaseException) -> str:
