@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from configs.errors import ConfigError, ModelError
+from configs.errors import ModelError
 from configs.loader import default_config, preset_names
 from configs.model_schema import BackboneConfig, DetectionConfig
 from model.detector import build_detector
@@ -252,12 +252,6 @@ def test_paths_are_unique_and_frozen_stages_are_not_trained():
     assert not frozen & trained
     is_frozen = [p.startswith(("backbone/stem", "backbone/c2")) for p in paths]
     assert frozen == {p for p, f in zip(paths, is_frozen, strict=True) if f}
-
-
-def test_unknown_backbone_is_named_with_the_nearest_known():
-    with pytest.raises(ConfigError, match="resnet18"):
-        backbone = BackboneConfig().model_copy(update={"name": "resnet81"})
-        build_detector(small_config(backbone=backbone), NUM_CLASSES)
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16", "mixed_float16"])

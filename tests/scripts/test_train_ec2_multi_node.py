@@ -113,7 +113,10 @@ def test_all_hosts_prepare_then_train_and_the_first_goes_on(start, tmp_path):
     ("weights", "given"), [("w.npz", ['model.weights="{}/w.npz"']), ("imagenet", []), ("null", [])]
 )
 def test_hosts_find_the_weights_of_the_callers_folder(start, tmp_path, weights, given):
-    (tmp_path / "mine.yaml").write_text(f"name: mine\nmodel: {{weights: {weights}}}\n")
+    backbone = "mobilenet_v2" if weights == "imagenet" else "resnet50"
+    (tmp_path / "mine.yaml").write_text(
+        f"name: mine\nmodel: {{weights: {weights}, backbone: {{name: {backbone}}}}}\n"
+    )
     output, _ = start("hosts.txt", "1", "mine.yaml").communicate(timeout=60)
     settings = [re.findall(r"--set=(model\.weights\S*)", call) for call in calls(tmp_path)]
     assert settings == [[text.format(tmp_path) for text in given]] * 4, output

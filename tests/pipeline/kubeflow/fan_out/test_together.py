@@ -13,8 +13,8 @@ from typing import Any
 import psutil
 import pytest
 
-from model.training.host import free_ports
 from pipeline.kubeflow.fan_out.manifests import name_of
+from tests.free_ports import free_ports
 from tests.model.training.tiny_run import exported_weights
 from tests.pipeline.kubeflow.fan_out.api_server import ApiServer, node_pod, trainer_pod
 
