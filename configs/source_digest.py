@@ -40,7 +40,7 @@ def source_digest(*modules: str, source_root: Path = SOURCE_ROOT) -> str:
 
     Args:
         *modules: dotted names; besides a component's executor, the modules that it starts by name
-            (`python -m model.training.worker`), which no import shows.
+            (`python -m model.launch.worker`), which no import shows.
         source_root: folder of the packages.
 
     Raises:

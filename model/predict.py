@@ -28,6 +28,7 @@ from model.coco_metrics import results_of_picture
 from model.drawing import Mark, class_colour, draw
 from model.encoded.files import shown
 from model.input.sizes import padded_sides, resized_sides
+from model.launch.gpus import show_unused_gpus
 from model.limits import share_machine
 from model.model_folder import (
     find_saved_model,
@@ -38,7 +39,6 @@ from model.model_folder import (
 from model.op_error import reason_of
 from model.pictures import DEFAULT_MAX_PIXELS, SUFFIXES, Picture, read_picture
 from model.quiet_tensorflow import quiet_tensorflow
-from model.training.gpus import show_unused_gpus
 
 DETECTIONS_FILE = "detections.json"
 

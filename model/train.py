@@ -8,9 +8,9 @@ import click
 
 from configs.console import OneLineCommand, finish, one_line_errors
 from configs.loader import load_config
-from model.training.cluster import cluster_from_environment
-from model.training.launcher import TrainingStopped, TrainResult, train
-from model.training.places import claim_output
+from model.launch.cluster import cluster_from_environment
+from model.launch.launcher import TrainingStopped, TrainResult, train
+from model.launch.places import claim_output
 from model.training.progress import ProgressPrinter, metrics_line
 
 

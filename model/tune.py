@@ -26,13 +26,13 @@ from configs.schema import Config
 from model.examples import read_manifest
 from model.input.buckets import read_buckets, training_buckets, write_buckets
 from model.input.index import index_path, joined, read_index
+from model.launch.gpus import usable_environment
+from model.launch.host import visible_gpus
+from model.launch.job import TRAINING_SPLIT
+from model.launch.launcher import TrainingStopped, train
 from model.limits import machine_limits
-from model.training.gpus import usable_environment
-from model.training.host import visible_gpus
-from model.training.job import TRAINING_SPLIT
-from model.training.launcher import TrainingStopped, train
 
-TRIAL_MODULE = "model.training.trial"
+TRIAL_MODULE = "model.launch.trial"
 DIMENSIONS = ("precision", "jit", "batch", "buckets")
 # What a change must gain: a few steps are not measured better than this.
 LEAST_GAIN = 1.03

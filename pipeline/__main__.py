@@ -164,7 +164,7 @@ def _run(
     """
     from components.model_pusher.registry import check_push_folder
     from model.coco.policies import resolve_policies
-    from model.training.gpus import usable_environment
+    from model.launch.gpus import usable_environment
     from model.weights.files import check_start_weights
     from pipeline.data_folder import check_data_folder, read_by_a_run
     from pipeline.run_folder import RunFolder

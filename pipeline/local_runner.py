@@ -15,7 +15,7 @@ from configs.console import explain, finish
 from configs.errors import RcnnError
 from configs.files import atomic_path, file_digest
 from configs.schema import Config
-from model.training.launcher import TrainingStopped
+from model.launch.launcher import TrainingStopped
 from model.weights.files import weights_digest
 from pipeline.data_folder import pictures_digest, read_by_a_run
 from pipeline.quiet import quiet_libraries

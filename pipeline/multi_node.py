@@ -25,7 +25,7 @@ import click
 from configs.console import OneLineCommand, one_line_errors
 from configs.errors import ConfigError
 from configs.loader import load_config
-from model.training.cluster import DEFAULT_PORT, Cluster
+from model.launch.cluster import DEFAULT_PORT, Cluster
 from pipeline.on_host import SECONDS_TO_STOP
 
 _REPOSITORY = Path(__file__).resolve().parent.parent

@@ -114,9 +114,7 @@ def create_pipeline(
     trainer = DetectionTrainer(
         examples=transform.outputs["transformed_examples"],
         settings=component_settings(config, "detection_trainer"),
-        source_digest=source_digest(
-            "components.detection_trainer.executor", "model.training.worker"
-        ),
+        source_digest=source_digest("components.detection_trainer.executor", "model.launch.worker"),
         overrides=overrides,
         checkpoints_dir=places.checkpoints,
         weights_digest=places.weights_digest,

@@ -226,7 +226,7 @@ def test_another_programs_metadata_is_not_taken_for_ours(tmp_path):
 
 
 def test_places_of_an_earlier_training_are_known(tmp_path):
-    from model.training.places import claim_output, claim_places, places_of
+    from model.launch.places import claim_output, claim_places, places_of
 
     run = tmp_path / "M" / "run"
     run.mkdir(parents=True)

@@ -177,7 +177,7 @@ def test_a_child_gets_pythonpath_under_our_name() -> None:
 def test_training_workers_are_ours(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from model.training.launcher import train
+    from model.launch.launcher import train
 
     examples = write_examples(tmp_path / "examples")
     monkeypatch.chdir(folder)

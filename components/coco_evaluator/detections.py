@@ -16,9 +16,9 @@ from configs.errors import DatasetError, ModelError
 from configs.source_digest import source_digest
 from model.coco_metrics import results_of_picture
 from model.encoded.files import shown
+from model.launch.gpus import show_unused_gpus
 from model.model_folder import files_digest, read_categories
 from model.predict import LoadedModel
-from model.training.gpus import show_unused_gpus
 
 _KEY_DIGITS = 12
 _SECONDS_BETWEEN_LINES = 10.0

@@ -12,8 +12,8 @@ from tfx.utils import path_utils
 from configs.files import write_json
 from configs.loader import runtime_config
 from configs.output_record import SUMMARY_FILE
+from model.launch.launcher import train
 from model.train import summary
-from model.training.launcher import train
 from model.training.progress import (
     TEXT_EVENTS,
     Event,

@@ -28,9 +28,9 @@ from configs.console import OneLineCommand, explain
 from configs.errors import ConfigError, DatasetError, RcnnError
 from configs.loader import load_config
 from configs.schema import Config
-from model.training.cluster import cluster_from_environment
-from model.training.job import TRAINING_SPLIT
-from model.training.launcher import TrainingStopped, train
+from model.launch.cluster import cluster_from_environment
+from model.launch.job import TRAINING_SPLIT
+from model.launch.launcher import TrainingStopped, train
 from model.training.progress import ProgressPrinter
 from tfx_rcnn import child_environment, command
 

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from model.training.gpu_answer import Answer, parse_answer, problems, reason, warnings
+from model.launch.gpu_answer import Answer, parse_answer, problems, reason, warnings
 from pipeline.doctor.ask import Asked, ask
 from pipeline.doctor.packages import has_pipeline
 from pipeline.doctor.rows import MAKE_SETUP, Row
@@ -51,7 +51,7 @@ def tensorflow_rows(seconds: float, environ: Mapping[str, str]) -> list[Row]:
     """Returns the rows of TensorFlow, the driver, and the GPUs as TensorFlow sees them."""
     order = {"CUDA_DEVICE_ORDER": environ.get("CUDA_DEVICE_ORDER", "PCI_BUS_ID")}
     asked = ask(
-        "model.training.gpu_probe", "--compute", seconds=seconds, environ=_PROBED_WITH | order
+        "model.launch.gpu_probe", "--compute", seconds=seconds, environ=_PROBED_WITH | order
     )
     if asked.values is None:
         return [Row("TensorFlow", "error", asked.problem, asked.mend)]
@@ -59,7 +59,7 @@ def tensorflow_rows(seconds: float, environ: Mapping[str, str]) -> list[Row]:
 
 
 def rows_of_answer(asked: Asked, by_tool: list[str], environ: Mapping[str, str]) -> list[Row]:
-    """Returns the rows of what the probe of model/training/gpu_probe.py said.
+    """Returns the rows of what the probe of model/launch/gpu_probe.py said.
 
     Args:
         asked: its answer.

@@ -168,7 +168,7 @@ def ports_row(environ: Mapping[str, str]) -> Row:
 
 def cluster_row(environ: Mapping[str, str]) -> Row:
     """Returns the row of the hosts that train together."""
-    from model.training.cluster import cluster_from_environment
+    from model.launch.cluster import cluster_from_environment
 
     try:
         cluster = cluster_from_environment(environ)

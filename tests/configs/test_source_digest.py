@@ -14,9 +14,9 @@ SOURCES = {
     "model/__init__.py": "",
     "model/ops/__init__.py": "",
     "model/ops/nms.py": "import math\nLIMIT = 1\n",
-    "model/training/__init__.py": "",
-    "model/training/worker.py": "from model.ops import nms\n",
-    "model/training/launcher.py": 'COMMAND = ["-m", "model.training.worker"]\n',
+    "model/launch/__init__.py": "",
+    "model/launch/worker.py": "from model.ops import nms\n",
+    "model/launch/launcher.py": 'COMMAND = ["-m", "model.launch.worker"]\n',
     "model/records.py": 'KEY = "image"\n',
     "components/__init__.py": "",
     "components/gen/__init__.py": "",
@@ -24,12 +24,12 @@ SOURCES = {
     "components/gen/coco.py": "def parse(): return 1\n",
     "components/trainer/__init__.py": "",
     "components/trainer/executor.py": (
-        "def do():\n    from model.training import launcher\n    return launcher\n"
+        "def do():\n    from model.launch import launcher\n    return launcher\n"
     ),
     "components/trainer/report.html": "<p>",
 }
 GEN = ("components.gen.executor",)
-TRAINER = ("components.trainer.executor", "model.training.worker")
+TRAINER = ("components.trainer.executor", "model.launch.worker")
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_files_are_those_that_imports_reach(tree: Path) -> None:
 
 def test_imports_inside_functions_and_extra_roots_count(tree: Path) -> None:
     names = _names(tree, *TRAINER)
-    assert "model/training/launcher.py" in names
+    assert "model/launch/launcher.py" in names
     assert "model/ops/nms.py" in names
     assert "model/ops/nms.py" not in _names(tree, "components.trainer.executor")
 
@@ -203,7 +203,7 @@ def test_components_count_the_libraries_that_they_lean_on() -> None:
         "components.coco_example_gen.executor"
     )
     assert {"tensorflow", "keras", "numpy"} <= libraries(
-        "components.detection_trainer.executor", "model.training.worker"
+        "components.detection_trainer.executor", "model.launch.worker"
     )
     assert {"tensorflow", "pycocotools", "numpy"} <= libraries("components.coco_evaluator.executor")
 

@@ -29,9 +29,9 @@ from configs.loader import load_config
 from configs.outputs import growing_folder
 from model.examples import iterate_records, verified_digest
 from model.lanes import LANE
+from model.launch.places import WRITER
 from model.tf_example import decode_example
 from model.training.checkpoints import CheckpointStore, read_metadata
-from model.training.places import WRITER
 
 HERE = Path(__file__).resolve().parent
 CONFIG = HERE / "small.yaml"

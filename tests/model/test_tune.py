@@ -10,7 +10,7 @@ from configs.errors import ConfigError, TrainingError
 from configs.loader import check_config, load_config
 from model import tune
 from model.input.buckets import read_buckets, write_buckets
-from model.training.launcher import TrainingStopped, WorkerLostError
+from model.launch.launcher import TrainingStopped, WorkerLostError
 from model.tune import (
     Machine,
     Setting,

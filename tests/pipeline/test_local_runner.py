@@ -8,7 +8,7 @@ import pytest
 
 from configs.errors import DatasetError, TrainingError
 from configs.schema import Config
-from model.training.launcher import TrainingStopped
+from model.launch.launcher import TrainingStopped
 from pipeline import local_runner
 from pipeline.local_runner import component_error, run_pipeline
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from model.training.cluster import DEFAULT_PORT, PORT_VARIABLE
+from model.launch.cluster import DEFAULT_PORT, PORT_VARIABLE
 from pipeline.kubeflow.entry import COMMAND, NODE_COMMAND, NODES_VARIABLE
 
 Manifest = dict[str, Any]

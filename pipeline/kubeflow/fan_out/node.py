@@ -10,8 +10,8 @@ from absl import logging
 
 from configs.errors import ConfigError, DatasetError, ServiceError
 from configs.loader import runtime_config
+from model.launch.launcher import WORKER_MODULE, TrainingStopped, train
 from model.object_store import download, is_address, open_store
-from model.training.launcher import WORKER_MODULE, TrainingStopped, train
 from model.training.progress import TEXT_EVENTS, Event
 from pipeline.kubeflow.fan_out.cluster_api import ApiRefusal, ClusterApi
 from pipeline.kubeflow.fan_out.manifests import (

@@ -12,7 +12,7 @@ from absl import logging
 
 from configs.errors import ConfigError, RcnnError, ServiceError, TrainingError
 from configs.loader import runtime_config
-from model.training.launcher import TrainingStopped
+from model.launch.launcher import TrainingStopped
 from pipeline.kubeflow.entry import NODES_VARIABLE
 from pipeline.kubeflow.fan_out.cluster_api import ApiAway, ClusterApi, Seen
 from pipeline.kubeflow.fan_out.manifests import (

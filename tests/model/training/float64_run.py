@@ -61,6 +61,6 @@ def _is_float32(leaf) -> bool:
 
 
 if __name__ == "__main__":
-    from model.training.worker import main
+    from model.launch.worker import main
 
     main(sys.argv[1], _build)

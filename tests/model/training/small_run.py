@@ -65,13 +65,13 @@ def write_examples(folder: Path) -> Path:
 
 
 def build_without_export(job, precision, jit):
-    """Returns the parts of a worker, as `build` of model/training/worker.py."""
-    from model.training.worker import build
+    """Returns the parts of a worker, as `build` of model/launch/worker.py."""
+    from model.launch.worker import build
 
     return build(job, precision, jit)._replace(export=lambda training: "not exported")
 
 
 if __name__ == "__main__":
-    from model.training.worker import main
+    from model.launch.worker import main
 
     main(sys.argv[1], build_without_export)

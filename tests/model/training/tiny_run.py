@@ -30,8 +30,8 @@ import numpy as np
 from configs.files import json_digest
 from configs.schema import Config
 from model.input.buckets import write_buckets
+from model.launch.launcher import TrainingStopped, TrainResult, train
 from model.model_folder import MODEL_ID_FILE
-from model.training.launcher import TrainingStopped, TrainResult, train
 
 BUCKETS = [(8, 12), (12, 8)]
 PICTURES = 23
@@ -231,7 +231,7 @@ def _die_saving() -> None:
 
 
 def _build(job, precision, jit):
-    from model.training.worker import Parts
+    from model.launch.worker import Parts
 
     train = job.config.train
     detector = TinyDetector(train.seed, precision)
@@ -312,7 +312,7 @@ if __name__ == "__main__":
     if sys.argv[1] == "launch":
         _launch_command(*sys.argv[2:])
     else:
-        from model.training.worker import main
+        from model.launch.worker import main
 
         _die_saving()
         main(sys.argv[1], _build)

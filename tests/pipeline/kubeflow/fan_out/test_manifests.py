@@ -8,7 +8,7 @@ import pytest
 import yaml
 from kubernetes import client
 
-from model.training.cluster import cluster_from_environment
+from model.launch.cluster import cluster_from_environment
 from pipeline.kubeflow.entry import COMMAND
 from pipeline.kubeflow.fan_out.manifests import (
     READY_FILE,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from configs.errors import ConfigError, DatasetError
-from model.training.launcher import TrainingStopped
+from model.launch.launcher import TrainingStopped
 from pipeline.kubeflow.fan_out import node
 from pipeline.kubeflow.fan_out.cluster_api import ClusterApi
 from pipeline.kubeflow.fan_out.manifests import WORK_VARIABLE, Work

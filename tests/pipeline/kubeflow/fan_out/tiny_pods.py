@@ -13,7 +13,7 @@ from pathlib import Path
 
 from configs.loader import runtime_config
 from configs.schema import component_settings
-from model.training.launcher import train
+from model.launch.launcher import train
 from pipeline.kubeflow.fan_out import node, trainer
 from pipeline.kubeflow.fan_out.trainer import EXECUTOR, Patience, fan_out
 from tests.model.training.tiny_run import MODULE, resumed_config, write_examples

@@ -1,7 +1,7 @@
 """Prints what TensorFlow makes of this host's GPUs, as one line of JSON.
 
-`python -m model.training.gpu_probe [--compute]`, started by model/training/gpus.py and by
-`tfx-rcnn doctor`; fields as in model/training/gpu_answer.py. It computes on GPUs for whose
+`python -m model.launch.gpu_probe [--compute]`, started by model/launch/gpus.py and by
+`tfx-rcnn doctor`; fields as in model/launch/gpu_answer.py. It computes on GPUs for whose
 generation this TensorFlow has no code, and with `--compute` on all.
 """
 
@@ -10,7 +10,7 @@ import json
 import sys
 from typing import Any
 
-from model.training.gpu_answer import has_code
+from model.launch.gpu_answer import has_code
 
 _CUDNN = "libcudnn.so"
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from configs.errors import ConfigError
-from model.training.cluster import Cluster, cluster_from_environment
+from model.launch.cluster import Cluster, cluster_from_environment
 
 
 def tf_config(role: str, index: int, **cluster: list[str]) -> dict[str, str]:

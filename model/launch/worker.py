@@ -1,4 +1,4 @@
-"""One worker process of a run, started by the launcher: `python -m model.training.worker JOB`.
+"""One worker process of a run, started by the launcher: `python -m model.launch.worker JOB`.
 
 TF_CONFIG in the environment says which of how many workers it is. It ends with status 0 when
 training is done or was stopped on SIGTERM after a checkpoint, else with 1.
@@ -13,13 +13,13 @@ from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from model.training.numa import bind
+from model.launch.numa import bind
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from model.launch.job import TrainingJob
     from model.training.distribution import Distribution
-    from model.training.job import TrainingJob
     from model.training.progress import WorkerStatus
 
 PARENT_VARIABLE = "TFX_RCNN_LAUNCHER"  # process id of the launcher that this worker belongs to
@@ -70,7 +70,7 @@ def main(job_path: str, build_parts: Callable[..., Any] | None = None) -> None:
     bind(os.environ)
     from absl import logging
 
-    from model.training.job import TrainingJob, worker_place
+    from model.launch.job import TrainingJob, worker_place
     from model.training.progress import WorkerStatus
 
     logging.set_verbosity(logging.INFO)
@@ -194,7 +194,7 @@ def build(job: "TrainingJob", precision: str, jit: bool) -> Parts:
     from model.detector import build_detector
     from model.export import export_saved_model
     from model.input.input_pipeline import TrainingInput
-    from model.training.job import TRAINING_SPLIT
+    from model.launch.job import TRAINING_SPLIT
     from model.training.validation import CocoValidation
 
     config = job.config

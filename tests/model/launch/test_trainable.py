@@ -7,8 +7,8 @@ from configs.schema import Config
 from model.examples import shard_file, write_manifest
 from model.input.buckets import write_buckets
 from model.input.index import index_path, write_index
-from model.training.launcher import train
-from model.training.trainable import check_trainable
+from model.launch.launcher import train
+from model.launch.trainable import check_trainable
 
 ROW = {"offset": 12, "length": 9, "height": 8, "width": 8, "image_id": 1, "num_objects": 4}
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from configs.errors import ConfigError, TrainingError
 from configs.schema import Config
+from model.launch.cluster import Cluster
+from model.launch.numa import CORES_VARIABLE, as_list, worker_cores
 from model.limits import Limits, machine_limits
-from model.training.cluster import Cluster
-from model.training.numa import CORES_VARIABLE, as_list, worker_cores
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 _NVIDIA_DRIVER = Path("/proc/driver/nvidia/gpus")  # one folder a GPU

@@ -20,11 +20,11 @@ import pytest
 from configs.errors import DatasetError, FolderInUseError, ServiceError, TrainingError
 from configs.model_schema import BackboneConfig, ModelConfig
 from model.input.buckets import write_buckets
-from model.training import launcher
+from model.launch import launcher
+from model.launch.cluster import Cluster
+from model.launch.job import TrainingJob
+from model.launch.launcher import TrainingStopped, WorkerLostError, train
 from model.training.checkpoints import CheckpointStore
-from model.training.cluster import Cluster
-from model.training.job import TrainingJob
-from model.training.launcher import TrainingStopped, WorkerLostError, train
 from model.training.progress import WorkerStatus, read_beat
 from tests.free_ports import free_ports
 from tests.model.training.tiny_run import (
@@ -284,7 +284,7 @@ def write_worker(folder: Path, monkeypatch: pytest.MonkeyPatch, *lines: str) -> 
     """Writes a worker without TensorFlow, `status` and `index` in its scope; returns its module."""
     start = (
         "import faulthandler, json, os, signal, sys, time",
-        "from model.training.job import TrainingJob, worker_place",
+        "from model.launch.job import TrainingJob, worker_place",
         "from model.training.progress import WorkerStatus",
         "job, index = TrainingJob.read(sys.argv[1]), worker_place(os.environ)[1]",
         "status = WorkerStatus(job.status_dir, index)",

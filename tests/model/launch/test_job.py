@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from configs.schema import Config
-from model.training.job import TrainingJob
-from model.training.worker import run_training
+from model.launch.job import TrainingJob
+from model.launch.worker import run_training
 
 
 class Built(Exception):

@@ -13,8 +13,8 @@ import subprocess
 from collections.abc import Callable, Mapping
 
 from configs.errors import ConfigError
-from model.training.gpu_answer import Answer, parse_answer, problems, reason, warnings
-from model.training.host import VISIBLE, gpus_of_host, visible_gpus
+from model.launch.gpu_answer import Answer, parse_answer, problems, reason, warnings
+from model.launch.host import VISIBLE, gpus_of_host, visible_gpus
 from tfx_rcnn import child_environment, command
 
 ORDER = "CUDA_DEVICE_ORDER"
@@ -160,7 +160,7 @@ def _ask(environ: tuple[tuple[str, str], ...]) -> Answer:
     variables = {name: value for name, value in environ if name not in hidden}
     try:
         done = subprocess.run(
-            command("model.training.gpu_probe"),
+            command("model.launch.gpu_probe"),
             # The last: which library it looked for and did not find.
             env={**variables, "TF_CPP_MIN_LOG_LEVEL": "0", "TF_CPP_VMODULE": "dso_loader=1"},
             stdin=subprocess.DEVNULL,

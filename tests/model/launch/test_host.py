@@ -6,10 +6,9 @@ import socket
 import pytest
 
 from configs.errors import ConfigError, TrainingError
-from model.limits import Limits
-from model.training import host
-from model.training.cluster import Cluster
-from model.training.host import (
+from model.launch import host
+from model.launch.cluster import Cluster
+from model.launch.host import (
     hold_ports,
     threads_per_worker,
     visible_gpus,
@@ -17,6 +16,7 @@ from model.training.host import (
     with_input_threads,
     worker_environments,
 )
+from model.limits import Limits
 from tests.model.training.tiny_run import tiny_config
 
 NO_GPUS = {"CUDA_VISIBLE_DEVICES": ""}

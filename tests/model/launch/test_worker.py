@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model.launch.launcher import train
 from model.training.checkpoints import CheckpointStore
-from model.training.launcher import train
 from tests.model.training import float64_run, small_run
 from tests.model.training.small_run import SETTINGS, STEPS, small_config, write_examples
 

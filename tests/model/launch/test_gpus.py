@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from configs.errors import ConfigError
-from model.training import gpus, host
-from model.training.gpu_answer import Answer, Gpu, has_code, other_cudnn
-from model.training.gpus import ask_tensorflow, gpu_warnings, unused_gpus, usable_environment
+from model.launch import gpus, host
+from model.launch.gpu_answer import Answer, Gpu, has_code, other_cudnn
+from model.launch.gpus import ask_tensorflow, gpu_warnings, unused_gpus, usable_environment
 
 # As TensorFlow 2.16 and 2.21 print them; the drivers' errors came from a stand-in for libcuda.
 TOO_OLD = "E cuda: failed call to cuInit: CUDA driver version is insufficient for CUDA runtime"

@@ -28,20 +28,22 @@ from configs.model_schema import ModelConfig
 from configs.schema import Config, TrainConfig
 from model.examples import read_manifest
 from model.input.buckets import read_buckets
-from model.limits import share_machine
-from model.training.checkpoints import checkpoint_key, run_folder
-from model.training.cluster import Cluster, cluster_from_environment
-from model.training.eager import eager_config, run_eagerly
-from model.training.gpus import gpu_warnings, usable_environment
-from model.training.host import (
+from model.launch.cluster import Cluster, cluster_from_environment
+from model.launch.eager import eager_config, run_eagerly
+from model.launch.gpus import gpu_warnings, usable_environment
+from model.launch.host import (
     hold_ports,
     threads_per_worker,
     with_counted_workers,
     with_input_threads,
     worker_environments,
 )
-from model.training.job import TRAINING_SPLIT, TrainingJob
-from model.training.places import claim_places, places_of
+from model.launch.job import TRAINING_SPLIT, TrainingJob
+from model.launch.places import claim_places, places_of
+from model.launch.trainable import check_trainable
+from model.launch.worker import PARENT_VARIABLE
+from model.limits import share_machine
+from model.training.checkpoints import checkpoint_key, run_folder
 from model.training.progress import (
     COMPILING,
     Event,
@@ -50,11 +52,9 @@ from model.training.progress import (
     events_path,
     read_beat,
 )
-from model.training.trainable import check_trainable
-from model.training.worker import PARENT_VARIABLE
 from tfx_rcnn import child_environment, command
 
-WORKER_MODULE = "model.training.worker"
+WORKER_MODULE = "model.launch.worker"
 _POLL_SECONDS = 0.1
 _SECONDS_FOR_STACKS = 1.0
 _SECONDS_FOR_OTHER_DEATHS = 5.0  # of a busy machine; less where all are gone before
@@ -157,14 +157,14 @@ def train(
         source_digest: of the code, where changed code should start anew.
         worker_module: the module that is run for each worker.
         eager: run one worker of `train.pictures_per_worker` pictures in this process, its step
-            undecorated, for a debugger (model/training/eager.py).
+            undecorated, for a debugger (model/launch/eager.py).
 
     Returns:
         What came out.
 
     Raises:
-        ConfigError: GPUs that cannot be used (model/training/gpus.py), more workers than GPUs, or
-            hosts that cannot share them (model/training/cluster.py).
+        ConfigError: GPUs that cannot be used (model/launch/gpus.py), more workers than GPUs, or
+            hosts that cannot share them (model/launch/cluster.py).
         DatasetError: the examples are not usable, or hold nothing to learn from.
         OutputError: an input lies where is to be written, or something that is not ours.
         FolderInUseError: another process runs the same training, or one into the same folder.

@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from model.training.worker import Parts, build, main
+from model.launch.worker import Parts, build, main
 
 _FIRST_TO_GO = 1000  # of /proc/self/oom_score_adj
 
 
 def build_without_export(job: Any, precision: str, jit: bool) -> Parts:
-    """Returns what `model.training.worker.build` does, with an export that does nothing."""
+    """Returns what `model.launch.worker.build` does, with an export that does nothing."""
     return build(job, precision, jit)._replace(export=lambda training: "")
 
 

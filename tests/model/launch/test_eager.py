@@ -13,8 +13,8 @@ import pytest
 
 from configs.errors import ConfigError
 from model.detector import build_detector
-from model.training.cluster import Cluster
-from model.training.eager import eager_config
+from model.launch.cluster import Cluster
+from model.launch.eager import eager_config
 from tests.model.small_detector import LOSSES, NUM_CLASSES, small_batch, small_config
 from tests.model.training.sgd_step import sgd_step
 from tests.model.training.small_run import SETTINGS, write_examples

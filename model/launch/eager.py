@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from configs.errors import ConfigError
-from model.training.cluster import Cluster
-from model.training.job import TrainingJob
+from model.launch.cluster import Cluster
+from model.launch.job import TrainingJob
+from model.launch.worker import build, run_training
 from model.training.progress import Event, OnProgress, WorkerStatus, events_path
-from model.training.worker import build, run_training
 
 if TYPE_CHECKING:
     from configs.schema import Config
@@ -40,7 +40,7 @@ def run_eagerly(
     Args:
         job: of one worker.
         on_progress: is called with every event, within the step that it tells of.
-        build_parts: see `model.training.worker.main`.
+        build_parts: see `model.launch.worker.main`.
 
     Raises:
         Exception: whatever a step raises, as it is.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from model.training.numa import CORES_VARIABLE, as_list, worker_cores
+from model.launch.numa import CORES_VARIABLE, as_list, worker_cores
 
 FIRST, SECOND = frozenset([0, 1, 2, 3, 8, 9]), frozenset([4, 5, 6, 7])
 ALL = FIRST | SECOND
@@ -78,7 +78,7 @@ def test_a_list_of_cores_is_read_back() -> None:
 def test_a_process_keeps_to_the_cores_that_are_named() -> None:
     core = min(os.sched_getaffinity(0))
     program = (
-        "import os; from model.training.numa import bind; bind(os.environ); "
+        "import os; from model.launch.numa import bind; bind(os.environ); "
         "print(os.sched_getaffinity(0))"
     )
     done = subprocess.run(
