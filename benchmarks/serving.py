@@ -52,8 +52,8 @@ def main(folder: Path, data_dir: Path | None, large: str | None, picture: Path |
 
 
 def _compare_batches(folder: Path, data_dir: Path) -> None:
-    from model.coco.ground_truth import ground_truth_from_json
-    from model.coco_metrics import measure
+    from model.evaluation.coco_numbers import measure
+    from model.evaluation.ground_truth import ground_truth_from_json
     from model.predict import LoadedModel
 
     path = data_dir / "annotations" / "instances_val2017.json"
@@ -90,7 +90,7 @@ def _served(model: Any, files: list[bytes], batch: int) -> list[Any]:
 
 
 def _results(images: list[Any], found: list[Any]) -> list[dict[str, Any]]:
-    from model.coco_metrics import results_of_picture
+    from model.evaluation.coco_numbers import results_of_picture
 
     return [
         result

@@ -24,9 +24,9 @@ from configs.files import atomic_path, write_json
 from configs.output_record import SUMMARY_FILE
 from configs.outputs import check_pattern, output_folder, settle_inputs
 from configs.wording import plural
-from model.coco_metrics import results_of_picture
 from model.drawing import Mark, class_colour, draw
 from model.encoded.files import shown
+from model.evaluation.coco_numbers import results_of_picture
 from model.input.sizes import padded_sides, resized_sides
 from model.launch.gpus import show_unused_gpus
 from model.limits import share_machine

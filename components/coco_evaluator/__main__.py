@@ -42,7 +42,7 @@ from configs.output_record import SUMMARY_FILE, read_record
 from configs.outputs import output_folder, settle_inputs
 from configs.schema import METRIC_NAMES
 from configs.wording import plural
-from model.coco.results import read_detections
+from model.evaluation.results import read_detections
 from model.model_folder import find_saved_model
 from model.quiet_tensorflow import quiet_tensorflow
 

@@ -7,7 +7,7 @@ from components.coco_evaluator.judgement import Detected, Judgement
 from components.coco_evaluator.sources import Source
 from configs.files import json_digest
 from configs.schema import EvaluateConfig
-from model.coco_metrics import KINDS, GroundTruth
+from model.evaluation.coco_numbers import KINDS, GroundTruth
 
 
 def decision_content(

@@ -14,8 +14,8 @@ from components.coco_evaluator.kept_detections import claim_detections_dir, read
 from components.coco_evaluator.sources import Source
 from configs.errors import DatasetError, ModelError
 from configs.source_digest import source_digest
-from model.coco_metrics import results_of_picture
 from model.encoded.files import shown
+from model.evaluation.coco_numbers import results_of_picture
 from model.launch.gpus import show_unused_gpus
 from model.model_folder import files_digest, read_categories
 from model.predict import LoadedModel

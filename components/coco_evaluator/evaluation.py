@@ -23,8 +23,8 @@ from configs.errors import DatasetError, RcnnError
 from configs.files import atomic_path, write_json
 from configs.schema import EvaluateConfig
 from configs.wording import reason_lines
-from model.coco.result_hints import notes_on_detections
-from model.coco_metrics import KINDS
+from model.evaluation.coco_numbers import KINDS
+from model.evaluation.result_hints import notes_on_detections
 from model.model_folder import (
     files_digest,
     read_categories,

@@ -16,7 +16,7 @@ from components.coco_evaluator.gate import (
     UNUSABLE_BASELINE,
     Finding,
 )
-from model.coco_metrics import GroundTruth
+from model.evaluation.coco_numbers import GroundTruth
 
 _NAMED_PICTURES = 3
 

@@ -101,7 +101,7 @@ def decide(
     """Returns whether the candidate is blessed, and why.
 
     Args:
-        metrics: the candidate's, as `model.coco_metrics.evaluate` returns them.
+        metrics: the candidate's, as `model.evaluation.coco_numbers.evaluate` returns them.
         baseline: the pushed model's on the same pictures; None if there is none.
         thresholds: the conditions. None at all never bless.
         findings: what else is known about the evaluation; those that close the gate never bless.

@@ -13,7 +13,7 @@ from components.coco_evaluator.classes import (
 from components.coco_evaluator.findings import Narrowing
 from components.coco_evaluator.gate import Decision, Finding, decide
 from configs.schema import EvaluateConfig
-from model.coco_metrics import GroundTruth, PictureMatches, measure
+from model.evaluation.coco_numbers import GroundTruth, PictureMatches, measure
 
 
 @dataclass(frozen=True)

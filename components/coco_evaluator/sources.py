@@ -10,8 +10,6 @@ from components.coco_transform.source import read_origin
 from configs.errors import DatasetError
 from configs.schema import DataConfig
 from configs.wording import plural
-from model.coco import ground_truth
-from model.coco.ground_truth import GroundTruth
 from model.coco.hints import why_missing
 from model.coco.names import find_picture, locate_picture
 from model.coco.policies import MEND, Judge, LeftOut, resolve_policies
@@ -19,6 +17,8 @@ from model.coco.reader import Size
 from model.encoded.check import read_facts
 from model.encoded.files import read_picture_file, shown
 from model.encoded.flaw import PictureFlaw
+from model.evaluation import ground_truth
+from model.evaluation.ground_truth import GroundTruth
 from model.examples import iterate_records, read_manifest, verified_digest
 from model.pictures import Picture, read_picture, servable
 

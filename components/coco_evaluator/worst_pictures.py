@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from model.coco_metrics import PictureMatches
+from model.evaluation.coco_numbers import PictureMatches
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 What is plainly meant is taken and noted under a reason of its own; what is not is left to the
 reason's policy. COCO's boxes `[x, y, width, height]` are known to `model/coco/` and
-`model/coco_metrics.py` alone.
+`model/evaluation/coco_numbers.py` alone.
 """
 
 import dataclasses

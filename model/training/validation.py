@@ -22,12 +22,12 @@ import tensorflow as tf
 
 from configs.schema import InputConfig, TrainConfig
 from model.batch import Found, arrays_of, row_of
-from model.coco.ground_truth import GroundTruth
-from model.coco_metrics import evaluate, results_of_picture
+from model.evaluation.coco_numbers import evaluate, results_of_picture
+from model.evaluation.ground_truth import GroundTruth
+from model.evaluation.transformed import ground_truth_of_examples, images_of_split
 from model.examples import read_categories
 from model.input.input_pipeline import TrainingInput
 from model.training.distribution import Distribution
-from model.training.ground_truth import ground_truth_of_examples, images_of_split
 
 Metrics = dict[str, float]  # "box/AP": 0.123, ...
 Results = list[dict[str, Any]]  # COCO's results form

@@ -104,12 +104,12 @@ def _convert_file(path: Path, data: DataConfig) -> None:
 
 
 def _prepare_evaluation() -> None:
-    import model.coco_metrics  # noqa: F401
+    import model.evaluation.coco_numbers  # noqa: F401
 
 
 def _evaluate(generator: random.Random, folder: Path) -> None:
-    from model.coco.ground_truth import ground_truth_from_json
-    from model.coco_metrics import measure
+    from model.evaluation.coco_numbers import measure
+    from model.evaluation.ground_truth import ground_truth_from_json
 
     data = LENIENT if generator.random() < 0.7 else DataConfig()
     truth = ground_truth_from_json(_write(generator, folder), data)
@@ -129,8 +129,8 @@ def sound_results() -> list[dict[str, Any]]:
 
 
 def _evaluate_results(generator: random.Random, folder: Path) -> None:
-    from model.coco.results import read_detections
-    from model.coco_metrics import measure
+    from model.evaluation.coco_numbers import measure
+    from model.evaluation.results import read_detections
 
     path = folder / "results.json"
     # One bad detection refuses the file: of more mutations hardly any file would be read on.
@@ -139,7 +139,7 @@ def _evaluate_results(generator: random.Random, folder: Path) -> None:
 
 
 def _sound_truth(folder: Path) -> Any:
-    from model.coco.ground_truth import ground_truth_from_json
+    from model.evaluation.ground_truth import ground_truth_from_json
 
     path = folder / "instances.json"
     path.write_text(json.dumps(sound_annotations()), encoding="utf-8")

@@ -11,8 +11,8 @@ from components.coco_evaluator.gate import Decision
 from components.coco_evaluator.report import figures
 from components.coco_evaluator.worst_pictures import JudgedPicture, OperatingPoint
 from configs.schema import METRIC_NAMES
-from model.coco.ground_truth import GroundTruth
-from model.coco_metrics import KINDS
+from model.evaluation.coco_numbers import KINDS
+from model.evaluation.ground_truth import GroundTruth
 from model.pictures import Picture
 
 _TEMPLATE = Path(__file__).with_name("report.html.j2")

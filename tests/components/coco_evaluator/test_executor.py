@@ -11,8 +11,8 @@ import pytest
 
 from components.coco_evaluator.sources import AnnotationsSource, ExamplesSource
 from configs.schema import Config, component_settings
-from model.coco.results import read_detections
-from model.coco_metrics import evaluate
+from model.evaluation.coco_numbers import evaluate
+from model.evaluation.results import read_detections
 from model.model_folder import files_digest
 
 pytestmark = pytest.mark.e2e

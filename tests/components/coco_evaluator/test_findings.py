@@ -7,7 +7,7 @@ from components.coco_evaluator.findings import (
     failed_pictures_findings,
     narrowing_findings,
 )
-from model.coco_metrics import GroundTruth
+from model.evaluation.coco_numbers import GroundTruth
 
 
 def truth(*counts, crowds=0):

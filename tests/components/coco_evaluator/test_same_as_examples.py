@@ -12,7 +12,7 @@ from components.coco_example_gen import pipeline
 from components.coco_example_gen.sources import SplitSource
 from configs.errors import DatasetError
 from configs.schema import METRIC_NAMES, DataConfig
-from model.coco_metrics import evaluate
+from model.evaluation.coco_numbers import evaluate
 from tests.fuzz.annotations import LENIENT, sound_annotations, sound_results, write_pictures
 from tests.fuzz.json_mutations import mutated
 

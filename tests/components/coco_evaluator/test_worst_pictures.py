@@ -1,7 +1,7 @@
 import pytest
 
 from components.coco_evaluator.worst_pictures import operating_point, worst_pictures
-from model.coco_metrics import PictureMatches
+from model.evaluation.coco_numbers import PictureMatches
 
 
 def matches(pairs=(), missed=0, wrong=()):

@@ -21,7 +21,7 @@ from configs.errors import ConfigError, DatasetError
 from configs.files import file_digest
 from configs.schema import DataConfig
 from model import records
-from model.coco.ground_truth import ground_truth_from_json, ground_truth_from_records
+from model.evaluation.ground_truth import ground_truth_from_json, ground_truth_from_records
 from model.examples import (
     iterate_records,
     read_categories,

@@ -8,8 +8,8 @@ from pycocotools import mask as coco_mask
 from configs.errors import DatasetError
 from configs.schema import InputConfig, TrainConfig
 from model.batch import Found
+from model.evaluation.transformed import drawn, ground_truth_of_examples
 from model.training.distribution import Distribution
-from model.training.ground_truth import drawn, ground_truth_of_examples
 from model.training.validation import (
     CocoValidation,
     best_validation,

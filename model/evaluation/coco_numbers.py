@@ -16,8 +16,8 @@ import numpy as np
 
 from configs.errors import DatasetError
 from configs.schema import METRIC_NAMES
-from model.coco.ground_truth import GroundTruth
-from model.coco.results import check_detections, range_of
+from model.evaluation.ground_truth import GroundTruth
+from model.evaluation.results import check_detections, range_of
 
 KINDS = ("box", "mask")
 UNDEFINED = -1.0

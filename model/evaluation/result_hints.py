@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from configs.wording import plural
-from model.coco.ground_truth import GroundTruth
 from model.coco.hints import as_positions, format_of_boxes
 from model.coco.values import meant_integer
+from model.evaluation.ground_truth import GroundTruth
 
 _FEWEST_IDS = 2  # of one alone nothing can be told
 _SAMPLE = 500

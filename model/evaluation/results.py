@@ -14,14 +14,14 @@ from pycocotools import mask as coco_mask
 
 from configs.errors import DatasetError
 from model.coco.boxes import MeantBox, bbox_in_pixels, meant_box
-from model.coco.ground_truth import GroundTruth
 from model.coco.json_text import RepeatedKeys
 from model.coco.kind import RESULTS, not_results
 from model.coco.masks import Mask, read_mask
 from model.coco.names import forms_of_name
-from model.coco.result_hints import why_unknown
 from model.coco.stream import BARE_LIST, iterate_file
 from model.coco.values import meant_integer, meant_number, shortened
+from model.evaluation.ground_truth import GroundTruth
+from model.evaluation.result_hints import why_unknown
 
 _KEYS = ("image_id", "category_id", "score")
 

@@ -6,9 +6,9 @@ from pycocotools import mask as coco_mask
 
 from configs.errors import DatasetError
 from configs.schema import METRIC_NAMES
-from model.coco.ground_truth import GroundTruth, ground_truth_from_json
-from model.coco.results import read_detections
-from model.coco_metrics import evaluate, measure, results_of_picture
+from model.evaluation.coco_numbers import evaluate, measure, results_of_picture
+from model.evaluation.ground_truth import GroundTruth, ground_truth_from_json
+from model.evaluation.results import read_detections
 
 # The names in the shared expected.json, in the order of METRIC_NAMES.
 EXPECTED_NAMES = (

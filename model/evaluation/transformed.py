@@ -9,7 +9,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from model import records
-from model.coco.ground_truth import GroundTruth
+from model.evaluation.ground_truth import GroundTruth
 from model.examples import iterate_records, read_categories, shard_paths
 from model.input.index import index_path, joined, read_index
 from model.ops.mask_paste import encode_window

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from configs.errors import DatasetError
-from model.coco.ground_truth import GroundTruth, ground_truth_from_json
-from model.coco.result_hints import notes_on_detections
-from model.coco.results import check_detections
+from model.evaluation.ground_truth import GroundTruth, ground_truth_from_json
+from model.evaluation.result_hints import notes_on_detections
+from model.evaluation.results import check_detections
 from tests.components.coco_example_gen.small_dataset import annotation, image
 
 BOX = [20.0, 30.0, 40.0, 50.0]
