@@ -167,7 +167,7 @@ def _run(
     from model.launch.gpus import usable_environment
     from model.weights.files import check_start_weights
     from pipeline.data_folder import check_data_folder, read_by_a_run
-    from pipeline.run_folder import RunFolder
+    from pipeline.local.run_folder import RunFolder
 
     resolve_policies(config.data.policies)
     folder, inputs = RunFolder(root.resolve()), read_by_a_run(config, data_dir)
@@ -177,7 +177,7 @@ def _run(
     if NODES.index(request.get("to_node") or NODES[-1]) >= NODES.index("DetectionTrainer"):
         check_start_weights(config.model.weights)
         usable_environment(config.train.device, os.environ)
-    from pipeline.local_runner import run_pipeline
+    from pipeline.local.runner import run_pipeline
 
     summary = run_pipeline(config, data_dir, root, **request)
     if require_blessed and not summary.get("blessed"):

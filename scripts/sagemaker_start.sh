@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What AWS's TensorFlow container starts in a job of scripts/train_sagemaker.py: makes .venv of the
-# lock for training alone, then trains in it. Our archive brings it there beside tfx-rcnn/ (pipeline/sagemaker_source.py).
+# lock for training alone, then trains in it. Our archive brings it there beside tfx-rcnn/ (pipeline/sagemaker/source.py).
 #
 # The toolkit gives the hyperparameters as arguments too; the training reads them from SageMaker's
 # file. SAGEMAKER_BASE_DIR is the toolkit's own name for another folder than /opt/ml.
@@ -24,4 +24,4 @@ if ! scripts/setup.sh 2>&1 | tee "$LOG" >&2; then
   printf 'the environment could not be made: %.980s' "$reason" >"$BASE/output/failure"
   exit 1
 fi
-exec .venv/bin/python -m model.training.sagemaker_entry --root "$BASE"
+exec .venv/bin/python -m pipeline.sagemaker.entry --root "$BASE"

@@ -11,4 +11,4 @@ python=${PYTHON:-$here/.venv/bin/python}
 # Not before Python's own modules, of which a user's may have the name.
 export TFX_RCNN_PYTHONPATH=${PYTHONPATH:-}
 unset PYTHONPATH
-exec "$python" "$here/tfx_rcnn.py" -m pipeline.multi_node "$@"
+exec "$python" "$here/tfx_rcnn.py" -m pipeline.hosts.multi_node "$@"

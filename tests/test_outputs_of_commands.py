@@ -203,7 +203,7 @@ def write_earlier_root(root):
 
 
 def test_root_of_an_earlier_version_is_known(tmp_path):
-    from pipeline.run_folder import RunFolder
+    from pipeline.local.run_folder import RunFolder
 
     write_earlier_root(tmp_path / "R")
     with RunFolder(tmp_path / "R").locked():
@@ -212,7 +212,7 @@ def test_root_of_an_earlier_version_is_known(tmp_path):
 
 def test_another_programs_metadata_is_not_taken_for_ours(tmp_path):
     from configs.errors import OutputError
-    from pipeline.run_folder import RunFolder
+    from pipeline.local.run_folder import RunFolder
 
     write_earlier_root(tmp_path / "R")
     (tmp_path / "R" / "metadata.sqlite").unlink()

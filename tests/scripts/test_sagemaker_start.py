@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.sagemaker_source import source_archive
+from pipeline.sagemaker.source import source_archive
 
 # What is left for the training, in place of the locked environment's Python.
 PYTHON = """#!/bin/sh
@@ -50,7 +50,7 @@ def test_it_makes_the_environment_and_becomes_the_training(code):
     assert (process.returncode, stderr) == (0, "setup: done\n")
     [line] = (code / "tfx-rcnn/started").read_text().splitlines()
     pid, command = line.split(" ", 1)
-    assert command == f"-m model.training.sagemaker_entry --root {code.parent}"
+    assert command == f"-m pipeline.sagemaker.entry --root {code.parent}"
     # Script and training are one process, so that a signal reaches it.
     assert int(pid) == process.pid
     variables = dict(

@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from configs.errors import ConfigError
-from pipeline import multi_node
-from pipeline.multi_node import Host, HostProcesses, read_hosts
+from pipeline.hosts import multi_node
+from pipeline.hosts.multi_node import Host, HostProcesses, read_hosts
 from tests.free_ports import free_ports
 
 SSH = (
@@ -22,8 +22,8 @@ SSH = (
 )
 # What a host does in place of `pipeline run` is in $RUN.
 PYTHON = f"""#!/bin/sh
-if [ "$2" = pipeline.on_host ]; then exec {sys.executable} "$@"; fi
-if [ "$3" = pipeline.multi_node ]; then exec {sys.executable} "$@"; fi
+if [ "$2" = pipeline.hosts.on_host ]; then exec {sys.executable} "$@"; fi
+if [ "$3" = pipeline.hosts.multi_node ]; then exec {sys.executable} "$@"; fi
 echo "$TFX_RCNN_HOST_INDEX of $TFX_RCNN_HOSTS: $*" >>"$LOG"
 eval "$RUN"
 """
@@ -177,10 +177,10 @@ def test_the_first_host_decides_when_the_work_is_done(tmp_path, monkeypatch, cap
 
 def test_a_command_that_will_not_stop_is_killed_with_what_it_started(tmp_path):
     command = ["sh", "-c", "trap : TERM; echo ready; while :; do sleep 9; done"]
-    program = f"import sys; from pipeline.on_host import main; sys.exit(main({command}, 0.3))"
+    program = f"import sys; from pipeline.hosts.on_host import main; sys.exit(main({command}, 0.3))"
     run = subprocess.Popen(
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        cwd=Path(multi_node.__file__).parents[1],
+        cwd=Path(multi_node.__file__).parents[2],
         env={**os.environ, "LOG": str(tmp_path / "log")},
     )  # fmt: skip
     assert run.stdout.readline() == "ready\n"

@@ -18,11 +18,11 @@ from configs.schema import Config
 from model.launch.launcher import TrainingStopped
 from model.weights.files import weights_digest
 from pipeline.data_folder import pictures_digest, read_by_a_run
+from pipeline.local.run_folder import RunFolder
 from pipeline.quiet import quiet_libraries
-from pipeline.run_folder import RunFolder
 from pipeline.screen import own_lines_shown, show, show_meanwhile
 
-_SCHEMA_FILE = Path(__file__).with_name("schema.pbtxt")
+_SCHEMA_FILE = Path(__file__).parents[1] / "schema.pbtxt"
 
 
 class ComponentError(RcnnError, RuntimeError):
@@ -82,7 +82,7 @@ def run_pipeline(
             summary = {"resumable": True, "step": stopped.step}
             finish(summary, folder.root, [str(stopped)])
             return summary
-        from pipeline.run_summary import summarise, summary_lines
+        from pipeline.local.run_summary import summarise, summary_lines
 
         summary = summarise(folder, run_id)
         summary["seconds"] = {run.node: round(run.seconds, 2) for run in runs}

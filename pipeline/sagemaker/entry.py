@@ -1,4 +1,4 @@
-"""What a SageMaker training container runs: `python -m model.training.sagemaker_entry`.
+"""What a SageMaker training container runs: `python -m pipeline.sagemaker.entry`.
 
 In an image of one's own it is the entry point; in AWS's, scripts/sagemaker_start.sh calls it.
 
@@ -34,7 +34,7 @@ from model.launch.launcher import TrainingStopped, train
 from model.training.progress import ProgressPrinter
 from tfx_rcnn import child_environment, command
 
-_REPOSITORY = Path(__file__).parents[2]
+_REPOSITORY = Path(__file__).resolve().parents[2]
 _MODEL_VERSION = "1"
 _LONGEST_FAILURE = 1024  # what SageMaker shows of it
 # What AWS's toolkit reads and tuning jobs pass to every container among the hyperparameters.
@@ -164,7 +164,7 @@ def _run(module: str, arguments: list[str]) -> None:
 def _plain(text: Any) -> str:
     """Returns a hyperparameter as it was meant: AWS's container gets each as JSON.
 
-    What would not survive the shell of AWS's container is JSON inside that (pipeline/sagemaker.py).
+    What would not survive the shell of AWS's container is JSON inside that (`job.py` beside this).
     """
     text = str(text)
     while text.startswith('"'):
@@ -184,4 +184,4 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(prog_name="python -m model.training.sagemaker_entry")
+    main(prog_name="python -m pipeline.sagemaker.entry")

@@ -2,7 +2,7 @@
 
 Every host prepares the examples from its own data (the same bytes everywhere). When all have them,
 all train together; then the first host goes on with evaluation, gate and push. Each host's command
-hangs on its ssh connection (pipeline/on_host.py): when a host fails, on Ctrl-C, and when this
+hangs on its ssh connection (pipeline/hosts/on_host.py): when a host fails, on Ctrl-C, and when this
 process is killed, all of them end.
 """
 
@@ -26,9 +26,9 @@ from configs.console import OneLineCommand, one_line_errors
 from configs.errors import ConfigError
 from configs.loader import load_config
 from model.launch.cluster import DEFAULT_PORT, Cluster
-from pipeline.on_host import SECONDS_TO_STOP
+from pipeline.hosts.on_host import SECONDS_TO_STOP
 
-_REPOSITORY = Path(__file__).resolve().parent.parent
+_REPOSITORY = Path(__file__).resolve().parents[2]
 _SECONDS_TO_FOLLOW = 60.0  # between the first host's end and that of those which trained with it
 _SSH = "ssh -o BatchMode=yes -o ServerAliveInterval=30"
 _INTERRUPTED = 130
@@ -186,7 +186,7 @@ def host_commands(python: str, arguments: dict[Host, list[str]]) -> dict[Host, s
     for index, host in enumerate(arguments):
         places = [f"TFX_RCNN_HOSTS={addresses}", f"TFX_RCNN_HOST_INDEX={index}"]
         run = [python, "-m", "pipeline", "run", *arguments[host]]
-        there = shlex.join(["exec", "env", *places, python, "-m", "pipeline.on_host", *run])
+        there = shlex.join(["exec", "env", *places, python, "-m", "pipeline.hosts.on_host", *run])
         commands[host] = f"cd {shlex.quote(str(_REPOSITORY))} && {there}"
     return commands
 

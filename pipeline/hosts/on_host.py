@@ -1,8 +1,8 @@
 """Runs a command until it ends, or until standard input does: the far end of an ssh connection.
 
-`python -m pipeline.on_host COMMAND...` ends with the command's status. sshd tells a program that
-its connection is gone by the end of its input alone, so that is what asks the command to stop: it
-gets SIGTERM, and SIGKILL with all that it started where it takes too long.
+`python -m pipeline.hosts.on_host COMMAND...` ends with the command's status. sshd tells a program
+that its connection is gone by the end of its input alone, so that is what asks the command to stop:
+it gets SIGTERM, and SIGKILL with all that it started where it takes too long.
 """
 
 import contextlib

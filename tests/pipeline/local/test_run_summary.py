@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from configs.schema import METRIC_NAMES
-from pipeline.run_summary import summary_lines
+from pipeline.local.run_summary import summary_lines
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import os
 import tarfile
 from pathlib import Path
 
-from pipeline.sagemaker_source import source_archive, source_files
+from pipeline.sagemaker.source import source_archive, source_files
 
 
 def checkout(root: Path) -> Path:
@@ -55,7 +55,7 @@ def test_what_git_has_of_the_packages_goes_along(repo):
     assert {
         "configs/awsdet/base.yaml",
         "components/coco_evaluator/report/report.html.j2",
-        "model/training/sagemaker_entry.py",
+        "pipeline/sagemaker/entry.py",
         "requirements/legacy-gpu.txt",
         "requirements/modern.txt",
         "scripts/setup.sh",

@@ -9,8 +9,8 @@ import pytest
 from configs.errors import DatasetError, TrainingError
 from configs.schema import Config
 from model.launch.launcher import TrainingStopped
-from pipeline import local_runner
-from pipeline.local_runner import component_error, run_pipeline
+from pipeline.local import runner
+from pipeline.local.runner import component_error, run_pipeline
 
 LOG = Path("runs/a/logs/pipeline.log")
 
@@ -70,8 +70,8 @@ def test_a_stopped_training_is_no_failed_pipeline(tmp_path, monkeypatch, capsys)
     def stop(*_: object) -> None:
         raise TrainingStopped(30)
 
-    monkeypatch.setattr(local_runner, "_graph", lambda *_: None)
-    monkeypatch.setattr(local_runner, "_run_graph", stop)
+    monkeypatch.setattr(runner, "_graph", lambda *_: None)
+    monkeypatch.setattr(runner, "_run_graph", stop)
     summary = run_pipeline(Config(name="a"), tmp_path / "data", tmp_path / "root")
     assert summary == {"resumable": True, "step": 30}
     assert json.loads((tmp_path / "root/summary.json").read_text()) == summary

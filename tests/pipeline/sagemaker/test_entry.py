@@ -15,9 +15,9 @@ from click.testing import CliRunner
 
 from configs.errors import ConfigError, DatasetError
 from configs.loader import load_config
-from model.training import sagemaker_entry
-from model.training.sagemaker_entry import host_variables, main, read_config
-from pipeline.sagemaker_source import source_archive
+from pipeline.sagemaker import entry
+from pipeline.sagemaker.entry import host_variables, main, read_config
+from pipeline.sagemaker.source import source_archive
 from tests.free_ports import free_ports
 
 
@@ -90,14 +90,14 @@ def test_a_failure_is_written_where_sagemaker_looks(tmp_path, monkeypatch):
 
 def test_coco_data_becomes_examples_by_our_commands(tmp_path, monkeypatch):
     calls = []
-    monkeypatch.setattr(sagemaker_entry, "_run", lambda *call: calls.append(call))
+    monkeypatch.setattr(entry, "_run", lambda *call: calls.append(call))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     root = container(tmp_path, {"config": "configs/tiny.yaml"}, ["a"], "a")
     (root / "input/data/coco").mkdir(parents=True)
     _, path, _ = read_config(root)
     settings = ["train.validate_every_epochs=1"]
     config = load_config(path, settings)
-    folder = sagemaker_entry._examples(root / "input/data", config, path, settings)
+    folder = entry._examples(root / "input/data", config, path, settings)
     [(first, records), (second, transform)] = calls
     assert (first, second) == ("components.coco_example_gen", "components.coco_transform")
     assert [split for option, split in pairwise(records) if option == "--split"] == [
@@ -110,7 +110,7 @@ def test_coco_data_becomes_examples_by_our_commands(tmp_path, monkeypatch):
 
 def test_a_command_that_fails_says_why():
     with pytest.raises(DatasetError, match=r"json.tool: .*No such file"):
-        sagemaker_entry._run("json.tool", ["none.json"])
+        entry._run("json.tool", ["none.json"])
 
 
 @pytest.mark.e2e

@@ -20,11 +20,11 @@ from configs.console import OneLineCommand, one_line_errors
 from configs.errors import ConfigError, RcnnError, ServiceError
 from configs.loader import load_config
 from model.weights.keras_applications import PUBLISHED
-from pipeline.sagemaker_images import tensorflow_image
-from pipeline.sagemaker_source import START_SCRIPT, source_archive, source_files
+from pipeline.sagemaker.images import tensorflow_image
+from pipeline.sagemaker.source import START_SCRIPT, source_archive, source_files
 
-ENTRY_POINT = ["python", "-m", "model.training.sagemaker_entry"]  # in an image of one's own
-_REPOSITORY = Path(__file__).resolve().parent.parent
+ENTRY_POINT = ["python", "-m", "pipeline.sagemaker.entry"]  # in an image of one's own
+_REPOSITORY = Path(__file__).resolve().parents[2]
 _CHANNELS = "/opt/ml/input/data"
 # CloudWatch reads these out of the lines that the chief prints.
 METRICS = {
@@ -126,7 +126,7 @@ def wait_for_job(name: str, region: str | None = None) -> str:
         ServiceError: it failed, with its reason; or AWS refuses.
     """
     with _aws():
-        from pipeline.sagemaker_progress import follow
+        from pipeline.sagemaker.progress import follow
 
         session = _session(region)
         ended = follow(name, session.client("sagemaker"), session.client("logs"))

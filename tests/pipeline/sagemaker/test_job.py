@@ -23,8 +23,9 @@ from moto.sagemaker.models import sagemaker_backends
 from configs.errors import ConfigError, ServiceError
 from model.lanes import LANE
 from model.training.progress import progress_line
-from model.training.sagemaker_entry import _plain
-from pipeline.sagemaker import (
+from pipeline.sagemaker.entry import _plain
+from pipeline.sagemaker.images import tensorflow_image
+from pipeline.sagemaker.job import (
     ENTRY_POINT,
     METRICS,
     SageMakerJob,
@@ -35,7 +36,6 @@ from pipeline.sagemaker import (
     training_job_request,
     wait_for_job,
 )
-from pipeline.sagemaker_images import tensorflow_image
 
 REGION = "eu-west-1"
 IN_CONTAINER = "/opt/ml/input/data/weights/ImageNet-R50-AlignPadding.npz"

@@ -10,8 +10,8 @@ from configs.console import read_json
 from configs.errors import DatasetError, ModelError
 from configs.schema import METRIC_NAMES
 from configs.wording import listed, plural
-from pipeline.lineage import Lineage, Output
-from pipeline.run_folder import RunFolder
+from pipeline.local.lineage import Lineage, Output
+from pipeline.local.run_folder import RunFolder
 
 _MOST_NOTES = 8
 _SHOWN = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from configs.errors import FolderInUseError
-from pipeline.run_folder import RunFolder
+from pipeline.local.run_folder import RunFolder
 
 
 def test_second_holder_is_told_which_process_is_at_work(tmp_path: Path) -> None:
@@ -23,7 +23,7 @@ def test_second_holder_is_told_which_process_is_at_work(tmp_path: Path) -> None:
 def test_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     code = (
         "import sys, os, signal, pathlib\n"
-        "from pipeline.run_folder import RunFolder\n"
+        "from pipeline.local.run_folder import RunFolder\n"
         "with RunFolder(pathlib.Path(sys.argv[1])).locked():\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
