@@ -16,8 +16,8 @@ from components.shard_progress import NumberedShard
 from configs.errors import DatasetError
 from configs.wording import plural
 from model import records
-from model.examples import masked_crc32c, read_tfrecord, walk_tfrecord
 from model.tf_example import decode_example
+from model.tfrecord import masked_crc32c, read_tfrecord, walk_tfrecord
 
 _BITS = (1 << 64) - 1
 _MOST_IDS = 5  # in a message

@@ -16,7 +16,7 @@ from configs.console import OneLineCommand, one_line_errors
 from configs.errors import ConfigError, DatasetError, TrainingError
 from configs.files import atomic_path
 from configs.outputs import MARK, check_file
-from model.examples import read_tfrecord
+from model.tfrecord import read_tfrecord
 
 TOTAL = "loss/total"
 _PANEL_INCHES = (5.0, 3.6)  # width, height

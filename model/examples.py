@@ -11,27 +11,19 @@ Layout, for the folders of CocoExampleGen and of CocoTransform alike (docs/data.
     counts.json                                 of CocoExampleGen: what it read, wrote and rejected
 """
 
-import hashlib
 import os
-import struct
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, TypedDict
-
-import google_crc32c
+from typing import TypedDict
 
 from configs.console import read_json
 from configs.errors import DatasetError
 from configs.files import file_digest, json_digest, write_json
+from model.tfrecord import read_tfrecord
 
 CATEGORIES_FILE = "categories.json"
 MANIFEST_FILE = "manifest.json"
 COUNTS_FILE = "counts.json"
-
-# A TFRecord is <length uint64><checksum of it><payload><checksum of that>, little-endian.
-RECORD_HEADER_BYTES = 12
-_FOOTER_BYTES = 4
-_MASK_DELTA = 0xA282EAD8
 
 
 class Shard(TypedDict):
@@ -200,112 +192,6 @@ def iterate_records(examples: str | os.PathLike[str], split: str) -> Iterator[by
             raise DatasetError(
                 f"{path}: holds {count} records, the manifest says {shard['records']}"
             )
-
-
-def read_tfrecord(path: str | os.PathLike[str]) -> Iterator[tuple[int, bytes]]:
-    """Yields (offset of the payload, payload) of each record; both checksums are checked.
-
-    Raises:
-        DatasetError: the file is missing, cut off or damaged, with the offset of the record.
-    """
-    try:
-        stream = open(path, "rb")
-    except OSError as error:
-        raise DatasetError(f"{path}: {error.strerror}") from None
-    with stream:
-        size = os.fstat(stream.fileno()).st_size
-        start = 0
-        while header := stream.read(RECORD_HEADER_BYTES):
-            if len(header) < RECORD_HEADER_BYTES:
-                raise DatasetError(f"{path}: cut off in the header of the record at byte {start}")
-            length, checksum = struct.unpack("<QI", header)
-            if masked_crc32c(header[:8]) != checksum:
-                raise DatasetError(f"{path}: damaged length of the record at byte {start}")
-            offset = start + RECORD_HEADER_BYTES
-            if offset + length + _FOOTER_BYTES > size:
-                raise DatasetError(f"{path}: cut off in the record at byte {start}")
-            payload = stream.read(length)
-            (checksum,) = struct.unpack("<I", stream.read(_FOOTER_BYTES))
-            if masked_crc32c(payload) != checksum:
-                raise DatasetError(f"{path}: damaged data of the record at byte {start}")
-            yield offset, payload
-            start = offset + length + _FOOTER_BYTES
-
-
-def walk_tfrecord(path: str | os.PathLike[str]) -> Iterator[tuple[int, int, int]]:
-    """Yields (offset, length, stored checksum) of each payload, none of which is read.
-
-    Raises:
-        DatasetError: the file is missing or cut off, or the length of a record is damaged.
-    """
-    try:
-        stream = open(path, "rb", buffering=0)
-    except OSError as error:
-        raise DatasetError(f"{path}: {error.strerror}") from None
-    with stream:
-        size = os.fstat(stream.fileno()).st_size
-        start = 0
-        while start < size:
-            header = os.pread(stream.fileno(), RECORD_HEADER_BYTES, start)
-            if len(header) < RECORD_HEADER_BYTES:
-                raise DatasetError(f"{path}: cut off in the header of the record at byte {start}")
-            length, checksum = struct.unpack("<QI", header)
-            if masked_crc32c(header[:8]) != checksum:
-                raise DatasetError(f"{path}: damaged length of the record at byte {start}")
-            offset = start + RECORD_HEADER_BYTES
-            footer = os.pread(stream.fileno(), _FOOTER_BYTES, offset + length)
-            if len(footer) < _FOOTER_BYTES:
-                raise DatasetError(f"{path}: cut off in the record at byte {start}")
-            yield offset, length, struct.unpack("<I", footer)[0]
-            start = offset + length + _FOOTER_BYTES
-
-
-def write_tfrecord(stream: "BinaryIO | DigestingStream", payload: bytes) -> tuple[int, int]:
-    """Appends one record and returns where its payload lies: (offset, length) in bytes."""
-    length = struct.pack("<Q", len(payload))
-    offset = stream.tell() + RECORD_HEADER_BYTES
-    stream.write(length + struct.pack("<I", masked_crc32c(length)))
-    stream.write(payload)
-    stream.write(struct.pack("<I", masked_crc32c(payload)))
-    return offset, len(payload)
-
-
-class DigestingStream:
-    """A binary file opened for writing that knows the SHA-256 of what went through.
-
-    Example:
-        >>> import io
-        >>> stream = DigestingStream(io.BytesIO())
-        >>> write_tfrecord(stream, b"abc")
-        (12, 3)
-    """
-
-    def __init__(self, stream: BinaryIO):
-        self._stream = stream
-        self._digest = hashlib.sha256()
-
-    def tell(self) -> int:
-        """Returns the position in bytes."""
-        return self._stream.tell()
-
-    def write(self, block: bytes) -> int:
-        """Writes `block` and returns its length."""
-        self._digest.update(block)
-        return self._stream.write(block)
-
-    def sha256(self) -> str:
-        """Returns the digest of all that was written, as 64 hex digits."""
-        return self._digest.hexdigest()
-
-
-def masked_crc32c(block: bytes) -> int:
-    """Returns TFRecord's checksum: CRC-32C, rotated by 15 bits, plus a constant.
-
-    Reference: tensorflow/core/lib/hash/crc32c.h; the mask keeps the checksum of a string that
-        holds checksums from being trivial.
-    """
-    crc: int = google_crc32c.value(block)
-    return ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF
 
 
 def _split(examples: str | os.PathLike[str], split: str) -> Split:

@@ -20,8 +20,8 @@ from model import records
 from model.coco.policies import REFUSE
 from model.coco.survey import Survey
 from model.coco.tally import Tally
-from model.examples import read_tfrecord
 from model.tf_example import decode_example
+from model.tfrecord import read_tfrecord
 
 _WITHOUT_ID = "without an id"
 

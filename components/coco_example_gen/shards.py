@@ -31,8 +31,9 @@ from model.encoded.decoder import check_decodes
 from model.encoded.files import read_picture_file
 from model.encoded.flaw import PictureFlaw
 from model.encoded.pixels import upright_jpeg
-from model.examples import Category, DigestingStream, Shard, shard_file, write_tfrecord
+from model.examples import Category, Shard, shard_file
 from model.input.index import index_path, write_index
+from model.tfrecord import DigestingStream, write_tfrecord
 
 _BUFFER_BYTES = 1 << 20
 

@@ -14,8 +14,9 @@ from components.handovers import annotation_ids, difference, image_ids, lost_on_
 from components.shard_progress import NumberedShard
 from configs.files import file_digest
 from configs.wording import plural
-from model.examples import Split, read_tfrecord, walk_tfrecord
+from model.examples import Split
 from model.input.index import ShardIndex, index_path, read_index
+from model.tfrecord import read_tfrecord, walk_tfrecord
 
 _DROPPED = tuple(
     f"{kind}_dropped_{why}" for kind in ("object", "crowd") for why in ("without_area", "outside")

@@ -15,14 +15,9 @@ from components.coco_transform.statistics import SplitStatistics
 from components.handovers import Written, check_file
 from configs.files import atomic_path, write_json
 from configs.schema import Config
-from model.examples import (
-    RECORD_HEADER_BYTES,
-    DigestingStream,
-    read_tfrecord,
-    split_folder,
-    write_tfrecord,
-)
+from model.examples import split_folder
 from model.input.index import index_path, write_index
+from model.tfrecord import RECORD_HEADER_BYTES, DigestingStream, read_tfrecord, write_tfrecord
 
 PARTS_FOLDER = "parts"  # in the new folder, while it is being made
 

@@ -18,19 +18,18 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from configs.errors import DatasetError
 from configs.schema import InputConfig
 from model import records
 from model.batch import Batch, Masks
-from model.examples import masked_crc32c, read_categories, read_manifest, shard_paths
+from model.examples import read_categories, read_manifest, shard_paths
 from model.input.augment import crop_boxes, flip_boxes, flip_columns
 from model.input.buckets import Bucket, read_buckets, training_buckets
-from model.input.index import ShardIndex, index_path, joined, read_index
+from model.input.index import index_path, joined, read_index
 from model.input.on_device import OnDevice
 from model.input.plan import FILLER, Augmentation, Plan
 from model.input.resize import decode_picture, resize_picture
+from model.tfrecord import check_holds, read_payload
 
-_CHECKSUM_BYTES = 4  # of a TFRecord, behind its payload
 _MAX_OWN_BUCKETS = 3
 
 _BOX_KEYS = (records.BOX_YMIN, records.BOX_XMIN, records.BOX_YMAX, records.BOX_XMAX)
@@ -131,7 +130,7 @@ class TrainingInput:
             for shard in range(len(self._paths))
         ]
         for path, index in zip(self._paths, indexes, strict=True):
-            _check_length(path, index)
+            check_holds(path, zip(index.offset.tolist(), index.length.tolist(), strict=True))
         # One for all datasets: TensorFlow keeps their functions, and so what they hold, for good.
         self._files = _ShardFiles(self._paths)
         self._index = joined(indexes)
@@ -303,19 +302,6 @@ class TrainingInput:
             )
 
 
-def _check_length(path: str, index: ShardIndex) -> None:
-    """Raises DatasetError if a shard ends before the last record of its index."""
-    size = os.path.getsize(path)
-    cut = np.flatnonzero(index.offset + index.length + _CHECKSUM_BYTES > size)
-    if len(cut):
-        raise DatasetError(_end_within(path, size, index.offset[cut[0]]))
-
-
-def _end_within(path: str, size: int, offset: int) -> str:
-    """Returns what is wrong with a shard of `size` bytes that ends in the record at `offset`."""
-    return f"{path}: ends at byte {size}, within the record at byte {offset}"
-
-
 class _ShardFiles:
     """Reads records by offset; a shard is opened when it is first needed."""
 
@@ -333,13 +319,7 @@ class _ShardFiles:
         with self._opening:
             if shard not in self._descriptors:
                 self._descriptors[shard] = os.open(self._paths[shard], os.O_RDONLY)
-        block = os.pread(self._descriptors[shard], length + _CHECKSUM_BYTES, offset)
-        payload, checksum = block[:length], block[length:]
-        if len(checksum) != _CHECKSUM_BYTES:
-            raise DatasetError(_end_within(self._paths[shard], offset + len(block), offset))
-        if masked_crc32c(payload) != int.from_bytes(checksum, "little"):
-            raise DatasetError(f"{self._paths[shard]}: damaged data of the record at byte {offset}")
-        return payload
+        return read_payload(self._descriptors[shard], self._paths[shard], offset, length)
 
     def __del__(self) -> None:
         for descriptor in self._descriptors.values():

@@ -10,7 +10,7 @@ from tensorboard.util.tensor_util import make_tensor_proto
 
 from configs.errors import TrainingError
 from model.curves import draw_curves, main, read_scalars
-from model.examples import write_tfrecord
+from model.tfrecord import write_tfrecord
 
 
 def _write_events(path: Path, rows: list[tuple[str, int, float]]) -> None:

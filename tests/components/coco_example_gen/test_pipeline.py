@@ -22,15 +22,10 @@ from configs.files import file_digest
 from configs.schema import DataConfig
 from model import records
 from model.evaluation.ground_truth import ground_truth_from_json, ground_truth_from_records
-from model.examples import (
-    iterate_records,
-    read_categories,
-    read_manifest,
-    read_tfrecord,
-    shard_paths,
-)
+from model.examples import iterate_records, read_categories, read_manifest, shard_paths
 from model.input.index import index_path, read_index
 from model.tf_example import decode_example
+from model.tfrecord import read_tfrecord
 from tests.components.coco_example_gen.small_dataset import (
     annotation,
     image,

@@ -11,9 +11,10 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from model import records
-from model.examples import shard_file, split_folder, write_manifest, write_tfrecord
+from model.examples import shard_file, split_folder, write_manifest
 from model.input.index import index_path, write_index
 from model.tf_example import decode_example, encode_example
+from model.tfrecord import write_tfrecord
 
 CATEGORIES = [{"id": 10 * label, "name": f"thing {label}", "label": label} for label in (1, 2, 3)]
 

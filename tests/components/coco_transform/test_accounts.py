@@ -14,13 +14,8 @@ from components.coco_transform.transform import transform_examples
 from configs.errors import DatasetError
 from configs.files import file_digest, write_json
 from configs.schema import Config
-from model.examples import (
-    read_categories,
-    read_manifest,
-    read_tfrecord,
-    shard_paths,
-    write_tfrecord,
-)
+from model.examples import read_categories, read_manifest, shard_paths
+from model.tfrecord import read_tfrecord, write_tfrecord
 from tests.components.coco_transform.sources import (
     encoded_picture,
     source_record,

@@ -17,11 +17,12 @@ from configs.errors import DatasetError
 from configs.schema import Config, component_settings
 from model import records
 from model.batch import arrays_of, row_of
-from model.examples import read_categories, read_manifest, read_tfrecord, shard_paths
+from model.examples import read_categories, read_manifest, shard_paths
 from model.input.buckets import read_buckets
 from model.input.index import index_path, read_index
 from model.input.input_pipeline import TrainingInput
 from model.tf_example import decode_example
+from model.tfrecord import read_tfrecord
 from tests.components.coco_transform.sources import (
     CATEGORIES,
     encoded_picture,

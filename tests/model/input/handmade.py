@@ -8,9 +8,10 @@ import tensorflow as tf
 from PIL import Image
 
 from model import records
-from model.examples import shard_file, split_folder, write_manifest, write_tfrecord
+from model.examples import shard_file, split_folder, write_manifest
 from model.input.buckets import training_buckets, write_buckets
 from model.input.index import index_path, write_index
+from model.tfrecord import write_tfrecord
 
 
 def jpeg(pixels, quality=95):
