@@ -9,13 +9,11 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import click
 import numpy as np
 
-from configs.console import OneLineCommand, one_line_errors
-from configs.errors import ConfigError, DatasetError, TrainingError
+from configs.errors import DatasetError, TrainingError
 from configs.files import atomic_path
-from configs.outputs import MARK, check_file
+from configs.outputs import MARK
 from model.tfrecord import read_tfrecord
 
 TOTAL = "loss/total"
@@ -30,22 +28,6 @@ _OF_SEVERAL_RUNS = {"loss": TOTAL, "validation": "validation/.*/AP"}
 
 # {tag: [(step, value), ...]} in the order of steps
 Scalars = dict[str, list[tuple[int, float]]]
-
-
-@click.command(cls=OneLineCommand, epilog="Example: python -m model.curves M/run --out curves.png")
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="A .png or .svg file.")
-@one_line_errors
-def main(runs: tuple[Path, ...], out: Path) -> None:
-    """Draws what training runs wrote for TensorBoard.
-
-    RUNS are folders such as M/run. One run is drawn with all its losses, several with their sums.
-    """
-    if out.suffix not in (".png", ".svg"):
-        raise ConfigError(f"--out {out}: must be a .png or .svg file")
-    check_file(out, runs)
-    draw_curves({str(run): read_scalars(run) for run in runs}, out)
-    click.echo(f"written {out}")
 
 
 def read_scalars(run: Path) -> Scalars:
@@ -121,4 +103,6 @@ def _events(path: Path) -> Iterator[tuple[str, int, float]]:
 
 
 if __name__ == "__main__":
-    main()
+    from model.commands import run_command
+
+    run_command("curves")

@@ -7,7 +7,6 @@ writes `P/<picture>.jpg` with the detections drawn, `P/detections.json` in COCO'
 """
 
 import os
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,20 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 
-from configs.console import OneLineCommand, one_line_errors, show_lines
-from configs.errors import EXIT_FAILED, DatasetError, ModelError
+from configs.errors import DatasetError, ModelError
 from configs.files import atomic_path, write_json
-from configs.output_record import SUMMARY_FILE
-from configs.outputs import check_pattern, output_folder, settle_inputs
-from configs.wording import plural
+from configs.outputs import check_pattern
 from model.drawing import Mark, class_colour, draw
 from model.encoded.files import shown
 from model.evaluation.coco_numbers import results_of_picture
 from model.input.sizes import padded_sides, resized_sides
-from model.launch.gpus import show_unused_gpus
 from model.limits import share_machine
 from model.model_folder import (
     find_saved_model,
@@ -38,7 +32,6 @@ from model.model_folder import (
 )
 from model.op_error import reason_of
 from model.pictures import DEFAULT_MAX_PIXELS, SUFFIXES, Picture, read_picture
-from model.quiet_tensorflow import quiet_tensorflow
 
 DETECTIONS_FILE = "detections.json"
 
@@ -215,7 +208,7 @@ def predict(
     started = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
     failed: list[str] = []
-    names = _output_names(paths)
+    names = output_names(paths)
     labels = {c["id"]: c for c in model.categories}
     by_position: dict[int, list[dict[str, Any]]] = {}
 
@@ -268,7 +261,7 @@ def _mark(result: dict[str, Any], category: dict[str, Any]) -> Mark:
     )
 
 
-def _output_names(paths: Sequence[Path]) -> list[str]:
+def output_names(paths: Sequence[Path]) -> list[str]:
     """Returns a `.jpg` name for each path; equal stems from different folders get a number."""
     taken: set[str] = set()
     names = []
@@ -301,55 +294,7 @@ def picture_paths(arguments: Iterable[str]) -> list[Path]:
     return paths
 
 
-@click.command(
-    cls=OneLineCommand,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Example: python -m model.predict --model M/model photo.jpg more/ --out drawn",
-)
-@click.option("--model", "model_folder", required=True, help="Folder of the exported model.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Output folder.")
-@click.option(
-    "--score-threshold",
-    default=0.5,
-    show_default=True,
-    type=click.FloatRange(0, 1),
-    help="Draw detections from this score on; detections.json holds all.",
-)
-@click.option(
-    "--batch-size", default=4, show_default=True, type=click.IntRange(1), help="Pictures a call."
-)
-@click.argument("pictures", nargs=-1, required=True)
-@one_line_errors
-def main(
-    model_folder: str, out: Path, score_threshold: float, batch_size: int, pictures: tuple[str, ...]
-) -> None:
-    """Finds and draws objects in PICTURES (files, or folders of them)."""
-    paths = picture_paths(pictures)
-    settle_inputs([model_folder])
-    model_folder = str(find_saved_model(model_folder))
-    names = [*_output_names(paths), DETECTIONS_FILE, SUMMARY_FILE]
-    inputs = [model_folder, *pictures]
-    with output_folder(out, "model.predict", names, inputs) as new, quiet_tensorflow():
-        model = LoadedModel(model_folder)
-        show_unused_gpus(lambda line: click.echo(line, err=True))
-        summary = predict(
-            model,
-            paths,
-            new,
-            score_threshold,
-            batch_size,
-            on_failure=lambda line: click.echo(f"error: {line}", err=True),
-        )
-        write_json(new / SUMMARY_FILE, summary)
-    read, failed = summary["pictures"]["read"], summary["pictures"]["failed"]
-    found = plural(summary["detections"], "detection")
-    lines = [f"{found} in {plural(read, 'picture')}, drawn into {out}"]
-    if failed:
-        lines.append(f"{failed} of {plural(read + failed, 'picture')} could not be read")
-    show_lines(lines)
-    if failed:
-        sys.exit(EXIT_FAILED)
-
-
 if __name__ == "__main__":
-    main(prog_name="python -m model.predict")
+    from model.commands import run_command
+
+    run_command("predict")

@@ -14,19 +14,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import click
 import yaml
 
-from configs.console import OneLineCommand, one_line_errors, print_table, read_json
+from configs.console import read_json
 from configs.errors import ConfigError, TrainingError
 from configs.files import atomic_path, json_digest, write_json
-from configs.loader import check_config, load_config
-from configs.outputs import check_file, marked_text
+from configs.loader import check_config
+from configs.outputs import marked_text
 from configs.schema import Config
 from model.examples import read_manifest
 from model.input.buckets import read_buckets, training_buckets, write_buckets
 from model.input.index import index_path, joined, read_index
-from model.launch.gpus import usable_environment
 from model.launch.host import visible_gpus
 from model.launch.job import TRAINING_SPLIT
 from model.launch.launcher import TrainingStopped, train
@@ -211,6 +209,7 @@ class TrialRunner:
         steps: measured in each trial, after the first of each bucket.
         seconds: that a step, its compilation included, may take.
         notes_path: file of what was measured before; written after each trial.
+        on_trial: is called with the words for a setting before it is measured.
     """
 
     def __init__(
@@ -220,12 +219,14 @@ class TrialRunner:
         steps: int,
         seconds: float,
         notes_path: Path,
+        on_trial: Callable[[str], None] = lambda setting: None,
     ) -> None:
         self._config = config
         self._examples_dir = Path(examples_dir)
         self._steps = steps
         self._seconds = seconds
         self._notes_path = notes_path
+        self._on_trial = on_trial
         self._key = json_digest(
             {
                 "config": config.model_dump(mode="json", exclude={"evaluate", "push", "pipeline"}),
@@ -241,7 +242,7 @@ class TrialRunner:
         known = next((trial for trial in self.trials if trial.setting == setting), None)
         if known:
             return known
-        click.echo(f"tries {_setting_text(setting)}", err=True)
+        self._on_trial(_setting_text(setting))
         trial = self._train(setting)
         self.trials.append(trial)
         notes = {"key": self._key, "trials": [dataclasses.asdict(trial) for trial in self.trials]}
@@ -360,7 +361,7 @@ def first_setting(config: Config, machine: Machine, buckets: int) -> Setting:
     )
 
 
-def _are_notes(path: Path) -> bool:
+def are_notes(path: Path) -> bool:
     """Returns whether a file is what a `TrialRunner` notes."""
     try:
         notes = read_json(path, ConfigError)
@@ -425,80 +426,7 @@ COLUMNS = [
 ]
 
 
-@click.command(
-    cls=OneLineCommand,
-    epilog="Example: python -m model.tune --config configs/blood_cells.yaml --examples T/examples",
-)
-@click.option("--config", "config_path", required=True, type=click.Path(path_type=Path))
-@click.option("--examples", required=True, type=click.Path(), help="CocoTransform's examples.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="The config to write; default: C-tuned.yaml."
-)
-@click.option(
-    "--steps", default=8, show_default=True, type=click.IntRange(2), help="Measured in each trial."
-)
-@click.option(
-    "--try",
-    "tried",
-    default=",".join(DIMENSIONS),
-    show_default=True,
-    help="What to vary, in this order.",
-)
-@click.option("--change-batch", is_flag=True, help="The pictures of a step may grow.")
-@click.option(
-    "--step-seconds",
-    default=600.0,
-    show_default=True,
-    type=click.FloatRange(1),
-    help="A step, with its compilation, that takes longer fails its trial.",
-)
-@one_line_errors
-def main(
-    config_path: Path,
-    examples: str,
-    out: Path | None,
-    steps: int,
-    tried: str,
-    change_batch: bool,
-    step_seconds: float,
-) -> None:
-    """Try batch, precision, jit and buckets on this machine and write the fastest as a config.
-
-    Ctrl-C ends it between two steps; the same command again goes on with what is left to try.
-    """
-    config = load_config(config_path)
-    dimensions = tried.split(",")
-    unknown = [name for name in dimensions if name not in DIMENSIONS]
-    if unknown:
-        raise ConfigError(f"--try: unknown {unknown[0]!r}, known are {', '.join(DIMENSIONS)}")
-    if out is not None and out.suffix not in (".yaml", ".yml"):
-        raise ConfigError(f"--out {out}: expected a name that ends in .yaml")
-    out = out or config_path.with_name(f"{config_path.stem}-tuned.yaml")
-    notes_path = out.with_suffix(".trials.json")
-    check_file(out, [config_path, examples])
-    check_file(notes_path, [config_path, examples], is_ours=_are_notes)
-    os.environ.update(usable_environment(config.train.device, os.environ))
-    machine = this_machine()
-    runner = TrialRunner(config, examples, steps, step_seconds, notes_path)
-    first = first_setting(config, machine, len(read_buckets(examples)))
-    try:
-        best = search(first, machine, runner, dimensions, change_batch)
-    except TrainingStopped:
-        print_table(COLUMNS, table_of(runner.trials, None))
-        click.echo("stopped: run the same again to go on")
-        return
-    table = table_of(runner.trials, best)
-    print_table(COLUMNS, table)
-    if best is None:
-        raise TrainingError(
-            f"no trial trained ({runner.trials[0].verdict}): lower train.batch or the sizes in "
-            "input"
-        )
-    write_config(out, config_path, best, table)
-    click.echo(f"wrote     {out} (trials in {notes_path})")
-    if best.setting.buckets != first.buckets:
-        click.echo("its buckets are made by CocoTransform: run that again with this config")
-
-
 if __name__ == "__main__":
-    main(prog_name="python -m model.tune")
+    from model.commands import run_command
+
+    run_command("tune")

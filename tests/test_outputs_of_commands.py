@@ -16,13 +16,13 @@ from components.model_pusher.__main__ import main as push
 from components.model_pusher.registry import push as push_model
 from configs.output_record import RECORD_FILE
 from configs.outputs import MARK, growing_folder, output_folder
-from model.curves import main as curves
+from model.commands.curves import main as curves
+from model.commands.import_weights import main as import_weights
+from model.commands.predict import main as predict
+from model.commands.train import main as train
+from model.commands.tune import main as tune
 from model.examples import write_manifest
-from model.import_weights import main as import_weights
 from model.model_folder import CATEGORIES_FILE, CONFIG_FILE, MODEL_ID_FILE, files_digest
-from model.predict import main as predict
-from model.train import main as train
-from model.tune import main as tune
 from pipeline.__main__ import main as pipeline
 from tests.components.coco_example_gen.small_dataset import annotation, image, write_dataset
 

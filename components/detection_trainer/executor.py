@@ -13,7 +13,6 @@ from configs.files import write_json
 from configs.loader import runtime_config
 from configs.output_record import SUMMARY_FILE
 from model.launch.launcher import train
-from model.train import summary
 from model.training.progress import (
     TEXT_EVENTS,
     Event,
@@ -60,7 +59,7 @@ class Executor(base_executor.BaseExecutor):
             run_dir=run.uri,
             source_digest=exec_properties.get("source_digest") or "",
         )
-        write_json(os.path.join(run.uri, SUMMARY_FILE), summary(result))
+        write_json(os.path.join(run.uri, SUMMARY_FILE), result.summary())
         model.set_string_custom_property("model_id", result.model_id)
 
 

@@ -5,6 +5,7 @@ of its own, and the kernel kills it when the launcher's process ends, however th
 """
 
 import contextlib
+import dataclasses
 import errno
 import math
 import os
@@ -104,6 +105,10 @@ class TrainResult:
     last_losses: dict[str, float]
     skipped_steps: int
     best: dict[str, Any] | None
+
+    def summary(self) -> dict[str, Any]:
+        """Returns what summary.json says about the run."""
+        return {"resumable": False, **dataclasses.asdict(self)}
 
 
 class TrainingStopped(TrainingError):

@@ -139,7 +139,7 @@ def test_read_json_names_the_file(tmp_path):
     "name", ["curves", "estimate", "import_weights", "predict", "train", "tune"]
 )
 def test_commands_of_the_library_answer_in_one_line_and_show_an_example(name):
-    command = importlib.import_module(f"model.{name}").main
+    command = importlib.import_module(f"model.commands.{name}").main
     result = CliRunner().invoke(command, [])
     assert result.exit_code == 2
     assert result.output.startswith("error: ") and result.output.count("\n") == 1
@@ -150,7 +150,7 @@ def test_commands_of_the_library_answer_in_one_line_and_show_an_example(name):
 @pytest.mark.parametrize("arguments", [["--out", "O\udcff"], ["\udcff"], ["--out=\udce9"]])
 @pytest.mark.parametrize("name", ["predict", "train"])
 def test_a_name_that_is_not_utf8_is_refused_at_once(name, arguments):
-    command = importlib.import_module(f"model.{name}").main
+    command = importlib.import_module(f"model.commands.{name}").main
     result = CliRunner().invoke(command, arguments)
     assert result.exit_code == 2
     assert "is not text in UTF-8: give another name" in result.output

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from configs.errors import ConfigError
 from configs.loader import config_from_json, load_config, runtime_config
 from configs.schema import Config, component_settings
-from model.train import main as train_command
+from model.commands.train import main as train_command
 from pipeline.__main__ import main as pipeline_command
 from tests.fuzz.frame import Fuzzer
 

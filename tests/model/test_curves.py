@@ -9,7 +9,8 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.util.tensor_util import make_tensor_proto
 
 from configs.errors import TrainingError
-from model.curves import draw_curves, main, read_scalars
+from model.commands.curves import main
+from model.curves import draw_curves, read_scalars
 from model.tfrecord import write_tfrecord
 
 

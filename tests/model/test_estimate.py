@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from configs.loader import load_config
 from configs.model_schema import RoiConfig
 from configs.schema import Config
-from model import estimate as module
+from model.commands.estimate import main
 from model.estimate import (
     AWSDET_800,
     FASTER_800,
@@ -193,10 +193,10 @@ def test_a_model_that_xla_cannot_compile_has_its_work_too():
 
 @pytest.fixture
 def command(monkeypatch):
-    monkeypatch.setattr(module, "work_of", lambda *args: work())
+    monkeypatch.setattr("model.commands.estimate.work_of", lambda *args: work())
 
     def run(*arguments):
-        return CliRunner().invoke(module.main, ["--config", FASTER, *arguments])
+        return CliRunner().invoke(main, ["--config", FASTER, *arguments])
 
     return run
 

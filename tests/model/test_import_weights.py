@@ -8,8 +8,8 @@ from click.testing import CliRunner
 from safetensors.numpy import load_file
 
 from configs.loader import load_config
+from model.commands.import_weights import main
 from model.detector import build_detector
-from model.import_weights import main
 from model.weights.torchvision import to_torchvision
 from tests.model.weights.published_names import as_detectron2
 

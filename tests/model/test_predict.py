@@ -10,8 +10,9 @@ from PIL import Image
 from configs.errors import DatasetError, ModelError
 from configs.schema import Config
 from model import export
+from model.commands.predict import main
 from model.pictures import Picture, read_picture, servable
-from model.predict import LoadedModel, main
+from model.predict import LoadedModel
 from tests.model.fake_detector import FakeDetector
 from tests.picture_zoo import png, zoo
 

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from configs.errors import ConfigError, TrainingError
 from configs.loader import check_config, load_config
 from model import tune
+from model.commands.tune import main
 from model.input.buckets import read_buckets, write_buckets
 from model.launch.launcher import TrainingStopped, WorkerLostError
 from model.tune import (
@@ -204,7 +205,7 @@ def run_command(tmp_path, settings, examples, tried):
     config = tmp_path / "small.yaml"
     config.write_text(json.dumps(settings))
     arguments = ["--config", str(config), "--examples", str(examples), "--steps", "2"]
-    return CliRunner().invoke(tune.main, [*arguments, "--try", tried], catch_exceptions=False)
+    return CliRunner().invoke(main, [*arguments, "--try", tried], catch_exceptions=False)
 
 
 def test_a_trial_does_nothing_but_train(examples, tmp_path, monkeypatch):
@@ -267,7 +268,7 @@ def test_an_unknown_dimension_is_refused(examples, tmp_path):
     config = tmp_path / "small.yaml"
     config.write_text(json.dumps(small_run.SETTINGS))
     result = CliRunner().invoke(
-        tune.main, ["--config", str(config), "--examples", str(examples), "--try", "speed"]
+        main, ["--config", str(config), "--examples", str(examples), "--try", "speed"]
     )
     assert result.exit_code == 2
     assert "known are precision, jit, batch, buckets" in result.output
@@ -278,7 +279,7 @@ def test_a_config_is_written_under_a_name_of_yaml(tmp_path, out):
     config = tmp_path / "c.yaml"
     config.write_text("name: a\n")
     result = CliRunner().invoke(
-        tune.main, ["--config", str(config), "--examples", str(tmp_path), "--out", out]
+        main, ["--config", str(config), "--examples", str(tmp_path), "--out", out]
     )
     assert result.exit_code == 2
     assert "expected a name that ends in .yaml" in result.output

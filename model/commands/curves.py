@@ -1,0 +1,26 @@
+"""`python -m model.curves`: see model/curves.py."""
+
+from pathlib import Path
+
+import click
+
+from configs.console import OneLineCommand, one_line_errors
+from configs.errors import ConfigError
+from configs.outputs import check_file
+from model.curves import draw_curves, read_scalars
+
+
+@click.command(cls=OneLineCommand, epilog="Example: python -m model.curves M/run --out curves.png")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="A .png or .svg file.")
+@one_line_errors
+def main(runs: tuple[Path, ...], out: Path) -> None:
+    """Draws what training runs wrote for TensorBoard.
+
+    RUNS are folders such as M/run. One run is drawn with all its losses, several with their sums.
+    """
+    if out.suffix not in (".png", ".svg"):
+        raise ConfigError(f"--out {out}: must be a .png or .svg file")
+    check_file(out, runs)
+    draw_curves({str(run): read_scalars(run) for run in runs}, out)
+    click.echo(f"written {out}")

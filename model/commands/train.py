@@ -1,0 +1,83 @@
+"""`python -m model.train`: trains a detector from plain folders."""
+
+import os
+
+import click
+
+from configs.console import OneLineCommand, finish, one_line_errors
+from configs.loader import load_config
+from model.launch.cluster import cluster_from_environment
+from model.launch.launcher import TrainingStopped, TrainResult, train
+from model.launch.places import claim_output
+from model.training.progress import ProgressPrinter, metrics_line
+
+
+@click.command(
+    cls=OneLineCommand,
+    epilog="Example: python -m model.train --examples T/examples --config configs/coco_tiny.yaml "
+    "--out M --set train.batch=1x4",
+)
+@click.option("--examples", required=True, type=click.Path(), help="CocoTransform's examples.")
+@click.option("--config", "config_path", required=True, type=click.Path(), help="YAML config.")
+@click.option("--out", required=True, type=click.Path(), help="Gets model/, run/, summary.json.")
+@click.option(
+    "--checkpoints",
+    type=click.Path(),
+    help="Keep checkpoints here, one folder a run; default: OUT/run/checkpoints.",
+)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting.")
+@click.option(
+    "--eager",
+    is_flag=True,
+    help="One worker in this process, its step undecorated: breakpoint() works in model/. Slow.",
+)
+@one_line_errors
+def main(
+    examples: str,
+    config_path: str,
+    out: str,
+    checkpoints: str | None,
+    overrides: tuple[str, ...],
+    eager: bool,
+) -> None:
+    """Train a detector and export it as a SavedModel.
+
+    The same command again goes on where the last one was cut off. SIGTERM or Ctrl-C writes a
+    checkpoint and ends with status 0. On several hosts (docs/clusters.md) only the first one
+    needs OUT.
+    """
+    config = load_config(config_path, overrides)
+    is_chief = cluster_from_environment(os.environ).is_chief
+    if is_chief:
+        claim_output(out, checkpoints, [examples, config_path, config.model.weights])
+    try:
+        # A line that changes would write over a debugger's prompt.
+        with ProgressPrinter(in_place=not eager) as printer:
+            result = train(config, examples, out, checkpoints, on_progress=printer, eager=eager)
+    except TrainingStopped as stopped:
+        if is_chief:
+            finish({"resumable": True, "step": stopped.step}, out, [])
+        click.echo(str(stopped))
+        return
+    if is_chief:
+        finish(result.summary(), out, _lines(result))
+    else:
+        click.echo(f"trained   {result.steps} steps; the model is on the first host")
+        click.echo(f"logs      {result.run_dir}")
+
+
+def _lines(result: TrainResult) -> list[str]:
+    first, last = sum(result.first_losses.values()), sum(result.last_losses.values())
+    return [
+        f"trained   {result.steps} steps in {result.seconds:.1f} s, "
+        f"{result.images_per_second:.2f} images/s, loss {first:.3f} -> {last:.3f}",
+        *_best_lines(result),
+        f"model     {result.model_dir} ({result.model_id[:12]})",
+        f"run       {result.run_dir}",
+    ]
+
+
+def _best_lines(result: TrainResult) -> list[str]:
+    if result.best is None:
+        return []
+    return [f"best      step {result.best['step']}: {metrics_line(result.best['metrics'])}"]

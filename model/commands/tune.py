@@ -1,0 +1,107 @@
+"""`python -m model.tune`: see model/tune.py."""
+
+import os
+from pathlib import Path
+
+import click
+
+from configs.console import OneLineCommand, one_line_errors, print_table
+from configs.errors import ConfigError, TrainingError
+from configs.loader import load_config
+from configs.outputs import check_file
+from model.input.buckets import read_buckets
+from model.launch.gpus import usable_environment
+from model.launch.launcher import TrainingStopped
+from model.tune import (
+    COLUMNS,
+    DIMENSIONS,
+    TrialRunner,
+    are_notes,
+    first_setting,
+    search,
+    table_of,
+    this_machine,
+    write_config,
+)
+
+
+@click.command(
+    cls=OneLineCommand,
+    epilog="Example: python -m model.tune --config configs/blood_cells.yaml --examples T/examples",
+)
+@click.option("--config", "config_path", required=True, type=click.Path(path_type=Path))
+@click.option("--examples", required=True, type=click.Path(), help="CocoTransform's examples.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="The config to write; default: C-tuned.yaml."
+)
+@click.option(
+    "--steps", default=8, show_default=True, type=click.IntRange(2), help="Measured in each trial."
+)
+@click.option(
+    "--try",
+    "tried",
+    default=",".join(DIMENSIONS),
+    show_default=True,
+    help="What to vary, in this order.",
+)
+@click.option("--change-batch", is_flag=True, help="The pictures of a step may grow.")
+@click.option(
+    "--step-seconds",
+    default=600.0,
+    show_default=True,
+    type=click.FloatRange(1),
+    help="A step, with its compilation, that takes longer fails its trial.",
+)
+@one_line_errors
+def main(
+    config_path: Path,
+    examples: str,
+    out: Path | None,
+    steps: int,
+    tried: str,
+    change_batch: bool,
+    step_seconds: float,
+) -> None:
+    """Try batch, precision, jit and buckets on this machine and write the fastest as a config.
+
+    Ctrl-C ends it between two steps; the same command again goes on with what is left to try.
+    """
+    config = load_config(config_path)
+    dimensions = tried.split(",")
+    unknown = [name for name in dimensions if name not in DIMENSIONS]
+    if unknown:
+        raise ConfigError(f"--try: unknown {unknown[0]!r}, known are {', '.join(DIMENSIONS)}")
+    if out is not None and out.suffix not in (".yaml", ".yml"):
+        raise ConfigError(f"--out {out}: expected a name that ends in .yaml")
+    out = out or config_path.with_name(f"{config_path.stem}-tuned.yaml")
+    notes_path = out.with_suffix(".trials.json")
+    check_file(out, [config_path, examples])
+    check_file(notes_path, [config_path, examples], is_ours=are_notes)
+    os.environ.update(usable_environment(config.train.device, os.environ))
+    machine = this_machine()
+    runner = TrialRunner(
+        config,
+        examples,
+        steps,
+        step_seconds,
+        notes_path,
+        on_trial=lambda setting: click.echo(f"tries {setting}", err=True),
+    )
+    first = first_setting(config, machine, len(read_buckets(examples)))
+    try:
+        best = search(first, machine, runner, dimensions, change_batch)
+    except TrainingStopped:
+        print_table(COLUMNS, table_of(runner.trials, None))
+        click.echo("stopped: run the same again to go on")
+        return
+    table = table_of(runner.trials, best)
+    print_table(COLUMNS, table)
+    if best is None:
+        raise TrainingError(
+            f"no trial trained ({runner.trials[0].verdict}): lower train.batch or the sizes in "
+            "input"
+        )
+    write_config(out, config_path, best, table)
+    click.echo(f"wrote     {out} (trials in {notes_path})")
+    if best.setting.buckets != first.buckets:
+        click.echo("its buckets are made by CocoTransform: run that again with this config")
