@@ -191,8 +191,10 @@ class KubeflowConfig(Section):
         description="Pods that train together, each with trainer_gpus; the trainer's makes the "
         "others (docs/kubeflow.md).",
     )
-    trainer_nodes_by: Literal["Job"] = Field(
-        "Job", description="The kind of object that has the trainer's other pods."
+    trainer_nodes_by: Literal["Job", "TFJob", "TrainJob"] = Field(
+        "Job",
+        description="The kind of object that has the trainer's other pods: Kubernetes' own Job, "
+        "TFJob of the Training Operator, or TrainJob of Kubeflow Trainer, which must be installed.",
     )
     trainer_gpu_type: str = Field("nvidia.com/gpu", description="Kubernetes resource name.")
     vertex_accelerator: str | None = Field(
@@ -296,13 +298,6 @@ class KubeflowConfig(Section):
     @classmethod
     def _labels_are_labels(cls, labels: dict[str, str]) -> dict[str, str]:
         return checked_labels(labels)
-
-    @field_validator("trainer_nodes_by", mode="before")
-    @classmethod
-    def _kind_is_made_here(cls, kind: object) -> object:
-        if kind in ("TFJob", "TrainJob"):
-            raise ValueError(f"{kind} is not made here: Job needs no operator and does the same")
-        return kind
 
     @field_validator("trainer_gpu_type")
     @classmethod

@@ -46,8 +46,9 @@ from pipeline.kubeflow.pod_paths import pod_root
 
 EXIT_TERMINATED = 128 + signal.SIGTERM
 TERMINATION_LOG = "/dev/termination-log"
-# Of a training on several pods (fan_out/): how many, and what the others run.
+# Of a training on several pods (fan_out/): how many, by what kind of object, what the others run.
 NODES_VARIABLE = "TFX_RCNN_TRAINER_NODES"
+NODES_BY_VARIABLE = f"{NODES_VARIABLE}_BY"
 NODE_COMMAND = "node"
 _LONGEST_MESSAGE = 2000  # bytes; Kubernetes keeps the last 4096 of the file.
 

@@ -8,7 +8,7 @@ from configs.kubeflow_schema import KubeflowConfig
 from configs.schema import Config
 from pipeline.kubeflow import data_version
 from pipeline.kubeflow.checks import check_constants
-from pipeline.kubeflow.entry import COMMAND, NODES_VARIABLE
+from pipeline.kubeflow.entry import COMMAND, NODES_BY_VARIABLE, NODES_VARIABLE
 from pipeline.kubeflow.parameters import OVERRIDES, TYPED
 from pipeline.kubeflow.tasks import DATA_VERSION, TRAINER, asked_by
 
@@ -68,7 +68,8 @@ def set_variables(specification: Specification, asked: KubeflowConfig) -> None:
     for name, component in specification["components"].items():
         own = variables
         if name == TRAINER and asked.trainer_nodes > 1:
-            own = {**variables, NODES_VARIABLE: str(asked.trainer_nodes)}
+            nodes = {NODES_VARIABLE: str(asked.trainer_nodes)}
+            own = {**variables, **nodes, NODES_BY_VARIABLE: asked.trainer_nodes_by}
         executor = executors[component["executorLabel"]]
         if own and "container" in executor:
             executor["container"]["env"] = [

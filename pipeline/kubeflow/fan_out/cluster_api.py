@@ -1,5 +1,6 @@
 """What we ask of Kubernetes' API server, by its own client; it may be away for a while."""
 
+import functools
 import json
 import os
 import time
@@ -12,12 +13,14 @@ from absl import logging
 
 from configs.errors import ServiceError
 from pipeline.kubeflow.api.connection import POD_NAMESPACE_FILE
-from pipeline.kubeflow.fan_out.manifests import JOB_LABEL, Manifest, name_of
+from pipeline.kubeflow.fan_out.kinds import Kind, Resource
+from pipeline.kubeflow.fan_out.manifests import Manifest, name_of
 
 POD_VARIABLE = "KFP_POD_NAME"
 _TIMEOUTS = (10, 60)  # seconds, to connect and to answer
 _PAUSES_SECONDS = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 30.0, 30.0)
 _RIGHTS = "docker/k8s/trainer-nodes.yaml has the rights that the trainer's service account needs"
+_NOT_OF_RIGHTS = ("quota", "admission webhook")  # refused by these, whoever asks
 _PASSING = (0, 408, 410, 429)  # 410: what was asked for is too old, the next answer is new
 _LONGEST_MESSAGE = 400
 
@@ -36,11 +39,21 @@ class ApiRefusal(ServiceError):
 
 @dataclass(frozen=True)
 class Seen:
-    """The Job as it is: None where it is gone; its pods; what was said about it."""
+    """The object that has the other pods, as it is.
 
+    Attributes:
+        what: its kind and name.
+        job: None where it is gone.
+        pods: of it.
+        events: warnings about it.
+        operator: what has to look after it; "" where Kubernetes does.
+    """
+
+    what: str
     job: Manifest | None
     pods: list[Manifest] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
+    operator: str = ""
 
 
 class ClusterApi:
@@ -55,9 +68,9 @@ class ClusterApi:
     def __init__(
         self, client: Any, namespace: str, sleep: Callable[[float], object] = time.sleep
     ) -> None:
-        from kubernetes.client import BatchV1Api, CoreV1Api
+        from kubernetes.client import CoreV1Api, CustomObjectsApi
 
-        self._core, self._batch = CoreV1Api(client), BatchV1Api(client)
+        self._core, self._objects = CoreV1Api(client), CustomObjectsApi(client)
         self._namespace, self._sleep = namespace, sleep
         self._may_list_events = True
 
@@ -98,65 +111,95 @@ class ClusterApi:
         read = self._core.read_namespaced_pod
         return self._asked(f"pod {name}", lambda **how: read(name, self._namespace, **how))
 
-    def create(self, service: Manifest, job: Manifest) -> None:
-        """Makes Service and Job, each once: where an answer is lost, it is looked for.
+    def create(self, kind: Kind, manifests: tuple[Manifest, ...]) -> None:
+        """Makes what a kind needs, each once: where an answer is lost, it is looked for.
+
+        Args:
+            kind: of object that has the pods.
+            manifests: of its resources, in their order.
 
         Raises:
-            ServiceError: the API server refuses (a quota, a right), or does not answer for
-                minutes.
+            ServiceError: the API server refuses (a quota, a right), does not know the kind, or does
+                not answer for minutes.
         """
-        core, batch = self._core, self._batch
-        for manifest, read, make in (
-            (service, core.read_namespaced_service, core.create_namespaced_service),
-            (job, batch.read_namespaced_job, batch.create_namespaced_job),
-        ):
-            self._create_one(manifest, read, make)
+        for resource, manifest in zip(kind.resources, manifests, strict=True):
+            try:
+                self._create_one(resource, manifest)
+            except ApiRefusal as refusal:
+                if refusal.status != 404 or not kind.operator:
+                    raise
+                raise ServiceError(
+                    f"this cluster has no {resource.kind} ({resource.group}), which "
+                    f"pipeline.kubeflow.trainer_nodes_by={kind.name} needs: install {kind.operator}"
+                    ", or take Job"
+                ) from None
 
-    def _create_one(self, manifest: Manifest, read: Any, make: Any) -> None:
-        name, what = (
-            manifest["metadata"]["name"],
-            f"{manifest['kind']} for the trainer's other pods",
-        )
+    def _create_one(self, resource: Resource, manifest: Manifest) -> None:
+        what = f"{resource.kind} for the trainer's other pods"
+        make, read, _ = self._verbs(resource)
 
         def make_it() -> None:
             try:
-                self._asked(what, lambda **how: make(self._namespace, manifest, **how))
+                self._asked(what, lambda **how: make(manifest, **how))
             except ApiRefusal as refusal:
                 if refusal.status != 409:
                     raise
                 # A lost answer: ours has our owner, whose uid nobody else has.
-                found = self._asked(what, lambda **how: read(name, self._namespace, **how))
+                name = manifest["metadata"]["name"]
+                found = self._asked(what, lambda **how: read(name, **how))
                 if _owners(found) != _owners(manifest):
                     raise
 
         self._patiently(make_it, what)
 
-    def look(self, name: str) -> Seen:
-        """Returns the Job called `name` as it is now.
+    def _verbs(self, resource: Resource) -> tuple[Callable[..., Any], ...]:
+        """Returns what creates (a manifest), reads and deletes (a name) a kind of object."""
+        if resource.kind == "Service":
+            core, there = self._core, {"namespace": self._namespace}
+            return (
+                functools.partial(core.create_namespaced_service, self._namespace),
+                functools.partial(core.read_namespaced_service, **there),
+                functools.partial(core.delete_namespaced_service, **there),
+            )
+        objects, (group, version) = self._objects, resource.group.split("/")
+        place = (group, version, self._namespace, resource.plural)
+        return (
+            functools.partial(objects.create_namespaced_custom_object, *place),
+            functools.partial(objects.get_namespaced_custom_object, *place),
+            functools.partial(objects.delete_namespaced_custom_object, *place),
+        )
+
+    def look(self, kind: Kind, name: str) -> Seen:
+        """Returns the object called `name` as it is now.
 
         Raises:
             ServiceError: the API server refuses, or does not answer.
         """
-        read, listed = self._batch.read_namespaced_job, self._core.list_namespaced_pod
+        what = f"{kind.name} {name}"
+        _, read, _ = self._verbs(kind.resources[-1])
+        listed = self._core.list_namespaced_pod
         try:
-            job = self._asked(f"Job {name}", lambda **how: read(name, self._namespace, **how))
+            job = self._asked(what, lambda **how: read(name, **how))
         except ApiRefusal as refusal:
             if refusal.status != 404:
                 raise
-            return Seen(None)
-        selector = f"{JOB_LABEL}={name}"
+            return Seen(what, None)
+        selector = f"{kind.label}={name}"
         pods = self._asked(
-            f"pods of Job {name}",
+            f"pods of {what}",
             lambda **how: listed(self._namespace, label_selector=selector, **how),
         )
-        return Seen(job, pods.get("items") or [], self._events(name))
+        events = [
+            event for pattern in kind.told_of for event in self._events(pattern.format(name=name))
+        ]
+        return Seen(what, job, pods.get("items") or [], events, kind.operator)
 
     def _events(self, name: str) -> list[str]:
-        """Returns the warnings about a Job, the oldest first; [] without the right to read them."""
+        """Returns the warnings about an object; [] without the right to read them."""
         if not self._may_list_events:
             return []
         listed = self._core.list_namespaced_event
-        selector = f"involvedObject.kind=Job,involvedObject.name={name},type=Warning"
+        selector = f"involvedObject.name={name},type=Warning"
         try:
             found = self._asked(
                 "events", lambda **how: listed(self._namespace, field_selector=selector, **how)
@@ -166,28 +209,27 @@ class ClusterApi:
             return []
         return [_one_line(event.get("message")) for event in found.get("items") or []]
 
-    def delete(self, pod: Manifest) -> None:
+    def delete(self, kind: Kind, pod: Manifest) -> None:
         """Deletes what a trainer's pod has made; what cannot be deleted is told, not raised.
 
         It goes with its owner at the latest.
         """
         name = name_of(pod)
-        for kind, delete in (
-            ("Job", self._batch.delete_namespaced_job),
-            ("Service", self._core.delete_namespaced_service),
-        ):
+        for resource in reversed(kind.resources):
+            what = f"{resource.kind} {name}"
+            *_, delete = self._verbs(resource)
             try:
                 self._asked(
-                    f"{kind} {name}",
+                    what,
                     lambda delete=delete, **how: delete(
-                        name, self._namespace, propagation_policy="Background", **how
+                        name, propagation_policy="Background", **how
                     ),
                 )
             except ApiRefusal as refusal:
                 if refusal.status != 404:
                     logging.warning("%s; it goes with this pod", refusal)
             except ApiAway as away:
-                logging.warning("%s; %s %s goes with this pod", away, kind, name)
+                logging.warning("%s; %s goes with this pod", away, what)
 
     def _patiently(self, ask: Callable[[], Any], what: str) -> Any:
         """Returns the answer, also where the API server is away for some minutes."""
@@ -218,7 +260,7 @@ class ClusterApi:
             line = f"Kubernetes, {what}: {status} {_said(error)}"
             if status in _PASSING or status >= 500:
                 raise ApiAway(line) from None
-            if status in (401, 403) and "quota" not in line:
+            if status in (401, 403) and not any(word in line for word in _NOT_OF_RIGHTS):
                 line = f"{line}; {_RIGHTS}"
             raise ApiRefusal(line, status) from None
         except (HTTPError, OSError, ValueError) as error:  # the last: no JSON, or not of its kind

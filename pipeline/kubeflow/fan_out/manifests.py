@@ -1,23 +1,26 @@
-"""The Service and the Job of a training's other pods, made from the trainer's own pod."""
+"""What the trainer's other pods are, of whatever kind of object: copies of its own container."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from configs.errors import ConfigError
 from model.launch.cluster import DEFAULT_PORT, PORT_VARIABLE
 from pipeline.kubeflow.entry import COMMAND, NODE_COMMAND, NODES_VARIABLE
 
 Manifest = dict[str, Any]
 WORK_VARIABLE = "TFX_RCNN_NODE_WORK"
 HOSTS_VARIABLE, INDEX_VARIABLE = "TFX_RCNN_HOSTS", "TFX_RCNN_HOST_INDEX"
-JOB_LABEL = "job-name"  # what every Kubernetes with Jobs puts on their pods
+# A pod's place among the others: Kubernetes' own of an Indexed Job, ours where it sets none.
+COMPLETION_INDEX, PLACE_VARIABLE = "JOB_COMPLETION_INDEX", "TFX_RCNN_NODE_PLACE"
 # A pod that has its examples, and can train, has this file.
 READY_FILE = "/tmp/tfx-rcnn-ready"
 _MAIN = "main"  # of Argo's pods
+_NO_ISTIO = "sidecar.istio.io/inject"
 _SECONDS_TO_STOP = 150  # the launcher gives a checkpoint 120
-_SECONDS_KEPT = 3600  # after the end, where nobody deletes it
-_STATUSES_THAT_STAY = [2, 3]  # wrong usage and refusals: another try says the same
+SECONDS_KEPT = 3600  # after the end, where nobody deletes it
+STATUSES_THAT_STAY = (2, 3)  # wrong usage and refusals: another try says the same
 # Argo's and KFP's own in the trainer's pod, and what Kubernetes adds to each pod by itself.
 _DROPPED_VOLUMES = ("var-run-argo", "tmp-dir-argo", "kfp-launcher", "kube-api-access-")
 _DROPPED_VARIABLES = ("ARGO_", NODES_VARIABLE, HOSTS_VARIABLE, INDEX_VARIABLE)
@@ -71,92 +74,40 @@ class Work:
 
 
 def name_of(pod: Manifest) -> str:
-    """Returns the name of a pod's Job and Service, one for each try of a task."""
+    """Returns the name of what a trainer's pod makes, one for each try of a task."""
     return f"tfx-rcnn-{pod['metadata']['uid']}"[:50].rstrip("-")
 
 
-def hosts_of(pod: Manifest, nodes: int, environ: Mapping[str, str]) -> tuple[str, ...]:
+def hosts_of(
+    pod: Manifest, nodes: int, environ: Mapping[str, str], pattern: str
+) -> tuple[str, ...]:
     """Returns the addresses of all pods' first workers; the first is the trainer's own.
 
     Args:
         pod: the trainer's.
         nodes: pods, its own included.
         environ: of the trainer.
+        pattern: of the other pods' names in DNS, with {name} and {index}.
+
+    Raises:
+        ConfigError: the port that the environment gives is none.
     """
-    port = environ.get(PORT_VARIABLE) or DEFAULT_PORT
+    port = environ.get(PORT_VARIABLE) or str(DEFAULT_PORT)
+    if not port.isdecimal() or not 1 <= int(port) <= 65535:
+        raise ConfigError(f"{PORT_VARIABLE} is {port!r}: expected the number of a port")
     address = pod["status"]["podIP"]
     own = f"[{address}]" if ":" in address else address
-    name = name_of(pod)
-    others = [f"{name}-{index}.{name}" for index in range(nodes - 1)]
+    others = [pattern.format(name=name_of(pod), index=index) for index in range(nodes - 1)]
     return tuple(f"{host}:{port}" for host in (own, *others))
 
 
-def service_manifest(pod: Manifest) -> Manifest:
-    """Returns the headless Service that gives the Job's pods their names."""
-    name = name_of(pod)
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": _metadata(pod),
-        "spec": {
-            "clusterIP": "None",
-            "selector": {JOB_LABEL: name},
-            # Workers look for each other before any of them is ready.
-            "publishNotReadyAddresses": True,
-        },
-    }
-
-
-def job_manifest(pod: Manifest, work: Work, max_restarts: int) -> Manifest:
-    """Returns the Indexed Job of all pods but the trainer's own.
-
-    Args:
-        pod: the trainer's, as the API server has it.
-        work: what the pods do.
-        max_restarts: of the training; a pod that fails is replaced as often.
-    """
-    name, count = name_of(pod), len(work.hosts) - 1
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": _metadata(pod),
-        "spec": {
-            "completionMode": "Indexed",
-            "completions": count,
-            "parallelism": count,
-            "backoffLimit": count * (max_restarts + 1),
-            "ttlSecondsAfterFinished": _SECONDS_KEPT,
-            "podFailurePolicy": {
-                "rules": [
-                    # An eviction is nobody's fault, and is not counted.
-                    {
-                        "action": "Ignore",
-                        "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
-                    },
-                    {
-                        "action": "FailJob",
-                        "onExitCodes": {"operator": "In", "values": _STATUSES_THAT_STAY},
-                    },
-                ]
-            },
-            "template": {
-                "metadata": {
-                    "labels": {**_labels(), "sidecar.istio.io/inject": "false"},
-                    # Istio would take the workers' connections for its own protocols.
-                    "annotations": {"sidecar.istio.io/inject": "false"},
-                },
-                "spec": {"subdomain": name, **_pod_spec(pod, work)},
-            },
-        },
-    }
-
-
-def _labels() -> dict[str, str]:
+def labels() -> dict[str, str]:
     """Returns our labels; not the trainer's, by which Argo would take the pods for its own."""
     return {"app.kubernetes.io/name": "tfx-rcnn", "app.kubernetes.io/component": "trainer-node"}
 
 
-def _metadata(pod: Manifest) -> Manifest:
+def metadata_of(pod: Manifest) -> Manifest:
+    """Returns the metadata of what a trainer's pod makes; Kubernetes deletes that with the pod."""
     owner = {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -166,11 +117,17 @@ def _metadata(pod: Manifest) -> Manifest:
         "controller": False,
         "blockOwnerDeletion": False,
     }
-    return {"name": name_of(pod), "labels": _labels(), "ownerReferences": [owner]}
+    return {"name": name_of(pod), "labels": labels(), "ownerReferences": [owner]}
 
 
-def _pod_spec(pod: Manifest, work: Work) -> Manifest:
-    """Returns what the trainer's pod has, without what is Argo's and KFP's."""
+def pod_template(pod: Manifest, work: Work, container: str) -> Manifest:
+    """Returns the other pods' template, without what is Argo's and KFP's in the trainer's.
+
+    Args:
+        pod: the trainer's, as the API server has it.
+        work: what the pods do.
+        container: the name that the kind of object asks for.
+    """
     main = main_container(pod)
     mounts = [m for m in main.get("volumeMounts", ()) if not _is_dropped(m["name"])]
     mounted = {mount["name"] for mount in mounts}
@@ -180,8 +137,8 @@ def _pod_spec(pod: Manifest, work: Work) -> Manifest:
         for variable in main.get("env", ())
         if not variable["name"].startswith(_DROPPED_VARIABLES)
     ]
-    container = {
-        "name": "node",
+    node = {
+        "name": container,
         "command": [*COMMAND, NODE_COMMAND],
         "env": [*variables, {"name": WORK_VARIABLE, "value": work.to_json()}],
         "volumeMounts": mounts,
@@ -189,12 +146,18 @@ def _pod_spec(pod: Manifest, work: Work) -> Manifest:
         **{key: main[key] for key in _OF_THE_CONTAINER if key in main},
     }
     return {
-        "containers": [container],
-        "volumes": volumes,
-        "restartPolicy": "Never",
-        "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": _SECONDS_TO_STOP,
-        **{key: pod["spec"][key] for key in _OF_THE_POD if key in pod["spec"]},
+        "metadata": {
+            "labels": {**labels(), _NO_ISTIO: "false"},
+            # Istio would take the workers' connections for its own protocols.
+            "annotations": {_NO_ISTIO: "false"},
+        },
+        "spec": {
+            "containers": [node],
+            "volumes": volumes,
+            "enableServiceLinks": False,
+            "terminationGracePeriodSeconds": _SECONDS_TO_STOP,
+            **{key: pod["spec"][key] for key in _OF_THE_POD if key in pod["spec"]},
+        },
     }
 
 

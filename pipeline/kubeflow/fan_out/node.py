@@ -15,14 +15,15 @@ from model.object_store import download, is_address, open_store
 from model.training.progress import TEXT_EVENTS, Event
 from pipeline.kubeflow.fan_out.cluster_api import ApiRefusal, ClusterApi
 from pipeline.kubeflow.fan_out.manifests import (
+    COMPLETION_INDEX,
     HOSTS_VARIABLE,
     INDEX_VARIABLE,
+    PLACE_VARIABLE,
     READY_FILE,
     WORK_VARIABLE,
     Work,
 )
 
-_INDEX = "JOB_COMPLETION_INDEX"
 _POLL_SECONDS, _SECONDS_TO_STOP = 10.0, 20.0
 
 
@@ -49,9 +50,8 @@ def run(
         DatasetError: there are no examples where they should be.
         TrainingError: a worker was lost; the Job makes another pod, which goes on.
     """
-    work = _work(environ)
-    environ[HOSTS_VARIABLE] = ",".join(work.hosts)
-    environ[INDEX_VARIABLE] = str(int(environ[_INDEX]) + 1)  # the trainer's pod is the first
+    work = _take_place(environ)
+    Path(ready_file).unlink(missing_ok=True)  # of a container before, where /tmp is a volume
     api = connect()
     if _has_ended(api, work):
         logging.info("the trainer's pod %s has ended: there is nothing to do", work.owner)
@@ -82,14 +82,24 @@ def _tell(event: Event) -> None:
         logging.warning("%s", event["text"])
 
 
-def _work(environ: MutableMapping[str, str]) -> Work:
-    text, index = environ.get(WORK_VARIABLE, ""), environ.get(_INDEX, "")
+def _take_place(environ: MutableMapping[str, str]) -> Work:
+    """Returns the work, and sets the variables by which the training finds its hosts.
+
+    Raises:
+        ConfigError: this is no pod of a training on several.
+    """
+    text = environ.get(WORK_VARIABLE, "")
+    index = environ.get(PLACE_VARIABLE) or environ.get(COMPLETION_INDEX, "")
     if not text or not index.isdecimal():
         raise ConfigError(
-            f"node: {WORK_VARIABLE} and {_INDEX} are set in the pods that a training on several "
-            "pods makes: this is none"
+            f"node: {WORK_VARIABLE} and {COMPLETION_INDEX} (or {PLACE_VARIABLE}) are set in the "
+            "pods that a training on several pods makes: this is none"
         )
-    return Work.from_json(text)
+    work = Work.from_json(text)
+    environ[HOSTS_VARIABLE] = ",".join(work.hosts)
+    environ[INDEX_VARIABLE] = str(int(index) + 1)  # the trainer's pod is the first
+    environ.pop("TF_CONFIG", None)  # a TFJob's names its own pods, without the trainer's
+    return work
 
 
 def _examples(place: str, folder: Path) -> Path:

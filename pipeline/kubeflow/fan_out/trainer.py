@@ -1,6 +1,7 @@
 """The trainer's side: brings up the other pods, watches them, takes them away."""
 
 import contextlib
+import functools
 import os
 import signal
 import threading
@@ -15,21 +16,21 @@ from configs.loader import runtime_config
 from model.launch.launcher import TrainingStopped
 from pipeline.kubeflow.entry import NODES_VARIABLE
 from pipeline.kubeflow.fan_out.cluster_api import ApiAway, ClusterApi, Seen
+from pipeline.kubeflow.fan_out.kinds import kind_from
 from pipeline.kubeflow.fan_out.manifests import (
     HOSTS_VARIABLE,
     INDEX_VARIABLE,
     Manifest,
     Work,
     hosts_of,
-    job_manifest,
     name_of,
-    service_manifest,
 )
 from pipeline.kubeflow.fan_out.pods import (
-    evictions,
+    losses,
     ready,
     why_hopeless,
     why_no_image,
+    why_suspended,
     why_waiting,
 )
 from pipeline.kubeflow.messages import Message
@@ -38,6 +39,7 @@ from pipeline.kubeflow.pod_paths import address_of
 
 EXECUTOR = "components.detection_trainer.executor.Executor"
 IN_KUBERNETES = "KUBERNETES_SERVICE_HOST"  # in every pod
+Look = Callable[[], Seen]  # at the object that has the other pods
 _RESTARTS = 3  # of a training whose settings ask for none: pods come and go
 
 
@@ -80,7 +82,7 @@ def fan_out(
         patience: how long what is waited for.
 
     Raises:
-        ConfigError: the number of pods is none.
+        ConfigError: the number of pods or their kind is none.
         ServiceError: Kubernetes refuses, or does not answer.
         TrainingError: the pods do not come, or were taken away.
     """
@@ -92,22 +94,23 @@ def fan_out(
         logging.warning("not in Kubernetes: trains in this process instead of %d pods", nodes)
         yield
         return
-    patience = patience or Patience()
+    patience, kind = patience or Patience(), kind_from(environ)
     logging.set_verbosity(logging.INFO)
     _allow_restarts(message)
     api = connect()
     pod = api.own_pod(environ)
-    work = _work(message, root, pod, hosts_of(pod, nodes, environ))
+    work = _work(message, root, pod, hosts_of(pod, nodes, environ, kind.host))
     values = message["inputs"]["parameterValues"]
     restarts = runtime_config(values["settings"], values.get(OVERRIDES)).train.max_restarts
     try:
-        api.create(service_manifest(pod), job_manifest(pod, work, restarts))
-        _wait_until_all_are_ready(api, name_of(pod), nodes - 1, patience)
+        api.create(kind, kind.manifests(pod, work, restarts))
+        look = functools.partial(api.look, kind, name_of(pod))
+        _wait_until_all_are_ready(look, nodes - 1, patience)
         environ[HOSTS_VARIABLE], environ[INDEX_VARIABLE] = ",".join(work.hosts), "0"
-        with _watched(api, name_of(pod), patience):
+        with _watched(look, patience):
             yield
     finally:
-        api.delete(pod)
+        api.delete(kind, pod)
         for name in (HOSTS_VARIABLE, INDEX_VARIABLE):
             environ.pop(name, None)
 
@@ -142,7 +145,7 @@ def _work(message: Message, root: str, pod: Manifest, hosts: tuple[str, ...]) ->
     )
 
 
-def _wait_until_all_are_ready(api: ClusterApi, name: str, count: int, patience: Patience) -> None:
+def _wait_until_all_are_ready(look: Look, count: int, patience: Patience) -> None:
     """Returns when all pods have their examples and can train.
 
     Raises:
@@ -154,7 +157,7 @@ def _wait_until_all_are_ready(api: ClusterApi, name: str, count: int, patience: 
     while True:
         now = time.monotonic()
         try:
-            seen = api.look(name)
+            seen = look()
         except ApiAway:
             if now - answered > patience.away:
                 raise
@@ -166,7 +169,7 @@ def _wait_until_all_are_ready(api: ClusterApi, name: str, count: int, patience: 
             return
         no_image = why_no_image(seen)
         no_image_since = (no_image_since or now) if no_image else None
-        hopeless = why_hopeless(seen, name)
+        hopeless = why_hopeless(seen)
         if no_image_since is not None and now - no_image_since >= patience.image:
             hopeless = hopeless or no_image
         waiting = why_waiting(seen)
@@ -184,7 +187,7 @@ def _wait_until_all_are_ready(api: ClusterApi, name: str, count: int, patience: 
 
 
 @contextlib.contextmanager
-def _watched(api: ClusterApi, name: str, patience: Patience) -> Iterator[None]:
+def _watched(look: Look, patience: Patience) -> Iterator[None]:
     """Ends the training of the block where its other pods are gone for good.
 
     Raises:
@@ -193,14 +196,14 @@ def _watched(api: ClusterApi, name: str, patience: Patience) -> Iterator[None]:
     ended = threading.Event()
     found: list[str] = []
     watcher = threading.Thread(
-        target=_watch, args=(api, name, patience, ended, found), name="pods", daemon=True
+        target=_watch, args=(look, patience, ended, found), name="pods", daemon=True
     )
     watcher.start()
     try:
         yield
     except RcnnError as error:
         is_lost = isinstance(error, TrainingError) and not isinstance(error, TrainingStopped)
-        reason = found[0] if found else _reason_now(api, name) if is_lost else ""
+        reason = found[0] if found else _reason_now(look) if is_lost else ""
         if reason:
             raise TrainingError(f"{reason}; {error}") from error
         raise
@@ -209,22 +212,20 @@ def _watched(api: ClusterApi, name: str, patience: Patience) -> Iterator[None]:
         watcher.join()
 
 
-def _watch(
-    api: ClusterApi, name: str, patience: Patience, ended: threading.Event, found: list[str]
-) -> None:
-    """Tells of evictions; asks the training to stop, then ends it, where no pods will come."""
+def _watch(look: Look, patience: Patience, ended: threading.Event, found: list[str]) -> None:
+    """Tells of lost pods; asks the training to stop, then ends it, where no others will come."""
     told: set[str] = set()
     while not ended.wait(patience.poll):
         try:
-            seen = api.look(name)
+            seen = look()
         except ServiceError as error:  # the training itself needs no API server
             logging.log_every_n_seconds(logging.WARNING, "%s; the training goes on", 60, error)
             continue
-        for pod, reason in evictions(seen).items():
-            if pod not in told:
-                logging.warning("pod %s was evicted (%s): the Job makes another", pod, reason)
-                told.add(pod)
-        reason = why_hopeless(seen, name)
+        for loss, line in losses(seen).items():
+            if loss not in told:
+                logging.warning("%s", line)
+                told.add(loss)
+        reason = why_hopeless(seen)
         if reason and not ended.is_set():
             found.append(reason)
             logging.error("%s", reason)
@@ -234,10 +235,10 @@ def _watch(
             return
 
 
-def _reason_now(api: ClusterApi, name: str) -> str:
+def _reason_now(look: Look) -> str:
     """Returns why the pods are gone; "" where they are not, or nobody can say."""
     try:
-        seen: Seen = api.look(name)
+        seen = look()
     except ServiceError:
         return ""
-    return why_hopeless(seen, name)
+    return why_hopeless(seen) or why_suspended(seen)

@@ -195,8 +195,7 @@ def test_several_pods_share_the_workers(batch: str, nodes: int, gpus: str, asked
             r"\(8 workers in each of 2 pods\): GPUs are too few",
         ),
         (["trainer_nodes=1"], "say pipeline.kubeflow.trainer_nodes=2 for several pods"),
-        (["trainer_nodes=2", "trainer_nodes_by=TFJob"], "TFJob is not made here: Job needs no"),
-        (["trainer_nodes_by=TrainJob"], "TrainJob is not made here"),
+        (["trainer_nodes=2", "trainer_nodes_by=MPIJob"], "'Job', 'TFJob' or 'TrainJob'"),
     ],
 )
 def test_pods_that_do_not_fit_the_batch(settings: list[str], said: str) -> None:

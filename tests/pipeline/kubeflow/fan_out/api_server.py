@@ -1,7 +1,9 @@
 """A stand-in for Kubernetes' API server, of one namespace, on a loopback port.
 
 It keeps what is posted and answers with it, as `Status` where it refuses; pods come and go as a
-test says. Paths and answers are those of Kubernetes' API reference (v1, batch/v1).
+test says. Paths and answers are those of Kubernetes' API reference (v1, batch/v1), and of custom
+resources as k8s.io/apiextensions-apiserver serves them: checked by a schema, `status` is not
+taken from a POST, and a kind that is not installed is no `Status` but a page that is not there.
 """
 
 import dataclasses
@@ -12,6 +14,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from tests.pipeline.kubeflow.fan_out.schemas import WrongManifest, check
+
+_APIS = {
+    "pods": "/api/v1",
+    "services": "/api/v1",
+    "events": "/api/v1",
+    "jobs": "/apis/batch/v1",
+    "tfjobs": "/apis/kubeflow.org/v1",
+    "trainingruntimes": "/apis/trainer.kubeflow.org/v1alpha1",
+    "trainjobs": "/apis/trainer.kubeflow.org/v1alpha1",
+}
 NAMESPACE = "team"
 UID = "0a1b2c3d-1111-2222-3333-444455556666"
 
@@ -22,6 +35,8 @@ class State:
 
     Attributes:
         pods: of the Job, as lists would have them; a function is called for each list.
+        events: warnings about what was posted; `other_events` by the name of what was not.
+        missing: plurals of kinds that are not installed.
         troubles: statuses or `drop`/`lose` (done, without an answer) of the next requests, by
             method and the last word of the path.
     """
@@ -29,6 +44,8 @@ class State:
     objects: dict[tuple[str, str], dict[str, Any]] = dataclasses.field(default_factory=dict)
     pods: Callable[[], list[dict[str, Any]]] = list
     events: list[str] = dataclasses.field(default_factory=list)
+    other_events: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    missing: set[str] = dataclasses.field(default_factory=set)
     requests: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     queries: list[dict[str, str]] = dataclasses.field(default_factory=list)
     troubles: dict[tuple[str, str], list[Any]] = dataclasses.field(default_factory=dict)
@@ -58,13 +75,16 @@ class _Handler(BaseHTTPRequestHandler):
     def _handle(self, method: str) -> None:
         state: State = self.server.state  # type: ignore[attr-defined]
         parts = urlsplit(self.path)
-        words = parts.path.partition(f"/namespaces/{NAMESPACE}/")[2].split("/")
+        api, _, rest = parts.path.partition(f"/namespaces/{NAMESPACE}/")
+        words = rest.split("/")
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         state.requests.append((method, "/".join(words)))
         state.queries.append({key: value[0] for key, value in parse_qs(parts.query).items()})
         troubles = state.troubles.get((method, words[0])) or [None]
         trouble = troubles.pop(0) if len(troubles) > 1 or troubles != [None] else None
-        if isinstance(trouble, int):
+        if _APIS.get(words[0]) != api or words[0] in state.missing:
+            self._send(404, "404 page not found\n", "text/plain; charset=utf-8")
+        elif isinstance(trouble, int):
             self._refuse(trouble, state.messages.get(trouble, "as the test says"))
         elif trouble == "drop":
             self._break()
@@ -81,12 +101,24 @@ class _Handler(BaseHTTPRequestHandler):
             if key in state.objects:
                 self._refuse(409, f'{kind} "{key[1]}" already exists')
                 return
+            try:
+                check(answer)
+            except WrongManifest as error:
+                self._refuse(422, f'{answer["kind"]} "{key[1]}" is invalid: {error}')
+                return
+            answer.pop("status", None)
+            answer["metadata"] |= {"uid": f"uid-of-{kind}", "namespace": NAMESPACE}
+            answer["metadata"]["creationTimestamp"] = "2026-11-30T00:00:00Z"
             state.objects[key] = answer
             status = 201
         elif kind == "pods" and not name:
             answer = {"kind": "PodList", "apiVersion": "v1", "items": state.pods()}
         elif kind == "events":
-            answer = {"kind": "EventList", "items": [{"message": text} for text in state.events]}
+            about = state.queries[-1]["fieldSelector"].removeprefix("involvedObject.name=")
+            name = about.removesuffix(",type=Warning")
+            is_posted = any(name == posted for _, posted in state.objects)
+            texts = state.events if is_posted else state.other_events.get(name, [])
+            answer = {"kind": "EventList", "items": [{"message": text} for text in texts]}
         elif (kind, name) not in state.objects:
             self._refuse(404, f'{kind} "{name}" not found')
             return
@@ -101,7 +133,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(status, answer)
 
     def _refuse(self, status: int, message: str) -> None:
-        reason = {403: "Forbidden", 404: "NotFound", 409: "AlreadyExists", 410: "Expired"}
+        reason = {
+            403: "Forbidden",
+            404: "NotFound",
+            409: "AlreadyExists",
+            410: "Expired",
+            422: "Invalid",
+        }
         body = {"kind": "Status", "status": "Failure", "message": message, "code": status}
         self._send(status, {**body, "reason": reason.get(status, "InternalError")})
 
@@ -109,10 +147,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         self.connection.close()
 
-    def _send(self, status: int, body: Any) -> None:
-        content = json.dumps(body).encode()
+    def _send(self, status: int, body: Any, kind: str = "application/json") -> None:
+        content = (body if isinstance(body, str) else json.dumps(body)).encode()
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)

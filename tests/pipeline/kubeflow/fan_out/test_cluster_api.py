@@ -7,7 +7,8 @@ from absl import logging
 
 from configs.errors import ServiceError
 from pipeline.kubeflow.fan_out.cluster_api import ApiAway, ApiRefusal, ClusterApi
-from pipeline.kubeflow.fan_out.manifests import Work, job_manifest, name_of, service_manifest
+from pipeline.kubeflow.fan_out.kinds import KINDS
+from pipeline.kubeflow.fan_out.manifests import Work, name_of
 from tests.pipeline.kubeflow.fan_out.api_server import UID, ApiServer, node_pod, trainer_pod
 from tests.pipeline.kubeflow.fan_out.conftest import connected
 
@@ -17,26 +18,29 @@ pytestmark = pytest.mark.filterwarnings("ignore:HTTPResponse.getheaders:Deprecat
 POD = trainer_pod()
 NAME = name_of(POD)
 WORK = Work("{}", "", "s3://b/x", ("10.1.2.3:2222", f"{NAME}-0.{NAME}:2222"), "trainer", UID)
-SERVICE, JOB = service_manifest(POD), job_manifest(POD, WORK, 3)
+JOBS = KINDS["Job"]
+MANIFESTS = JOBS.manifests(POD, WORK, 3)
 
 
 def test_what_is_made_is_seen_and_deleted(server: ApiServer, api: ClusterApi) -> None:
     assert api.own_pod({"KFP_POD_NAME": "trainer"}) == POD
     assert api.own_pod({"HOSTNAME": "trainer"}) == POD
-    api.create(SERVICE, JOB)
-    assert server.state.objects["jobs", NAME] == JOB
-    assert server.state.objects["services", NAME] == SERVICE
+    api.create(JOBS, MANIFESTS)
+    for plural, manifest in zip(("services", "jobs"), MANIFESTS, strict=True):
+        made = server.state.objects[plural, NAME]
+        assert made["spec"] == manifest["spec"]
+        assert made["metadata"].items() >= manifest["metadata"].items()
     server.state.pods = lambda: [node_pod(0)]
     server.state.events = ["exceeded quota: gpus"]
-    seen = api.look(NAME)
-    assert seen.job == JOB and seen.pods == [node_pod(0)]
+    seen = api.look(JOBS, NAME)
+    assert seen.job == server.state.objects["jobs", NAME] and seen.pods == [node_pod(0)]
     assert seen.events == ["exceeded quota: gpus"]
     assert server.state.queries[-2] == {"labelSelector": f"job-name={NAME}"}
-    api.delete(POD)
+    api.delete(JOBS, POD)
     assert {"propagationPolicy": "Background"} in server.state.queries
     assert set(server.state.objects) == {("pods", "trainer")}
-    assert api.look(NAME).job is None
-    api.delete(POD)  # gone already
+    assert api.look(JOBS, NAME).job is None
+    api.delete(JOBS, POD)  # gone already
 
 
 @pytest.mark.parametrize("what", ["drop", "lose", 500, 503, 429])
@@ -45,16 +49,16 @@ def test_each_is_made_once_whatever_breaks(
     server: ApiServer, api: ClusterApi, kind: str, what: str | int
 ) -> None:
     server.state.troubles["POST", kind] = [what, what]
-    api.create(SERVICE, JOB)
+    api.create(JOBS, MANIFESTS)
     assert set(server.state.objects) == {("pods", "trainer"), ("services", NAME), ("jobs", NAME)}
 
 
 def test_one_of_somebody_else_is_not_ours(server: ApiServer, api: ClusterApi) -> None:
-    other = json.loads(json.dumps(JOB))
+    other = json.loads(json.dumps(MANIFESTS[-1]))
     other["metadata"]["ownerReferences"][0]["uid"] = "another"
     server.state.objects["jobs", NAME] = other
     with pytest.raises(ApiRefusal, match=r"409 .* already exists"):
-        api.create(SERVICE, JOB)
+        api.create(JOBS, MANIFESTS)
 
 
 def test_quota_and_rights_end_in_a_line(server: ApiServer, api: ClusterApi) -> None:
@@ -62,22 +66,22 @@ def test_quota_and_rights_end_in_a_line(server: ApiServer, api: ClusterApi) -> N
     server.state.messages[403] = quota
     server.state.troubles["POST", "jobs"] = [403]
     with pytest.raises(ApiRefusal) as raised:
-        api.create(SERVICE, JOB)
+        api.create(JOBS, MANIFESTS)
     assert "Job for the trainer's other pods: 403 " in str(raised.value)
     assert "exceeded quota: gpus" in str(raised.value) and "\n" not in str(raised.value)
     assert "trainer-nodes.yaml" not in str(raised.value)
     server.state.messages[403] = 'User "system:serviceaccount:team:x" cannot create resource "jobs"'
     server.state.troubles["POST", "jobs"] = [403]
     with pytest.raises(ApiRefusal, match=r"cannot create.*docker/k8s/trainer-nodes\.yaml has"):
-        api.create(SERVICE, JOB)
+        api.create(JOBS, MANIFESTS)
     assert server.state.count("POST", "jobs") == 2
 
 
 def test_without_the_right_to_read_events_none_are_read(server: ApiServer, api: ClusterApi) -> None:
-    api.create(SERVICE, JOB)
+    api.create(JOBS, MANIFESTS)
     server.state.troubles["GET", "events"] = [403, 500]
-    assert api.look(NAME).events == []
-    assert api.look(NAME).events == []
+    assert api.look(JOBS, NAME).events == []
+    assert api.look(JOBS, NAME).events == []
     assert server.state.count("GET", "events") == 1
 
 
@@ -99,8 +103,8 @@ def test_what_cannot_be_deleted_is_told_and_left(
     monkeypatch.setattr(logging, "warning", lambda text, *args: told.append(text % args))
     server.state.troubles["DELETE", "jobs"] = [403]
     server.state.troubles["DELETE", "services"] = ["drop"]
-    api.create(SERVICE, JOB)
-    api.delete(POD)
+    api.create(JOBS, MANIFESTS)
+    api.delete(JOBS, POD)
     assert [line.count("goes with this pod") for line in told] == [1, 1]
 
 

@@ -20,7 +20,10 @@ def test_a_node_that_is_none_ends_in_a_line(
         entry.main(["node"])
     assert ended.value.code == 2
     said = capfd.readouterr().err
-    assert "error: node: TFX_RCNN_NODE_WORK and JOB_COMPLETION_INDEX are set" in said
+    assert (
+        "error: node: TFX_RCNN_NODE_WORK and JOB_COMPLETION_INDEX (or TFX_RCNN_NODE_PLACE) are"
+        in said
+    )
     assert "Traceback" not in said
     assert (tmp_path / "dev" / "termination-log").read_text().startswith("node: TFX_RCNN_NODE")
 
@@ -39,10 +42,14 @@ def test_the_trainer_s_container_alone_is_told_how_many_pods_there_are() -> None
         "components": {name: {"executorLabel": label} for name, label in labels.items()},
         "deploymentSpec": {"executors": executors},
     }
-    set_variables(specification, KubeflowConfig(trainer_nodes=2, env={"NO_PROXY": "x"}))
+    set_variables(
+        specification,
+        KubeflowConfig(trainer_nodes=2, trainer_nodes_by="TFJob", env={"NO_PROXY": "x"}),
+    )
     assert executors["a"]["container"]["env"] == [
         {"name": "NO_PROXY", "value": "x"},
         {"name": "TFX_RCNN_TRAINER_NODES", "value": "2"},
+        {"name": "TFX_RCNN_TRAINER_NODES_BY", "value": "TFJob"},
     ]
     assert executors["b"]["container"]["env"] == [{"name": "NO_PROXY", "value": "x"}]
     assert executors["c"] == {"resolver": {}}

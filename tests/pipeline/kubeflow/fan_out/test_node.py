@@ -54,6 +54,20 @@ def test_it_trains_along_at_its_place(
     assert environ["TFX_RCNN_HOST_INDEX"] == "2"
 
 
+def test_its_place_in_a_tf_job_is_that_of_a_label(
+    api: ClusterApi, environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node, "train", lambda *_, **__: None)
+    del environ["JOB_COMPLETION_INDEX"]
+    environ |= {"TFX_RCNN_NODE_PLACE": "0", "TF_CONFIG": '{"cluster": {"worker": ["a", "b"]}}'}
+    ready = tmp_path / "ready"
+    ready.touch()  # of a container before, in a volume
+    monkeypatch.setattr(node, "_examples", lambda *_: pytest.fail("late") if ready.exists() else "")
+    node.run(tmp_path / "work", environ, lambda: api, ready_file=str(ready))
+    assert environ["TFX_RCNN_HOST_INDEX"] == "1" and "TF_CONFIG" not in environ
+    assert ready.exists()
+
+
 @pytest.mark.parametrize("change", [{"phase": "Failed"}, {"phase": "Succeeded"}, None, "uid"])
 def test_it_ends_with_the_trainer_s_pod(
     server: ApiServer,

@@ -164,7 +164,7 @@ def _never(opened: Any, patience: Patience = FAST) -> str:
             ],
             {"conditions": [{"type": "FailureTarget", "status": "True", "message": "rule 1"}]},
             [],
-            "failed: rule 1; pod node-1-x1 ended with 2: s3://b/x: nothing",
+            "pod node-1-x1 ended with 2: s3://b/x: nothing",
         ),
     ],
 )

@@ -22,8 +22,9 @@ from tests.pipeline.kubeflow.fan_out.conftest import connected
 
 def _train(api: str, examples: str, out: str, hosts: str) -> None:
     trainer.hosts_of = lambda *_: tuple(hosts.split(","))
+    batch = f"{hosts.count(',') + 1}x2"
     values = {
-        "settings": component_settings(resumed_config("2x2", 30), "detection_trainer"),
+        "settings": component_settings(resumed_config(batch, 30), "detection_trainer"),
         "overrides": "",
     }
     artifact = {"uri": str(write_examples(Path(examples)))}
