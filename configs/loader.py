@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -38,6 +38,9 @@ _EXPECTED = {
 }
 
 
+AnySection = TypeVar("AnySection", bound=BaseModel)
+
+
 def load_config(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Config:
     """Returns the checked config of a YAML file.
 
@@ -51,7 +54,7 @@ def load_config(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> 
             given.
     """
     settings = _read_with_base(Path(path), seen=())
-    _apply_overrides(settings, overrides, "--set ")
+    apply_overrides(settings, overrides, "--set ")
     return check_config(settings, str(path))
 
 
@@ -62,12 +65,21 @@ def default_config(overrides: Iterable[str] = ()) -> Config:
         ConfigError: as in `load_config`.
     """
     settings: dict[str, Any] = {"name": "defaults"}
-    _apply_overrides(settings, overrides, "--set ")
+    apply_overrides(settings, overrides, "--set ")
     return check_config(settings, "--set")
 
 
 def check_config(settings: dict[str, Any], source: str) -> Config:
     """Returns `settings` as a `Config`.
+
+    Raises:
+        ConfigError: as in `load_config`; `source` is named as the place.
+    """
+    return checked(Config, settings, source)
+
+
+def checked(kind: type[AnySection], settings: dict[str, Any], source: str) -> AnySection:
+    """Returns `settings` as a `Config`, or as a part of one.
 
     They are checked as JSON: pydantic then takes lists for tuples, and is strict all the same (no
     text or true for a number, no 2.0 for a whole one).
@@ -76,7 +88,7 @@ def check_config(settings: dict[str, Any], source: str) -> Config:
         ConfigError: as in `load_config`; `source` is named as the place.
     """
     try:
-        return Config.model_validate_json(
+        return kind.model_validate_json(
             json.dumps(_with_preset(_with_workers(settings))), strict=True
         )
     except ValidationError as error:
@@ -86,48 +98,15 @@ def check_config(settings: dict[str, Any], source: str) -> Config:
 
 
 def config_from_json(text: str, source: str = "settings") -> Config:
-    """Returns the config in the JSON of `Config.to_json` or of `component_settings`.
+    """Returns the config in the JSON of `Config.to_json`.
 
     Raises:
         ConfigError: as in `load_config`; `source` is named as the place.
     """
-    return check_config(_read_json(text, source), source)
+    return check_config(read_object(text, source), source)
 
 
-def runtime_config(settings: str, overrides: str | None = None) -> Config:
-    """Returns the config of a component's `settings`, with a run's own changes on top.
-
-    Args:
-        settings: JSON of `component_settings`.
-        overrides: `key=value` settings, separated by `;`, that a run of a compiled pipeline was
-            given. Those of sections that the component does not depend on are left out.
-
-    Raises:
-        ConfigError: an override is unknown, wrong or given twice, or of what is fixed at compile
-            time.
-    """
-    values = _read_json(settings, "settings")
-    given = set(values)
-    wanted = [text.strip() for text in (overrides or "").split(";") if text.strip()]
-    _check_given_once(wanted, "overrides: ")
-    ours = []
-    for override in wanted:
-        section = override.partition("=")[0].partition(".")[0].strip()
-        if section in ("name", "push", "pipeline"):
-            raise ConfigError(
-                f"overrides: {_short(override)}: {section} is fixed when the pipeline is compiled"
-            )
-        if override.partition("=")[0].strip() == "model.preset":
-            raise ConfigError(
-                f"overrides: {_short(override)}: a preset is resolved when the pipeline is compiled"
-            )
-        if section in given or section not in Config.model_fields:
-            ours.append(override)
-    _apply_overrides(values, ours, "overrides: ")
-    return check_config(values, "overrides" if overrides else "settings")
-
-
-def _read_json(text: str, source: str) -> dict[str, Any]:
+def read_object(text: str, source: str) -> dict[str, Any]:
     """Returns the object in a JSON text.
 
     Raises:
@@ -236,17 +215,17 @@ def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _apply_overrides(settings: dict[str, Any], overrides: Iterable[str], place: str) -> None:
+def apply_overrides(settings: dict[str, Any], overrides: Iterable[str], place: str) -> None:
     """Changes `settings`; `place` stands before an override in errors.
 
     Raises:
         ConfigError: an override is not `key=value`, or two of them set the same.
     """
     overrides = list(overrides)
-    _check_given_once(overrides, place)
+    check_given_once(overrides, place)
     for override in overrides:
         key, _, text = override.partition("=")
-        value = read_yaml_value(text, f"{place}{_short(override)}")
+        value = read_yaml_value(text, f"{place}{shortened(override)}")
         *sections, last = _parts(key)
         section = settings
         for name in sections:
@@ -256,23 +235,28 @@ def _apply_overrides(settings: dict[str, Any], overrides: Iterable[str], place: 
         section[last] = value
 
 
-def _check_given_once(overrides: list[str], place: str) -> None:
+def check_given_once(overrides: list[str], place: str) -> None:
+    """Checks that each override is `key=value`, and that no two set the same.
+
+    Raises:
+        ConfigError: one is not, or two do; `place` stands before it.
+    """
     given: dict[tuple[str, ...], str] = {}
     for override in overrides:
         key, equals, _ = override.partition("=")
         parts = _parts(key)
         if not equals or not all(parts) or len(parts) > _DEEPEST_KEY:
             raise ConfigError(
-                f"{place}{_short(override)}: expected key=value, such as train.batch=2x4"
+                f"{place}{shortened(override)}: expected key=value, such as train.batch=2x4"
             )
         for other, earlier in given.items():
             if parts[: len(other)] == other or other[: len(parts)] == parts:
-                both = f"{_short(earlier)!r} and {_short(override)!r}"
+                both = f"{shortened(earlier)!r} and {shortened(override)!r}"
                 raise ConfigError(f"{place.strip()} {both} set the same: keep one of them")
         given[parts] = override
 
 
-def _short(text: str) -> str:
+def shortened(text: str) -> str:
     """Returns a user's text as one line that is not too long for a message."""
     line = " ".join(text.split())
     return line if len(line) <= _SHOWN_LETTERS else f"{line[:_SHOWN_LETTERS]}..."
@@ -286,7 +270,7 @@ def explain_problems(error: ValidationError) -> str:
     """Returns the first problem of a validation in one line, and how many more there are."""
     problems = error.errors()
     first = problems[0]
-    key = _short(".".join(str(part) for part in first["loc"]))
+    key = shortened(".".join(str(part) for part in first["loc"]))
     if first["type"] == "extra_forbidden":
         text = f"unknown key {key!r}{_nearest(first['loc'])}"
     elif first["type"] == "missing":
@@ -303,7 +287,7 @@ def explain_problems(error: ValidationError) -> str:
 def _shown(value: Any) -> str:
     """Returns a value as a config would have it, cut off where it is long."""
     text = "nothing" if value is None else json.dumps(value, ensure_ascii=False)
-    return _short(text)
+    return shortened(text)
 
 
 def _nearest(location: tuple[int | str, ...]) -> str:
@@ -313,17 +297,17 @@ def _nearest(location: tuple[int | str, ...]) -> str:
         field = section.model_fields.get(str(part))
         if field is None:
             return ""
-        section = _section_of(field.annotation)
+        section = section_of(field.annotation)
         if section is None:
             return ""
     matches = difflib.get_close_matches(str(location[-1]), list(section.model_fields), 1, 0.5)
     return f": did you mean {matches[0]!r}?" if matches else ""
 
 
-def _section_of(annotation: Any) -> Any:
+def section_of(annotation: Any) -> Any:
     """Returns the config section behind an annotation such as `MaskHeadConfig | None`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     if get_origin(annotation) is not None:
-        return next((s for s in map(_section_of, get_args(annotation)) if s is not None), None)
+        return next((s for s in map(section_of, get_args(annotation)) if s is not None), None)
     return None

@@ -1,20 +1,19 @@
 """Every setting of a run: one frozen pydantic model, with units in the descriptions.
 
 Lengths are pixels of the model-input frame unless a field says otherwise; times are steps or
-epochs. Each component gets only the sections it depends on (`component_settings`), so that a
+epochs. Each component gets only the sections that it declares (`configs/parts.py`), so that a
 changed threshold does not retrain a model. The detector's sections are in model_schema.py, the
 cluster's in kubeflow_schema.py.
 """
 
-import json
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from configs.errors import ConfigError
 from configs.kubeflow_schema import KubeflowConfig
-from configs.model_schema import ModelConfig
+from configs.model_schema import MaskHeadConfig, ModelConfig
 from configs.section import Count, Fraction, Section, Seed, Text
 
 Policy = Literal["accept", "mend", "drop", "refuse"]
@@ -29,8 +28,8 @@ METRIC_NAMES = (
 )  # fmt: skip
 
 
-class DataConfig(Section):
-    """Where the COCO-format data lies (below --data-dir) and how it is read."""
+class DataPlaces(Section):
+    """Where the COCO-format data lies, below --data-dir."""
 
     train_annotations: Text = Field(
         "annotations/instances_train2017.json",
@@ -42,21 +41,14 @@ class DataConfig(Section):
         description="COCO JSON of the evaluation pictures.",
     )
     eval_pictures: Text = Field("val2017", description="Folder of the evaluation pictures.")
-    train_shards: int = Field(
-        8, ge=1, le=99_999, description="TFRecord files of the training split."
-    )
-    eval_shards: int = Field(
-        2, ge=1, le=99_999, description="TFRecord files of the evaluation split."
-    )
-    seed: Seed = Field(0, description="Seeds the spread of pictures over shards.")
+
+
+class LossLimits(Section):
+    """How much of the data may be lost on its way to the training."""
+
     max_rejected_fraction: Fraction = Field(
         0.01,
         description="Share of a split's pictures that may be refused before the run fails.",
-    )
-    max_dropped_fraction: Fraction = Field(
-        0.1,
-        description="Share of a split's pictures that any one reason may drop by policy, or mend "
-        "with a loss.",
     )
     max_lost_objects_fraction: Fraction = Field(
         0.1,
@@ -65,6 +57,23 @@ class DataConfig(Section):
     )
     max_lost_masks_fraction: Fraction = Field(
         0.1, description="Share of a split's masks that any one reason may cost their objects."
+    )
+
+
+class DataConfig(LossLimits, DataPlaces):
+    """Where the COCO-format data lies (below --data-dir) and how it is read."""
+
+    train_shards: int = Field(
+        8, ge=1, le=99_999, description="TFRecord files of the training split."
+    )
+    eval_shards: int = Field(
+        2, ge=1, le=99_999, description="TFRecord files of the evaluation split."
+    )
+    seed: Seed = Field(0, description="Seeds the spread of pictures over shards.")
+    max_dropped_fraction: Fraction = Field(
+        0.1,
+        description="Share of a split's pictures that any one reason may drop by policy, or mend "
+        "with a loss.",
     )
     max_picture_pixels: int = Field(
         100_000_000,
@@ -133,8 +142,8 @@ class LargeScaleJitterConfig(Section):
         return values
 
 
-class InputConfig(Section):
-    """Size and augmentation of the pictures that enter the model."""
+class InputSizes(Section):
+    """The sizes that pictures enter the model in."""
 
     short_side_px: int = Field(
         800, ge=32, le=LARGEST_SIDE_PX, description="Shorter side after resizing."
@@ -145,20 +154,12 @@ class InputConfig(Section):
     size_multiple_px: int = Field(
         32, ge=32, le=4096, description="Padded sides are multiples of this."
     )
-    max_picture_pixels: int = Field(
-        100_000_000,
-        ge=1,
-        le=10**10,
-        description="Largest width x height of a file that the exported model decodes; a pixel "
-        "takes up to 27 bytes of memory while it does.",
-    )
     max_objects: int = Field(
         100,
         ge=1,
         le=100_000,
         description="Ground-truth rows a picture; what exceeds it is counted.",
     )
-    flip_probability: Fraction = Field(0.5, description="Chance of a horizontal flip.")
     scale_jitter: tuple[float, float] = Field(
         (1.0, 1.0),
         description="Range of the random factor on the resized size (training).",
@@ -181,7 +182,7 @@ class InputConfig(Section):
         return short * factor, self.long_side_px * factor
 
     @model_validator(mode="after")
-    def _one_kind_of_jitter(self) -> "InputConfig":
+    def _one_kind_of_jitter(self) -> "InputSizes":
         given = {
             "scale_jitter": self.scale_jitter != (1.0, 1.0),
             "short_side_choices_px": bool(self.short_side_choices_px),
@@ -199,7 +200,7 @@ class InputConfig(Section):
         return self
 
     @model_validator(mode="after")
-    def _sides_fit(self) -> "InputConfig":
+    def _sides_fit(self) -> "InputSizes":
         if max(self.short_side_choices_px, default=0) > self.long_side_px:
             raise ValueError(
                 f"input.short_side_choices_px {max(self.short_side_choices_px)} exceeds "
@@ -216,6 +217,19 @@ class InputConfig(Section):
                 f"got {list(self.scale_jitter)}"
             )
         return self
+
+
+class InputConfig(InputSizes):
+    """Size and augmentation of the pictures that enter the model."""
+
+    max_picture_pixels: int = Field(
+        100_000_000,
+        ge=1,
+        le=10**10,
+        description="Largest width x height of a file that the exported model decodes; a pixel "
+        "takes up to 27 bytes of memory while it does.",
+    )
+    flip_probability: Fraction = Field(0.5, description="Chance of a horizontal flip.")
 
 
 class OptimizerConfig(Section):
@@ -471,10 +485,61 @@ class PipelineConfig(Section):
     kubeflow: KubeflowConfig = KubeflowConfig()
 
 
+def _fits_folders_and_kubernetes(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", name):
+        raise ValueError(f"expected letters a to z, digits and -, at most 63, got {name[:80]!r}")
+    return name
+
+
+def check_best_metric(train: TrainConfig, model: ModelConfig) -> None:
+    """Refuses to choose the best model by masks where there are none."""
+    if train.best_metric == "mask/AP" and model.mask_head is None:
+        raise ValueError("train.best_metric is mask/AP, but the config has no model.mask_head")
+
+
+def check_thresholds(evaluate: EvaluateConfig, mask_head: MaskHeadConfig | None) -> None:
+    """Refuses conditions on masks where there are none."""
+    for threshold in evaluate.thresholds:
+        if threshold.metric.startswith("mask/") and mask_head is None:
+            raise ValueError(
+                f"evaluate.thresholds asks for {threshold.metric}, "
+                "but the config has no model.mask_head"
+            )
+
+
+def check_jit(train: TrainConfig, model: ModelConfig) -> None:
+    """Refuses `train.jit: on` where XLA cannot compile a training step."""
+    if train.jit == "on" and (obstacle := jit_obstacle(train, model)):
+        raise ValueError(f"train.jit: on cannot compile {obstacle}, or train.jit: auto")
+
+
+def jit_obstacle(train: TrainConfig, model: ModelConfig) -> str | None:
+    """Returns what keeps XLA from compiling a training step, and what to set; None if nothing.
+
+    `train.jit: auto` does not compile then.
+    """
+    if model.roi.sampling_ratio == 0:
+        return (
+            "model.roi.sampling_ratio: 0, whose shapes are dynamic: "
+            "set a number of samples such as 2"
+        )
+    if not train.batch.startswith("1x"):
+        for section, norm in (("backbone", model.backbone.norm), ("fpn", model.fpn.norm)):
+            if norm == "sync_batch_norm":
+                return (
+                    f"model.{section}.norm: sync_batch_norm, whose forward pass waits for the "
+                    "other workers: set another norm"
+                )
+    return None
+
+
+Name = Annotated[str, AfterValidator(_fits_folders_and_kubernetes)]
+
+
 class Config(Section):
     """One run: its data, model, training, gate and where it goes."""
 
-    name: str = Field(
+    name: Name = Field(
         description="Of the pipeline and the pushed model: a to z, digits and -, at most 63.",
     )
     data: DataConfig = DataConfig()
@@ -486,101 +551,19 @@ class Config(Section):
     push: PushConfig = PushConfig()
     pipeline: PipelineConfig = PipelineConfig()
 
-    @field_validator("name")
-    @classmethod
-    def _name_fits_folders_and_kubernetes(cls, name: str) -> str:
-        if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", name):
-            raise ValueError(
-                f"expected letters a to z, digits and -, at most 63, got {name[:80]!r}"
-            )
-        return name
-
     @model_validator(mode="after")
     def _sections_agree(self) -> "Config":
-        if self.train.best_metric == "mask/AP" and self.model.mask_head is None:
-            raise ValueError("train.best_metric is mask/AP, but the config has no model.mask_head")
-        for threshold in self.evaluate.thresholds:
-            if threshold.metric.startswith("mask/") and self.model.mask_head is None:
-                raise ValueError(
-                    f"evaluate.thresholds asks for {threshold.metric}, "
-                    "but the config has no model.mask_head"
-                )
+        check_best_metric(self.train, self.model)
+        check_thresholds(self.evaluate, self.model.mask_head)
         if self.data.max_picture_pixels > self.input.max_picture_pixels:
             raise ValueError(
                 f"data.max_picture_pixels {self.data.max_picture_pixels} exceeds "
                 f"input.max_picture_pixels {self.input.max_picture_pixels}: the exported model "
                 "must decode what it is trained on; set both"
             )
-        if self.train.jit == "on" and self.jit_obstacle:
-            raise ValueError(
-                f"train.jit: on cannot compile {self.jit_obstacle}, or train.jit: auto"
-            )
+        check_jit(self.train, self.model)
         return self
-
-    @property
-    def jit_obstacle(self) -> str | None:
-        """What keeps XLA from compiling a training step, and what to set instead; None if nothing.
-
-        `train.jit: auto` does not compile then.
-        """
-        if self.model.roi.sampling_ratio == 0:
-            return (
-                "model.roi.sampling_ratio: 0, whose shapes are dynamic: "
-                "set a number of samples such as 2"
-            )
-        if not self.train.batch.startswith("1x"):
-            for section, norm in (
-                ("backbone", self.model.backbone.norm),
-                ("fpn", self.model.fpn.norm),
-            ):
-                if norm == "sync_batch_norm":
-                    return (
-                        f"model.{section}.norm: sync_batch_norm, whose forward pass waits for the "
-                        "other workers: set another norm"
-                    )
-        return None
 
     def to_json(self) -> str:
         """Returns the whole config as JSON; `loader.config_from_json` reads it back equal."""
         return self.model_dump_json()
-
-
-# What each component reads: a section name, or fields of a section.
-_COMPONENT_SETTINGS: dict[str, dict[str, Any]] = {
-    "coco_example_gen": {"name": True, "data": True},
-    "coco_transform": {
-        "name": True,
-        "data": {
-            "max_rejected_fraction",
-            "max_lost_objects_fraction",
-            "max_lost_masks_fraction",
-        },
-        "transform": True,
-        "input": {
-            "short_side_px",
-            "long_side_px",
-            "size_multiple_px",
-            "max_objects",
-            "scale_jitter",
-            "short_side_choices_px",
-            "large_scale_jitter",
-        },
-        "model": {"anchors"},
-    },
-    "detection_trainer": {"name": True, "input": True, "model": True, "train": True},
-    # The mask head's section too: thresholds on masks are refused where there is none.
-    "coco_evaluator": {"name": True, "evaluate": True, "model": {"mask_head"}},
-}
-
-
-def component_settings(config: Config, component: str) -> str:
-    """Returns the JSON of just the settings that `component` depends on.
-
-    `loader.config_from_json` reads it, the rest at its defaults. It is the component's
-    execution property, so a change elsewhere in the config leaves its cached result valid.
-
-    Raises:
-        KeyError: `component` is none of the four that have settings.
-    """
-    settings = config.model_dump(mode="json", include=_COMPONENT_SETTINGS[component])
-    return json.dumps(settings, sort_keys=True, separators=(",", ":"))

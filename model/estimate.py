@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from configs.errors import ConfigError
-from configs.schema import Config
+from configs.schema import Config, jit_obstacle
 from model.input.sizes import padded_sides, resized_sides
 
 GIB = 1 << 30
@@ -245,7 +245,7 @@ def work_of(config: Config, precision: str, num_classes: int, bucket: tuple[int,
     train = config.train
     pictures = train.pictures_per_worker
     without_file = config.model.model_copy(update={"weights": None})
-    compiled = config.jit_obstacle is None
+    compiled = jit_obstacle(config.train, config.model) is None
     detector = build_detector(without_file, num_classes, precision=precision, jit=compiled)
     mask_side = config.transform.mask_size + 1 if config.model.mask_head else None
     trained = unfrozen(detector, train.freeze)

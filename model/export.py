@@ -31,7 +31,7 @@ import numpy as np
 import tensorflow as tf
 
 from configs.files import atomic_path, json_digest, recover, write_json
-from configs.schema import Config, InputConfig
+from configs.schema import InputConfig
 from model.detector import build_detector
 from model.input.bounded_decode import decode_within
 from model.input.resize import resize_picture, resized_size
@@ -41,13 +41,14 @@ from model.model_folder import (
     MODEL_ID_FILE,
     check_model_place,
 )
+from model.training_settings import TrainingSettings
 
 _DECODED_AT_ONCE = 4  # pictures at their full size
 
 
 def export_saved_model(
     detector: Any,
-    config: Config,
+    config: TrainingSettings,
     categories: Sequence[Mapping[str, Any]],
     out_dir: str | os.PathLike[str],
     training: Mapping[str, Any] | None = None,
@@ -89,7 +90,9 @@ def export_saved_model(
 
 
 def model_digest(
-    weights: Mapping[str, np.ndarray], config: Config, categories: Sequence[Mapping[str, Any]]
+    weights: Mapping[str, np.ndarray],
+    config: TrainingSettings,
+    categories: Sequence[Mapping[str, Any]],
 ) -> str:
     """Returns 64 hex digits that stand for the weights, the settings and the categories.
 

@@ -19,9 +19,8 @@ import yaml
 from configs.console import read_json
 from configs.errors import ConfigError, TrainingError
 from configs.files import atomic_path, json_digest, write_json
-from configs.loader import check_config
+from configs.loader import checked
 from configs.outputs import marked_text
-from configs.schema import Config
 from model.examples import read_manifest
 from model.input.buckets import read_buckets, training_buckets, write_buckets
 from model.input.index import index_path, joined, read_index
@@ -29,6 +28,7 @@ from model.launch.host import visible_gpus
 from model.launch.job import TRAINING_SPLIT
 from model.launch.launcher import TrainingStopped, train
 from model.limits import machine_limits
+from model.training_settings import TrainingSettings
 
 TRIAL_MODULE = "model.launch.trial"
 DIMENSIONS = ("precision", "jit", "batch", "buckets")
@@ -214,7 +214,7 @@ class TrialRunner:
 
     def __init__(
         self,
-        config: Config,
+        config: TrainingSettings,
         examples_dir: str | os.PathLike[str],
         steps: int,
         seconds: float,
@@ -229,7 +229,7 @@ class TrialRunner:
         self._on_trial = on_trial
         self._key = json_digest(
             {
-                "config": config.model_dump(mode="json", exclude={"evaluate", "push", "pipeline"}),
+                "config": config.model_dump(mode="json"),
                 "examples": read_manifest(examples_dir)["digest"],
                 "steps": steps,
                 "machine": dataclasses.asdict(this_machine()),
@@ -280,7 +280,7 @@ class TrialRunner:
             next(event["device"] for event in events if event["event"] == "start"),
         )
 
-    def _config_of(self, setting: Setting, buckets: int) -> Config:
+    def _config_of(self, setting: Setting, buckets: int) -> TrainingSettings:
         changes = setting.changes()["train"] | {
             "max_steps": self._steps + buckets,  # the first of each is compiled
             "epochs": 1e6,
@@ -293,7 +293,9 @@ class TrialRunner:
             "patience_validations": 0,
         }
         settings = self._config.model_dump(mode="json")
-        return check_config(settings | {"train": settings["train"] | changes}, "config")
+        return checked(
+            TrainingSettings, settings | {"train": settings["train"] | changes}, "config"
+        )
 
     def _read_notes(self) -> list[Trial]:
         if not self._notes_path.exists():
@@ -313,7 +315,7 @@ def verdict_of(error: Exception) -> str:
 
 
 def examples_with_buckets(
-    examples_dir: Path, target: Path, config: Config, max_buckets: int
+    examples_dir: Path, target: Path, config: TrainingSettings, max_buckets: int
 ) -> Path:
     """Returns a folder with the same records, to be batched in fewer shapes.
 
@@ -337,7 +339,7 @@ def examples_with_buckets(
     return target
 
 
-def first_setting(config: Config, machine: Machine, buckets: int) -> Setting:
+def first_setting(config: TrainingSettings, machine: Machine, buckets: int) -> Setting:
     """Returns the config's own setting, with as many workers as the machine has.
 
     Args:

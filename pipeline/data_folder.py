@@ -7,7 +7,7 @@ from pathlib import Path
 
 from configs.errors import DatasetError
 from configs.files import file_digest, json_digest
-from configs.schema import Config, DataConfig
+from configs.schema import Config, DataPlaces
 
 _EDGE_BYTES = 4096
 
@@ -20,7 +20,7 @@ def read_by_a_run(config: Config, data_dir: Path) -> list[Path]:
     return [*(data_dir / name for name in names), *([Path(weights)] if weights else [])]
 
 
-def check_data_folder(data: DataConfig, data_dir: Path) -> None:
+def check_data_folder(data: DataPlaces, data_dir: Path) -> None:
     """Checks that annotation files and picture folders are there, and that no file is cut off.
 
     What the files say is checked by CocoExampleGen; this takes milliseconds.
@@ -46,7 +46,7 @@ def check_data_folder(data: DataConfig, data_dir: Path) -> None:
             )
 
 
-def pictures_digest(data: DataConfig, data_dir: Path) -> str:
+def pictures_digest(data: DataPlaces, data_dir: Path) -> str:
     """Returns a digest of the annotation files' bytes and the picture files' stats.
 
     Pictures count by name, size and modification time: reading COCO's 19 GB would take longer

@@ -19,12 +19,16 @@ from tfx.types.standard_artifacts import PushedModel
 
 from components.beam_options import beam_arguments
 from components.coco_evaluator.component import CocoEvaluator
+from components.coco_evaluator.settings import CocoEvaluatorSettings
 from components.coco_example_gen.component import CocoExampleGen
+from components.coco_example_gen.settings import CocoExampleGenSettings
 from components.coco_transform.component import CocoTransform
+from components.coco_transform.settings import CocoTransformSettings
 from components.detection_trainer.component import DetectionTrainer
+from components.detection_trainer.settings import DetectionTrainerSettings
 from components.model_pusher.baseline import NewestPushedModelStrategy
 from components.model_pusher.component import ModelPusher
-from configs.schema import Config, component_settings
+from configs.schema import Config
 from configs.source_digest import source_digest
 from model import records
 
@@ -91,7 +95,7 @@ def create_pipeline(
     examples = CocoExampleGen(
         data_dir=places.data_dir,
         pictures_digest=places.pictures_digest,
-        settings=component_settings(config, "coco_example_gen"),
+        settings=CocoExampleGenSettings.of(config),
         source_digest=source_digest("components.coco_example_gen.executor"),
         overrides=overrides,
     )
@@ -107,13 +111,13 @@ def create_pipeline(
     transform = CocoTransform(
         examples=examples.outputs["examples"],
         anomalies=validator.outputs["anomalies"],
-        settings=component_settings(config, "coco_transform"),
+        settings=CocoTransformSettings.of(config),
         source_digest=source_digest("components.coco_transform.executor"),
         overrides=overrides,
     )
     trainer = DetectionTrainer(
         examples=transform.outputs["transformed_examples"],
-        settings=component_settings(config, "detection_trainer"),
+        settings=DetectionTrainerSettings.of(config),
         source_digest=source_digest("components.detection_trainer.executor", "model.launch.worker"),
         overrides=overrides,
         checkpoints_dir=places.checkpoints,
@@ -149,7 +153,7 @@ def create_pipeline(
         model=trainer.outputs["model"],
         baseline_model=baseline,
         is_baseline_resolved=target == "local",
-        settings=component_settings(config, "coco_evaluator"),
+        settings=CocoEvaluatorSettings.of(config),
         source_digest=source_digest("components.coco_evaluator.executor"),
         overrides=overrides,
         detections_dir=places.detections,

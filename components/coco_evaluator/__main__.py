@@ -33,6 +33,7 @@ from components.coco_evaluator.findings import Narrowing, finding_lines
 from components.coco_evaluator.gate import Decision
 from components.coco_evaluator.judgement import Detected
 from components.coco_evaluator.kept_detections import claim_detections_dir
+from components.coco_evaluator.settings import CocoEvaluatorSettings
 from components.coco_evaluator.sources import AnnotationsSource, ExamplesSource, Source
 from configs.console import OneLineCommand, one_line_errors, show_lines
 from configs.errors import EXIT_FAILED, EXIT_REFUSED, DatasetError, ModelError
@@ -104,7 +105,7 @@ def main(
         raise click.UsageError("--model with --annotations needs --pictures FOLDER")
     started = time.monotonic()
     config = load_config(config_file, overrides) if config_file else default_config(overrides)
-    settings = config.evaluate
+    settings = CocoEvaluatorSettings.of(config).evaluate
     narrowing = Narrowing(
         None if image_ids is None else _ids_in_file(image_ids),
         None if category_ids is None else _ids(category_ids.split(","), "--category-ids"),

@@ -7,6 +7,7 @@ from tfx.types import component_spec, standard_artifacts
 
 from components.artifacts import Evaluation
 from components.coco_evaluator.executor import FROM_PUSH_FOLDER, FROM_RESOLVER, Executor
+from components.coco_evaluator.settings import CocoEvaluatorSettings
 
 
 class CocoEvaluatorSpec(component_spec.ComponentSpec):
@@ -39,7 +40,7 @@ class CocoEvaluator(base_component.BaseComponent):
     Args:
         examples: channel of CocoExampleGen's Examples (split `eval`).
         model: channel of the Model.
-        settings: of `configs.schema.component_settings(config, "coco_evaluator")`.
+        settings: of the config.
         baseline_model: channel of the PushedModel to compare with
             (`components.model_pusher.baseline`); None, or one without artifacts, compares with
             nothing.
@@ -50,7 +51,7 @@ class CocoEvaluator(base_component.BaseComponent):
             there is only checked.
         is_baseline_resolved: whether `baseline_model` names the baseline; else the push folder
             does, and the channel is for the lineage alone (Vertex).
-        overrides: `key=value` settings of one run, separated by `;` (`configs.loader`).
+        overrides: `key=value` settings of one run, separated by `;` (`configs.parts`).
 
     Outputs:
         `evaluation`: Evaluation with the numbers, the decision and the report.
@@ -64,7 +65,7 @@ class CocoEvaluator(base_component.BaseComponent):
         self,
         examples: types.BaseChannel,
         model: types.BaseChannel,
-        settings: str,
+        settings: CocoEvaluatorSettings,
         baseline_model: types.BaseChannel | None = None,
         source_digest: str = "",
         detections_dir: str = "",
@@ -76,7 +77,7 @@ class CocoEvaluator(base_component.BaseComponent):
             examples=examples,
             model=model,
             baseline_model=baseline_model,
-            settings=settings,
+            settings=settings.to_json(),
             source_digest=source_digest,
             overrides=overrides,
             detections_dir=detections_dir,

@@ -18,13 +18,12 @@ from components.coco_evaluator.evaluation import (
 )
 from components.coco_evaluator.gate import Decision
 from components.coco_evaluator.judgement import Detected
+from components.coco_evaluator.settings import CocoEvaluatorSettings
 from components.coco_evaluator.sources import ExamplesSource
 from components.model_pusher import properties
 from configs.console import read_json
 from configs.errors import ModelError
-from configs.loader import runtime_config
 from configs.outputs import fresh_folder
-from configs.schema import Config
 from model.model_folder import find_saved_model, read_model_id
 
 SPLIT = "eval"
@@ -49,11 +48,11 @@ class Executor(base_executor.BaseExecutor):
             output_dict: `evaluation`: Evaluation, with `metrics.json`, `detections.json`,
                 `decision.json`, `report.html`; `blessing`: ModelBlessing, with TFX's custom
                 properties and a file `BLESSED` or `NOT_BLESSED`.
-            exec_properties: `settings`: JSON of `configs.schema.component_settings`;
+            exec_properties: `settings`: JSON of `CocoEvaluatorSettings`;
                 `detections_dir`: folder where detections are kept by model and examples, "" keeps
                 none; `push_folder`: str, optional, base of the served models; `baseline_from`:
                 str, `resolver` where an input names the baseline, else `push_folder`; `overrides`:
-                str, optional, of `runtime_config`; `source_digest`: str, for the cache alone.
+                str, optional, of `Part.from_json`; `source_digest`: str, for the cache alone.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         examples = artifact_utils.get_single_instance(input_dict["examples"])
@@ -63,8 +62,9 @@ class Executor(base_executor.BaseExecutor):
         baselines = input_dict.get("baseline_model") or []
         if exec_properties.get("baseline_from") == FROM_PUSH_FOLDER:
             baselines = []  # On Vertex the input is what was pushed last, for the lineage alone.
-        config = runtime_config(exec_properties["settings"], exec_properties.get("overrides"))
-        settings = config.evaluate
+        settings = CocoEvaluatorSettings.from_json(
+            exec_properties["settings"], exec_properties.get("overrides")
+        )
         source = ExamplesSource(examples.uri, SPLIT)
         for output in (evaluation, blessing):
             fresh_folder(output.uri, [examples.uri, model.uri])
@@ -73,18 +73,23 @@ class Executor(base_executor.BaseExecutor):
             return detect_with_model(
                 folder,
                 source,
-                settings.batch_size,
+                settings.evaluate.batch_size,
                 exec_properties.get("detections_dir") or None,
                 on_progress=logging.info,
                 is_baseline=is_baseline,
             )
 
         folder = find_saved_model(model.uri)
-        chosen = _chosen_baseline(baselines, exec_properties, config, read_model_id(folder))
+        chosen = _chosen_baseline(baselines, exec_properties, settings, read_model_id(folder))
         candidate = detect(folder)
         baseline, problems = detect_with_baseline(chosen, lambda f: detect(f, is_baseline=True))
         _, decision = evaluate_to_folder(
-            source, candidate, baseline, settings, evaluation.uri, baseline_problems=problems
+            source,
+            candidate,
+            baseline,
+            settings.evaluate,
+            evaluation.uri,
+            baseline_problems=problems,
         )
         _write_blessing(blessing, decision, model, baselines[0] if baselines else None)
         _tie_blessing(blessing, read_json(Path(evaluation.uri) / DECISION_FILE, ModelError))
@@ -95,7 +100,10 @@ class Executor(base_executor.BaseExecutor):
 
 
 def _chosen_baseline(
-    baselines: list[types.Artifact], exec_properties: dict[str, Any], config: Config, model_id: str
+    baselines: list[types.Artifact],
+    exec_properties: dict[str, Any],
+    settings: CocoEvaluatorSettings,
+    model_id: str,
 ) -> Baseline:
     """Returns what to compare with: what the Resolver names, or else what the push folder holds."""
     push_folder = exec_properties.get("push_folder")
@@ -103,11 +111,11 @@ def _chosen_baseline(
         destination = (
             baselines[0].get_string_custom_property(properties.DESTINATION) if baselines else None
         )
-        return resolved_baseline(destination, push_folder, config.name)
+        return resolved_baseline(destination, push_folder, settings.name)
     if not push_folder:
         return Baseline()
-    skip_unusable = config.evaluate.on_unusable_baseline == "ignore"
-    return newest_other_model(push_folder, config.name, model_id, skip_unusable)
+    skip_unusable = settings.evaluate.on_unusable_baseline == "ignore"
+    return newest_other_model(push_folder, settings.name, model_id, skip_unusable)
 
 
 def _write_blessing(

@@ -7,7 +7,7 @@ from tfx.types import component_spec, standard_artifacts
 
 from components.artifacts import Rejects
 from components.coco_example_gen.executor import Executor
-from configs.loader import config_from_json
+from components.coco_example_gen.settings import CocoExampleGenSettings
 from model.coco.policies import resolve_policies
 
 
@@ -33,10 +33,10 @@ class CocoExampleGen(base_beam_component.BaseBeamComponent):
 
     Args:
         data_dir: folder that the paths in the settings are relative to.
-        settings: JSON from `component_settings(config, "coco_example_gen")`.
+        settings: of the config.
         pictures_digest: of the data, so that changed pictures are converted anew.
         source_digest: of the executor's source files, likewise.
-        overrides: `key=value` settings of one run, separated by `;` (`configs.loader`).
+        overrides: `key=value` settings of one run, separated by `;` (`configs.parts`).
 
     Outputs:
         `examples`: Examples with the splits train and eval.
@@ -52,14 +52,14 @@ class CocoExampleGen(base_beam_component.BaseBeamComponent):
     def __init__(
         self,
         data_dir: str,
-        settings: str,
+        settings: CocoExampleGenSettings,
         pictures_digest: str = "",
         source_digest: str = "",
         overrides: str | RuntimeParameter | None = None,
     ) -> None:
-        resolve_policies(config_from_json(settings).data.policies)
+        resolve_policies(settings.data.policies)
         spec = CocoExampleGenSpec(
-            settings=settings,
+            settings=settings.to_json(),
             source_digest=source_digest,
             overrides=overrides,
             data_dir=data_dir,

@@ -9,9 +9,9 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils
 
 from components.coco_example_gen.pipeline import convert
+from components.coco_example_gen.settings import CocoExampleGenSettings
 from components.coco_example_gen.sources import SplitSource
 from components.examples_artifact import describe_examples
-from configs.loader import runtime_config
 from configs.outputs import fresh_folder
 from configs.schema import DataConfig
 
@@ -30,17 +30,19 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         Args:
             input_dict: empty.
             output_dict: `examples`: Examples with the splits train and eval; `rejects`: Rejects.
-            exec_properties: `settings`: JSON of `component_settings`; `data_dir`: the folder that
-                the paths in the settings are relative to; `overrides`: optional, of
-                `runtime_config`; `pictures_digest` and `source_digest`:
-                only there so that a change runs this anew.
+            exec_properties: `settings`: JSON of `CocoExampleGenSettings`; `data_dir`: the folder
+                that the paths in the settings are relative to; `overrides`: optional, of
+                `Part.from_json`; `pictures_digest` and `source_digest`: only there so that a
+                change runs this anew.
 
         Raises:
             DatasetError: a file is missing or damaged, or too many pictures are refused.
         """
         examples = artifact_utils.get_single_instance(output_dict["examples"])
         rejects = artifact_utils.get_single_instance(output_dict["rejects"])
-        data = runtime_config(exec_properties["settings"], exec_properties.get("overrides")).data
+        data = CocoExampleGenSettings.from_json(
+            exec_properties["settings"], exec_properties.get("overrides")
+        ).data
         sources = sources_of(data, Path(exec_properties["data_dir"]))
         for output in (examples, rejects):
             fresh_folder(output.uri, [p for s in sources for p in (s.annotations, s.pictures)])

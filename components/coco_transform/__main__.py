@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from components.beam_options import beam_arguments
+from components.coco_transform.settings import CocoTransformSettings
 from components.coco_transform.source import check_source
 from configs.console import OneLineCommand, one_line_errors, show_lines
 from configs.files import write_json
@@ -75,7 +76,8 @@ def _transform(config: Config, examples: str, out: Path) -> dict[str, Any]:
     def new_pipeline() -> Pipeline:
         return Pipeline(options=options)
 
-    return transform_examples(examples, out / "examples", out, config, new_pipeline, click.echo)
+    settings = CocoTransformSettings.of(config)
+    return transform_examples(examples, out / "examples", out, settings, new_pipeline, click.echo)
 
 
 def _lines(report: dict[str, Any], out: Path) -> list[str]:

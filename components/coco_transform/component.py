@@ -7,6 +7,7 @@ from tfx.types import component_spec, standard_artifacts
 
 from components.artifacts import DataReport
 from components.coco_transform.executor import Executor
+from components.coco_transform.settings import CocoTransformSettings
 
 
 class CocoTransformSpec(component_spec.ComponentSpec):
@@ -34,10 +35,10 @@ class CocoTransform(base_beam_component.BaseBeamComponent):
 
     Args:
         examples: channel of CocoExampleGen's Examples.
-        settings: of `configs.schema.component_settings`.
+        settings: of the config.
         anomalies: channel of ExampleAnomalies, so that validation comes first; not read.
         source_digest: of the executor's source files, so that the cache knows them.
-        overrides: `key=value` settings of one run, separated by `;` (`configs.loader`).
+        overrides: `key=value` settings of one run, separated by `;` (`configs.parts`).
 
     Outputs:
         `transformed_examples`: Examples with the splits of `examples`.
@@ -50,7 +51,7 @@ class CocoTransform(base_beam_component.BaseBeamComponent):
     def __init__(
         self,
         examples: types.BaseChannel,
-        settings: str,
+        settings: CocoTransformSettings,
         anomalies: types.BaseChannel | None = None,
         source_digest: str = "",
         overrides: str | RuntimeParameter | None = None,
@@ -58,7 +59,7 @@ class CocoTransform(base_beam_component.BaseBeamComponent):
         spec = CocoTransformSpec(
             examples=examples,
             anomalies=anomalies,
-            settings=settings,
+            settings=settings.to_json(),
             source_digest=source_digest,
             overrides=overrides,
             transformed_examples=types.Channel(type=standard_artifacts.Examples),

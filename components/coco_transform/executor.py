@@ -7,9 +7,9 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils
 
 from components.anomalies import refuse_anomalies
+from components.coco_transform.settings import CocoTransformSettings
 from components.coco_transform.transform import transform_examples
 from components.examples_artifact import describe_examples
-from configs.loader import runtime_config
 from configs.outputs import fresh_folder
 from model.examples import split_names
 
@@ -30,9 +30,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 of them, optional; any anomaly refuses them.
             output_dict: `transformed_examples`: Examples, the same splits; `report`: DataReport,
                 with `report.html` and `report.json`.
-            exec_properties: `settings`: str, of `component_settings`; `overrides`: str,
-                optional, of `runtime_config`; `source_digest`: str, for
-                the cache alone.
+            exec_properties: `settings`: JSON of `CocoTransformSettings`; `overrides`: optional,
+                of `Part.from_json`; `source_digest`: for the cache alone.
 
         Raises:
             DatasetError: ExampleValidator found anomalies, or a shard is damaged.
@@ -45,8 +44,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         report = artifact_utils.get_single_instance(output_dict["report"])
         for output in (transformed, report):
             fresh_folder(output.uri, [source.uri])
-        config = runtime_config(exec_properties["settings"], exec_properties.get("overrides"))
+        settings = CocoTransformSettings.from_json(
+            exec_properties["settings"], exec_properties.get("overrides")
+        )
         transform_examples(
-            source.uri, transformed.uri, report.uri, config, self._make_beam_pipeline
+            source.uri, transformed.uri, report.uri, settings, self._make_beam_pipeline
         )
         describe_examples(transformed, split_names(transformed.uri))

@@ -3,11 +3,11 @@
 from components.coco_transform.record import DROP_REASONS
 from components.coco_transform.statistics import SplitStatistics
 from configs.errors import DatasetError
-from configs.schema import DataConfig
+from configs.schema import LossLimits
 from configs.wording import listed, plural
 
 
-def check_losses(name: str, statistics: SplitStatistics, data: DataConfig) -> None:
+def check_losses(name: str, statistics: SplitStatistics, limits: LossLimits) -> None:
     """Checks what CocoTransform could not use of a split.
 
     Raises:
@@ -30,7 +30,7 @@ def check_losses(name: str, statistics: SplitStatistics, data: DataConfig) -> No
         pictures["read"],
         "picture",
         dropped,
-        ("data.max_rejected_fraction", data.max_rejected_fraction),
+        ("data.max_rejected_fraction", limits.max_rejected_fraction),
     )
     for why in ("without_area", "outside"):
         number = sum(objects[f"{kind}_dropped_{why}"] for kind in ("object", "crowd"))
@@ -41,7 +41,7 @@ def check_losses(name: str, statistics: SplitStatistics, data: DataConfig) -> No
             objects["read"],
             "object",
             {why: number},
-            ("data.max_lost_objects_fraction", data.max_lost_objects_fraction),
+            ("data.max_lost_objects_fraction", limits.max_lost_objects_fraction),
         )
     empty = objects["mask_empty"]
     _check(
@@ -51,7 +51,7 @@ def check_losses(name: str, statistics: SplitStatistics, data: DataConfig) -> No
         empty + objects["mask_kept"],
         "mask",
         {"mask_empty": empty},
-        ("data.max_lost_masks_fraction", data.max_lost_masks_fraction),
+        ("data.max_lost_masks_fraction", limits.max_lost_masks_fraction),
     )
 
 

@@ -5,12 +5,11 @@ from collections.abc import Iterable, Iterator, Sequence
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
+from components.coco_transform.settings import CocoTransformSettings
 from components.coco_transform.shard import ShardTask, transform_shard
 from components.shard_failure import failure
 from configs.errors import DatasetError
 from configs.files import write_json
-from configs.loader import config_from_json
-from configs.schema import Config
 
 NAMESPACE = "coco_transform"  # of the counters
 
@@ -20,13 +19,13 @@ class TransformShards(beam.PTransform):
 
     Args:
         tasks: one a shard.
-        config: its transform, input and anchor settings.
+        settings: its transform, input and anchor settings.
     """
 
-    def __init__(self, tasks: Sequence[ShardTask], config: Config) -> None:
+    def __init__(self, tasks: Sequence[ShardTask], settings: CocoTransformSettings) -> None:
         super().__init__()
         self._tasks = list(tasks)
-        self._config_json = config.to_json()
+        self._settings = settings.to_json()
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
         """Returns a collection of shard names."""
@@ -34,21 +33,21 @@ class TransformShards(beam.PTransform):
             pipeline
             | "Shards" >> beam.Create(self._tasks, reshuffle=False)
             | "SpreadOverWorkers" >> beam.Reshuffle()
-            | "TransformShard" >> beam.ParDo(_TransformShard(self._config_json))
+            | "TransformShard" >> beam.ParDo(_TransformShard(self._settings))
         )
 
 
 class _TransformShard(beam.DoFn):
     """Transforms a shard and counts what happened to its pictures, objects and masks."""
 
-    def __init__(self, config_json: str) -> None:
+    def __init__(self, settings: str) -> None:
         super().__init__()
-        self._config_json = config_json
+        self._settings = settings
 
     def process(self, task: ShardTask) -> Iterator[str]:
         """Yields the shard's name when it is done."""
         try:
-            statistics = transform_shard(task, config_from_json(self._config_json))
+            statistics = transform_shard(task, CocoTransformSettings.from_json(self._settings))
         except (DatasetError, OSError) as error:
             write_json(task.summary_path, failure(error))
             raise

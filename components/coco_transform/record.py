@@ -14,7 +14,7 @@ from components.coco_transform.picture import (
     training_picture,
 )
 from components.coco_transform.turn import UPRIGHT, Turn
-from configs.schema import Config
+from configs.schema import InputSizes, TransformConfig
 from model import records
 from model.tf_example import decode_example, encode_example
 
@@ -47,7 +47,7 @@ class DroppedPictureError(ValueError):
 
 
 @dataclass(frozen=True)
-class TransformSettings:
+class RecordForm:
     """What shapes a record.
 
     Attributes:
@@ -65,15 +65,15 @@ class TransformSettings:
     mask_size: int
 
     @classmethod
-    def from_config(cls, config: Config) -> "TransformSettings":
-        """Returns the settings for a config, its jitter included."""
-        short_side_px, long_side_px = config.input.largest_sides_px
+    def of(cls, sizes: InputSizes, transform: TransformConfig) -> "RecordForm":
+        """Returns the form for the largest sizes that training resizes to, jitter included."""
+        short_side_px, long_side_px = sizes.largest_sides_px
         return cls(
             short_side_px=short_side_px,
             long_side_px=long_side_px,
-            jpeg_quality=config.transform.jpeg_quality,
-            mask_frame=config.transform.mask_frame,
-            mask_size=config.transform.mask_size,
+            jpeg_quality=transform.jpeg_quality,
+            mask_frame=transform.mask_frame,
+            mask_size=transform.mask_size,
         )
 
 
@@ -110,7 +110,7 @@ class TrainingRecord:
     lost: dict[str, str] = field(default_factory=dict)
 
 
-def transform_record(serialized: bytes, settings: TransformSettings) -> TrainingRecord:
+def transform_record(serialized: bytes, form: RecordForm) -> TrainingRecord:
     """Returns the record that training reads.
 
     Boxes are clipped to the picture; one of which nothing is left is dropped and counted. An
@@ -126,14 +126,14 @@ def transform_record(serialized: bytes, settings: TransformSettings) -> Training
     image_id, name = int(source[records.SOURCE_ID][0]), source[records.FILENAME][0]
     objects = len(source[records.ANNOTATION_ID])
     try:
-        picture, turn = _picture(source, settings)
+        picture, turn = _picture(source, form)
     except DroppedPictureError as dropped:
         readable = name.decode(errors="replace")
         raise DroppedPictureError(dropped.reason, image_id, readable, objects) from None
     height, width = source[records.HEIGHT][0], source[records.WIDTH][0]
     counts, lost = Counter({"read": objects}), _Lost(source)
     boxes_norm, kept = _boxes(source, turn, height, width, counts, lost)
-    bitmaps = [_bitmap(source, row, turn, settings, counts, lost) for row in kept]
+    bitmaps = [_bitmap(source, row, turn, form, counts, lost) for row in kept]
     upright_height, upright_width = turn.size(height, width)
     sides = np.asarray([upright_height, upright_width, upright_height, upright_width], np.float64)
     return TrainingRecord(
@@ -165,9 +165,7 @@ class _Lost:
         self.first.setdefault(what, f"image id {self._image_id}, annotation id {self._ids[row]}")
 
 
-def _picture(
-    source: dict[str, list[Any]], settings: TransformSettings
-) -> tuple[TrainingPicture, Turn]:
+def _picture(source: dict[str, list[Any]], form: RecordForm) -> tuple[TrainingPicture, Turn]:
     """Returns the picture as training reads it, and how its annotations turn.
 
     Raises:
@@ -176,9 +174,9 @@ def _picture(
     try:
         picture = training_picture(
             source[records.ENCODED][0],
-            settings.short_side_px,
-            settings.long_side_px,
-            settings.jpeg_quality,
+            form.short_side_px,
+            form.long_side_px,
+            form.jpeg_quality,
         )
     except UnreadablePictureError:
         raise DroppedPictureError("picture_unreadable") from None
@@ -233,7 +231,7 @@ def _bitmap(
     source: dict[str, list[Any]],
     row: int,
     turn: Turn,
-    settings: TransformSettings,
+    form: RecordForm,
     counts: Counter[str],
     lost: _Lost,
 ) -> Bitmap | None:
@@ -242,7 +240,7 @@ def _bitmap(
     segmentation = source[records.SEGMENTATION][row]
     bitmap = None
     if segmentation:
-        bitmap = object_bitmap(segmentation, settings.mask_frame, settings.mask_size, turn)
+        bitmap = object_bitmap(segmentation, form.mask_frame, form.mask_size, turn)
         if bitmap is None:
             lost.note("mask_empty", row)
     counts["mask_kept" if bitmap else "mask_empty" if segmentation else "mask_absent"] += 1

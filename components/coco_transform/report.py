@@ -12,9 +12,10 @@ from components.coco_transform import statistics as bins
 from components.coco_transform.examples import drawn_example
 from components.coco_transform.picture import CHANGES
 from components.coco_transform.record import DROP_REASONS
+from components.coco_transform.settings import CocoTransformSettings
 from components.coco_transform.statistics import ExamplePlace, SplitStatistics
 from configs.files import atomic_path, write_json
-from configs.schema import Config
+from configs.schema import InputSizes
 from configs.wording import listed, plural
 from model.examples import Category, read_categories, shard_paths
 from model.input.buckets import Bucket, assign_buckets
@@ -43,7 +44,7 @@ _EDGES = {
 
 
 def report_content(
-    config: Config,
+    settings: CocoTransformSettings,
     categories: Sequence[Category],
     statistics: Mapping[str, SplitStatistics],
     indexes: Mapping[str, ShardIndex],
@@ -56,7 +57,7 @@ def report_content(
     Shares are None where there is nothing to share.
 
     Args:
-        config: of the run.
+        settings: of the run.
         categories: the label map.
         statistics: by split.
         indexes: of the written records, by split.
@@ -65,16 +66,16 @@ def report_content(
         origin: what CocoExampleGen counted, by split; empty where that is not known.
     """
     splits = {
-        name: _split_content(config, categories, statistics[name], indexes[name], buckets)
+        name: _split_content(settings.input, categories, statistics[name], indexes[name], buckets)
         for name in statistics
     }
     return {
-        "name": config.name,
+        "name": settings.name,
         "digest": digest,
         "notes": [
             *(f"{name}: {note}" for name, counts in origin.items() for note in counts["notes"]),
             *(note for name, split in splits.items() for note in _notes(name, split)),
-            *_overflow_notes(config, indexes),
+            *_overflow_notes(settings.input.max_objects, indexes),
         ],
         "origin": dict(origin),
         "buckets": [list(bucket) for bucket in buckets],
@@ -112,7 +113,7 @@ def write_report(
 
 
 def _split_content(
-    config: Config,
+    sizes: InputSizes,
     categories: Sequence[Category],
     statistics: SplitStatistics,
     index: ShardIndex,
@@ -137,7 +138,7 @@ def _split_content(
         },
         "anchor_coverage": _coverage(histograms["anchor_iou"]),
         "histograms": {name: histograms[name].tolist() for name in _EDGES},
-        **_padding(config, index, buckets),
+        **_padding(sizes, index, buckets),
     }
 
 
@@ -175,9 +176,8 @@ def _notes(name: str, split: Mapping[str, Any]) -> list[str]:
     return notes
 
 
-def _overflow_notes(config: Config, indexes: Mapping[str, ShardIndex]) -> list[str]:
+def _overflow_notes(most: int, indexes: Mapping[str, ShardIndex]) -> list[str]:
     """Returns a sentence where pictures hold more objects than training looks at."""
-    most = config.input.max_objects
     excess = np.maximum(indexes[TRAIN_SPLIT].num_objects - most, 0) if TRAIN_SPLIT in indexes else 0
     if not np.any(excess):
         return []
@@ -205,10 +205,10 @@ def _coverage(iou_counts: npt.NDArray[np.int64]) -> dict[str, dict[str, float | 
     }
 
 
-def _padding(config: Config, index: ShardIndex, buckets: Sequence[Bucket]) -> dict[str, Any]:
+def _padding(sizes: InputSizes, index: ShardIndex, buckets: Sequence[Bucket]) -> dict[str, Any]:
     """Returns the pictures of each bucket and the share of padding, without scale jitter."""
     rows, columns = resized_sides(
-        index.height, index.width, config.input.short_side_px, config.input.long_side_px
+        index.height, index.width, sizes.short_side_px, sizes.long_side_px
     )
     assigned = assign_buckets(rows, columns, buckets)
     fits = assigned >= 0

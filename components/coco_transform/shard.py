@@ -8,13 +8,13 @@ from typing import Any
 from components.coco_transform.accounts import check_fates, check_read, check_source_shard
 from components.coco_transform.record import (
     DroppedPictureError,
-    TransformSettings,
+    RecordForm,
     transform_record,
 )
+from components.coco_transform.settings import CocoTransformSettings
 from components.coco_transform.statistics import SplitStatistics
 from components.handovers import Written, check_file
 from configs.files import atomic_path, write_json
-from configs.schema import Config
 from model.examples import split_folder
 from model.input.index import index_path, write_index
 from model.tfrecord import RECORD_HEADER_BYTES, DigestingStream, read_tfrecord, write_tfrecord
@@ -54,7 +54,7 @@ class ShardTask:
         return Path(self.out_dir) / PARTS_FOLDER / f"{self.split}-{self.shard:05d}.json"
 
 
-def transform_shard(task: ShardTask, config: Config) -> SplitStatistics:
+def transform_shard(task: ShardTask, settings: CocoTransformSettings) -> SplitStatistics:
     """Writes a shard, its index and its summary, and returns its counts.
 
     Each file appears whole under its final name; the summary comes last. The bytes depend on the
@@ -65,12 +65,12 @@ def transform_shard(task: ShardTask, config: Config) -> SplitStatistics:
     """
     source = split_folder(task.examples_dir, task.split) / task.file
     check_source_shard(task, source)
-    statistics = SplitStatistics(config, task.num_classes)
+    statistics = SplitStatistics(settings, task.num_classes)
     # The temporary file must not lie in the split's folder: TFX reads everything there.
     partial_target = Path(task.out_dir) / PARTS_FOLDER / f"{task.split}-{task.file}"
     with atomic_path(partial_target) as partial, open(partial, "wb") as file:
         stream = DigestingStream(file)
-        read_ids, dropped_ids, written = _write_records(task, source, stream, config, statistics)
+        read_ids, dropped_ids, written = _write_records(task, source, stream, settings, statistics)
     check_read(task, read_ids, statistics)
     check_file(task, partial_target, [note for note, _ in written])
     rows = [row for _, row in written]
@@ -87,7 +87,7 @@ def _write_records(
     task: ShardTask,
     source: Path,
     stream: DigestingStream,
-    config: Config,
+    settings: CocoTransformSettings,
     statistics: SplitStatistics,
 ) -> tuple[list[int], list[int], list[tuple[Written, dict[str, int]]]]:
     """Writes the records of a shard.
@@ -96,13 +96,13 @@ def _write_records(
         The image ids that were read, those of them that were dropped, and of each record that was
         written its note and its line of the index.
     """
-    settings = TransformSettings.from_config(config)
+    form = RecordForm.of(settings.input, settings.transform)
     read_ids: list[int] = []
     dropped_ids: list[int] = []
     written = []
     for _, serialized in read_tfrecord(source):
         try:
-            record = transform_record(serialized, settings)
+            record = transform_record(serialized, form)
         except DroppedPictureError as dropped:
             read_ids.append(dropped.image_id)
             dropped_ids.append(dropped.image_id)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from components.coco_transform.anchor_coverage import best_anchor_iou
 from components.coco_transform.record import DroppedPictureError, TrainingRecord
-from configs.schema import Config
+from components.coco_transform.settings import CocoTransformSettings
 from model.encoded.files import shown
 from model.input.hashing import hashes
 from model.input.sizes import resized_sides
@@ -50,7 +50,7 @@ class SplitStatistics:
     """Counts of one split, or of a part of it.
 
     Args:
-        config: gives training size and anchors.
+        settings: gives training size and anchors.
         num_classes: K.
 
     Attributes:
@@ -61,8 +61,8 @@ class SplitStatistics:
         lost: the first picture or object that was dropped, or lost its mask, by what happened.
     """
 
-    def __init__(self, config: Config, num_classes: int) -> None:
-        self._config = config
+    def __init__(self, settings: CocoTransformSettings, num_classes: int) -> None:
+        self._settings = settings
         self.pictures: Counter[str] = Counter()
         self.objects: Counter[str] = Counter()
         self.histograms: dict[str, npt.NDArray[np.int64]] = {
@@ -105,7 +105,7 @@ class SplitStatistics:
         height, width = record.source_size
         _fill(histograms["picture_aspect"], ASPECT_EDGES, [height / width])
         self._add_boxes(boxes, height, width)
-        number = int(hashes(self._config.data.seed, record.image_id)[0])
+        number = int(hashes(self._settings.data.seed, record.image_id)[0])
         self._keep_examples([ExamplePlace(number, shard, offset, length)])
 
     def add_dropped(self, dropped: DroppedPictureError) -> None:
@@ -137,10 +137,10 @@ class SplitStatistics:
 
     @classmethod
     def from_json(
-        cls, value: dict[str, Any], config: Config, num_classes: int
+        cls, value: dict[str, Any], settings: CocoTransformSettings, num_classes: int
     ) -> "SplitStatistics":
         """Returns the counts that `to_json` wrote."""
-        statistics = cls(config, num_classes)
+        statistics = cls(settings, num_classes)
         statistics.pictures.update(value["pictures"])
         statistics.objects.update(value["objects"])
         for name, values in value["histograms"].items():
@@ -150,7 +150,7 @@ class SplitStatistics:
         return statistics
 
     def _add_boxes(self, boxes_norm: npt.NDArray[np.float64], height: int, width: int) -> None:
-        inputs = self._config.input
+        inputs = self._settings.input
         rows, columns = resized_sides(height, width, inputs.short_side_px, inputs.long_side_px)
         extents = (boxes_norm[:, 2:] - boxes_norm[:, :2]) * [height, width]
         side = np.sqrt(np.prod(extents, axis=1))
@@ -164,7 +164,7 @@ class SplitStatistics:
             boxes_norm * [int(rows), int(columns), int(rows), int(columns)],
             int(rows),
             int(columns),
-            self._config.model.anchors,
+            self._settings.model.anchors,
             inputs.size_multiple_px,
         )
         bins = np.clip(np.searchsorted(IOU_EDGES, best, side="right") - 1, 0, len(IOU_EDGES) - 2)

@@ -14,6 +14,7 @@ from components.coco_transform.accounts import check_index, check_split
 from components.coco_transform.limits import check_losses
 from components.coco_transform.pipeline import TransformShards
 from components.coco_transform.report import TRAIN_SPLIT, report_content, write_report
+from components.coco_transform.settings import CocoTransformSettings
 from components.coco_transform.shard import PARTS_FOLDER, ShardTask
 from components.coco_transform.source import check_source, read_origin
 from components.coco_transform.statistics import ExamplePlace, SplitStatistics
@@ -22,7 +23,6 @@ from components.shard_progress import followed
 from configs.console import read_json
 from configs.errors import DatasetError
 from configs.files import atomic_path
-from configs.schema import Config
 from model.examples import Split, read_categories, read_manifest, write_manifest
 from model.input.buckets import Bucket, training_buckets, write_buckets
 from model.input.index import ShardIndex, index_path, joined, read_index
@@ -32,7 +32,7 @@ def transform_examples(
     examples_dir: str | os.PathLike[str],
     out_dir: str | os.PathLike[str],
     report_dir: str | os.PathLike[str],
-    config: Config,
+    settings: CocoTransformSettings,
     new_pipeline: Callable[[], beam.Pipeline],
     on_progress: Callable[[str], None] = logging.info,
 ) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def transform_examples(
         examples_dir: a folder that CocoExampleGen wrote.
         out_dir: the new examples folder; appears whole or not at all, replaces an old one.
         report_dir: gets `report.html` and `report.json`.
-        config: its transform, input and anchor settings, and the limits of its data section.
+        settings: its transform, input and anchor settings, and the limits of its data section.
         new_pipeline: returns the Beam pipeline that does the work.
         on_progress: called with a line a shard.
 
@@ -59,7 +59,7 @@ def transform_examples(
     with atomic_path(out_dir) as partial_dir:
         partial_dir.mkdir()
         report, examples = _transform(
-            str(examples_dir), str(partial_dir), config, new_pipeline, on_progress
+            str(examples_dir), str(partial_dir), settings, new_pipeline, on_progress
         )
         write_report(report_dir, partial_dir, report, examples)
     return report
@@ -68,7 +68,7 @@ def transform_examples(
 def _transform(
     examples_dir: str,
     out_dir: str,
-    config: Config,
+    settings: CocoTransformSettings,
     new_pipeline: Callable[[], beam.Pipeline],
     on_progress: Callable[[str], None],
 ) -> tuple[dict[str, Any], dict[str, list[ExamplePlace]]]:
@@ -93,29 +93,29 @@ def _transform(
         ]
         for name, split in manifest["splits"].items()
     }
-    _run([task for split in tasks.values() for task in split], config, new_pipeline, on_progress)
+    _run([task for split in tasks.values() for task in split], settings, new_pipeline, on_progress)
     splits: dict[str, Split] = {}
     statistics: dict[str, SplitStatistics] = {}
     for name, split_tasks in tasks.items():
-        splits[name], statistics[name] = _merged(split_tasks, config)
+        splits[name], statistics[name] = _merged(split_tasks, settings)
         check_split(name, manifest["splits"][name], splits[name], statistics[name])
-        check_losses(name, statistics[name], config.data)
+        check_losses(name, statistics[name], settings.data)
     shutil.rmtree(Path(out_dir) / PARTS_FOLDER, ignore_errors=True)
     indexes = {name: _split_index(out_dir, name, len(tasks[name])) for name in tasks}
     for name, index in indexes.items():
         check_index(name, splits[name], index)
-    buckets = _buckets(indexes, config)
+    buckets = _buckets(indexes, settings)
     write_buckets(out_dir, buckets)
     digest = write_manifest(out_dir, splits, categories)["digest"]
     logging.info("transform: buckets %s, digest %s", buckets, digest)
     origin = read_origin(examples_dir)
-    report = report_content(config, categories, statistics, indexes, buckets, digest, origin)
+    report = report_content(settings, categories, statistics, indexes, buckets, digest, origin)
     return report, {name: counts.examples for name, counts in statistics.items()}
 
 
 def _run(
     tasks: list[ShardTask],
-    config: Config,
+    settings: CocoTransformSettings,
     new_pipeline: Callable[[], beam.Pipeline],
     on_progress: Callable[[str], None],
 ) -> None:
@@ -127,7 +127,7 @@ def _run(
     """
     try:
         with followed(tasks, _pictures_written, on_progress), new_pipeline() as pipeline:
-            _ = pipeline | "TransformShards" >> TransformShards(tasks, config)
+            _ = pipeline | "TransformShards" >> TransformShards(tasks, settings)
     except Exception as error:
         # Through Beam an exception comes wrapped, or as text; a shard's own account does not.
         for task in tasks:
@@ -146,16 +146,20 @@ def _pictures_written(task: ShardTask) -> int | None:
     return None if line is None else int(line["records"])
 
 
-def _merged(tasks: list[ShardTask], config: Config) -> tuple[Split, SplitStatistics]:
+def _merged(
+    tasks: list[ShardTask], settings: CocoTransformSettings
+) -> tuple[Split, SplitStatistics]:
     """Returns the manifest's entry and the counts of one split."""
     split: Split = {"records": 0, "objects": 0, "shards": []}
-    statistics = SplitStatistics(config, tasks[0].num_classes if tasks else 0)
+    statistics = SplitStatistics(settings, tasks[0].num_classes if tasks else 0)
     for task in tasks:
         summary = read_json(task.summary_path, DatasetError)
         split["records"] += summary["line"]["records"]
         split["objects"] += summary["objects"]
         split["shards"].append(summary["line"])
-        statistics.merge(SplitStatistics.from_json(summary["statistics"], config, task.num_classes))
+        statistics.merge(
+            SplitStatistics.from_json(summary["statistics"], settings, task.num_classes)
+        )
     split["crowds"] = statistics.objects["crowd_kept"]
     split["masks"] = statistics.objects["mask_kept"]
     return split, statistics
@@ -165,12 +169,12 @@ def _split_index(out_dir: str | os.PathLike[str], name: str, shards: int) -> Sha
     return joined([read_index(index_path(out_dir, name, i, shards)) for i in range(shards)])
 
 
-def _buckets(indexes: dict[str, ShardIndex], config: Config) -> list[Bucket]:
+def _buckets(indexes: dict[str, ShardIndex], settings: CocoTransformSettings) -> list[Bucket]:
     """Returns the buckets of the split named train, or of all splits where there is none."""
     chosen = [indexes[TRAIN_SPLIT]] if TRAIN_SPLIT in indexes else list(indexes.values())
     return training_buckets(
-        config.input,
+        settings.input,
         np.concatenate([index.height for index in chosen]),
         np.concatenate([index.width for index in chosen]),
-        config.transform.max_buckets,
+        settings.transform.max_buckets,
     )

@@ -7,6 +7,7 @@ from tfx.types import component_spec, standard_artifacts
 
 from components.artifacts import TrainingRun
 from components.detection_trainer.executor import Executor
+from components.detection_trainer.settings import DetectionTrainerSettings
 
 
 class DetectionTrainerSpec(component_spec.ComponentSpec):
@@ -32,11 +33,11 @@ class DetectionTrainer(base_component.BaseComponent):
     Args:
         examples: channel of CocoTransform's Examples, with a split named train, and one to
             validate on where `train.validate_every_epochs` asks for it.
-        settings: JSON from `component_settings(config, "detection_trainer")`.
+        settings: of the config.
         checkpoints_dir: stable folder; a run that was cut off goes on from its checkpoints there.
         source_digest: of the executor's and the workers' source files.
         weights_digest: of the file that `model.weights` names, so that a changed one is seen.
-        overrides: `key=value` settings of one run, separated by `;` (`configs.loader`).
+        overrides: `key=value` settings of one run, separated by `;` (`configs.parts`).
 
     Outputs:
         `model`: Model, the SavedModel below `Format-Serving`.
@@ -49,7 +50,7 @@ class DetectionTrainer(base_component.BaseComponent):
     def __init__(
         self,
         examples: types.BaseChannel,
-        settings: str,
+        settings: DetectionTrainerSettings,
         checkpoints_dir: str,
         source_digest: str = "",
         weights_digest: str = "",
@@ -57,7 +58,7 @@ class DetectionTrainer(base_component.BaseComponent):
     ) -> None:
         spec = DetectionTrainerSpec(
             examples=examples,
-            settings=settings,
+            settings=settings.to_json(),
             source_digest=source_digest,
             weights_digest=weights_digest,
             overrides=overrides,

@@ -9,8 +9,8 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
+from components.detection_trainer.settings import DetectionTrainerSettings
 from configs.files import write_json
-from configs.loader import runtime_config
 from configs.output_record import SUMMARY_FILE
 from model.launch.launcher import train
 from model.training.progress import (
@@ -38,10 +38,10 @@ class Executor(base_executor.BaseExecutor):
                 that `train.validation_split` names where the run is to validate.
             output_dict: `model`: Model, the SavedModel in its serving folder; `run`: TrainingRun
                 with TensorBoard scalars, logs, throughput.json and summary.json.
-            exec_properties: `settings`: JSON of `component_settings`; `overrides`: optional, of
-                `runtime_config`; `checkpoints_dir`: a stable folder that outlives this execution;
-                `source_digest`: of the code, which when changed starts anew; `weights_digest` is
-                for TFX's cache alone, since the launcher reads the file itself.
+            exec_properties: `settings`: JSON of `DetectionTrainerSettings`; `overrides`: optional,
+                of `Part.from_json`; `checkpoints_dir`: a stable folder that outlives this
+                execution; `source_digest`: of the code, which when changed starts anew;
+                `weights_digest` is for TFX's cache alone: the launcher reads the file itself.
 
         Raises:
             TrainingStopped: the process was asked to stop; run again to go on.
@@ -50,7 +50,9 @@ class Executor(base_executor.BaseExecutor):
         model = artifact_utils.get_single_instance(output_dict["model"])
         run = artifact_utils.get_single_instance(output_dict["run"])
         result = train(
-            runtime_config(exec_properties["settings"], exec_properties.get("overrides")),
+            DetectionTrainerSettings.from_json(
+                exec_properties["settings"], exec_properties.get("overrides")
+            ),
             artifact_utils.get_single_uri(input_dict["examples"]),
             out_dir=run.uri,
             checkpoints_dir=exec_properties["checkpoints_dir"],

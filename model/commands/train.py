@@ -10,6 +10,7 @@ from model.launch.cluster import cluster_from_environment
 from model.launch.launcher import TrainingStopped, TrainResult, train
 from model.launch.places import claim_output
 from model.training.progress import ProgressPrinter, metrics_line
+from model.training_settings import TrainingSettings
 
 
 @click.command(
@@ -46,7 +47,7 @@ def main(
     checkpoint and ends with status 0. On several hosts (docs/clusters.md) only the first one
     needs OUT.
     """
-    config = load_config(config_path, overrides)
+    config = TrainingSettings.of(load_config(config_path, overrides))
     is_chief = cluster_from_environment(os.environ).is_chief
     if is_chief:
         claim_output(out, checkpoints, [examples, config_path, config.model.weights])

@@ -12,6 +12,7 @@ from configs.outputs import check_file
 from model.input.buckets import read_buckets
 from model.launch.gpus import usable_environment
 from model.launch.launcher import TrainingStopped
+from model.training_settings import TrainingSettings
 from model.tune import (
     COLUMNS,
     DIMENSIONS,
@@ -66,7 +67,7 @@ def main(
 
     Ctrl-C ends it between two steps; the same command again goes on with what is left to try.
     """
-    config = load_config(config_path)
+    config = TrainingSettings.of(load_config(config_path))
     dimensions = tried.split(",")
     unknown = [name for name in dimensions if name not in DIMENSIONS]
     if unknown:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from configs.console import read_json
 from configs.errors import DatasetError
 from configs.files import write_json
-from configs.schema import InputConfig
+from configs.schema import InputSizes
 from model.input.sizes import padded_sides, resized_sides
 
 Bucket = tuple[int, int]  # height, width
@@ -17,7 +17,7 @@ BUCKETS_FILE = "buckets.json"
 
 
 def training_buckets(
-    config: InputConfig, heights: npt.ArrayLike, widths: npt.ArrayLike, max_buckets: int
+    config: InputSizes, heights: npt.ArrayLike, widths: npt.ArrayLike, max_buckets: int
 ) -> list[Bucket]:
     """Returns the shapes in which training batches pictures of these sizes.
 

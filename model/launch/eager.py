@@ -15,10 +15,10 @@ from model.launch.worker import build, run_training
 from model.training.progress import Event, OnProgress, WorkerStatus, events_path
 
 if TYPE_CHECKING:
-    from configs.schema import Config
+    from model.training_settings import TrainingSettings
 
 
-def eager_config(config: "Config", cluster: Cluster) -> "Config":
+def eager_config(config: "TrainingSettings", cluster: Cluster) -> "TrainingSettings":
     """Returns the config with one worker of as many pictures as each of its workers has.
 
     Raises:

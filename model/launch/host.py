@@ -11,17 +11,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from configs.errors import ConfigError, TrainingError
-from configs.schema import Config
 from model.launch.cluster import Cluster
 from model.launch.numa import CORES_VARIABLE, as_list, worker_cores
 from model.limits import Limits, machine_limits
+from model.training_settings import TrainingSettings
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 _NVIDIA_DRIVER = Path("/proc/driver/nvidia/gpus")  # one folder a GPU
 _DEVICES = Path("/dev")  # nvidia0, nvidia1, ...: in sandboxes without the driver's folder
 
 
-def with_counted_workers(config: Config, cluster: Cluster, environ: Mapping[str, str]) -> Config:
+def with_counted_workers(
+    config: TrainingSettings, cluster: Cluster, environ: Mapping[str, str]
+) -> TrainingSettings:
     """Returns the config with `auto` workers as a number: a worker a GPU, or one a host without.
 
     Hosts are taken to be alike: each counts its own GPUs.
@@ -176,7 +178,9 @@ def threads_per_worker(workers_here: int, limits: Limits | None = None) -> int:
     return max(1, limits.cores // workers_here)
 
 
-def with_input_threads(config: Config, workers_here: int, limits: Limits | None = None) -> Config:
+def with_input_threads(
+    config: TrainingSettings, workers_here: int, limits: Limits | None = None
+) -> TrainingSettings:
     """Returns the config with as many `input_threads` as the container has cores for.
 
     tf.data's own choice is one a core that the scheduler shows, whatever the container may use.

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from configs.files import write_json
-from configs.loader import config_from_json
-from configs.schema import Config
 from model.training.storage import is_remote, joined
+from model.training_settings import TrainingSettings
 
 TRAINING_SPLIT = "train"
 
@@ -20,7 +19,7 @@ class TrainingJob:
     """One run as its workers see it.
 
     Attributes:
-        settings: the config as JSON.
+        settings: JSON of `TrainingSettings`.
         examples_dir: CocoTransform's examples.
         work_dir: where logs, status and TensorBoard scalars go while it runs.
         checkpoints_dir: holds one folder a run.
@@ -38,9 +37,9 @@ class TrainingJob:
     threads: int
 
     @property
-    def config(self) -> Config:
+    def config(self) -> TrainingSettings:
         """The settings, checked."""
-        return config_from_json(self.settings)
+        return TrainingSettings.from_json(self.settings)
 
     @property
     def status_dir(self) -> Path:

@@ -26,7 +26,7 @@ from absl import logging
 from configs.errors import ConfigError, DatasetError, ModelError, RcnnError, TrainingError
 from configs.files import held_folder, json_digest
 from configs.model_schema import ModelConfig
-from configs.schema import Config, TrainConfig
+from configs.schema import TrainConfig
 from model.examples import read_manifest
 from model.input.buckets import read_buckets
 from model.launch.cluster import Cluster, cluster_from_environment
@@ -53,6 +53,7 @@ from model.training.progress import (
     events_path,
     read_beat,
 )
+from model.training_settings import TrainingSettings
 from tfx_rcnn import child_environment, command
 
 WORKER_MODULE = "model.launch.worker"
@@ -132,7 +133,7 @@ class WorkerLogError(Exception):
 
 
 def train(
-    config: Config,
+    config: TrainingSettings,
     examples_dir: str | os.PathLike[str],
     out_dir: str | os.PathLike[str],
     checkpoints_dir: str | os.PathLike[str] | None = None,
@@ -147,7 +148,7 @@ def train(
     """Trains a detector and exports it; goes on where the same run was cut off before.
 
     Args:
-        config: settings; `input`, `model` and `train` count.
+        config: settings of the model, its input and the training.
         examples_dir: CocoTransform's examples, with a split named `train`, and the one to
             validate on.
         out_dir: gets `model/` and `run/`. Only the chief's host needs and writes this and the

@@ -140,6 +140,7 @@ def run_training(
         build_parts: see `main`.
         eager: run the step undecorated and uncompiled.
     """
+    from configs.schema import jit_obstacle
     from model.training.checkpoints import CheckpointStore
     from model.training.devices import resolve_jit, resolve_precision
     from model.training.train_loop import TrainLoop
@@ -147,7 +148,7 @@ def run_training(
     train = job.config.train
     precision = resolve_precision(train.precision)
     status.beat("building")
-    jit = not eager and resolve_jit(train.jit, job.config.jit_obstacle)
+    jit = not eager and resolve_jit(train.jit, jit_obstacle(train, job.config.model))
     # The others get the chief's weights when the loop starts; they need no file of them.
     parts_job = job if distribution.is_chief else job.without_start_weights()
     parts = Parts(*build_parts(parts_job, precision, jit))

@@ -21,8 +21,8 @@ from safetensors.numpy import load_file, save_file
 
 from configs.errors import TrainingError
 from configs.files import json_digest
-from configs.schema import Config
 from model.training.storage import joined, open_folder
+from model.training_settings import TrainingSettings
 from model.weights.files import weights_digest
 
 # Settings that change how a run is watched, fed or kept, but no bit of its weights.
@@ -45,7 +45,7 @@ _WITHOUT_EFFECT = {
 _FILE_NAME = re.compile(r"step-(\d{8})\.safetensors")
 
 
-def checkpoint_key(config: Config, examples_digest: str, source_digest: str = "") -> str:
+def checkpoint_key(config: TrainingSettings, examples_digest: str, source_digest: str = "") -> str:
     """Returns the key of a run, 64 hex digits.
 
     Args:

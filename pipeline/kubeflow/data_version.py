@@ -11,8 +11,9 @@ from pathlib import Path
 
 from configs.errors import DatasetError
 from configs.files import json_digest
-from configs.loader import runtime_config
-from configs.schema import Config
+from configs.parts import Part
+from configs.schema import DataPlaces
+from configs.section import Section, Text
 from model.object_store import is_address
 from model.weights.files import weights_digest
 from pipeline.data_folder import check_data_folder, pictures_digest
@@ -20,6 +21,17 @@ from pipeline.kubeflow.mirrors import data_names, stored_digest_parts
 
 TASK = "DataVersion"
 COMMAND_NAME = "data-version"
+
+
+class _Weights(Section):
+    weights: Text | None = None
+
+
+class DataVersionSettings(Part):
+    """Where data and weights lie."""
+
+    data: DataPlaces
+    model: _Weights
 
 
 def run(arguments: Sequence[str], parser: argparse.ArgumentParser) -> None:
@@ -33,26 +45,26 @@ def run(arguments: Sequence[str], parser: argparse.ArgumentParser) -> None:
     for name in ("overrides", "version"):
         parser.add_argument(f"--{name}", default="")
     given = parser.parse_args(arguments)
-    config = runtime_config(given.settings, given.overrides)
-    digest = json_digest([given.version, data_digest(config, given.data_dir)])
-    of_weights = digest_of_weights(config.model.weights)
+    settings = DataVersionSettings.from_json(given.settings, given.overrides)
+    digest = json_digest([given.version, data_digest(settings.data, given.data_dir)])
+    of_weights = digest_of_weights(settings.model.weights)
     for file, text in ((given.data_file, digest), (given.weights_file, of_weights)):
         Path(file).parent.mkdir(parents=True, exist_ok=True)
         Path(file).write_text(text, encoding="utf-8")
     print(f"data {digest[:12]} in {given.data_dir}", flush=True)
 
 
-def data_digest(config: Config, data_dir: str) -> str:
+def data_digest(data: DataPlaces, data_dir: str) -> str:
     """Returns a digest of the data: in a store by names, sizes and the store's own tags.
 
     Raises:
         DatasetError: a file or a folder is not there.
     """
     if not is_address(data_dir):
-        check_data_folder(config.data, Path(data_dir))
-        return pictures_digest(config.data, Path(data_dir))
+        check_data_folder(data, Path(data_dir))
+        return pictures_digest(data, Path(data_dir))
     parts = []
-    for name in data_names(config):
+    for name in data_names(data):
         found = stored_digest_parts(data_dir, [name])
         if not found:
             raise DatasetError(f"{data_dir.rstrip('/')}/{name}: there is nothing")

@@ -8,21 +8,36 @@ writes them to the store while it runs (model/training/storage.py).
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from configs.errors import DatasetError, ModelError
-from configs.loader import runtime_config
-from configs.schema import Config
+from configs.parts import Part
+from configs.schema import DataPlaces, Name
+from configs.section import Section, Text
 from model.model_folder import files_digest, find_saved_model
 from model.object_store import ObjectStore, StoredFile, download, is_address, open_store
 from pipeline.kubeflow.messages import Message
 from pipeline.kubeflow.parameters import OVERRIDES, with_overrides
+
+AnySetting = TypeVar("AnySetting")
 
 _GRAPHS = ("saved_model.pb", "saved_model.pbtxt")
 _WEIGHTS = "model.weights"
 _WITHDRAWN = "withdrawn-"  # of model_pusher/registry.py
 # The candidate itself may be pushed already, and one may have been pushed by hand.
 _VERSIONS_FETCHED = 3
+
+
+class _Weights(Section):
+    weights: Text | None = None
+
+
+class _Settings(Part):
+    """What says which files a task reads; a task has those of its component alone."""
+
+    name: Name | None = None
+    data: DataPlaces | None = None
+    model: _Weights | None = None
 
 
 class Mirrors:
@@ -49,17 +64,17 @@ class Mirrors:
             ServiceError: the store refuses.
         """
         values = message["inputs"].get("parameterValues", {})
-        config = None
+        settings = _Settings()
         if "settings" in values:
-            config = runtime_config(values["settings"], values.get(OVERRIDES))
+            settings = _Settings.from_json(values["settings"], values.get(OVERRIDES))
         for name, fetch in (
             ("data_dir", self._fetch_data),
             ("push_folder", self._fetch_pushed),
             ("detections_dir", self._fetch_detections),
         ):
             if is_address(str(values.get(name, ""))):
-                values[name] = str(self._mirror(name, values[name], fetch, config, message))
-        weights = config.model.weights if config else None
+                values[name] = str(self._mirror(name, values[name], fetch, settings, message))
+        weights = settings.model.weights if settings.model else None
         if weights and is_address(weights):
             local = self._fetch_weights(weights)
             given = with_overrides({_WEIGHTS: str(local)}, values.get(OVERRIDES), wins=True)
@@ -90,39 +105,39 @@ class Mirrors:
         self,
         name: str,
         address: str,
-        fetch: Callable[[ObjectStore, Path, Config | None, Message], set[str] | None],
-        config: Config | None,
+        fetch: Callable[[ObjectStore, Path, _Settings, Message], set[str] | None],
+        settings: _Settings,
         message: Message,
     ) -> Path:
         local = self._folder / name
         local.mkdir(parents=True, exist_ok=True)
         self._addresses[local] = address.rstrip("/")
         store = open_store(address)
-        known = fetch(store, local, config, message)
+        known = fetch(store, local, settings, message)
         if known is not None:
             self._written.append((local, store, known))
         return local
 
     def _fetch_data(
-        self, store: ObjectStore, local: Path, config: Config | None, message: Message
+        self, store: ObjectStore, local: Path, settings: _Settings, message: Message
     ) -> None:
         """Fetches annotation files and pictures of both splits."""
-        data = _needed(config).data
-        for name in dict.fromkeys(data_names(_needed(config))):
+        data = _needed(settings.data)
+        for name in dict.fromkeys(data_names(data)):
             if not download(store, name.strip("/"), local / name):
                 raise DatasetError(f"{self._addresses[local]}/{name}: there is nothing")
         for split in (data.train_pictures, data.eval_pictures):
             (local / split).mkdir(parents=True, exist_ok=True)
 
     def _fetch_pushed(
-        self, store: ObjectStore, local: Path, config: Config | None, message: Message
+        self, store: ObjectStore, local: Path, settings: _Settings, message: Message
     ) -> set[str]:
         """Fetches the newest versions; of the others only their numbers are there.
 
         A version whose upload was cut off is in service nowhere: its number alone is kept, as that
         of one withdrawn.
         """
-        name = message["inputs"]["parameterValues"].get("model_name") or _needed(config).name
+        name = message["inputs"]["parameterValues"].get("model_name") or _needed(settings.name)
         files = store.files(name)
         versions = _versions(name, files)
         whole = [v for v, names in versions.items() if v.isdecimal() and names & set(_GRAPHS)]
@@ -137,7 +152,7 @@ class Mirrors:
         return {file.name for file in files}
 
     def _fetch_detections(
-        self, store: ObjectStore, local: Path, config: Config | None, message: Message
+        self, store: ObjectStore, local: Path, settings: _Settings, message: Message
     ) -> set[str]:
         """Fetches what is kept of the candidate and of the pushed versions that were fetched."""
         [model] = message["inputs"]["artifacts"]["model"]["artifacts"]
@@ -158,16 +173,15 @@ class Mirrors:
         return local
 
 
-def data_names(config: Config) -> list[str]:
+def data_names(data: DataPlaces) -> list[str]:
     """Returns the files and folders of the data, relative to the data folder."""
-    data = config.data
     return [data.train_annotations, data.eval_annotations, data.train_pictures, data.eval_pictures]
 
 
-def _needed(config: Config | None) -> Config:
-    if config is None:
+def _needed(setting: AnySetting | None) -> AnySetting:
+    if setting is None:
         raise DatasetError("this task has no settings that say what to fetch")
-    return config
+    return setting
 
 
 def _versions(name: str, files: list[StoredFile]) -> dict[str, set[str]]:

@@ -90,11 +90,11 @@ def _add_data_version(
 ) -> None:
     """Adds the task that looks at data and weights, and hands on what it says."""
     dag, label = specification["root"]["dag"], f"{DATA_VERSION}_executor"
-    settings = config.model_dump(mode="json", include={"name", "data", "model"})
+    settings = data_version.DataVersionSettings.of(config).to_json()
     data_dir = dag["tasks"][_GENERATOR]["inputs"]["parameters"]["data_dir"]
     inputs = {
         "data_dir": copy.deepcopy(data_dir),  # else the file has a YAML alias
-        "settings": {"runtimeValue": {"constant": json.dumps(settings, sort_keys=True)}},
+        "settings": {"runtimeValue": {"constant": settings}},
         OVERRIDES: {"componentInputParameter": OVERRIDES},
         VERSION_PARAMETER: {"componentInputParameter": VERSION_PARAMETER},
     }

@@ -24,6 +24,7 @@ from typing import Any
 
 import click
 
+from components.detection_trainer.settings import DetectionTrainerSettings
 from configs.console import OneLineCommand, explain
 from configs.errors import ConfigError, DatasetError, RcnnError
 from configs.loader import load_config
@@ -106,7 +107,7 @@ def _train(root: Path) -> None:
     cluster = cluster_from_environment(os.environ)
     with ProgressPrinter() as printer:
         result = train(
-            config,
+            DetectionTrainerSettings.of(config),
             examples,
             root / "output/data",
             # As a URI: only checkpoints lie there, and not what changes with every step, all of

@@ -7,10 +7,11 @@ from typing import get_args
 
 import pytest
 
+from components.detection_trainer.settings import DetectionTrainerSettings
 from configs.errors import ConfigError
-from configs.loader import default_config, load_config, preset_names, read_preset, runtime_config
+from configs.loader import default_config, load_config, preset_names, read_preset
 from configs.model_schema import BackboneConfig, ModelConfig
-from configs.schema import Config, component_settings
+from configs.schema import Config
 
 ROOT = Path(__file__).parents[2]
 
@@ -75,14 +76,14 @@ def test_an_unknown_preset_is_refused_with_the_known_ones():
 def test_a_resolved_config_reads_back_equal():
     config = default_config(["model.preset=torchvision", "model.anchors.rounded=false"])
     assert Config.model_validate_json(config.to_json()) == config
-    settings = component_settings(config, "detection_trainer")
-    assert runtime_config(settings).model == config.model
+    settings = DetectionTrainerSettings.of(config).to_json()
+    assert DetectionTrainerSettings.from_json(settings).model == config.model
 
 
 def test_a_compiled_pipeline_takes_no_other_preset():
-    settings = component_settings(default_config(), "detection_trainer")
+    settings = DetectionTrainerSettings.of(default_config()).to_json()
     with pytest.raises(ConfigError, match="resolved when the pipeline is compiled"):
-        runtime_config(settings, "model.preset=torchvision")
+        DetectionTrainerSettings.from_json(settings, "model.preset=torchvision")
 
 
 def test_the_page_has_every_value_of_every_preset():

@@ -1,15 +1,13 @@
 """The schema: JSON both ways, and which settings reach which component."""
 
-import json
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from configs.errors import ConfigError
-from configs.loader import load_config
 from configs.model_schema import BackboneConfig, MaskHeadConfig, ModelConfig
-from configs.schema import _COMPONENT_SETTINGS, Config, component_settings
+from configs.schema import Config, jit_obstacle
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -70,49 +68,10 @@ def test_a_norm_over_several_workers_is_not_compiled(batch, section):
         ValidationError, match=rf"jit: on cannot compile model.{section}.norm: sync"
     ):
         config(**settings, train={"batch": batch, "jit": "on"})
-    assert config(**settings, train={"batch": batch}).jit_obstacle is not None
-    assert config(**settings, train={"batch": "1x4", "jit": "on"}).jit_obstacle is None
-
-
-def test_a_threshold_reaches_only_the_evaluator():
-    changed = config(evaluate={"thresholds": [{"metric": "box/AP", "min": 0.3}]})
-    moved = {
-        component
-        for component in ("coco_example_gen", "coco_transform", "detection_trainer")
-        if component_settings(changed, component) != component_settings(config(), component)
-    }
-    assert moved == set()
-    evaluator = json.loads(component_settings(changed, "coco_evaluator"))
-    assert evaluator["evaluate"]["thresholds"][0]["min"] == 0.3
-
-
-def test_a_rate_reaches_only_the_trainer():
-    changed = config(train={"optimizer": {"learning_rate": 0.1}})
-    moved = {
-        component
-        for component in (
-            "coco_example_gen",
-            "coco_transform",
-            "detection_trainer",
-            "coco_evaluator",
-        )
-        if component_settings(changed, component) != component_settings(config(), component)
-    }
-    assert moved == {"detection_trainer"}
-
-
-def test_component_settings_read_back_as_a_config():
-    original = config(train={"batch": "2x3"}, push={"folder": "x"})
-    read = Config.model_validate_json(component_settings(original, "detection_trainer"))
-    assert read.train == original.train
-    assert read.push.folder is None
-
-
-@pytest.mark.parametrize("component", sorted(_COMPONENT_SETTINGS))
-@pytest.mark.parametrize("file", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
-def test_settings_of_every_config_read_back(file, component):
-    read = Config.model_validate_json(component_settings(load_config(file), component))
-    assert component_settings(read, component) == component_settings(load_config(file), component)
+    several = config(**settings, train={"batch": batch})
+    assert jit_obstacle(several.train, several.model) is not None
+    alone = config(**settings, train={"batch": "1x4", "jit": "on"})
+    assert jit_obstacle(alone.train, alone.model) is None
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,23 @@ from typing import Any, NamedTuple
 import yaml
 from click.testing import CliRunner, Result
 
+from components.coco_evaluator.settings import CocoEvaluatorSettings
+from components.coco_example_gen.settings import CocoExampleGenSettings
+from components.coco_transform.settings import CocoTransformSettings
+from components.detection_trainer.settings import DetectionTrainerSettings
 from configs.errors import ConfigError
-from configs.loader import config_from_json, load_config, runtime_config
-from configs.schema import Config, component_settings
+from configs.loader import config_from_json, load_config
+from configs.schema import Config
 from model.commands.train import main as train_command
 from pipeline.__main__ import main as pipeline_command
 from tests.fuzz.frame import Fuzzer
+
+PARTS = (
+    CocoExampleGenSettings,
+    CocoTransformSettings,
+    DetectionTrainerSettings,
+    CocoEvaluatorSettings,
+)
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 LONGEST_LINE = 700
@@ -179,14 +190,14 @@ def _check_line(line: str) -> None:
 
 def _check_round_trip(config: Config) -> None:
     assert config_from_json(config.to_json()) == config
-    for component in ("coco_example_gen", "coco_transform", "detection_trainer", "coco_evaluator"):
-        runtime_config(component_settings(config, component))
+    for part in PARTS:
+        assert part.from_json(part.of(config).to_json()) == part.of(config)
 
 
 def _check_overrides(candidate: Mutant) -> None:
-    settings = component_settings(Config(name="a"), "detection_trainer")
+    settings = DetectionTrainerSettings.of(Config(name="a")).to_json()
     try:
-        runtime_config(settings, ";".join(candidate.overrides))
+        DetectionTrainerSettings.from_json(settings, ";".join(candidate.overrides))
     except ConfigError as error:
         _check_line(str(error))
 

@@ -9,12 +9,13 @@ from PIL import Image
 from configs.schema import Config
 from model import export
 from model.export import ServingModule, export_saved_model, model_digest
+from model.training_settings import TrainingSettings
 from tests.model.fake_detector import FakeDetector
 from tests.picture_zoo import png, zoo
 
 CATEGORIES = [{"id": 18, "name": "dog", "label": 1}, {"id": 90, "name": "toothbrush", "label": 2}]
-CONFIG = Config(
-    name="fake", input={"short_side_px": 64, "long_side_px": 128, "size_multiple_px": 32}
+CONFIG = TrainingSettings.of(
+    Config(name="fake", input={"short_side_px": 64, "long_side_px": 128, "size_multiple_px": 32})
 )
 
 
@@ -135,8 +136,8 @@ def test_the_folder_says_what_the_model_is(exported):
 
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
     assert json.loads((folder / "assets/categories.json").read_text()) == CATEGORIES
-    config = Config.model_validate_json((folder / "assets/config.json").read_text())
-    assert config.input == CONFIG.input
+    config = TrainingSettings.from_json((folder / "assets/config.json").read_text())
+    assert (config.input, config.train) == (CONFIG.input, CONFIG.train)
     identity = json.loads((folder / "assets.extra/model_id.json").read_text())
     assert identity["model_id"] == model_id
     assert identity["training"] == {"steps": 7}
@@ -185,8 +186,7 @@ def saved(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(export, "build_detector", lambda *args, **kwargs: FakeDetector())
         small = CONFIG.input.model_copy(update={"max_picture_pixels": 4096})
-        data = CONFIG.data.model_copy(update={"max_picture_pixels": 4096})
-        config = CONFIG.model_copy(update={"input": small, "data": data})
+        config = CONFIG.model_copy(update={"input": small})
         export_saved_model(FakeDetector(weight=0.75), config, CATEGORIES, folder)
     return tf.saved_model.load(str(folder)).signatures
 

@@ -12,6 +12,7 @@ from configs.schema import Config
 from model.detector import build_detector
 from model.export import export_saved_model
 from model.predict import LoadedModel
+from model.training_settings import TrainingSettings
 from tests.model.small_detector import NUM_CLASSES, small_config
 
 pytestmark = pytest.mark.e2e
@@ -34,7 +35,7 @@ def noise():
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
 def test_the_exported_model_detects_what_the_detector_detects(tmp_path, noise, precision):
-    config = Config(name="small", input=INPUT, model=small_config())
+    config = TrainingSettings.of(Config(name="small", input=INPUT, model=small_config()))
     trained = build_detector(config.model, NUM_CLASSES, seed=1, precision=precision)
     export_saved_model(trained, config, CATEGORIES, tmp_path)
     # The export is in float32 whatever the training was in.
@@ -54,7 +55,9 @@ def test_the_exported_model_detects_what_the_detector_detects(tmp_path, noise, p
 
 def test_a_model_that_finds_nothing_and_pictures_of_any_size(tmp_path, noise):
     nothing = DetectionConfig(max_detections=6, score_threshold=1.0)
-    config = Config(name="small", input=INPUT, model=small_config(detections=nothing))
+    config = TrainingSettings.of(
+        Config(name="small", input=INPUT, model=small_config(detections=nothing))
+    )
     export_saved_model(build_detector(config.model, NUM_CLASSES), config, CATEGORIES, tmp_path)
     model = LoadedModel(tmp_path)
 
@@ -67,7 +70,7 @@ def test_a_model_that_finds_nothing_and_pictures_of_any_size(tmp_path, noise):
 
 
 def test_company_in_the_batch_changes_nothing(tmp_path, noise):
-    config = Config(name="small", input=INPUT, model=small_config())
+    config = TrainingSettings.of(Config(name="small", input=INPUT, model=small_config()))
     export_saved_model(build_detector(config.model, NUM_CLASSES), config, CATEGORIES, tmp_path)
     model = LoadedModel(tmp_path)
     sizes = [(64, 64), (20, 64), (64, 20), (64, 64), (31, 64), (60, 64), (64, 33), (5, 5)]

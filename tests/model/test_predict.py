@@ -13,12 +13,13 @@ from model import export
 from model.commands.predict import main
 from model.pictures import Picture, read_picture, servable
 from model.predict import LoadedModel
+from model.training_settings import TrainingSettings
 from tests.model.fake_detector import FakeDetector
 from tests.picture_zoo import png, zoo
 
 CATEGORIES = [{"id": 18, "name": "dog", "label": 1}, {"id": 90, "name": "toothbrush", "label": 2}]
-CONFIG = Config(
-    name="fake", input={"short_side_px": 64, "long_side_px": 128, "size_multiple_px": 32}
+CONFIG = TrainingSettings.of(
+    Config(name="fake", input={"short_side_px": 64, "long_side_px": 128, "size_multiple_px": 32})
 )
 
 

@@ -7,11 +7,12 @@ import pytest
 from click.testing import CliRunner
 
 from configs.errors import ConfigError, TrainingError
-from configs.loader import check_config, load_config
+from configs.loader import checked, load_config
 from model import tune
 from model.commands.tune import main
 from model.input.buckets import read_buckets, write_buckets
 from model.launch.launcher import TrainingStopped, WorkerLostError
+from model.training_settings import TrainingSettings
 from model.tune import (
     Machine,
     Setting,
@@ -232,7 +233,9 @@ def test_a_trial_does_nothing_but_train(examples, tmp_path, monkeypatch):
 def test_a_setting_that_the_config_does_not_allow_is_a_row(examples, tmp_path):
     settings = tiny_config("1x2").model_dump(mode="json")
     settings["model"]["roi"]["sampling_ratio"] = 0  # shapes that XLA cannot compile
-    run = TrialRunner(check_config(settings, "tiny"), examples, 4, 60.0, tmp_path / "notes.json")
+    run = TrialRunner(
+        checked(TrainingSettings, settings, "tiny"), examples, 4, 60.0, tmp_path / "notes.json"
+    )
     verdict = run(Setting(1, 2, 1, "float32", "on", 2)).verdict
     assert verdict.startswith("failed: config: train.jit: on cannot compile")
 

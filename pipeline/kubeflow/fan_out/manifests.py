@@ -47,7 +47,7 @@ class Work:
     """What the other pods are told.
 
     Attributes:
-        settings: of the trainer, JSON of `component_settings`.
+        settings: of the trainer, JSON of `DetectionTrainerSettings`.
         overrides: of the run.
         examples: an address, or a folder that every pod mounts.
         hosts: `name:port` of each pod's first worker, the trainer's own first.

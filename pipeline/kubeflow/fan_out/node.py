@@ -8,8 +8,8 @@ from pathlib import Path
 
 from absl import logging
 
+from components.detection_trainer.settings import DetectionTrainerSettings
 from configs.errors import ConfigError, DatasetError, ServiceError
-from configs.loader import runtime_config
 from model.launch.launcher import WORKER_MODULE, TrainingStopped, train
 from model.object_store import download, is_address, open_store
 from model.training.progress import TEXT_EVENTS, Event
@@ -65,7 +65,7 @@ def run(
     )
     watcher.start()
     try:
-        config = runtime_config(work.settings, work.overrides)
+        config = DetectionTrainerSettings.from_json(work.settings, work.overrides)
         train(config, examples, folder / "out", on_progress=_tell, worker_module=worker_module)
     except TrainingStopped:
         if not orphaned.is_set():

@@ -6,13 +6,14 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
+from typing import Any
 
 from absl import logging
 
+from components.detection_trainer.settings import DetectionTrainerSettings
 from configs.errors import ConfigError, RcnnError, ServiceError, TrainingError
-from configs.loader import runtime_config
 from model.launch.launcher import TrainingStopped
 from pipeline.kubeflow.entry import NODES_VARIABLE
 from pipeline.kubeflow.fan_out.cluster_api import ApiAway, ClusterApi, Seen
@@ -101,7 +102,7 @@ def fan_out(
     pod = api.own_pod(environ)
     work = _work(message, root, pod, hosts_of(pod, nodes, environ, kind.host))
     values = message["inputs"]["parameterValues"]
-    restarts = runtime_config(values["settings"], values.get(OVERRIDES)).train.max_restarts
+    restarts = _settings(values).train.max_restarts
     try:
         api.create(kind, kind.manifests(pod, work, restarts))
         look = functools.partial(api.look, kind, name_of(pod))
@@ -125,9 +126,13 @@ def _nodes(environ: MutableMapping[str, str]) -> int:
 def _allow_restarts(message: Message) -> None:
     """Has the training go on when a pod is lost, unless its settings say how often."""
     values = message["inputs"]["parameterValues"]
-    if runtime_config(values["settings"], values.get(OVERRIDES)).train.max_restarts == 0:
+    if _settings(values).train.max_restarts == 0:
         given = {"train.max_restarts": _RESTARTS}
         values[OVERRIDES] = with_overrides(given, values.get(OVERRIDES), wins=True)
+
+
+def _settings(values: Mapping[str, Any]) -> DetectionTrainerSettings:
+    return DetectionTrainerSettings.from_json(values["settings"], values.get(OVERRIDES))
 
 
 def _work(message: Message, root: str, pod: Manifest, hosts: tuple[str, ...]) -> Work:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from components.coco_evaluator.settings import CocoEvaluatorSettings
 from components.coco_evaluator.sources import AnnotationsSource, ExamplesSource
-from configs.schema import Config, component_settings
+from configs.schema import Config
 from model.evaluation.coco_numbers import evaluate
 from model.evaluation.results import read_detections
 from model.model_folder import files_digest
@@ -77,7 +78,7 @@ def do(tmp_path):
 
 def settings(*thresholds, **evaluate_section):
     section = {"thresholds": thresholds, **evaluate_section}
-    return component_settings(Config(name="fake", evaluate=section), "coco_evaluator")
+    return CocoEvaluatorSettings.of(Config(name="fake", evaluate=section)).to_json()
 
 
 AT_LEAST = {"metric": "box/AP", "min": 0.9}

@@ -4,8 +4,9 @@ import os
 
 import pytest
 
+from components.coco_example_gen.settings import CocoExampleGenSettings
 from configs.errors import ConfigError
-from configs.schema import Config, component_settings
+from configs.schema import Config
 from tests.components.coco_example_gen.small_dataset import annotation, image, write_dataset
 
 pytestmark = pytest.mark.e2e
@@ -13,7 +14,7 @@ pytestmark = pytest.mark.e2e
 
 def settings_of(**data):
     config = Config.model_validate({"name": "x", "data": data})
-    return component_settings(config, "coco_example_gen")
+    return CocoExampleGenSettings.of(config).to_json()
 
 
 def beam_context(folder):

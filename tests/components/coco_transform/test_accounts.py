@@ -10,6 +10,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from components.coco_transform import shard as shard_module
 from components.coco_transform import transform
+from components.coco_transform.settings import CocoTransformSettings
 from components.coco_transform.transform import transform_examples
 from configs.errors import DatasetError
 from configs.files import file_digest, write_json
@@ -26,9 +27,10 @@ GREY = np.full((40, 60, 3), 128, np.uint8)
 MASK = np.zeros((40, 60), bool)
 MASK[5:15, 5:15] = True
 EMPTY = np.zeros((40, 60), bool)
-CONFIG = Config.model_validate(
+WHOLE = Config.model_validate(
     {"name": "a", "input": {"short_side_px": 40, "long_side_px": 60, "max_objects": 2}}
 )
+CONFIG = CocoTransformSettings.of(WHOLE)
 
 
 def new_pipeline():
@@ -201,7 +203,8 @@ def test_index_of_another_shard(tmp_path, monkeypatch):
 
 
 def limited(**data):
-    return Config.model_validate(CONFIG.model_dump(mode="json") | {"data": data})
+    config = Config.model_validate(WHOLE.model_dump(mode="json") | {"data": data})
+    return CocoTransformSettings.of(config)
 
 
 def test_pictures_that_cannot_be_used_count_against_the_limit(tmp_path):

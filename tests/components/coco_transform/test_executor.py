@@ -3,7 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from configs.schema import Config, component_settings
+from components.coco_transform.settings import CocoTransformSettings
+from configs.schema import Config
 from model.examples import read_manifest
 from tests.components.coco_transform.sources import (
     encoded_picture,
@@ -42,7 +43,7 @@ def test_executor_fills_both_artifacts(source, tmp_path, monkeypatch):
     Executor().Do(
         {"examples": [examples]},
         {"transformed_examples": [transformed], "report": [report]},
-        {"settings": component_settings(config, "coco_transform"), "source_digest": "0"},
+        {"settings": CocoTransformSettings.of(config).to_json(), "source_digest": "0"},
     )
     assert artifact_utils.decode_split_names(transformed.split_names) == ["train", "eval"]
     payload_format = examples_utils.get_payload_format(transformed)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from apache_beam import Pipeline
 
+from components.coco_transform.settings import CocoTransformSettings
 from components.coco_transform.transform import transform_examples
 from configs.schema import Config
 from model.input.input_pipeline import TrainingInput
@@ -43,7 +44,8 @@ def read_batch(folder, source, frame, scale, flip):
             },
         }
     )
-    transform_examples(source, folder / "examples", folder / "report", config, Pipeline)
+    settings = CocoTransformSettings.of(config)
+    transform_examples(source, folder / "examples", folder / "report", settings, Pipeline)
     training_input = TrainingInput(folder / "examples", "train", config.input, True, 1, 1, seed=0)
     (batch,) = training_input.dataset(0).take(1)
     return batch

@@ -7,7 +7,7 @@ from PIL import Image
 
 from components.coco_transform.record import (
     DroppedPictureError,
-    TransformSettings,
+    RecordForm,
     transform_record,
 )
 from configs.schema import Config
@@ -15,7 +15,7 @@ from model import records
 from model.tf_example import decode_example
 from tests.components.coco_transform.sources import encoded_picture, source_record
 
-SETTINGS = TransformSettings(800, 1333, 95, "box", 112)
+SETTINGS = RecordForm(800, 1333, 95, "box", 112)
 GREY = np.full((40, 60, 3), 128, np.uint8)
 
 BOX_KEYS = (records.BOX_YMIN, records.BOX_XMIN, records.BOX_YMAX, records.BOX_XMAX)
@@ -115,7 +115,7 @@ def test_picture_without_objects_has_all_keys():
 
 def test_scaled_down_picture_keeps_its_normalised_boxes():
     source = source_record(encoded_picture(GREY), 40, 60, [[30, 10, 15, 20]])
-    result = transform_record(source, TransformSettings(20, 1333, 95, "box", 112))
+    result = transform_record(source, RecordForm(20, 1333, 95, "box", 112))
     assert (result.height, result.width) == (20, 30)
     assert result.source_size == (40, 60)
     np.testing.assert_allclose(result.boxes_norm, [[0.25, 0.5, 0.75, 0.75]])
@@ -155,5 +155,5 @@ def test_settings_count_the_largest_jitter():
     config = Config.model_validate(
         {"name": "a", "input": {"short_side_px": 100, "long_side_px": 200, "scale_jitter": [1, 2]}}
     )
-    settings = TransformSettings.from_config(config)
-    assert (settings.short_side_px, settings.long_side_px) == (200, 400)
+    form = RecordForm.of(config.input, config.transform)
+    assert (form.short_side_px, form.long_side_px) == (200, 400)

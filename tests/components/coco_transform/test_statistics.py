@@ -5,9 +5,10 @@ import numpy as np
 
 from components.coco_transform.record import (
     DroppedPictureError,
-    TransformSettings,
+    RecordForm,
     transform_record,
 )
+from components.coco_transform.settings import CocoTransformSettings
 from components.coco_transform.statistics import (
     ASPECT_EDGES,
     EXAMPLE_PICTURES,
@@ -18,8 +19,10 @@ from components.coco_transform.statistics import (
 from configs.schema import Config
 from tests.components.coco_transform.sources import encoded_picture, source_record
 
-CONFIG = Config.model_validate({"name": "a", "input": {"short_side_px": 80, "long_side_px": 160}})
-SETTINGS = TransformSettings.from_config(CONFIG)
+CONFIG = CocoTransformSettings.of(
+    Config.model_validate({"name": "a", "input": {"short_side_px": 80, "long_side_px": 160}})
+)
+SETTINGS = RecordForm.of(CONFIG.input, CONFIG.transform)
 ENCODED = encoded_picture(np.full((40, 60, 3), 128, np.uint8))
 
 

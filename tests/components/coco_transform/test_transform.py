@@ -12,9 +12,10 @@ from click.testing import CliRunner
 from components.beam_options import beam_arguments
 from components.coco_transform.__main__ import main
 from components.coco_transform.pipeline import NAMESPACE
+from components.coco_transform.settings import CocoTransformSettings
 from components.coco_transform.transform import transform_examples
 from configs.errors import DatasetError
-from configs.schema import Config, component_settings
+from configs.schema import Config
 from model import records
 from model.batch import arrays_of, row_of
 from model.examples import read_categories, read_manifest, shard_paths
@@ -30,14 +31,15 @@ from tests.components.coco_transform.sources import (
     write_source_folder,
 )
 
-CONFIG = Config.model_validate(
+WHOLE = Config.model_validate(
     {
         "name": "tiny",
         "data": {"max_rejected_fraction": 0.2, "max_lost_objects_fraction": 0.25},
         "input": {"short_side_px": 64, "long_side_px": 128, "max_objects": 4},
-        "model": {"anchors": {"sizes_px": [8, 16, 32, 64, 128]}, "mask_head": {}},
+        "model": {"anchors": {"sizes_px": [8, 16, 32, 64, 128]}},
     }
 )
+CONFIG = CocoTransformSettings.of(WHOLE)
 IN_MEMORY = ["--direct_running_mode=in_memory"]
 THREADS = ["--direct_running_mode=multi_threading", "--direct_num_workers=2"]
 
@@ -215,12 +217,6 @@ def test_old_folder_is_replaced_whole_or_not_at_all(source, result, tmp_path):
     assert all_files(tmp_path) == all_files(result[0])
 
 
-def test_settings_of_the_component_give_the_same_examples(source, result, tmp_path):
-    settings = Config.model_validate_json(component_settings(CONFIG, "coco_transform"))
-    transform_examples(source, tmp_path / "examples", tmp_path, settings, pipelines())
-    assert all_files(tmp_path) == all_files(result[0])
-
-
 def test_beam_counts_by_reason(source, tmp_path):
     runs = []
 
@@ -302,7 +298,7 @@ def test_split_without_a_usable_picture_is_refused(tmp_path):
 
 def test_training_reads_what_was_written(result):
     training_input = TrainingInput(
-        result[0] / "examples", "train", CONFIG.input, True, workers=1, batch_per_worker=2, seed=0
+        result[0] / "examples", "train", WHOLE.input, True, workers=1, batch_per_worker=2, seed=0
     )
     steps = training_input.steps_per_epoch
     seen = {}

@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 
-from configs.schema import component_settings
+from components.detection_trainer.settings import DetectionTrainerSettings
 from tests.model.training.small_run import small_config, write_examples
 
 pytestmark = pytest.mark.e2e
@@ -32,7 +32,7 @@ def test_a_rerun_goes_on_where_it_was_and_changed_code_starts_anew(tmp_path, mon
             "run": artifact(TrainingRun, tmp_path / name / "run"),
         }
         properties = {
-            "settings": component_settings(small_config("1x2"), "detection_trainer"),
+            "settings": DetectionTrainerSettings.of(small_config("1x2")).to_json(),
             "source_digest": source_digest,
             "checkpoints_dir": str(tmp_path / "stable"),
         }

@@ -4,9 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from configs.schema import Config
+from configs.loader import default_config
 from model.launch.job import TrainingJob
 from model.launch.worker import run_training
+from model.training_settings import TrainingSettings
 
 
 class Built(Exception):
@@ -15,7 +16,7 @@ class Built(Exception):
 
 @pytest.mark.parametrize(("is_chief", "weights"), [(True, "start.npz"), (False, None)])
 def test_only_the_chief_reads_the_start_weights(is_chief, weights):
-    config = Config.model_validate({"name": "a", "model": {"weights": "start.npz"}})
+    config = TrainingSettings.of(default_config(["model.weights=start.npz"]))
     job = TrainingJob(config.to_json(), "E", "W", "C", "key", "M", threads=0)
 
     def build_parts(job, precision, jit):

@@ -3,12 +3,13 @@
 import pytest
 
 from configs.errors import DatasetError
-from configs.schema import Config
+from configs.loader import default_config
 from model.examples import shard_file, write_manifest
 from model.input.buckets import write_buckets
 from model.input.index import index_path, write_index
 from model.launch.launcher import train
 from model.launch.trainable import check_trainable
+from model.training_settings import TrainingSettings
 
 ROW = {"offset": 12, "length": 9, "height": 8, "width": 8, "image_id": 1, "num_objects": 4}
 
@@ -59,7 +60,7 @@ def test_index_tells_where_the_manifest_does_not(tmp_path):
 
 def test_training_ends_before_a_worker_starts(tmp_path):
     folder = examples(tmp_path / "examples", crowds=0, masks=0)
-    config = Config.model_validate({"name": "a", "model": {"mask_head": {}}})
+    config = TrainingSettings.of(default_config(["model.mask_head={}"]))
     with pytest.raises(DatasetError, match="none of 4 objects"):
         train(config, folder, tmp_path / "out", worker_module="there_is_no_such_module")
     assert not (tmp_path / "out").exists()

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from configs.schema import Config
+from model.training_settings import TrainingSettings
 from tests.model.input.handmade import example, write_folder
 
 STEPS = 5
@@ -41,12 +42,12 @@ SETTINGS = {
 }
 
 
-def small_config(batch: str, norm: str = "group_norm", **train) -> Config:
+def small_config(batch: str, norm: str = "group_norm", **train) -> TrainingSettings:
     """Returns SETTINGS with this batch, norm of the backbone and changes of `train`."""
     settings = json.loads(json.dumps(SETTINGS))
     settings["train"] |= {"batch": batch, **train}
     settings["model"]["backbone"]["norm"] = norm
-    return Config.model_validate(settings)
+    return TrainingSettings.of(Config.model_validate(settings))
 
 
 def write_examples(folder: Path) -> Path:

@@ -7,6 +7,7 @@ import tensorflow as tf
 from configs.errors import TrainingError
 from configs.schema import Config
 from model.training.checkpoints import CheckpointStore, checkpoint_key, read_metadata
+from model.training_settings import TrainingSettings
 
 ARRAYS = {
     "weights/conv/kernel": np.asarray([[1.5, -0.0], [np.pi, 1e-38]], np.float32),
@@ -14,8 +15,8 @@ ARRAYS = {
 }
 
 
-def config(**train) -> Config:
-    return Config.model_validate({"name": "a", "train": train})
+def config(**train) -> TrainingSettings:
+    return TrainingSettings.of(Config.model_validate({"name": "a", "train": train}))
 
 
 @pytest.fixture(params=["disk", "remote"])
@@ -168,5 +169,5 @@ def test_key_knows_the_content_of_the_initial_weights(tmp_path):
     for content in (b"one", b"two"):
         weights.write_bytes(content)
         settings = {"name": "a", "model": {"weights": str(weights)}}
-        keys.add(checkpoint_key(Config.model_validate(settings), "e"))
+        keys.add(checkpoint_key(TrainingSettings.of(Config.model_validate(settings)), "e"))
     assert len(keys) == 2

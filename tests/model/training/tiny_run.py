@@ -32,6 +32,7 @@ from configs.schema import Config
 from model.input.buckets import write_buckets
 from model.launch.launcher import TrainingStopped, TrainResult, train
 from model.model_folder import MODEL_ID_FILE
+from model.training_settings import TrainingSettings
 
 BUCKETS = [(8, 12), (12, 8)]
 PICTURES = 23
@@ -191,7 +192,7 @@ def write_examples(folder: Path) -> Path:
     return folder
 
 
-def tiny_config(batch: str = "1x4", steps: int = 12, **train: object) -> Config:
+def tiny_config(batch: str = "1x4", steps: int = 12, **train: object) -> TrainingSettings:
     """Returns a config for a run of the test doubles."""
     settings = {
         "batch": batch,
@@ -204,10 +205,11 @@ def tiny_config(batch: str = "1x4", steps: int = 12, **train: object) -> Config:
     }
     # best_metric may be mask/AP; frozen stages at random values are warned of
     model = {"mask_head": {}, "backbone": {"frozen_stages": 0}}
-    return Config.model_validate({"name": "tiny", "train": settings, "model": model})
+    config = Config.model_validate({"name": "tiny", "train": settings, "model": model})
+    return TrainingSettings.of(config)
 
 
-def resumed_config(batch: str, steps: int) -> Config:
+def resumed_config(batch: str, steps: int) -> TrainingSettings:
     """Returns a config with all that a checkpoint must keep."""
     return tiny_config(
         batch, steps, checkpoint_every_steps=1, ema_decay=0.9, validate_every_epochs=0.5
@@ -289,7 +291,7 @@ def exported_weights(model: Path) -> Path:
     return model / "variables" / "variables.data-00000-of-00001"
 
 
-def launch(out: Path, config: Config, **places: object) -> TrainResult:
+def launch(out: Path, config: TrainingSettings, **places: object) -> TrainResult:
     """Trains the test doubles with the launcher; writes to `out`."""
     examples = write_examples(out / "examples")
     return train(config, examples, out, worker_module=MODULE, **places)

@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 
 from components.coco_evaluator.baseline import Baseline, newest_other_model
+from components.coco_evaluator.settings import CocoEvaluatorSettings
+from components.coco_example_gen.settings import CocoExampleGenSettings
+from components.detection_trainer.settings import DetectionTrainerSettings
 from components.model_pusher.registry import push
 from configs.errors import DatasetError, ModelError
-from configs.loader import default_config, runtime_config
-from configs.schema import component_settings
+from configs.loader import default_config
+from configs.parts import Part
 from model.model_folder import files_digest
 from pipeline.kubeflow.data_version import data_digest, digest_of_weights
 from pipeline.kubeflow.mirrors import Mirrors
@@ -39,8 +42,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
         yield server
 
 
-def _message(component: str, **values: Any) -> dict[str, Any]:
-    settings = component_settings(CONFIG, component)
+def _message(part: type[Part], **values: Any) -> dict[str, Any]:
+    settings = part.of(CONFIG).to_json()
     return {"inputs": {"parameterValues": {"settings": settings, **values}}}
 
 
@@ -51,7 +54,7 @@ def _names(folder: Path) -> list[str]:
 def test_of_the_data_only_what_the_settings_name_is_fetched(
     server: S3Server, tmp_path: Path
 ) -> None:
-    message = _message("coco_example_gen", data_dir="s3://b/coco/", other="s3://b/x")
+    message = _message(CocoExampleGenSettings, data_dir="s3://b/coco/", other="s3://b/x")
     mirrors = Mirrors(tmp_path)
     mirrors.enter(message)
     values = message["inputs"]["parameterValues"]
@@ -72,15 +75,15 @@ def test_of_the_data_only_what_the_settings_name_is_fetched(
 def test_data_that_is_not_there_is_named_by_its_address(server: S3Server, tmp_path: Path) -> None:
     del server.objects["b/coco/ann/eval.json"]
     with pytest.raises(DatasetError, match=r"s3://b/coco/ann/eval\.json: there is nothing"):
-        Mirrors(tmp_path).enter(_message("coco_example_gen", data_dir="s3://b/coco"))
+        Mirrors(tmp_path).enter(_message(CocoExampleGenSettings, data_dir="s3://b/coco"))
     with pytest.raises(DatasetError, match=r"s3://b/coco/ann/eval\.json: there is nothing"):
-        data_digest(CONFIG, "s3://b/coco")
+        data_digest(CONFIG.data, "s3://b/coco")
 
 
 def test_local_folders_are_left_alone(tmp_path: Path) -> None:
-    message = _message("coco_example_gen", data_dir="/data")
+    message = _message(CocoExampleGenSettings, data_dir="/data")
     Mirrors(tmp_path).enter(message)
-    assert message == _message("coco_example_gen", data_dir="/data")
+    assert message == _message(CocoExampleGenSettings, data_dir="/data")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -90,13 +93,15 @@ def test_weights_are_a_local_file_for_the_trainer(
 ) -> None:
     server.objects["b/w/R-50.npz"] = b"weights"
     config = default_config(["model.weights=s3://b/w/R-50.npz"])
-    settings = component_settings(config, "detection_trainer")
+    settings = DetectionTrainerSettings.of(config).to_json()
     message = {"inputs": {"parameterValues": {"settings": settings, "overrides": overrides}}}
     Mirrors(tmp_path).enter(message)
     values = message["inputs"]["parameterValues"]
-    given = runtime_config(values["settings"], values["overrides"])
+    given = DetectionTrainerSettings.from_json(values["settings"], values["overrides"])
     assert Path(given.model.weights).read_bytes() == b"weights"
-    assert given.train.epochs == (2 if overrides else runtime_config(settings).train.epochs)
+    assert given.train.epochs == (
+        2 if overrides else DetectionTrainerSettings.from_json(settings).train.epochs
+    )
     server.objects.clear()
     with pytest.raises(ModelError, match=r"s3://b/w/R-50\.npz: there is nothing"):
         Mirrors(tmp_path / "x").enter({"inputs": {"parameterValues": {"settings": settings}}})
@@ -167,7 +172,7 @@ def test_the_evaluator_gets_the_newest_models_and_their_detections(
         _push(tmp_path, model_id)
     model = _model(tmp_path / "candidate", "ddd")
     values = {"push_folder": "s3://b/serving", "detections_dir": "s3://b/kept"}
-    message = _with_model(_message("coco_evaluator", **values), model)
+    message = _with_model(_message(CocoEvaluatorSettings, **values), model)
     settings = json.loads(message["inputs"]["parameterValues"]["settings"])
     message["inputs"]["parameterValues"]["settings"] = json.dumps({**settings, "name": "cells"})
     candidate = files_digest(model)
@@ -190,12 +195,12 @@ def test_the_evaluator_gets_the_newest_models_and_their_detections(
 def test_the_version_of_data_changes_with_a_picture_and_with_nothing_else(
     server: S3Server,
 ) -> None:
-    first = data_digest(CONFIG, "s3://b/coco")
-    assert data_digest(CONFIG, "s3://b/coco/") == first
+    first = data_digest(CONFIG.data, "s3://b/coco")
+    assert data_digest(CONFIG.data, "s3://b/coco/") == first
     server.objects["b/coco/other/5.jpg"] = b"not of the data"
-    assert data_digest(CONFIG, "s3://b/coco") == first
+    assert data_digest(CONFIG.data, "s3://b/coco") == first
     server.objects["b/coco/train/sub/2.jpg"] = b"another picture"
-    assert data_digest(CONFIG, "s3://b/coco") != first
+    assert data_digest(CONFIG.data, "s3://b/coco") != first
 
 
 def test_the_version_of_weights(server: S3Server, tmp_path: Path) -> None:

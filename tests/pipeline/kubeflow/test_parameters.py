@@ -1,7 +1,8 @@
 """Parameters with a type become settings; a run's own overrides win."""
 
-from configs.loader import default_config, runtime_config
-from configs.schema import component_settings
+from components.coco_evaluator.settings import CocoEvaluatorSettings
+from components.detection_trainer.settings import DetectionTrainerSettings
+from configs.loader import default_config
 from pipeline.kubeflow.parameters import TYPED, with_typed_as_overrides
 
 
@@ -19,30 +20,31 @@ def test_the_compiled_values_change_nothing() -> None:
     )
     everything = config.model_dump(mode="json")
     values = {name: parameter.value_in(everything) for name, parameter in TYPED.items()}
-    for component in ("detection_trainer", "coco_evaluator"):
-        settings = component_settings(config, component)
+    for part in (DetectionTrainerSettings, CocoEvaluatorSettings):
+        settings = part.of(config).to_json()
         given = with_typed_as_overrides({"settings": settings, **values})
         assert set(given) == {"settings", "overrides"}
-        assert runtime_config(settings, given["overrides"]) == runtime_config(settings)
+        assert part.from_json(settings, given["overrides"]) == part.from_json(settings)
 
 
 def test_a_given_value_is_the_setting_and_overrides_win() -> None:
-    settings = component_settings(default_config(), "detection_trainer")
+    settings = DetectionTrainerSettings.of(default_config()).to_json()
     given = with_typed_as_overrides({"epochs": 5.0, "overrides": "train.seed=3"})
-    config = runtime_config(settings, given["overrides"])
+    config = DetectionTrainerSettings.from_json(settings, given["overrides"])
     assert (config.train.epochs, config.train.seed) == (5.0, 3)
     given = with_typed_as_overrides({"epochs": 5.0, "overrides": "train.epochs=6"})
-    assert runtime_config(settings, given["overrides"]).train.epochs == 6.0
+    assert DetectionTrainerSettings.from_json(settings, given["overrides"]).train.epochs == 6.0
 
 
 def test_a_semicolon_in_a_value_does_not_end_it() -> None:
-    settings = component_settings(default_config(), "coco_evaluator")
+    settings = CocoEvaluatorSettings.of(default_config()).to_json()
     threshold = {"metric": "box/AP", "min": 0.5, "category": "a;b"}
     given = with_typed_as_overrides({"thresholds": [threshold], "overrides": ""})
     assert ";" not in given["overrides"]
     without = {key: value for key, value in threshold.items() if key != "category"}
     given = with_typed_as_overrides({"thresholds": [without]})
-    assert runtime_config(settings, given["overrides"]).evaluate.thresholds[0].min == 0.5
+    received = CocoEvaluatorSettings.from_json(settings, given["overrides"])
+    assert received.evaluate.thresholds[0].min == 0.5
 
 
 def test_without_typed_parameters_nothing_changes() -> None:

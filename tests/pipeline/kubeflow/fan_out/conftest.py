@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from kubernetes import client
 
+from components.detection_trainer.settings import DetectionTrainerSettings
 from configs.loader import load_config
-from configs.schema import component_settings
 from pipeline.kubeflow.fan_out.cluster_api import ClusterApi
 from tests.pipeline.kubeflow.fan_out.api_server import NAMESPACE, ApiServer
 
@@ -33,7 +33,7 @@ def api(server: ApiServer) -> ClusterApi:
 @pytest.fixture
 def message() -> dict[str, Any]:
     config = load_config("configs/tiny.yaml", ["model.weights=/tmp/w.npz"])
-    settings = component_settings(config, "detection_trainer")
+    settings = DetectionTrainerSettings.of(config).to_json()
     uri = "/minio/mlpipeline/tiny/1/CocoTransform/examples"
     return {
         "inputs": {

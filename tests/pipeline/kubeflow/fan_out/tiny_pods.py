@@ -11,8 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from configs.loader import runtime_config
-from configs.schema import component_settings
+from components.detection_trainer.settings import DetectionTrainerSettings
 from model.launch.launcher import train
 from pipeline.kubeflow.fan_out import node, trainer
 from pipeline.kubeflow.fan_out.trainer import EXECUTOR, Patience, fan_out
@@ -24,7 +23,7 @@ def _train(api: str, examples: str, out: str, hosts: str) -> None:
     trainer.hosts_of = lambda *_: tuple(hosts.split(","))
     batch = f"{hosts.count(',') + 1}x2"
     values = {
-        "settings": component_settings(resumed_config(batch, 30), "detection_trainer"),
+        "settings": DetectionTrainerSettings.of(resumed_config(batch, 30)).to_json(),
         "overrides": "",
     }
     artifact = {"uri": str(write_examples(Path(examples)))}
@@ -37,7 +36,7 @@ def _train(api: str, examples: str, out: str, hosts: str) -> None:
     patience = Patience(poll=0.1, stop=2.0)
     with fan_out(EXECUTOR, message, "", os.environ, lambda: connected(api), patience):
         train(
-            runtime_config(values["settings"], values["overrides"]),
+            DetectionTrainerSettings.from_json(values["settings"], values["overrides"]),
             examples,
             out,
             on_progress=lambda event: print(json.dumps(event), flush=True),

@@ -1,0 +1,28 @@
+"""The settings that CocoTransform is handed."""
+
+from configs.model_schema import AnchorConfig
+from configs.parts import Part
+from configs.schema import InputSizes, LossLimits, Name, TransformConfig
+from configs.section import Section, Seed
+
+
+class _Data(LossLimits):
+    """What may be lost, and the seed by which pictures are chosen for the report."""
+
+    seed: Seed = 0
+
+
+class _Model(Section):
+    """The anchors, whose fit to the objects the report shows."""
+
+    anchors: AnchorConfig = AnchorConfig()
+
+
+class CocoTransformSettings(Part):
+    """How records are prepared, for which sizes, and what the report compares them with."""
+
+    name: Name
+    data: _Data
+    transform: TransformConfig
+    input: InputSizes
+    model: _Model
