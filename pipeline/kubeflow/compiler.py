@@ -14,15 +14,14 @@ from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
 from configs.files import atomic_path
 from configs.outputs import marked_text
 from configs.schema import Config
-from pipeline.kubeflow.platform import platform_spec, quantity
-from pipeline.kubeflow.resources import resources
+from pipeline.kubeflow.platform import platform_spec
+from pipeline.kubeflow.resources import BEAM_WORKERS, resources, set_beam_workers
 from pipeline.kubeflow.rewrite import rewrite
 from pipeline.kubeflow.tasks import DATA_VERSION, with_gpus
 from pipeline.kubeflow.vertex import check_vertex
 from pipeline.pipeline import Places, create_pipeline
 
 Target = Literal["kubeflow", "vertex"]
-_BEAM_WORKERS = "--direct_num_workers"
 _BEAM_MODES = ("--direct_running_mode=multi_processing", "--direct_running_mode=multi_threading")
 
 
@@ -48,8 +47,9 @@ def compile_pipeline(
             no such machine.
     """
     asked = with_gpus(config)
+    beam_args, is_counted = _with_beam_workers(config.pipeline.beam_args)
     pipeline_settings = config.pipeline.model_copy(
-        update={"kubeflow": asked, "beam_args": _with_beam_workers(config)}
+        update={"kubeflow": asked, "beam_args": beam_args}
     )
     config = config.model_copy(update={"pipeline": pipeline_settings})
     is_vertex = target == "vertex"
@@ -67,6 +67,8 @@ def compile_pipeline(
     specification["defaultPipelineRoot"] = places.pipeline_root
     of_first = MessageToDict(resources(asked, DATA_VERSION, accelerator))
     rewrite(specification, config, image, places.pictures_digest, of_first, is_vertex)
+    if is_counted:
+        set_beam_workers(specification, asked)
     tasks = {
         component["executorLabel"]: name for name, component in specification["components"].items()
     }
@@ -76,13 +78,16 @@ def compile_pipeline(
     return sorted(specification["root"]["dag"]["tasks"])
 
 
-def _with_beam_workers(config: Config) -> tuple[str, ...]:
-    """Returns Beam's arguments with as many workers as CPUs, where they do not say how many."""
-    given = config.pipeline.beam_args
-    if not set(_BEAM_MODES) & set(given) or any(one.startswith(_BEAM_WORKERS) for one in given):
-        return given
-    cpus = quantity(config.pipeline.kubeflow.component_cpus, "pipeline.kubeflow.component_cpus")
-    return (*given, f"{_BEAM_WORKERS}={max(1, int(cpus))}")
+def _with_beam_workers(given: tuple[str, ...]) -> tuple[tuple[str, ...], bool]:
+    """Returns Beam's arguments, and whether each task's workers are to be as many as its CPUs.
+
+    They are where a mode of several workers does not say how many, or 0: that is one a core, and
+    here would be the cores of the machine that compiles.
+    """
+    kept = tuple(one for one in given if one != f"{BEAM_WORKERS}=0")
+    if not set(_BEAM_MODES) & set(kept) or any(one.startswith(BEAM_WORKERS) for one in kept):
+        return kept, False
+    return (*kept, f"{BEAM_WORKERS}=1"), True
 
 
 def _as_yaml(specification: dict[str, Any], platform: dict[str, Any] | None) -> str:

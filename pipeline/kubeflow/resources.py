@@ -8,6 +8,7 @@ from configs.kubeflow_schema import KubeflowConfig
 from pipeline.kubeflow.platform import quantity
 from pipeline.kubeflow.tasks import asked_by
 
+BEAM_WORKERS = "--direct_num_workers"
 _ResourceSpec = PipelineDeploymentConfig.PipelineContainerSpec.ResourceSpec
 
 
@@ -31,3 +32,22 @@ def resources(asked: KubeflowConfig, task: str, accelerator: str) -> Any:
         spec.accelerator.type = accelerator
         spec.accelerator.count = own.gpus
     return spec
+
+
+def set_beam_workers(specification: dict[str, Any], asked: KubeflowConfig) -> None:
+    """Gives each task as many Beam workers as it has CPUs; its arguments name one.
+
+    Args:
+        specification: of the pipeline; is changed.
+        asked: what the cluster is asked for.
+    """
+    executors = specification["deploymentSpec"]["executors"]
+    for task, component in specification["components"].items():
+        container = executors[component["executorLabel"]].get("container")
+        if container is None:  # the Resolver's
+            continue
+        cpus = quantity(asked_by(asked, task).cpus, f"pipeline.kubeflow.tasks.{task}.cpus")
+        own = f"{BEAM_WORKERS}={max(1, int(cpus))}"
+        container["args"] = [
+            own if one == f"{BEAM_WORKERS}=1" else one for one in container["args"]
+        ]

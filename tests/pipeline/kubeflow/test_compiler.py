@@ -36,6 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     arguments = ["--config", str(CONFIG), "--image", IMAGE, "--pipeline-root", ROOT]
     arguments += ["--data-dir", "/mnt/coco", "--data-version", "2017"]
     arguments += ["--set", "model.weights=/mnt/coco/R-50.pkl"]
+    arguments += ["--set", "pipeline.kubeflow.tasks={CocoExampleGen: {cpus: '12'}}"]
     arguments += ["--set", f"pipeline.kubeflow.volumes={VOLUMES}"]
     arguments += ["--set", "pipeline.kubeflow.trainer_shared_memory=16Gi"]
     done = subprocess.run(
@@ -125,9 +126,12 @@ def test_trainer_asks_for_gpus_memory_and_cpus_of_the_config(compiled: dict[str,
     assert other == {"cpuLimit": 8.0, "memoryLimit": pytest.approx(16 * 2**30 / 1e9)}
 
 
-def test_beam_arguments_reach_the_beam_components(compiled: dict[str, Any]) -> None:
-    for task in ("CocoExampleGen", "StatisticsGen", "CocoTransform"):
-        assert "--direct_running_mode=in_memory" in _executor(compiled, task)["args"]
+def test_beam_has_as_many_workers_as_the_task_has_cpus(compiled: dict[str, Any]) -> None:
+    for task, cpus in (("CocoExampleGen", 12), ("StatisticsGen", 8), ("CocoTransform", 8)):
+        arguments = _executor(compiled, task)["args"]
+        assert "--direct_running_mode=multi_processing" in arguments
+        workers = [one for one in arguments if one.startswith("--direct_num_workers")]
+        assert workers == [f"--direct_num_workers={cpus}"]
 
 
 def test_settings_and_places_are_parameters(compiled: dict[str, Any]) -> None:
