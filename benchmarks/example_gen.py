@@ -102,8 +102,8 @@ def _ours() -> Any:
     from apache_beam.options.pipeline_options import PipelineOptions
 
     from components.beam_options import beam_arguments
-    from components.coco_example_gen.pipeline import convert
-    from components.coco_example_gen.sources import SplitSource
+    from components.coco_example_gen.source import SplitSource
+    from components.coco_example_gen.whole import convert
     from configs.schema import DataConfig
 
     def run(folder: Path, out: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import click
 
 from components.beam_options import beam_arguments
-from components.coco_example_gen.sources import SplitSource, check_source
+from components.coco_example_gen.source import SplitSource, check_source
 from configs.console import OneLineCommand, one_line_errors, show_lines
 from configs.files import write_json
 from configs.output_record import SUMMARY_FILE
@@ -139,7 +139,7 @@ def _convert(config: Any, sources: list[SplitSource], out: Path) -> dict[str, An
     from apache_beam.options.pipeline_options import PipelineOptions
 
     from components.beam_workers import start_safely
-    from components.coco_example_gen.pipeline import convert
+    from components.coco_example_gen.whole import convert
 
     start_safely()
     options = PipelineOptions(beam_arguments(config.pipeline.beam_args))

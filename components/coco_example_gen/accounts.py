@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from components.coco_example_gen import spool
-from components.coco_example_gen.sources import SplitSource
+from components.coco_example_gen.source import SplitSource
 from components.handovers import difference, lost_on_the_way, place_of
 from components.shard_progress import NumberedShard
 from configs.wording import plural

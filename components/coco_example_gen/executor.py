@@ -8,9 +8,9 @@ from tfx import types
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils
 
-from components.coco_example_gen.pipeline import convert
 from components.coco_example_gen.settings import CocoExampleGenSettings
-from components.coco_example_gen.sources import SplitSource
+from components.coco_example_gen.source import SplitSource
+from components.coco_example_gen.whole import convert
 from components.examples_artifact import describe_examples
 from configs.outputs import fresh_folder
 from configs.schema import DataConfig

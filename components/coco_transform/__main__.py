@@ -68,7 +68,7 @@ def _transform(config: Config, examples: str, out: Path) -> dict[str, Any]:
     from apache_beam.options.pipeline_options import PipelineOptions
 
     from components.beam_workers import start_safely
-    from components.coco_transform.transform import transform_examples
+    from components.coco_transform.whole import transform_examples
 
     start_safely()
     options = PipelineOptions(beam_arguments(config.pipeline.beam_args))

@@ -8,7 +8,7 @@ from tfx.types import artifact_utils
 
 from components.anomalies import refuse_anomalies
 from components.coco_transform.settings import CocoTransformSettings
-from components.coco_transform.transform import transform_examples
+from components.coco_transform.whole import transform_examples
 from components.examples_artifact import describe_examples
 from configs.outputs import fresh_folder
 from model.examples import split_names

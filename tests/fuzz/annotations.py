@@ -74,14 +74,14 @@ def _write(generator: random.Random, folder: Path) -> Path:
 
 def _prepare_conversion() -> None:
     """Lets shards be written one after the other, without a Beam pipeline around each run."""
-    from components.coco_example_gen import pipeline
+    from components.coco_example_gen import whole
 
     def write_shards(jobs: Any, work: Any, make_pipeline: Any, on_progress: Any) -> None:
         (work.scratch / "results").mkdir()
         for job in jobs:
-            list(pipeline.WriteShardFn().process((job, str(work.result(job)))))
+            list(whole.WriteShardFn().process((job, str(work.result(job)))))
 
-    pipeline._write_shards = write_shards
+    whole._write_shards = write_shards
     with tempfile.TemporaryDirectory() as folder:  # loads the decoder of pictures
         path = Path(folder) / "instances.json"
         path.write_text(json.dumps(sound_annotations()), encoding="utf-8")
@@ -94,8 +94,8 @@ def _convert(generator: random.Random, folder: Path) -> None:
 
 
 def _convert_file(path: Path, data: DataConfig) -> None:
-    from components.coco_example_gen.pipeline import convert
-    from components.coco_example_gen.sources import SplitSource
+    from components.coco_example_gen.source import SplitSource
+    from components.coco_example_gen.whole import convert
 
     write_pictures(path.parent / "pictures")
     out = path.parent / "out"

@@ -8,8 +8,8 @@ import pytest
 
 from components.coco_evaluator.decision_file import ground_truth_digest
 from components.coco_evaluator.sources import AnnotationsSource, ExamplesSource
-from components.coco_example_gen import pipeline
-from components.coco_example_gen.sources import SplitSource
+from components.coco_example_gen import whole
+from components.coco_example_gen.source import SplitSource
 from configs.errors import DatasetError
 from configs.schema import METRIC_NAMES, DataConfig
 from model.evaluation.coco_numbers import evaluate
@@ -28,9 +28,9 @@ def without_beam(monkeypatch):
     def write_shards(jobs, work, make_pipeline, on_progress):
         (work.scratch / "results").mkdir()
         for job in jobs:
-            list(pipeline.WriteShardFn().process((job, str(work.result(job)))))
+            list(whole.WriteShardFn().process((job, str(work.result(job)))))
 
-    monkeypatch.setattr(pipeline, "_write_shards", write_shards)
+    monkeypatch.setattr(whole, "_write_shards", write_shards)
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def both(tmp_path):
     def make(content, data=LENIENT):
         path.write_text(json.dumps(content), encoding="utf-8")
         source = SplitSource("eval", path, tmp_path / "pictures", 2)
-        pipeline.convert([source], out / "examples", out / "rejects", data, None, lambda line: None)
+        whole.convert([source], out / "examples", out / "rejects", data, None, lambda line: None)
         return AnnotationsSource(path, data=data), ExamplesSource(out / "examples", "eval")
 
     return make

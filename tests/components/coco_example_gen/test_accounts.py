@@ -5,13 +5,13 @@ import re
 
 import pytest
 
-from components.coco_example_gen import accounts, pipeline, shards, spool
+from components.coco_example_gen import accounts, shard, spool, whole
 from components.coco_example_gen.accounts import check_manifest
 from components.coco_example_gen.rejects import RejectsFile
 from configs.errors import DatasetError
 from model.coco.tally import Tally
 from tests.components.coco_example_gen.small_dataset import annotation, image, write_dataset
-from tests.components.coco_example_gen.test_pipeline import run
+from tests.components.coco_example_gen.test_whole import run
 
 LIMITS = {"max_rejected_fraction": 1, "max_lost_objects_fraction": 1}
 
@@ -114,13 +114,13 @@ def test_spool_file_of_another_shard(folder, tmp_path, monkeypatch):
 
 
 def test_picture_that_a_shard_leaves_out(folder, tmp_path, monkeypatch):
-    write = shards._ShardWriter._write_picture
+    write = shard._ShardWriter._write_picture
 
     def leave_out(self, entry, annotations):
         if entry["id"] != 3:
             write(self, entry, annotations)
 
-    monkeypatch.setattr(shards._ShardWriter, "_write_picture", leave_out)
+    monkeypatch.setattr(shard._ShardWriter, "_write_picture", leave_out)
     fails(
         folder,
         tmp_path / "out",
@@ -130,19 +130,19 @@ def test_picture_that_a_shard_leaves_out(folder, tmp_path, monkeypatch):
 
 
 def test_object_that_a_shard_leaves_out(folder, tmp_path, monkeypatch):
-    parse = shards._ShardWriter._parse_objects
+    parse = shard._ShardWriter._parse_objects
 
     def leave_out(self, annotations, *rest):
         objects, dropped = parse(self, annotations, *rest)
         return [pair for pair in objects if pair[0].annotation_id != 104], dropped
 
-    monkeypatch.setattr(shards._ShardWriter, "_parse_objects", leave_out)
+    monkeypatch.setattr(shard._ShardWriter, "_parse_objects", leave_out)
     fails(folder, tmp_path / "out", "to records and rejects", r"\(missing: annotation id 104\)")
 
 
 @pytest.mark.parametrize(("times", "words"), [(0, "missing"), (2, "too often")])
 def test_record_that_is_lost_or_doubled_while_written(folder, tmp_path, monkeypatch, times, words):
-    write, encode = shards.write_tfrecord, shards.encode_record
+    write, encode = shard.write_tfrecord, shard.encode_record
     marked = []
 
     def encode_marked(image_id, *rest):
@@ -155,8 +155,8 @@ def test_record_that_is_lost_or_doubled_while_written(folder, tmp_path, monkeypa
         for _ in range(times if record in marked else 1):
             write(stream, record)
 
-    monkeypatch.setattr(shards, "encode_record", encode_marked)
-    monkeypatch.setattr(shards, "write_tfrecord", write_some)
+    monkeypatch.setattr(shard, "encode_record", encode_marked)
+    monkeypatch.setattr(shard, "write_tfrecord", write_some)
     fails(
         folder,
         tmp_path / "out",
@@ -166,9 +166,9 @@ def test_record_that_is_lost_or_doubled_while_written(folder, tmp_path, monkeypa
 
 
 def test_record_with_other_bytes(folder, tmp_path, monkeypatch):
-    write = shards.write_tfrecord
+    write = shard.write_tfrecord
     monkeypatch.setattr(
-        shards, "write_tfrecord", lambda stream, record: write(stream, record + b"\x78\x00")
+        shard, "write_tfrecord", lambda stream, record: write(stream, record + b"\x78\x00")
     )
     fails(folder, tmp_path / "out", "from the writer to data_tfrecord", "other bytes")
 
@@ -209,13 +209,13 @@ def test_reject_that_is_not_counted(folder, tmp_path, monkeypatch):
 
 
 def test_joined_rejects_that_are_cut(folder, tmp_path, monkeypatch):
-    check = pipeline.check_rejects
+    check = whole.check_rejects
 
     def cut_and_check(split, path, tally, parts):
         path.write_bytes(b"".join(path.read_bytes().splitlines(True)[1:]))
         check(split, path, tally, parts)
 
-    monkeypatch.setattr(pipeline, "check_rejects", cut_and_check)
+    monkeypatch.setattr(whole, "check_rejects", cut_and_check)
     ids = r"\(missing: id (image 5|annotation 107)\)"
     fails(folder, tmp_path / "out", "2 lines written, the file holds 1", ids)
 
@@ -235,9 +235,9 @@ def test_homeless_object_whose_line_is_lost(folder, tmp_path, monkeypatch):
 
 
 def test_result_of_another_shard(folder, tmp_path, monkeypatch):
-    read = pipeline._read_result
+    read = whole._read_result
     monkeypatch.setattr(
-        pipeline, "_read_result", lambda path: read(str(path).replace("00001.json", "00000.json"))
+        whole, "_read_result", lambda path: read(str(path).replace("00001.json", "00000.json"))
     )
     fails(folder, tmp_path / "out", "from the ")
 
@@ -262,11 +262,11 @@ def test_objects_without_ids_are_named_as_such(folder, tmp_path, monkeypatch):
         del entry["id"]
     (folder / "instances.json").write_text(json.dumps(content))
     assert run(folder, tmp_path / "fine", **LIMITS)["objects"]["written"] == 15
-    write = shards._ShardWriter._write_picture
+    write = shard._ShardWriter._write_picture
     monkeypatch.setattr(
-        shards._ShardWriter,
+        shard._ShardWriter,
         "_write_picture",
         lambda self, entry, annotations: entry["id"] == 3 or write(self, entry, annotations),
     )
     fails(folder, tmp_path / "out", "missing: image id 3; missing: annotation id without an id")
-    assert accounts.check_fates is shards.check_fates
+    assert accounts.check_fates is shard.check_fates

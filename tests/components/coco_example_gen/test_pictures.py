@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from components.coco_example_gen.pipeline import convert
-from components.coco_example_gen.sources import SplitSource
+from components.coco_example_gen.source import SplitSource
+from components.coco_example_gen.whole import convert
 from components.coco_transform.picture import training_picture
 from configs.schema import DataConfig
 from model import records

@@ -9,9 +9,9 @@ from apache_beam import Pipeline
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from components.coco_transform import shard as shard_module
-from components.coco_transform import transform
+from components.coco_transform import whole
 from components.coco_transform.settings import CocoTransformSettings
-from components.coco_transform.transform import transform_examples
+from components.coco_transform.whole import transform_examples
 from configs.errors import DatasetError
 from configs.files import file_digest, write_json
 from configs.schema import Config
@@ -189,9 +189,9 @@ def test_object_that_is_neither_written_nor_dropped(tmp_path, monkeypatch):
 
 
 def test_index_of_another_shard(tmp_path, monkeypatch):
-    read_index = transform.read_index
+    read_index = whole.read_index
     monkeypatch.setattr(
-        transform,
+        whole,
         "read_index",
         lambda path: read_index(str(path).replace("00001-of", "00000-of")),
     )

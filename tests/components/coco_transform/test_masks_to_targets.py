@@ -5,7 +5,7 @@ import pytest
 from apache_beam import Pipeline
 
 from components.coco_transform.settings import CocoTransformSettings
-from components.coco_transform.transform import transform_examples
+from components.coco_transform.whole import transform_examples
 from configs.schema import Config
 from model.input.input_pipeline import TrainingInput
 from model.ops.masks import mask_targets

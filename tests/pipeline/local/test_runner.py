@@ -18,7 +18,7 @@ LOG = Path("runs/a/logs/pipeline.log")
 BEAM = RuntimeError(
     "Traceback (most recent call last):\n"
     '  File "apache_beam/runners/common.py", line 1501, in process\n'
-    '  File "components/coco_example_gen/shards.py", line 60, in encode\n'
+    '  File "components/coco_example_gen/shard.py", line 60, in encode\n'
     "configs.errors.DatasetError: 7.jpg: is broken; mend it\n\n"
     "During handling of the above exception, another exception occurred:\n\n"
     "Traceback (most recent call last):\n"

@@ -14,9 +14,10 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from PIL import Image
 
 from components.beam_options import beam_arguments
-from components.coco_example_gen import pipeline, shards
-from components.coco_example_gen.pipeline import convert
-from components.coco_example_gen.sources import SplitSource
+from components.coco_example_gen import shard as shard_module
+from components.coco_example_gen import whole
+from components.coco_example_gen.source import SplitSource
+from components.coco_example_gen.whole import convert
 from configs.errors import ConfigError, DatasetError
 from configs.files import file_digest
 from configs.schema import DataConfig
@@ -511,7 +512,7 @@ def test_flaws_are_beam_counters_too(tmp_path):
     source = SplitSource("train", folder / "instances.json", folder / "pictures", 2)
     data = DataConfig(max_rejected_fraction=1)
     convert([source], tmp_path / "e", tmp_path / "r", data, make_pipeline, lambda line: None)
-    counters = kept[0].result.metrics().query(MetricsFilter().with_namespace(pipeline.NAMESPACE))
+    counters = kept[0].result.metrics().query(MetricsFilter().with_namespace(whole.NAMESPACE))
     found = {c.key.metric.name: c.committed for c in counters["counters"]}
     assert found["pictures_written"] == 7
     assert found["objects_written"] == 9
@@ -617,7 +618,7 @@ def test_full_disk_is_one_line_with_the_file_and_leaves_nothing(tmp_path, monkey
     def fail(stream, record):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(shards, "write_tfrecord", fail)
+    monkeypatch.setattr(shard_module, "write_tfrecord", fail)
     with pytest.raises(OSError, match="No space left") as error:
         run(coco_like(tmp_path / "set"), tmp_path / "out")
     assert error.value.errno == errno.ENOSPC

@@ -13,7 +13,7 @@ from components.beam_options import beam_arguments
 from components.coco_transform.__main__ import main
 from components.coco_transform.pipeline import NAMESPACE
 from components.coco_transform.settings import CocoTransformSettings
-from components.coco_transform.transform import transform_examples
+from components.coco_transform.whole import transform_examples
 from configs.errors import DatasetError
 from configs.schema import Config
 from model import records

@@ -23,8 +23,8 @@ from components.coco_example_gen.accounts import (
     copy_rejects,
 )
 from components.coco_example_gen.rejects import RejectsFile
-from components.coco_example_gen.shards import ShardJob, write_shard
-from components.coco_example_gen.sources import SplitSource, check_source
+from components.coco_example_gen.shard import ShardJob, write_shard
+from components.coco_example_gen.source import SplitSource, check_source
 from components.shard_failure import failure, raise_failure, raise_told
 from components.shard_progress import followed
 from configs.errors import DatasetError

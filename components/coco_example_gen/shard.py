@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from components.coco_example_gen import spool
 from components.coco_example_gen.accounts import check_fates, check_spool_file
-from components.coco_example_gen.encode import encode_record
+from components.coco_example_gen.record import encode_record
 from components.coco_example_gen.rejects import RejectsFile
 from components.handovers import Written, check_file
 from configs.files import atomic_path

@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from components.coco_example_gen.encode import encode_record
+from components.coco_example_gen.record import encode_record
 from model import records
 from model.coco.entries import CocoObject
 from model.tf_example import decode_example
