@@ -16,6 +16,7 @@ INSTALL_REQUIRES = [
     "click>=8.1",
     "fsspec>=2024.2",
     "h5py>=3.10",
+    "hotcoco>=1.3,<2",
     "jinja2>=3.1",
     "keras>=3.5",
     # TFX's own extra asks for these below Python 3.12 only. The two go together.
@@ -35,6 +36,7 @@ INSTALL_REQUIRES = [
     "requests>=2.31",
     "rich>=13",
     "safetensors>=0.4",
+    "scipy>=1.11",
     "simplejpeg>=1.8",
     "tensorboard>=2.16",  # TensorFlow asks for it no longer.
     f"tensorflow>=2.21,<2.22; {MODERN}",

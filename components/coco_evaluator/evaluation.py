@@ -152,7 +152,7 @@ def evaluate_to_folder(
         worst=worst,
         pictures=_files_of(source, worst, not_shown),
         ground_truth=source.ground_truth,
-        facts=_facts(candidate, baseline, source, narrowing, not_shown),
+        facts=_facts(candidate, baseline, source, narrowing, not_shown, judgement.metrics),
         compared_classes=_compared_classes(judgement),
         remarks=remarks,
     )
@@ -177,6 +177,7 @@ def _remarks(source: Source, candidate: Detected, metrics: Mapping[str, Any]) ->
         *(f"ground truth: {line}" for line in lines),
         *(f"detections: {code} {count:,}" for code, count in flaws.items()),
         *(f"detections: {note}" for note in notes),
+        *metrics["notes"],
     ]
 
 
@@ -213,6 +214,7 @@ def _facts(
     source: Source,
     narrowing: Narrowing,
     not_shown: Sequence[str],
+    metrics: Mapping[str, Any],
 ) -> list[tuple[str, str]]:
     facts = [("Model id", candidate.model_id or f"detections of {candidate.title}")]
     if baseline is not None:
@@ -225,5 +227,6 @@ def _facts(
     if narrowing != WHOLE:
         facts.append(("Narrowed to", narrowing.in_words()))
     facts += [("Not shown", line) for line in not_shown]
-    facts.append(("Numbers", f"pycocotools {version('pycocotools')}"))
+    libraries = {*metrics["evaluators"].values(), f"pycocotools {version('pycocotools')}"}
+    facts.append(("Numbers", ", ".join(sorted(libraries))))
     return facts

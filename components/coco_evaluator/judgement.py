@@ -13,7 +13,7 @@ from components.coco_evaluator.classes import (
 from components.coco_evaluator.findings import Narrowing
 from components.coco_evaluator.gate import Decision, Finding, decide
 from configs.schema import EvaluateConfig
-from model.evaluation.coco_numbers import GroundTruth, PictureMatches, measure
+from model.evaluation.coco_numbers import GroundTruth, Measured, PictureMatches, measure
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def judge(
         DatasetError: a detection or an id of `narrowing` does not fit the ground truth.
     """
 
-    def measured(detected: Detected, category_ids: frozenset[int] | None) -> Any:
+    def measured(detected: Detected, category_ids: frozenset[int] | None) -> Measured:
         return measure(
             ground_truth,
             detected.detections,
@@ -99,17 +99,19 @@ def judge(
             narrowing.class_agnostic,
             settings.max_detections,
             detected.file,
+            settings.evaluator,
         )
 
-    metrics, matches = measured(candidate, narrowing.category_ids)
+    of_candidate = measured(candidate, narrowing.category_ids)
+    metrics, matches = of_candidate.metrics, of_candidate.pictures
     known = frozenset(c["id"] for c in ground_truth.categories)
     counted = known if narrowing.category_ids is None else narrowing.category_ids
     shared = _shared(ground_truth, candidate, baseline) & counted
     compared, old_metrics = metrics, None
     if baseline is not None and shared:
-        old_metrics = measured(baseline, shared)[0]
+        old_metrics = measured(baseline, shared).metrics
         if shared != counted:
-            compared = measured(candidate, shared)[0]
+            compared = measured(candidate, shared).metrics
     found = _findings(ground_truth, candidate, baseline, settings, narrowing, baseline_problems)
     if baseline is not None and shared != counted:
         found.append(about.compared_classes_finding(len(shared), len(counted)))

@@ -1,14 +1,12 @@
-"""COCO's numbers for a list of detections, by the official pycocotools and nothing else.
+"""COCO's numbers for a list of detections, bit by bit those of the official pycocotools.
 
 Detections and ground truth are in COCO's own form here: boxes `[x, y, width, height]` in pixels of
 the picture as stored, masks as run-length codes of the whole picture. -1 means undefined (nothing
 of that kind in the ground truth).
 """
 
-import contextlib
-import io
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,18 +14,17 @@ import numpy as np
 
 from configs.errors import DatasetError
 from configs.schema import METRIC_NAMES
+from model.evaluation.engine import Evaluator, Outcome, Task, evaluate_task, task_of
 from model.evaluation.ground_truth import GroundTruth
+from model.evaluation.matching import AREAS, IOU_THRESHOLDS, Matches
 from model.evaluation.results import check_detections, range_of
 
 KINDS = ("box", "mask")
 UNDEFINED = -1.0
 MAX_DETECTIONS = 100  # COCO's: of a category in a picture, best first
 
-_IOU_TYPES = {"box": "bbox", "mask": "segm"}
-_AREAS = ("all", "small", "medium", "large")  # COCOeval's order of area ranges
 _CURVES = {"0.50": 0, "0.75": 5}  # position among the ten IoU thresholds 0.50 ... 0.95
 _BOX_DECIMALS = 4  # of results, in pixels
-_MATCH_IOU = 0  # pictures are judged at IoU 0.50
 
 
 @dataclass
@@ -45,6 +42,21 @@ class PictureMatches:
     pairs: list[tuple[dict[str, Any], dict[str, Any]]] = field(default_factory=list)
     missed: list[dict[str, Any]] = field(default_factory=list)
     wrong: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What measuring gives.
+
+    Attributes:
+        metrics: the numbers, as `metrics.json` holds them.
+        pictures: how the detections of each picture fit its objects, by image id.
+        matches: by kind, of each detection.
+    """
+
+    metrics: dict[str, Any]
+    pictures: dict[int, PictureMatches]
+    matches: dict[str, Matches]
 
 
 def results_of_picture(
@@ -101,7 +113,7 @@ def evaluate(
     """Returns COCO's numbers; see `measure`, which also says what was found in each picture."""
     return measure(
         ground_truth, detections, kinds, image_ids, category_ids, class_agnostic, max_detections
-    )[0]
+    ).metrics
 
 
 def measure(
@@ -113,7 +125,8 @@ def measure(
     class_agnostic: bool = False,
     max_detections: int = MAX_DETECTIONS,
     where: str = "",
-) -> tuple[dict[str, Any], dict[int, PictureMatches]]:
+    evaluator: Evaluator = "hotcoco",
+) -> Measured:
     """Returns COCO's numbers, and how the detections of each picture fit its objects.
 
     Where a detection has both `bbox` and `segmentation`, its area is the box's, as in
@@ -130,11 +143,13 @@ def measure(
         max_detections: of a category in a picture that count, best first, at least 10. The
             numbers keep their names: AR100 is the recall with so many.
         where: the detections are from, for errors.
+        evaluator: of `model.evaluation.engine.evaluate_task`.
 
     Returns:
-        `{"box": {the twelve numbers} or None, "mask": likewise, "per_category": {kind: {id: ...}},
-        "per_iou": {kind: {"0.50": AP, ...}}, "curves": {kind: {"0.50": 101 precisions at recall
-        0.00, 0.01, ..., 1.00, ...}}, "counts": {...}}`, and the matches by image id.
+        The metrics: `{"box": {the twelve numbers} or None, "mask": likewise, "per_category":
+        {kind: {id: ...}}, "per_iou": {kind: {"0.50": AP, ...}}, "curves": {kind: {"0.50": 101
+        precisions at recall 0.00, 0.01, ..., 1.00, ...}}, "counts": {...}, "evaluators": {kind:
+        ...}}`; and the matches.
 
     Raises:
         DatasetError: a detection, `image_ids` or `category_ids` name what is not in the ground
@@ -154,28 +169,34 @@ def measure(
         "per_category": {},
         "per_iou": {},
         "curves": {},
+        "evaluators": {},
+        "notes": [],
     }
-    matches: dict[int, PictureMatches] = {}
+    pictures: dict[int, PictureMatches] = {}
+    matches: dict[str, Matches] = {}
     for kind in kinds:
         if kind == "mask" and not ground_truth.has_masks:
             continue
-        run = _run_coco_eval(
+        task = task_of(
             ground_truth, checked, kind, images, categories, class_agnostic, max_detections
         )
-        precision = run.eval["precision"]
-        metrics[kind] = _twelve_numbers(run)
+        outcome = evaluate_task(task, evaluator)
+        precision = outcome.precision
+        metrics["evaluators"][kind] = outcome.by
+        metrics["notes"] += [outcome.note] if outcome.note else []
+        metrics[kind] = _twelve_numbers(precision, outcome.recall)
         metrics["per_iou"][kind] = {
-            f"{iou:.2f}": _mean(precision[i, :, :, 0, -1])
-            for i, iou in enumerate(run.params.iouThrs)
+            f"{iou:.2f}": _mean(precision[i, :, :, 0, -1]) for i, iou in enumerate(IOU_THRESHOLDS)
         }
         metrics["curves"][kind] = {
             name: _curve(precision[i, :, :, 0, -1]) for name, i in _CURVES.items()
         }
         if not class_agnostic:
-            metrics["per_category"][kind] = _per_category(ground_truth, run, counts)
+            metrics["per_category"][kind] = _per_category(ground_truth, outcome, counts)
+        matches[kind] = outcome.matches
         if kind == "box":
-            matches = _matches(run, images)
-    return metrics, matches
+            pictures = _pictures(task, outcome.matches)
+    return Measured(metrics, pictures, matches)
 
 
 def _flaws(ground_truth: GroundTruth, reasons: Counter[str]) -> dict[str, dict[str, int]]:
@@ -199,78 +220,20 @@ def _chosen(what: str, wanted: Iterable[int] | None, known: list[int]) -> list[i
     return chosen
 
 
-def _run_coco_eval(
-    ground_truth: GroundTruth,
-    detections: list[dict[str, Any]],
-    kind: str,
-    image_ids: list[int],
-    category_ids: list[int],
-    class_agnostic: bool,
-    max_detections: int,
-) -> Any:
-    """Returns a COCOeval that has evaluated, accumulated and summarised, without its prints."""
-    from pycocotools.cocoeval import COCOeval
+def _twelve_numbers(precision: np.ndarray, recall: np.ndarray) -> dict[str, float]:
+    """Returns COCO's numbers of some classes, the means over those that are defined.
 
-    annotations = [dict(a) for a in ground_truth.annotations]  # COCOeval writes into them
-    found = [dict(d) for d in detections]
-    if kind == "mask":
-        images = {image["id"]: image for image in ground_truth.images}
-        annotations = [_with_mask(a, images[a["image_id"]]) for a in annotations]
-        found = [d for d in found if "segmentation" in d]
-    with contextlib.redirect_stdout(io.StringIO()):
-        run = COCOeval(
-            _coco(ground_truth, annotations), _coco(ground_truth, found), _IOU_TYPES[kind]
-        )
-        run.params.imgIds = image_ids
-        run.params.catIds = category_ids
-        run.params.useCats = 0 if class_agnostic else 1
-        run.params.maxDets = [1, 10, max_detections]
-        run.evaluate()
-        run.accumulate()
-        run.summarize()
-    return run
-
-
-def _twelve_numbers(run: Any) -> dict[str, float]:
-    """Returns COCO's numbers of a COCOeval that has summarised.
-
-    pycocotools looks for its AP at 100 detections whatever `maxDets` says, and finds nothing (-1)
-    where that is another number. The other eleven follow `maxDets`.
+    Args:
+        precision: [T, R, K, A, M] thresholds, recalls, classes, sizes, limits of detections.
+        recall: [T, K, A, M].
     """
-    numbers = dict(zip(METRIC_NAMES, map(float, run.stats), strict=True))
-    if run.params.maxDets[-1] != MAX_DETECTIONS:
-        numbers["AP"] = _mean(run.eval["precision"][:, :, :, 0, -1])
-    return numbers
-
-
-def _with_mask(annotation: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]:
-    """Returns the annotation, or for an object without a mask its box as a crowd region.
-
-    pycocotools cannot read such an object. As a region to be ignored it is neither missed nor
-    are detections on it wrong. The box is clipped to the picture, which draws the same: of one
-    far outside the C code would draw every pixel of its outline, or crash.
-    """
-    if "segmentation" in annotation:
-        return annotation
-    x, y, width, height = annotation["bbox"]
-    left, right = (min(max(value, 0), image["width"]) for value in (x, x + width))
-    top, bottom = (min(max(value, 0), image["height"]) for value in (y, y + height))
-    corners = [left, top, right, top, right, bottom, left, bottom]
-    return annotation | {"segmentation": [corners], "iscrowd": 1}
-
-
-def _coco(ground_truth: GroundTruth, annotations: list[dict[str, Any]]) -> Any:
-    """Returns pycocotools' index of the annotations in the ground truth's images."""
-    from pycocotools.coco import COCO
-
-    coco = COCO()
-    coco.dataset = {
-        "images": ground_truth.images,
-        "annotations": annotations,
-        "categories": ground_truth.categories,
-    }
-    coco.createIndex()
-    return coco
+    best = precision[..., -1]
+    sizes = range(1, len(AREAS))
+    values = [_mean(best[:, :, :, 0]), _mean(best[0, :, :, 0]), _mean(best[5, :, :, 0])]
+    values += [_mean(best[:, :, :, a]) for a in sizes]
+    values += [_mean(recall[:, :, 0, m]) for m in range(recall.shape[-1])]
+    values += [_mean(recall[:, :, a, -1]) for a in sizes]
+    return dict(zip(METRIC_NAMES, values, strict=True))
 
 
 def _mean(values: np.ndarray) -> float:
@@ -286,21 +249,14 @@ def _curve(precision: np.ndarray) -> list[float]:
 
 
 def _per_category(
-    ground_truth: GroundTruth, run: Any, counts: dict[int, Counter[str]]
+    ground_truth: GroundTruth, outcome: Outcome, counts: dict[int, Counter[str]]
 ) -> dict[str, dict[str, Any]]:
     """Returns the numbers of each category by its id as a string (JSON's keys are strings)."""
-    precision, recall = run.eval["precision"], run.eval["recall"]
     names = {c["id"]: c["name"] for c in ground_truth.categories}
     result = {}
-    for k, category_id in enumerate(run.params.catIds):
-        numbers = {
-            "AP": _mean(precision[:, :, k, 0, -1]),
-            "AP50": _mean(precision[0, :, k, 0, -1]),
-            "AP75": _mean(precision[5, :, k, 0, -1]),
-        }
-        for a, area in enumerate(_AREAS[1:], 1):
-            numbers[f"AP{area[0]}"] = _mean(precision[:, :, k, a, -1])
-        numbers["AR100"] = _mean(recall[:, k, 0, -1])
+    for k, category_id in enumerate(outcome.matches.category_ids.tolist()):
+        only = slice(k, k + 1)
+        numbers = _twelve_numbers(outcome.precision[:, :, only], outcome.recall[:, only])
         found = {key: counts[category_id][key] for key in ("pictures", "objects", "detections")}
         result[str(category_id)] = {"name": names[category_id], **numbers, **found}
     return result
@@ -329,27 +285,19 @@ def _counts(
     return counts
 
 
-def _matches(run: Any, image_ids: list[int]) -> dict[int, PictureMatches]:
-    """Returns what COCOeval matched in each picture, at IoU 0.50 and for objects of any size."""
-    matches = {image_id: PictureMatches() for image_id in image_ids}
-    for result in _all_sizes(run):
-        picture = matches[result["image_id"]]
-        found_by = result["gtMatches"][_MATCH_IOU]
-        for number, match, ignored in zip(
-            result["gtIds"], found_by, result["gtIgnore"], strict=True
-        ):
-            annotation = run.cocoGt.anns[number]
-            if match and not ignored:
-                picture.pairs.append((annotation, run.cocoDt.anns[int(match)]))
-            elif not ignored:
-                picture.missed.append(annotation)
-        found, ignored_too = result["dtMatches"][_MATCH_IOU], result["dtIgnore"][_MATCH_IOU]
-        for number, match, ignored in zip(result["dtIds"], found, ignored_too, strict=True):
-            if not match and not ignored:
-                picture.wrong.append(run.cocoDt.anns[number])
-    return matches
-
-
-def _all_sizes(run: Any) -> Iterator[dict[str, Any]]:
-    whole_range = run.params.areaRng[0]
-    return (r for r in run.evalImgs if r is not None and r["aRng"] == whole_range)
+def _pictures(task: Task, matches: Matches) -> dict[int, PictureMatches]:
+    """Returns what was found in each picture, at IoU 0.50 and for objects of any size."""
+    pictures = {image_id: PictureMatches() for image_id in task.image_ids}
+    finder = dict(zip(matches.finds.tolist(), matches.source.tolist(), strict=True))
+    to_find = np.flatnonzero(matches.gt_counts[0])
+    for row in to_find.tolist():
+        source = int(matches.gt_source[row])
+        picture = pictures[task.image_ids[matches.gt_image[row]]]
+        if source in finder:
+            picture.pairs.append((task.objects[source], task.detections[finder[source]]))
+        else:
+            picture.missed.append(task.objects[source])
+    for row in np.flatnonzero(((matches.right[0] | matches.ignored[0]) & 1) == 0).tolist():
+        detection = task.detections[matches.source[row]]
+        pictures[task.image_ids[matches.image[row]]].wrong.append(detection)
+    return pictures

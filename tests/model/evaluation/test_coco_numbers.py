@@ -112,7 +112,8 @@ def test_no_pictures_are_undefined():
 def test_matches_say_what_was_found():
     truth = ground_truth([10, 10, 20, 20], [60, 60, 20, 20])
 
-    _, matches = measure(truth, [detection([11, 10, 20, 20]), detection([80, 0, 9, 9], 0.8)])
+    found = [detection([11, 10, 20, 20]), detection([80, 0, 9, 9], 0.8)]
+    matches = measure(truth, found).pictures
 
     ((found, by),) = matches[7].pairs
     assert (found["bbox"], by["bbox"]) == ([10, 10, 20, 20], [11, 10, 20, 20])
@@ -121,7 +122,8 @@ def test_matches_say_what_was_found():
 
 
 def test_a_crowd_is_neither_missed_nor_are_detections_in_it_wrong():
-    metrics, matches = measure(ground_truth([0, 0, 90, 90], iscrowd=1), [detection([5, 5, 20, 20])])
+    measured = measure(ground_truth([0, 0, 90, 90], iscrowd=1), [detection([5, 5, 20, 20])])
+    metrics, matches = measured.metrics, measured.pictures
 
     assert metrics["counts"]["crowds"] == 1
     assert matches[7].missed == matches[7].wrong == matches[7].pairs == []
