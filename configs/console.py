@@ -109,10 +109,26 @@ def end_without_output(error: OSError) -> NoReturn:
     if error.errno != errno.EPIPE:
         with contextlib.suppress(OSError):
             click.echo(f"error: standard output: {error.strerror}", err=True)
-    # What Python still holds back would fail once more when it ends.
-    with contextlib.suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _drop_output()
     sys.exit(EXIT_FAILED)
+
+
+def _drop_output() -> None:
+    """Drops what is written to standard output from here on, and what Python still holds back.
+
+    That would fail once more when Python ends, with a traceback and status 120.
+    """
+    with contextlib.suppress(OSError, ValueError):  # a stream that is no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _takes_output() -> bool:
+    """Returns whether standard output takes what Python still holds back for it."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        return False
+    return True
 
 
 def _is_closed_output() -> bool:
@@ -146,6 +162,8 @@ def one_line_errors(command: Callable[..., Any]) -> Callable[..., Any]:
             if debug:
                 raise
             click.echo(f"error: {explain(error)}", err=True)
+            if not _takes_output():
+                _drop_output()
             sys.exit(getattr(error, "exit_status", EXIT_FAILED))
 
     return wrapper
