@@ -42,17 +42,23 @@ def base() -> Iterator[Path]:
         check=True,
     )
     yield folder
-    shutil.rmtree(folder)
+    remove(folder)
 
 
 @pytest.fixture(scope="module")
 def build(base: Path) -> Iterator[Build]:
     work = Path(f"{base}-layers")
+    remove(work)  # of a run that was killed
     work.mkdir()
     settings = {name: value for name, value in os.environ.items() if SETTINGS.fullmatch(name)}
     build = Build(REPO / "docker/Dockerfile", base, work, {"REVISION": "abc1234"}, settings)
     yield build
-    shutil.rmtree(work)
+    remove(work)
+
+
+def remove(folder: Path) -> None:
+    """Removes 200,000 files, for which Python's own function takes minutes on a busy machine."""
+    subprocess.run(["rm", "-rf", "--one-file-system", str(folder)], check=True)
 
 
 @pytest.mark.parametrize("user", USERS)
