@@ -63,7 +63,7 @@ DEV_REQUIRES = [
 
 VERSION = re.search(
     r'^VERSION = "(.*?)"',
-    Path(__file__).with_name("configs").joinpath("version.py").read_text(),
+    Path(__file__).with_name("ground").joinpath("version.py").read_text(),
     re.M,
 )[1]
 
@@ -79,7 +79,7 @@ setup(
     # There is a set of packages for these. We write for 3.10.
     python_requires=">=3.10,<3.14,!=3.11.*",
     # By name, so that tests, benchmarks and scripts never ship.
-    packages=find_packages(include=["configs*", "model*", "components*", "pipeline*"]),
+    packages=find_packages(include=["ground*", "configs*", "model*", "components*", "pipeline*"]),
     # One root for all packages lets an editable install be a plain path entry, which sees
     # packages that are added later.
     package_dir={"": "."},

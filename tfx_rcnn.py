@@ -96,7 +96,7 @@ def _say_broken_installation(
     kind: type[BaseException], error: BaseException, traceback: TracebackType | None
 ) -> None:
     """Says a package that is missing in one line; anything else as Python does."""
-    from configs.errors import broken_installation
+    from ground.errors import broken_installation
 
     line = broken_installation(error)
     if line is None or "--debug" in sys.argv:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
-from configs.errors import DatasetError
+from ground.errors import DatasetError
 
 
 def read_anomalies(folder: str | os.PathLike[str]) -> dict[str, dict[str, str]]:

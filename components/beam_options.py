@@ -4,7 +4,7 @@ import contextlib
 import io
 from collections.abc import Sequence
 
-from configs.errors import ConfigError
+from ground.errors import ConfigError
 from model.limits import machine_limits
 
 # By its full name, as Beam has no short one. Its default, the "DirectRunner", looks from Beam 2.65

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from components.shard_progress import NumberedShard
-from configs.errors import DatasetError
-from configs.wording import plural
+from ground.errors import DatasetError
+from ground.wording import plural
 from model import records
 from model.tf_example import decode_example
 from model.tfrecord import masked_crc32c, read_tfrecord, walk_tfrecord

@@ -4,7 +4,7 @@ import os
 import re
 from typing import Any
 
-from configs.errors import DatasetError
+from ground.errors import DatasetError
 
 _OS_ERROR = re.compile(r"Error: \[Errno (\d+)\] [^:'\[]*(?:: '([^']+)')?")
 

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
-from configs.wording import plural
+from ground.wording import plural
 
 _POLL_SECONDS = 0.2
 

@@ -14,10 +14,10 @@ from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from configs.errors import ConfigError
 from configs.model_schema import fields_read_by
 from configs.schema import BATCH, Config, TrainConfig
 from configs.yaml_reader import read_yaml_file, read_yaml_value
+from ground.errors import ConfigError
 
 PRESETS = Path(__file__).parent / "presets"  # <name>.yaml: settings of the `model` section
 _LONGEST_CHAIN = 16  # of files by `base:`

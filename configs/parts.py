@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from configs.errors import ConfigError
 from configs.loader import (
     apply_overrides,
     check_given_once,
@@ -22,6 +21,7 @@ from configs.loader import (
 )
 from configs.schema import Config
 from configs.section import Section
+from ground.errors import ConfigError
 
 AnyPart = TypeVar("AnyPart", bound="Part")
 _FIXED = ("name", "push", "pipeline")  # when a pipeline is compiled

@@ -12,8 +12,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from configs.console import end_without_output
 from configs.schema import Config
+from ground.console import end_without_output
 
 _HEAD = """# Settings
 

@@ -11,10 +11,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from configs.errors import ConfigError
 from configs.kubeflow_schema import KubeflowConfig
 from configs.model_schema import MaskHeadConfig, ModelConfig
 from configs.section import Count, Fraction, Section, Seed, Text
+from ground.errors import ConfigError
 
 Policy = Literal["accept", "mend", "drop", "refuse"]
 LARGEST_SIDE_PX = 32_768

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from configs.errors import ConfigError
+from ground.errors import ConfigError
 
 LARGEST_CONFIG_BYTES = 1 << 18
 _MOST_NODES = 20_000  # aliases counted with all that they stand for

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from configs.errors import DatasetError, TrainingError
-from configs.files import atomic_path
-from configs.outputs import MARK
+from ground.errors import DatasetError, TrainingError
+from ground.files import atomic_path
+from ground.outputs import MARK
 from model.tfrecord import read_tfrecord
 
 TOTAL = "loss/total"

@@ -10,8 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from configs.errors import ModelError
 from configs.model_schema import ModelConfig
+from ground.errors import ModelError
 from model.batch import Batch, Found
 from model.layers.backbones import build_backbone
 from model.layers.box_head import BoxHead, box_loss_terms, detect_boxes

@@ -12,8 +12,8 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from configs.errors import ConfigError
 from configs.schema import Config, jit_obstacle
+from ground.errors import ConfigError
 from model.input.sizes import padded_sides, resized_sides
 
 GIB = 1 << 30

@@ -16,9 +16,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
-from configs.console import read_json
-from configs.errors import DatasetError
-from configs.files import file_digest, json_digest, write_json
+from ground.console import read_json
+from ground.errors import DatasetError
+from ground.files import file_digest, json_digest, write_json
 from model.tfrecord import read_tfrecord
 
 CATEGORIES_FILE = "categories.json"

@@ -30,8 +30,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from configs.files import atomic_path, json_digest, recover, write_json
 from configs.schema import InputConfig
+from ground.files import atomic_path, json_digest, recover, write_json
 from model.detector import build_detector
 from model.input.bounded_decode import decode_within
 from model.input.resize import resize_picture, resized_size

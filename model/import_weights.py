@@ -11,11 +11,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from configs.console import read_json
-from configs.errors import DatasetError
-from configs.files import atomic_path
-from configs.outputs import MARK
 from configs.schema import Config
+from ground.console import read_json
+from ground.errors import DatasetError
+from ground.files import atomic_path
+from ground.outputs import MARK
 from model.weights.files import WeightReport, load_start_weights
 
 OUT_SUFFIXES = (".safetensors", ".npz")

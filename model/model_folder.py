@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from configs.console import read_json
-from configs.errors import ModelError
-from configs.files import file_digest, json_digest
-from configs.outputs import Paths, check_folder, check_pattern
+from ground.console import read_json
+from ground.errors import ModelError
+from ground.files import file_digest, json_digest
+from ground.outputs import Paths, check_folder, check_pattern
 
 CATEGORIES_FILE = "assets/categories.json"
 CONFIG_FILE = "assets/config.json"

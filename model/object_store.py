@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from configs.errors import ConfigError, ServiceError
+from ground.errors import ConfigError, ServiceError
 
 S3_SCHEMES = ("s3", "minio")
 _KUBEFLOW_STORES = ("minio-service.kubeflow", "seaweedfs.kubeflow")  # the second from KFP 2.16 on

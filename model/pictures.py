@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from PIL import Image, UnidentifiedImageError
 
-from configs.errors import DatasetError
 from configs.schema import InputConfig
+from ground.errors import DatasetError
 from model.encoded import exif
 from model.encoded.check import format_of, inspect, read_facts
 from model.encoded.files import read_picture_file, shown

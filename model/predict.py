@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from configs.errors import DatasetError, ModelError
-from configs.files import atomic_path, write_json
-from configs.outputs import check_pattern
+from ground.errors import DatasetError, ModelError
+from ground.files import atomic_path, write_json
+from ground.outputs import check_pattern
 from model.drawing import Mark, class_colour, draw
 from model.encoded.files import shown
 from model.evaluation.coco_numbers import results_of_picture

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import google_crc32c
 
-from configs.errors import DatasetError
+from ground.errors import DatasetError
 
 RECORD_HEADER_BYTES = 12
 _FOOTER_BYTES = 4

@@ -16,11 +16,11 @@ from typing import Any
 
 import yaml
 
-from configs.console import read_json
-from configs.errors import ConfigError, TrainingError
-from configs.files import atomic_path, json_digest, write_json
 from configs.loader import checked
-from configs.outputs import marked_text
+from ground.console import read_json
+from ground.errors import ConfigError, TrainingError
+from ground.files import atomic_path, json_digest, write_json
+from ground.outputs import marked_text
 from model.examples import read_manifest
 from model.input.buckets import read_buckets, training_buckets, write_buckets
 from model.input.index import index_path, joined, read_index

@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from configs.console import OneLineGroup, one_line_errors
-from configs.errors import EXIT_REFUSED
+from ground.console import OneLineGroup, one_line_errors
+from ground.errors import EXIT_REFUSED
 from pipeline.doctor.command import doctor, version_text
 from pipeline.kubeflow.commands import KUBEFLOW_COMMANDS
 from pipeline.nodes import NODES

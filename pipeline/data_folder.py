@@ -5,9 +5,9 @@ import os
 import stat
 from pathlib import Path
 
-from configs.errors import DatasetError
-from configs.files import file_digest, json_digest
 from configs.schema import Config, DataPlaces
+from ground.errors import DatasetError
+from ground.files import file_digest, json_digest
 
 _EDGE_BYTES = 4096
 

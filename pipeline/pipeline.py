@@ -29,7 +29,7 @@ from components.detection_trainer.settings import DetectionTrainerSettings
 from components.model_pusher.baseline import NewestPushedModelStrategy
 from components.model_pusher.component import ModelPusher
 from configs.schema import Config
-from configs.source_digest import source_digest
+from ground.source_digest import source_digest
 from model import records
 
 # The run-time parameter of a compiled pipeline.

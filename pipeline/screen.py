@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from configs.source_digest import OWN_PACKAGES, SOURCE_ROOT
+from ground.source_digest import OWN_PACKAGES, SOURCE_ROOT
 
 _CLEAR = "\r\x1b[K"
 

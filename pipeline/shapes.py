@@ -20,8 +20,8 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 from pycocotools import mask as coco_mask
 
-from configs.files import write_json
-from configs.outputs import output_folder, settle_inputs
+from ground.files import write_json
+from ground.outputs import output_folder, settle_inputs
 
 Bitmap = npt.NDArray[np.bool_]
 Pixels = npt.NDArray[np.float32]

@@ -28,7 +28,7 @@ def test_links_lead_to_files(page):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_files_named_in_code_exist(page):
     named = re.findall(
-        r"`((?:configs|model|components|pipeline|scripts|benchmarks|docs|tests)/"
+        r"`((?:ground|configs|model|components|pipeline|scripts|benchmarks|docs|tests)/"
         r"[\w./-]+\.(?:py|yaml|md|sh|pbtxt))`",
         page.read_text(),
     )

@@ -1,15 +1,24 @@
-"""Import direction: configs <- model <- components <- pipeline, and what each may import."""
+"""Import direction: ground <- configs <- model <- components <- pipeline, and what each may import.
+
+A module that is started by its name counts as imported: no import shows it.
+"""
 
 import ast
+import itertools
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from configs.loader import section_of
+from configs.schema import Config
+
 REPO = Path(__file__).resolve().parents[1]
-LAYERS = ["configs", "model", "components", "pipeline"]
+LAYERS = ["ground", "configs", "model", "components", "pipeline"]
 NOT_OURS_TO_IMPORT = {"tests", "benchmarks", "scripts", "examples", "docs"}
 TFX_AND_BEAM = {
     "apache_beam",
@@ -20,7 +29,8 @@ TFX_AND_BEAM = {
     "tfx",
     "tfx_bsl",
 }
-CONFIGS_MAY_IMPORT = {"absl", "click", "pydantic", "pydantic_core", "rich", "yaml"}
+LIBRARIES_OF = {"ground": {"click", "rich"}, "configs": {"pydantic", "pydantic_core", "yaml"}}
+DOTTED = re.compile(r"\w+(\.\w+)*")
 PURE_PLACES = ("components/coco_evaluator/gate.py", "model/coco/", "model/evaluation/")
 MAY_IMPORT_CLICK = ("model/commands/", "model/training/sagemaker_entry.py")
 
@@ -37,18 +47,42 @@ def imports_of(source: str, package: str) -> Iterator[tuple[int, str]]:
             yield node.lineno, module
 
 
+def modules_named_in(source: str) -> Iterator[tuple[int, str]]:
+    """Yields (line, module) of every text that is the dotted name of a module of ours.
+
+    A setting may have a module's name (`model.weights`); it is none.
+    """
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            top, dot, rest = node.value.partition(".")
+            if dot and top in LAYERS and DOTTED.fullmatch(rest) and not is_setting(node.value):
+                names = itertools.takewhile(lambda name: not name[:1].isupper(), rest.split("."))
+                path = REPO.joinpath(top, *names)  # a class may follow the module
+                if path.with_suffix(".py").is_file() or (path / "__init__.py").is_file():
+                    yield node.lineno, node.value
+
+
+def is_setting(name: str) -> bool:
+    section: Any = Config
+    for part in name.split("."):
+        if section is None or part not in section.model_fields:
+            return False
+        section = section_of(section.model_fields[part].annotation)
+    return True
+
+
 def violations(source: str, path: str) -> list[str]:
     """Returns a line for each import in the file at `path` (from the root) that breaks a rule."""
     package = ".".join(Path(path).parts[:-1])
     layer = Path(path).parts[0]
     above = set(LAYERS[LAYERS.index(layer) + 1 :])
     found = []
-    for line, module in imports_of(source, package):
+    for line, module in [*imports_of(source, package), *modules_named_in(source)]:
         top = module.split(".")[0]
         if top in above | NOT_OURS_TO_IMPORT:
             reason = f"{layer} may not import {top}"
-        elif layer == "configs" and top not in {*sys.stdlib_module_names, "configs"}:
-            reason = None if top in CONFIGS_MAY_IMPORT else f"configs may not import {top}"
+        elif layer in LIBRARIES_OF and top not in {*sys.stdlib_module_names, *LAYERS}:
+            reason = None if top in LIBRARIES_OF[layer] else f"{layer} may not import {top}"
         elif layer == "model" and top in TFX_AND_BEAM:
             reason = f"model may not import {top}"
         elif layer == "model" and top == "click" and not path.startswith(MAY_IMPORT_CLICK):
@@ -75,20 +109,26 @@ def test_imports_go_one_way(layer: str) -> None:
 @pytest.mark.parametrize(
     ("path", "source", "expected"),
     [
+        ("ground/a.py", "from configs import loader", "ground may not import configs"),
+        ("ground/a.py", "import yaml", "ground may not import yaml"),
         ("configs/a.py", "import model.ops", "configs may not import model"),
         ("configs/a.py", "import numpy as np", "configs may not import numpy"),
         ("model/ops/a.py", "from components.x import y", "model may not import components"),
         ("model/ops/a.py", "def f():\n    import apache_beam", "model may not import apache_beam"),
         ("model/ops/a.py", "from tfx.types import x", "model may not import tfx"),
         ("model/a.py", "import click", "only model/commands/ may import click"),
+        ("model/a.py", "run('components.coco_transform', x)", "model may not import components"),
+        ("model/a.py", "C = 'pipeline.sagemaker.entry'", "model may not import pipeline"),
         ("components/x/a.py", "from pipeline import x", "components may not import pipeline"),
+        ("components/a.py", "C = 'pipeline.pipeline.Places'", "components may not import pipeline"),
         ("pipeline/a.py", "import tests.parity", "pipeline may not import tests"),
         (PURE_PLACES[0], "import tensorflow as tf", "gate.py may not import tensorflow"),
         ("model/coco/a.py", "import tensorflow as tf", "coco/a.py may not import tensorflow"),
         ("model/ops/a.py", "from . import boxes\nfrom ..layers import fpn\nimport configs", None),
         ("model/commands/a.py", "import click", None),
         ("components/x/a.py", "import tfx, apache_beam, model, configs.schema", None),
-        ("configs/a.py", "import json\nfrom configs import schema\nimport yaml", None),
+        ("configs/a.py", "import json\nfrom configs import schema\nimport yaml, ground", None),
+        ("configs/a.py", "KEY, TEXT = 'model.weights', 'model.what.ever: no'", None),
     ],
 )
 def test_each_rule_can_fail(path: str, source: str, expected: str | None) -> None:
@@ -103,6 +143,7 @@ def test_each_rule_can_fail(path: str, source: str, expected: str | None) -> Non
 @pytest.mark.parametrize(
     "module",
     [
+        "ground.console",
         "configs.loader",
         "components.coco_evaluator.gate",
         "model.coco.entries",

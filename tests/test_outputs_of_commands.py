@@ -14,8 +14,8 @@ from components.coco_example_gen.__main__ import main as example_gen
 from components.coco_transform.__main__ import main as transform
 from components.model_pusher.__main__ import main as push
 from components.model_pusher.registry import push as push_model
-from configs.output_record import RECORD_FILE
-from configs.outputs import MARK, growing_folder, output_folder
+from ground.output_record import RECORD_FILE
+from ground.outputs import MARK, growing_folder, output_folder
 from model.commands.curves import main as curves
 from model.commands.import_weights import main as import_weights
 from model.commands.predict import main as predict
@@ -182,7 +182,7 @@ def test_model_folder_with_a_file_of_the_users_is_not_replaced(folder, name):
     path = folder / "M2" / "model" / name
     path.parent.mkdir(exist_ok=True)
     path.write_text("mine")
-    from configs.errors import OutputError
+    from ground.errors import OutputError
     from model.model_folder import check_model_place
 
     check_model_place("M/model", [])
@@ -211,7 +211,7 @@ def test_root_of_an_earlier_version_is_known(tmp_path):
 
 
 def test_another_programs_metadata_is_not_taken_for_ours(tmp_path):
-    from configs.errors import OutputError
+    from ground.errors import OutputError
     from pipeline.local.run_folder import RunFolder
 
     write_earlier_root(tmp_path / "R")

@@ -13,7 +13,7 @@ from pipeline.shapes import generate_shapes
 from tests.model.training.tiny_run import tiny_config, write_examples
 
 REPO = Path(__file__).resolve().parents[1]
-OURS = ("configs", "model", "components", "pipeline", "tests")
+OURS = ("ground", "configs", "model", "components", "pipeline", "tests")
 PYTHONS = ("typing", "json", "yaml", "numpy", "click", "random", "string", "queue")
 SCRIPT = "import sys\nfrom tfx_rcnn import main\nif __name__ == '__main__':\n    sys.exit(main())\n"
 

@@ -35,14 +35,14 @@ from components.coco_evaluator.judgement import Detected
 from components.coco_evaluator.kept_detections import claim_detections_dir
 from components.coco_evaluator.settings import CocoEvaluatorSettings
 from components.coco_evaluator.sources import AnnotationsSource, ExamplesSource, Source
-from configs.console import OneLineCommand, one_line_errors, show_lines
-from configs.errors import EXIT_FAILED, EXIT_REFUSED, DatasetError, ModelError
-from configs.files import write_json
 from configs.loader import default_config, load_config
-from configs.output_record import SUMMARY_FILE, read_record
-from configs.outputs import output_folder, settle_inputs
 from configs.schema import METRIC_NAMES
-from configs.wording import plural
+from ground.console import OneLineCommand, one_line_errors, show_lines
+from ground.errors import EXIT_FAILED, EXIT_REFUSED, DatasetError, ModelError
+from ground.files import write_json
+from ground.output_record import SUMMARY_FILE, read_record
+from ground.outputs import output_folder, settle_inputs
+from ground.wording import plural
 from model.evaluation.results import read_detections
 from model.model_folder import find_saved_model
 from model.quiet_tensorflow import quiet_tensorflow

@@ -13,7 +13,7 @@ from components.model_pusher.registry import (
     problem_of_pushed,
     pushed_versions,
 )
-from configs.errors import ModelError
+from ground.errors import ModelError
 from model.model_folder import find_saved_model
 
 

@@ -5,8 +5,8 @@ from typing import Any
 from components.coco_evaluator.findings import Narrowing
 from components.coco_evaluator.judgement import Detected, Judgement
 from components.coco_evaluator.sources import Source
-from configs.files import json_digest
 from configs.schema import EvaluateConfig
+from ground.files import json_digest
 from model.evaluation.coco_numbers import KINDS, GroundTruth
 
 

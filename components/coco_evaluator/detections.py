@@ -12,8 +12,8 @@ from absl import logging
 from components.coco_evaluator.frames import turn_from_upright, turned_detections
 from components.coco_evaluator.kept_detections import claim_detections_dir, read_kept, write_kept
 from components.coco_evaluator.sources import Source
-from configs.errors import DatasetError, ModelError
-from configs.source_digest import source_digest
+from ground.errors import DatasetError, ModelError
+from ground.source_digest import source_digest
 from model.encoded.files import shown
 from model.evaluation.coco_numbers import results_of_picture
 from model.launch.gpus import show_unused_gpus

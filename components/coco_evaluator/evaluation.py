@@ -19,10 +19,10 @@ from components.coco_evaluator.kept_detections import write_detections
 from components.coco_evaluator.report.render import ReportContent, render
 from components.coco_evaluator.sources import Source
 from components.coco_evaluator.worst_pictures import JudgedPicture, operating_point, worst_pictures
-from configs.errors import DatasetError, RcnnError
-from configs.files import atomic_path, write_json
 from configs.schema import EvaluateConfig
-from configs.wording import reason_lines
+from ground.errors import DatasetError, RcnnError
+from ground.files import atomic_path, write_json
+from ground.wording import reason_lines
 from model.evaluation.coco_numbers import KINDS
 from model.evaluation.result_hints import notes_on_detections
 from model.model_folder import (

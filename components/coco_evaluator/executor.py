@@ -21,9 +21,9 @@ from components.coco_evaluator.judgement import Detected
 from components.coco_evaluator.settings import CocoEvaluatorSettings
 from components.coco_evaluator.sources import ExamplesSource
 from components.model_pusher import properties
-from configs.console import read_json
-from configs.errors import ModelError
-from configs.outputs import fresh_folder
+from ground.console import read_json
+from ground.errors import ModelError
+from ground.outputs import fresh_folder
 from model.model_folder import find_saved_model, read_model_id
 
 SPLIT = "eval"

@@ -14,8 +14,8 @@ from typing import Any
 
 from absl import logging
 
-from configs.files import atomic_path
-from configs.outputs import Paths, growing_folder
+from ground.files import atomic_path
+from ground.outputs import Paths, growing_folder
 
 _MODEL = re.compile(r"[0-9a-f]{64}")
 _HEAD = b'{"sha256": "%s", "detections":'

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from components.coco_transform.source import read_origin
-from configs.errors import DatasetError
 from configs.schema import DataConfig
-from configs.wording import plural
+from ground.errors import DatasetError
+from ground.wording import plural
 from model.coco.hints import why_missing
 from model.coco.names import find_picture, locate_picture
 from model.coco.policies import MEND, Judge, LeftOut, resolve_policies

@@ -11,11 +11,11 @@ import click
 
 from components.beam_options import beam_arguments
 from components.coco_example_gen.source import SplitSource, check_source
-from configs.console import OneLineCommand, one_line_errors, show_lines
-from configs.files import write_json
-from configs.output_record import SUMMARY_FILE
-from configs.outputs import output_folder
-from configs.wording import plural, reason_lines
+from ground.console import OneLineCommand, one_line_errors, show_lines
+from ground.files import write_json
+from ground.output_record import SUMMARY_FILE
+from ground.outputs import output_folder
+from ground.wording import plural, reason_lines
 from model.quiet_tensorflow import quiet_tensorflow
 
 _SPLIT_NAME = re.compile(r"[A-Za-z0-9_-]+")

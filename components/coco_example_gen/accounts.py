@@ -15,7 +15,7 @@ from components.coco_example_gen import spool
 from components.coco_example_gen.source import SplitSource
 from components.handovers import difference, lost_on_the_way, place_of
 from components.shard_progress import NumberedShard
-from configs.wording import plural
+from ground.wording import plural
 from model import records
 from model.coco.policies import REFUSE
 from model.coco.survey import Survey

@@ -12,8 +12,8 @@ from components.coco_example_gen.settings import CocoExampleGenSettings
 from components.coco_example_gen.source import SplitSource
 from components.coco_example_gen.whole import convert
 from components.examples_artifact import describe_examples
-from configs.outputs import fresh_folder
 from configs.schema import DataConfig
+from ground.outputs import fresh_folder
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):

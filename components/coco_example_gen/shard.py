@@ -13,8 +13,8 @@ from components.coco_example_gen.accounts import check_fates, check_spool_file
 from components.coco_example_gen.record import encode_record
 from components.coco_example_gen.rejects import RejectsFile
 from components.handovers import Written, check_file
-from configs.files import atomic_path
 from configs.schema import Policy
+from ground.files import atomic_path
 from model.coco.entries import (
     AS_COCO,
     CocoObject,

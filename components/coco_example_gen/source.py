@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from configs.errors import DatasetError
+from ground.errors import DatasetError
 
 
 class SplitSource(NamedTuple):

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from components.handovers import Account, difference, lost_on_the_way
-from configs.wording import plural
+from ground.wording import plural
 from model.coco.names import RepeatedNames
 from model.coco.stream import iterate_annotations, iterate_images
 from model.coco.values import meant_integer, shortened

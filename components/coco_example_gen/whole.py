@@ -27,10 +27,10 @@ from components.coco_example_gen.shard import ShardJob, write_shard
 from components.coco_example_gen.source import SplitSource, check_source
 from components.shard_failure import failure, raise_failure, raise_told
 from components.shard_progress import followed
-from configs.errors import DatasetError
-from configs.files import atomic_path, write_json
 from configs.schema import DataConfig, Policy
-from configs.wording import plural
+from ground.errors import DatasetError
+from ground.files import atomic_path, write_json
+from ground.wording import plural
 from model.coco.entries import Forms
 from model.coco.hints import why_missing
 from model.coco.limits import Origin, check_losses

@@ -14,12 +14,12 @@ import click
 from components.beam_options import beam_arguments
 from components.coco_transform.settings import CocoTransformSettings
 from components.coco_transform.source import check_source
-from configs.console import OneLineCommand, one_line_errors, show_lines
-from configs.files import write_json
 from configs.loader import load_config
-from configs.output_record import SUMMARY_FILE
-from configs.outputs import output_folder, settle_inputs
 from configs.schema import Config
+from ground.console import OneLineCommand, one_line_errors, show_lines
+from ground.files import write_json
+from ground.output_record import SUMMARY_FILE
+from ground.outputs import output_folder, settle_inputs
 
 
 @click.command(

@@ -12,8 +12,8 @@ from components.coco_transform.record import DROP_REASONS
 from components.coco_transform.statistics import SplitStatistics
 from components.handovers import annotation_ids, difference, image_ids, lost_on_the_way, place_of
 from components.shard_progress import NumberedShard
-from configs.files import file_digest
-from configs.wording import plural
+from ground.files import file_digest
+from ground.wording import plural
 from model.examples import Split
 from model.input.index import ShardIndex, index_path, read_index
 from model.tfrecord import read_tfrecord, walk_tfrecord

@@ -10,7 +10,7 @@ from components.anomalies import refuse_anomalies
 from components.coco_transform.settings import CocoTransformSettings
 from components.coco_transform.whole import transform_examples
 from components.examples_artifact import describe_examples
-from configs.outputs import fresh_folder
+from ground.outputs import fresh_folder
 from model.examples import split_names
 
 

@@ -2,9 +2,9 @@
 
 from components.coco_transform.record import DROP_REASONS
 from components.coco_transform.statistics import SplitStatistics
-from configs.errors import DatasetError
 from configs.schema import LossLimits
-from configs.wording import listed, plural
+from ground.errors import DatasetError
+from ground.wording import listed, plural
 
 
 def check_losses(name: str, statistics: SplitStatistics, limits: LossLimits) -> None:

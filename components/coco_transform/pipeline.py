@@ -8,8 +8,8 @@ from apache_beam.metrics import Metrics
 from components.coco_transform.settings import CocoTransformSettings
 from components.coco_transform.shard import ShardTask, transform_shard
 from components.shard_failure import failure
-from configs.errors import DatasetError
-from configs.files import write_json
+from ground.errors import DatasetError
+from ground.files import write_json
 
 NAMESPACE = "coco_transform"  # of the counters
 

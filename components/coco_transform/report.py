@@ -14,9 +14,9 @@ from components.coco_transform.picture import CHANGES
 from components.coco_transform.record import DROP_REASONS
 from components.coco_transform.settings import CocoTransformSettings
 from components.coco_transform.statistics import ExamplePlace, SplitStatistics
-from configs.files import atomic_path, write_json
 from configs.schema import InputSizes
-from configs.wording import listed, plural
+from ground.files import atomic_path, write_json
+from ground.wording import listed, plural
 from model.examples import Category, read_categories, shard_paths
 from model.input.buckets import Bucket, assign_buckets
 from model.input.index import ShardIndex

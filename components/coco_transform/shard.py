@@ -14,7 +14,7 @@ from components.coco_transform.record import (
 from components.coco_transform.settings import CocoTransformSettings
 from components.coco_transform.statistics import SplitStatistics
 from components.handovers import Written, check_file
-from configs.files import atomic_path, write_json
+from ground.files import atomic_path, write_json
 from model.examples import split_folder
 from model.input.index import index_path, write_index
 from model.tfrecord import RECORD_HEADER_BYTES, DigestingStream, read_tfrecord, write_tfrecord

@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from configs.console import read_json
-from configs.errors import DatasetError
+from ground.console import read_json
+from ground.errors import DatasetError
 from model.examples import COUNTS_FILE, read_manifest
 from model.input.buckets import BUCKETS_FILE
 

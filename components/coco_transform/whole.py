@@ -20,9 +20,9 @@ from components.coco_transform.source import check_source, read_origin
 from components.coco_transform.statistics import ExamplePlace, SplitStatistics
 from components.shard_failure import raise_failure, raise_told
 from components.shard_progress import followed
-from configs.console import read_json
-from configs.errors import DatasetError
-from configs.files import atomic_path
+from ground.console import read_json
+from ground.errors import DatasetError
+from ground.files import atomic_path
 from model.examples import Split, read_categories, read_manifest, write_manifest
 from model.input.buckets import Bucket, training_buckets, write_buckets
 from model.input.index import ShardIndex, index_path, joined, read_index

@@ -10,8 +10,8 @@ from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
 from components.detection_trainer.settings import DetectionTrainerSettings
-from configs.files import write_json
-from configs.output_record import SUMMARY_FILE
+from ground.files import write_json
+from ground.output_record import SUMMARY_FILE
 from model.launch.launcher import train
 from model.training.progress import (
     TEXT_EVENTS,

@@ -14,8 +14,8 @@ import click
 
 from components.model_pusher.decision import NotBlessedError, evaluated_digest
 from components.model_pusher.registry import check_model_name, check_push_folder, push
-from configs.console import OneLineCommand, finish, one_line_errors
-from configs.errors import EXIT_REFUSED, ModelError
+from ground.console import OneLineCommand, finish, one_line_errors
+from ground.errors import EXIT_REFUSED, ModelError
 from model.model_folder import find_saved_model, read_model_id
 
 

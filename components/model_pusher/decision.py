@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from components.coco_evaluator.gate import Comparison, Finding, contradiction
-from configs.errors import ModelError, RefusedError
-from configs.files import json_digest
+from ground.errors import ModelError, RefusedError
+from ground.files import json_digest
 
 _LARGEST_BYTES = 64 << 20
 _LONGEST_REASON = 500  # characters

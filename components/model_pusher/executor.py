@@ -10,7 +10,7 @@ from tfx.types import artifact_utils
 
 from components.model_pusher import properties
 from components.model_pusher.registry import push
-from configs.errors import RefusedError
+from ground.errors import RefusedError
 
 
 class Executor(base_executor.BaseExecutor):

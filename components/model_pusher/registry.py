@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from configs.console import read_json
-from configs.errors import ModelError, OutputError, RefusedError
-from configs.files import LOCK_FILE, atomic_path, remove, write_json
-from configs.output_record import SUMMARY_FILE
-from configs.outputs import Paths, check_folder, check_pattern, growing_folder
+from ground.console import read_json
+from ground.errors import ModelError, OutputError, RefusedError
+from ground.files import LOCK_FILE, atomic_path, remove, write_json
+from ground.output_record import SUMMARY_FILE
+from ground.outputs import Paths, check_folder, check_pattern, growing_folder
 from model.model_folder import (
     PUSH_FILE,
     files_digest,

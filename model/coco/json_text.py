@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from configs.errors import DatasetError
+from ground.errors import DatasetError
 
 LARGEST_VALUE = 64 << 20  # characters
 DEEPEST_VALUE = 32  # levels of lists and objects in each other

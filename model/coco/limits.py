@@ -3,9 +3,9 @@
 from collections import Counter
 from typing import NamedTuple
 
-from configs.errors import DatasetError
 from configs.schema import DataConfig
-from configs.wording import listed, plural
+from ground.errors import DatasetError
+from ground.wording import listed, plural
 from model.coco.policies import ACCEPT, DROP, MEND, REASONS
 from model.coco.tally import Tally
 

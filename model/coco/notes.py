@@ -6,9 +6,9 @@ Whoever sees something while the file is read counts it in `Tally.seen`; here co
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from configs.errors import DatasetError
 from configs.schema import DataConfig
-from configs.wording import plural
+from ground.errors import DatasetError
+from ground.wording import plural
 from model.coco.hints import as_positions, box_note
 from model.coco.survey import Survey
 from model.coco.tally import SEEN_NAME_AGAIN, Tally

@@ -18,8 +18,8 @@ import difflib
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, NoReturn
 
-from configs.errors import ConfigError
 from configs.schema import Policy
+from ground.errors import ConfigError
 
 ACCEPT: Policy = "accept"
 MEND: Policy = "mend"

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from configs.errors import DatasetError
+from ground.errors import DatasetError
 from model.coco.json_text import JsonText, open_json
 
 IMAGES, ANNOTATIONS, CATEGORIES = "images", "annotations", "categories"

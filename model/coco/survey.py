@@ -5,7 +5,7 @@ import os
 from collections import Counter
 from typing import Any
 
-from configs.errors import DatasetError
+from ground.errors import DatasetError
 from model.coco.kind import not_instances, other_task
 from model.coco.stream import ANNOTATIONS, BARE_LIST, CATEGORIES, IMAGES, LISTS, iterate_file, lacks
 from model.coco.values import integer, is_text, meant_integer, shortened

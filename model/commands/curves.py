@@ -4,9 +4,9 @@ from pathlib import Path
 
 import click
 
-from configs.console import OneLineCommand, one_line_errors
-from configs.errors import ConfigError
-from configs.outputs import check_file
+from ground.console import OneLineCommand, one_line_errors
+from ground.errors import ConfigError
+from ground.outputs import check_file
 from model.curves import draw_curves, read_scalars
 
 

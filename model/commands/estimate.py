@@ -7,9 +7,9 @@ import re
 
 import click
 
-from configs.console import OneLineCommand, one_line_errors, print_table
-from configs.errors import ConfigError
 from configs.loader import load_config
+from ground.console import OneLineCommand, one_line_errors, print_table
+from ground.errors import ConfigError
 from model.estimate import (
     GPUS,
     Estimate,

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from configs.console import OneLineCommand, one_line_errors
-from configs.errors import ConfigError
 from configs.loader import load_config
-from configs.outputs import check_file
+from ground.console import OneLineCommand, one_line_errors
+from ground.errors import ConfigError
+from ground.outputs import check_file
 from model.import_weights import OUT_SUFFIXES, count_classes, imported_weights, write_weights
 from model.quiet_tensorflow import quiet_tensorflow
 from model.weights.files import KINDS

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import click
 
-from configs.console import OneLineCommand, one_line_errors, show_lines
-from configs.errors import EXIT_FAILED
-from configs.files import write_json
-from configs.output_record import SUMMARY_FILE
-from configs.outputs import output_folder, settle_inputs
-from configs.wording import plural
+from ground.console import OneLineCommand, one_line_errors, show_lines
+from ground.errors import EXIT_FAILED
+from ground.files import write_json
+from ground.output_record import SUMMARY_FILE
+from ground.outputs import output_folder, settle_inputs
+from ground.wording import plural
 from model.launch.gpus import show_unused_gpus
 from model.model_folder import find_saved_model
 from model.predict import DETECTIONS_FILE, LoadedModel, output_names, picture_paths, predict

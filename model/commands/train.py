@@ -4,8 +4,8 @@ import os
 
 import click
 
-from configs.console import OneLineCommand, finish, one_line_errors
 from configs.loader import load_config
+from ground.console import OneLineCommand, finish, one_line_errors
 from model.launch.cluster import cluster_from_environment
 from model.launch.launcher import TrainingStopped, TrainResult, train
 from model.launch.places import claim_output

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import click
 
-from configs.console import OneLineCommand, one_line_errors, print_table
-from configs.errors import ConfigError, TrainingError
 from configs.loader import load_config
-from configs.outputs import check_file
+from ground.console import OneLineCommand, one_line_errors, print_table
+from ground.errors import ConfigError, TrainingError
+from ground.outputs import check_file
 from model.input.buckets import read_buckets
 from model.launch.gpus import usable_environment
 from model.launch.launcher import TrainingStopped

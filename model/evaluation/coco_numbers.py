@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from configs.errors import DatasetError
 from configs.schema import METRIC_NAMES
+from ground.errors import DatasetError
 from model.evaluation.engine import Evaluator, Outcome, Task, evaluate_task, task_of
 from model.evaluation.ground_truth import GroundTruth
 from model.evaluation.matching import AREAS, IOU_THRESHOLDS, Matches

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from configs.errors import DatasetError
 from configs.schema import DataConfig
+from ground.errors import DatasetError
 from model import records
 from model.coco.entries import CocoObject, Picture
 from model.coco.limits import Origin, check_losses

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from configs.wording import plural
+from ground.wording import plural
 from model.coco.hints import as_positions, format_of_boxes
 from model.coco.values import meant_integer
 from model.evaluation.ground_truth import GroundTruth

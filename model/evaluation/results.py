@@ -12,7 +12,7 @@ from typing import Any
 
 from pycocotools import mask as coco_mask
 
-from configs.errors import DatasetError
+from ground.errors import DatasetError
 from model.coco.boxes import MeantBox, bbox_in_pixels, meant_box
 from model.coco.json_text import RepeatedKeys
 from model.coco.kind import RESULTS, not_results

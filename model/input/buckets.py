@@ -5,10 +5,10 @@ import os
 import numpy as np
 import numpy.typing as npt
 
-from configs.console import read_json
-from configs.errors import DatasetError
-from configs.files import write_json
 from configs.schema import InputSizes
+from ground.console import read_json
+from ground.errors import DatasetError
+from ground.files import write_json
 from model.input.sizes import padded_sides, resized_sides
 
 Bucket = tuple[int, int]  # height, width

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from configs.errors import DatasetError
-from configs.files import atomic_path
+from ground.errors import DatasetError
+from ground.files import atomic_path
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from configs.errors import DatasetError
 from configs.schema import InputConfig
+from ground.errors import DatasetError
 from model.input.buckets import assign_buckets
 from model.input.hashing import hashes, uniforms
 from model.input.sizes import resized_sides

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from configs.errors import ConfigError
+from ground.errors import ConfigError
 
 DEFAULT_PORT = 2222  # TFJob's
 PORT_VARIABLE = "TFX_RCNN_PORT"

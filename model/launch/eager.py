@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from configs.errors import ConfigError
+from ground.errors import ConfigError
 from model.launch.cluster import Cluster
 from model.launch.job import TrainingJob
 from model.launch.worker import build, run_training

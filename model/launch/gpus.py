@@ -12,7 +12,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Mapping
 
-from configs.errors import ConfigError
+from ground.errors import ConfigError
 from model.launch.gpu_answer import Answer, parse_answer, problems, reason, warnings
 from model.launch.host import VISIBLE, gpus_of_host, visible_gpus
 from tfx_rcnn import child_environment, command

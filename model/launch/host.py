@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from configs.errors import ConfigError, TrainingError
+from ground.errors import ConfigError, TrainingError
 from model.launch.cluster import Cluster
 from model.launch.numa import CORES_VARIABLE, as_list, worker_cores
 from model.limits import Limits, machine_limits

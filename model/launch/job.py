@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from configs.files import write_json
+from ground.files import write_json
 from model.training.storage import is_remote, joined
 from model.training_settings import TrainingSettings
 

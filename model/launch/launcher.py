@@ -23,10 +23,10 @@ from typing import Any
 
 from absl import logging
 
-from configs.errors import ConfigError, DatasetError, ModelError, RcnnError, TrainingError
-from configs.files import held_folder, json_digest
 from configs.model_schema import ModelConfig
 from configs.schema import TrainConfig
+from ground.errors import ConfigError, DatasetError, ModelError, RcnnError, TrainingError
+from ground.files import held_folder, json_digest
 from model.examples import read_manifest
 from model.input.buckets import read_buckets
 from model.launch.cluster import Cluster, cluster_from_environment

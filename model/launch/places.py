@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from configs.output_record import SUMMARY_FILE
-from configs.outputs import Paths, check_folder, check_pattern, growing_folder
+from ground.output_record import SUMMARY_FILE
+from ground.outputs import Paths, check_folder, check_pattern, growing_folder
 from model.model_folder import check_model_place
 from model.training.checkpoints import run_folder
 from model.training.storage import is_remote

@@ -4,8 +4,8 @@ import os
 
 import numpy as np
 
-from configs.errors import DatasetError
-from configs.wording import plural
+from ground.errors import DatasetError
+from ground.wording import plural
 from model.examples import Split, read_manifest
 from model.input.index import index_path, read_index
 

@@ -18,8 +18,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from configs.errors import ConfigError
 from configs.model_schema import BackboneConfig
+from ground.errors import ConfigError
 from model.layers.initializers import derive_seed
 from model.layers.layer import Layer
 from model.layers.resnet import MEAN, STD, normalize_pixels

@@ -19,8 +19,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from configs.errors import TrainingError
-from configs.files import json_digest
+from ground.errors import TrainingError
+from ground.files import json_digest
 from model.training.storage import joined, open_folder
 from model.training_settings import TrainingSettings
 from model.weights.files import weights_digest

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from configs.errors import ConfigError
+from ground.errors import ConfigError
 
 
 def unfrozen(detector: Any, patterns: Sequence[str]) -> list[Any]:

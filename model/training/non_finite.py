@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from configs.errors import TrainingError
+from ground.errors import TrainingError
 from model.batch import Batch, named_arrays
 from model.training.step import StepReport
 

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from configs.files import write_json
+from ground.files import write_json
 from model.training.devices import device_memory_bytes, device_name
 from model.training.distribution import Distribution
 from model.training.history import RunHistory, RunPlan

@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from configs.errors import ConfigError
-from configs.files import atomic_path
+from ground.errors import ConfigError
+from ground.files import atomic_path
 from model.object_store import open_store, stores_whole_files
 
 _MARKER = ".complete"

@@ -19,8 +19,8 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from configs.errors import DatasetError, TrainingError
 from configs.schema import TrainConfig
+from ground.errors import DatasetError, TrainingError
 from model.batch import Batch
 from model.op_error import reason_of
 from model.training.checkpoints import CheckpointStore

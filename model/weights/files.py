@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from configs.errors import ModelError
-from configs.files import file_digest
 from configs.loader import read_preset
 from configs.model_schema import BackboneConfig
+from ground.errors import ModelError
+from ground.files import file_digest
 from model.weights import (
     arrays_only,
     detectron2,

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from configs.errors import ModelError
 from configs.model_schema import PUBLISHED_WEIGHTS
+from ground.errors import ModelError
 from model.weights.tensors import Tensor
 
 if TYPE_CHECKING:  # imports TensorFlow, which --help need not wait for

@@ -17,7 +17,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from configs.errors import ModelError
+from ground.errors import ModelError
 
 _ZIPPED = "model.weights.h5"
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from configs.errors import ModelError
+from ground.errors import ModelError
 from model.weights.tensors import in_stage
 
 State = dict[str, np.ndarray]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from configs.console import OneLineCommand, one_line_errors
-from configs.errors import EXIT_FAILED
-from configs.version import VERSION, revision
+from ground.console import OneLineCommand, one_line_errors
+from ground.errors import EXIT_FAILED
+from ground.version import VERSION, revision
 from model.lanes import LANE
 from pipeline.doctor.rows import Row, worst
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from configs.source_digest import SOURCE_ROOT
+from ground.source_digest import SOURCE_ROOT
 from model.lanes import LANE
 from pipeline.doctor.rows import MAKE_SETUP, Row
 

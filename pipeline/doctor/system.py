@@ -10,8 +10,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from configs.errors import RcnnError
-from configs.source_digest import SOURCE_ROOT
+from ground.errors import RcnnError
+from ground.source_digest import SOURCE_ROOT
 from model.lanes import LANE
 from model.limits import Limits, machine_limits
 from pipeline.doctor.rows import MAKE_SETUP, Row, Status

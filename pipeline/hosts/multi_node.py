@@ -22,9 +22,9 @@ from types import FrameType
 
 import click
 
-from configs.console import OneLineCommand, one_line_errors
-from configs.errors import ConfigError
 from configs.loader import load_config
+from ground.console import OneLineCommand, one_line_errors
+from ground.errors import ConfigError
 from model.launch.cluster import DEFAULT_PORT, Cluster
 from pipeline.hosts.on_host import SECONDS_TO_STOP
 

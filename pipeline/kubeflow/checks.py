@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from configs.errors import ConfigError
 from configs.schema import Config
+from ground.errors import ConfigError
 from model.coco.policies import resolve_policies
 from model.launch.launcher import random_and_frozen
 from model.object_store import is_address

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from configs.console import OneLineCommand, finish, one_line_errors
-from configs.errors import EXIT_FAILED
+from ground.console import OneLineCommand, finish, one_line_errors
+from ground.errors import EXIT_FAILED
 from pipeline.kubeflow.api.commands import API_COMMANDS
 from pipeline.kubeflow.player.dialects import DIALECTS
 from pipeline.options import config_option, set_option
@@ -83,7 +83,7 @@ def compile_(
     if output.suffix not in (".yaml", ".yml"):
         raise click.BadParameter(f"{output}: expected a name that ends in .yaml", param_hint="-o")
     from configs.loader import load_config
-    from configs.outputs import check_file
+    from ground.outputs import check_file
 
     config = load_config(config_file, overrides)
     check_file(output, [config_file], "-o")
@@ -185,7 +185,7 @@ def run_compiled(
 
     Each task is a process of its own with an empty working folder; this Python is its image.
     """
-    from configs.outputs import growing_folder
+    from ground.outputs import growing_folder
     from pipeline.kubeflow.player.compiled import read_compiled
     from pipeline.kubeflow.player.run import Player
 

@@ -11,9 +11,9 @@ from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
     KubeflowV2DagRunnerConfig,
 )
 
-from configs.files import atomic_path
-from configs.outputs import marked_text
 from configs.schema import Config
+from ground.files import atomic_path
+from ground.outputs import marked_text
 from pipeline.kubeflow.platform import platform_spec
 from pipeline.kubeflow.resources import BEAM_WORKERS, resources, set_beam_workers
 from pipeline.kubeflow.rewrite import rewrite

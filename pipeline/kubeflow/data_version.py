@@ -9,11 +9,11 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from configs.errors import DatasetError
-from configs.files import json_digest
 from configs.parts import Part
 from configs.schema import DataPlaces
 from configs.section import Section, Text
+from ground.errors import DatasetError
+from ground.files import json_digest
 from model.object_store import is_address
 from model.weights.files import weights_digest
 from pipeline.data_folder import check_data_folder, pictures_digest

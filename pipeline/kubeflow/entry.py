@@ -34,9 +34,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from configs.console import explain
-from configs.errors import EXIT_FAILED, ConfigError, RcnnError, TrainingError
-from configs.files import write_json
+from ground.console import explain
+from ground.errors import EXIT_FAILED, ConfigError, RcnnError, TrainingError
+from ground.files import write_json
 from model.limits import share_machine
 from pipeline.kubeflow import data_version
 from pipeline.kubeflow.messages import Message, for_launcher, for_tfx

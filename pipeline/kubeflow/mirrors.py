@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from configs.errors import DatasetError, ModelError
 from configs.parts import Part
 from configs.schema import DataPlaces, Name
 from configs.section import Section, Text
+from ground.errors import DatasetError, ModelError
 from model.model_folder import files_digest, find_saved_model
 from model.object_store import ObjectStore, StoredFile, download, is_address, open_store
 from pipeline.kubeflow.messages import Message

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from configs.errors import ConfigError
-from configs.source_digest import SOURCE_ROOT
 from configs.yaml_reader import read_documents, read_text_file
+from ground.errors import ConfigError
+from ground.source_digest import SOURCE_ROOT
 
 Message = dict[str, Any]
 _LARGEST_PIPELINE_BYTES = 1 << 24

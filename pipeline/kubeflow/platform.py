@@ -11,8 +11,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from configs.errors import ConfigError
 from configs.kubeflow_schema import SHARED_MEMORY_PATH, KubeflowConfig
+from ground.errors import ConfigError
 from model.object_store import is_address
 from pipeline.kubeflow.tasks import TRAINER, Asked, asked_by
 

@@ -8,8 +8,8 @@ addresses that it hands over are those of the store.
 import os
 from collections.abc import Mapping
 
-from configs.files import file_digest
-from configs.source_digest import SOURCE_ROOT
+from ground.files import file_digest
+from ground.source_digest import SOURCE_ROOT
 
 # A file of ours, wherever the image has our packages: `package:<path>#<start of its digest>`. The
 # digest is for KFP's cache, which knows the text of a parameter and not what a file holds.

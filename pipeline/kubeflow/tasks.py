@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from configs.errors import ConfigError
 from configs.kubeflow_schema import KubeflowConfig, KubeflowTask, KubeflowToleration
 from configs.schema import Config
+from ground.errors import ConfigError
 
 TRAINER = "DetectionTrainer"
 EVALUATOR = "CocoEvaluator"

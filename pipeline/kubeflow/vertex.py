@@ -7,8 +7,8 @@ everything in Cloud Storage, which each container sees below /gcs.
 
 from collections.abc import Mapping
 
-from configs.errors import ConfigError
 from configs.kubeflow_schema import KubeflowConfig
+from ground.errors import ConfigError
 from pipeline.kubeflow.platform import quantity
 from pipeline.kubeflow.tasks import asked_by
 from pipeline.nodes import NODES

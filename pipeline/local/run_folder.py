@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-from configs.files import held_folder
-from configs.output_record import SUMMARY_FILE, settle
-from configs.outputs import Paths, check_folder, check_pattern, growing_folder
+from ground.files import held_folder
+from ground.output_record import SUMMARY_FILE, settle
+from ground.outputs import Paths, check_folder, check_pattern, growing_folder
 
 _WRITER = "pipeline"
 _NAMES = (

@@ -6,10 +6,10 @@ from typing import Any
 from components.anomalies import read_anomalies
 from components.coco_evaluator.findings import finding_lines
 from components.model_pusher import properties
-from configs.console import read_json
-from configs.errors import DatasetError, ModelError
 from configs.schema import METRIC_NAMES
-from configs.wording import listed, plural
+from ground.console import read_json
+from ground.errors import DatasetError, ModelError
+from ground.wording import listed, plural
 from pipeline.local.lineage import Lineage, Output
 from pipeline.local.run_folder import RunFolder
 

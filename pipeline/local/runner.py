@@ -11,10 +11,10 @@ from typing import Any
 
 import click
 
-from configs.console import explain, finish
-from configs.errors import RcnnError
-from configs.files import atomic_path, file_digest
 from configs.schema import Config
+from ground.console import explain, finish
+from ground.errors import RcnnError
+from ground.files import atomic_path, file_digest
 from model.launch.launcher import TrainingStopped
 from model.weights.files import weights_digest
 from pipeline.data_folder import pictures_digest, read_by_a_run
@@ -266,7 +266,7 @@ def component_error(node: str, error: BaseException, log: Path) -> ComponentErro
 
 
 def _own_error_names() -> set[str]:
-    from configs import errors
+    from ground import errors
 
     return {
         name

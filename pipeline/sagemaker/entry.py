@@ -25,10 +25,10 @@ from typing import Any
 import click
 
 from components.detection_trainer.settings import DetectionTrainerSettings
-from configs.console import OneLineCommand, explain
-from configs.errors import ConfigError, DatasetError, RcnnError
 from configs.loader import load_config
 from configs.schema import Config
+from ground.console import OneLineCommand, explain
+from ground.errors import ConfigError, DatasetError, RcnnError
 from model.launch.cluster import cluster_from_environment
 from model.launch.job import TRAINING_SPLIT
 from model.launch.launcher import TrainingStopped, train

@@ -1,6 +1,6 @@
 """Where AWS keeps its own TensorFlow containers for training on SageMaker."""
 
-from configs.errors import ConfigError
+from ground.errors import ConfigError
 from model.lanes import LANE
 
 # Version and Python of the container that fits each lane: the job takes its Python, the driver's

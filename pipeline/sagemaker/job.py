@@ -16,9 +16,9 @@ from typing import Any
 
 import click
 
-from configs.console import OneLineCommand, one_line_errors
-from configs.errors import ConfigError, RcnnError, ServiceError
 from configs.loader import load_config
+from ground.console import OneLineCommand, one_line_errors
+from ground.errors import ConfigError, RcnnError, ServiceError
 from model.weights.keras_applications import PUBLISHED
 from pipeline.sagemaker.images import tensorflow_image
 from pipeline.sagemaker.source import START_SCRIPT, source_archive, source_files

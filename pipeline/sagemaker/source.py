@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 START_SCRIPT = "start.sh"
 CHECKOUT = "tfx-rcnn"
 _START_SOURCE = "scripts/sagemaker_start.sh"
-_FOLDERS = ("configs", "model", "components", "pipeline", "requirements")
+_FOLDERS = ("ground", "configs", "model", "components", "pipeline", "requirements")
 _FILES = (
     "pyproject.toml",
     "scripts/setup.sh",

@@ -6,7 +6,7 @@ import pytest
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
 from components.anomalies import read_anomalies, refuse_anomalies
-from configs.errors import DatasetError
+from ground.errors import DatasetError
 
 
 def _write(folder: Path, split: str, anomalies: dict[str, str]) -> None:

@@ -6,7 +6,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from components.beam_options import LOCAL_RUNNER, beam_arguments
-from configs.errors import ConfigError
+from ground.errors import ConfigError
 from model.limits import Limits
 
 OURS = f"--runner={LOCAL_RUNNER}"

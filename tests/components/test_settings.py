@@ -12,10 +12,10 @@ from components.coco_evaluator.settings import CocoEvaluatorSettings
 from components.coco_example_gen.settings import CocoExampleGenSettings
 from components.coco_transform.settings import CocoTransformSettings
 from components.detection_trainer.settings import DetectionTrainerSettings
-from configs.errors import ConfigError
 from configs.loader import default_config, load_config, section_of
 from configs.parts import Part
 from configs.schema import Config
+from ground.errors import ConfigError
 from pipeline.kubeflow.data_version import DataVersionSettings
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))

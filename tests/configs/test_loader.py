@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from configs.errors import ConfigError
 from configs.loader import config_from_json, load_config
+from ground.errors import ConfigError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

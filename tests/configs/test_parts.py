@@ -4,9 +4,9 @@ import pytest
 
 from components.coco_transform.settings import CocoTransformSettings
 from components.detection_trainer.settings import DetectionTrainerSettings
-from configs.errors import ConfigError
 from configs.loader import config_from_json, default_config
 from configs.schema import Config
+from ground.errors import ConfigError
 
 SETTINGS = DetectionTrainerSettings.of(Config(name="a")).to_json()
 

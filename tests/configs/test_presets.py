@@ -8,10 +8,10 @@ from typing import get_args
 import pytest
 
 from components.detection_trainer.settings import DetectionTrainerSettings
-from configs.errors import ConfigError
 from configs.loader import default_config, load_config, preset_names, read_preset
 from configs.model_schema import BackboneConfig, ModelConfig
 from configs.schema import Config
+from ground.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 

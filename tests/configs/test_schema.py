@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from configs.errors import ConfigError
 from configs.model_schema import BackboneConfig, MaskHeadConfig, ModelConfig
 from configs.schema import Config, jit_obstacle
+from ground.errors import ConfigError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from configs.errors import ConfigError
 from configs.yaml_reader import (
     LARGEST_CONFIG_BYTES,
     read_documents,
     read_yaml_file,
     read_yaml_value,
 )
+from ground.errors import ConfigError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

@@ -17,9 +17,9 @@ from components.coco_evaluator.settings import CocoEvaluatorSettings
 from components.coco_example_gen.settings import CocoExampleGenSettings
 from components.coco_transform.settings import CocoTransformSettings
 from components.detection_trainer.settings import DetectionTrainerSettings
-from configs.errors import ConfigError
 from configs.loader import config_from_json, load_config
 from configs.schema import Config
+from ground.errors import ConfigError
 from model.commands.train import main as train_command
 from pipeline.__main__ import main as pipeline_command
 from tests.fuzz.frame import Fuzzer

@@ -30,8 +30,8 @@ from pathlib import Path
 
 import click
 
-from configs.console import explain
-from configs.errors import RcnnError
+from ground.console import explain
+from ground.errors import RcnnError
 
 FINE, ERROR = "fine", "one-line error"
 DEBUG_LINE, CRASH, HANG, GROWTH = "debug line", "crash", "hang", "growth"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.errors import DatasetError
+from ground.errors import DatasetError
 from tests.fuzz.frame import Fuzzer, fuzz
 
 

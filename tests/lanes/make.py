@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from configs.loader import load_config
-from configs.outputs import growing_folder
+from ground.outputs import growing_folder
 from model.examples import iterate_records, verified_digest
 from model.lanes import LANE
 from model.launch.places import WRITER

@@ -8,7 +8,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.util.tensor_util import make_tensor_proto
 
-from configs.errors import TrainingError
+from ground.errors import TrainingError
 from model.commands.curves import main
 from model.curves import draw_curves, read_scalars
 from model.tfrecord import write_tfrecord

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from configs.errors import ModelError
 from configs.loader import default_config, preset_names
 from configs.model_schema import BackboneConfig, DetectionConfig
+from ground.errors import ModelError
 from model.detector import build_detector
 from tests.model.small_detector import (
     LOSSES,

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from configs.errors import DatasetError
+from ground.errors import DatasetError
 from model import examples
 from model.tfrecord import DigestingStream, write_tfrecord
 
@@ -60,7 +60,7 @@ def test_digest_is_of_records_and_label_map_only(folder, tmp_path):
 
 
 def test_sha256_of_a_shard_is_that_of_the_file(tmp_path):
-    from configs.files import file_digest
+    from ground.files import file_digest
 
     root, path = _only_shard(tmp_path)
     (shard,) = examples.read_manifest(root)["splits"]["train"]["shards"]

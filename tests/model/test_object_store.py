@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.errors import ConfigError, ServiceError
+from ground.errors import ConfigError, ServiceError
 from model.object_store import download, is_address, kubeflow_endpoint, open_store, upload
 from model.training.storage import ObjectFolder, open_folder
 from tests.gcs_server import GcsServer

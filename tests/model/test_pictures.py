@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs.errors import DatasetError
+from ground.errors import DatasetError
 from model.pictures import read_picture, servable
 from tests.picture_zoo import HEIGHT, WIDTH, saved, zoo
 

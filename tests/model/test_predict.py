@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from configs.errors import DatasetError, ModelError
 from configs.schema import Config
+from ground.errors import DatasetError, ModelError
 from model import export
 from model.commands.predict import main
 from model.pictures import Picture, read_picture, servable

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs.errors import DatasetError
+from ground.errors import DatasetError
 from model.tfrecord import check_holds, read_payload, read_tfrecord, write_tfrecord
 
 # The record b"abc" as tf.io.TFRecordWriter (TensorFlow 2.16.2) writes it:

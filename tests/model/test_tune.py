@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 from click.testing import CliRunner
 
-from configs.errors import ConfigError, TrainingError
 from configs.loader import checked, load_config
+from ground.errors import ConfigError, TrainingError
 from model import tune
 from model.commands.tune import main
 from model.input.buckets import read_buckets, write_buckets

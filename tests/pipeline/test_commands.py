@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.source_digest import SOURCE_ROOT
+from ground.source_digest import SOURCE_ROOT
 from pipeline.shapes import generate_shapes
 
 BLOOD_CELLS = str(SOURCE_ROOT / "configs" / "blood_cells.yaml")

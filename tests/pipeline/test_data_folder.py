@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from configs.errors import DatasetError
 from configs.schema import DataConfig
+from ground.errors import DatasetError
 from pipeline.data_folder import check_data_folder, pictures_digest
 
 DATA = DataConfig(

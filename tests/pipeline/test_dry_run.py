@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.source_digest import SOURCE_ROOT
+from ground.source_digest import SOURCE_ROOT
 from pipeline.nodes import NODES
 from pipeline.shapes import generate_shapes
 

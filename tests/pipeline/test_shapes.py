@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from configs.errors import OutputError
+from ground.errors import OutputError
 from pipeline import shapes
 
 

@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from configs.source_digest import SOURCE_ROOT
+from ground.source_digest import SOURCE_ROOT
 from pipeline.nodes import NODES
 from pipeline.shapes import generate_shapes
 from tests.no_network import CANNOT

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from configs.errors import ConfigError
+from ground.errors import ConfigError
 from pipeline.hosts import multi_node
 from pipeline.hosts.multi_node import Host, HostProcesses, read_hosts
 from tests.free_ports import free_ports

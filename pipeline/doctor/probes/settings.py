@@ -5,8 +5,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from configs.console import explain
-from configs.errors import RcnnError
+from ground.console import explain
+from ground.errors import RcnnError
 
 
 def main(config_file: str, data_dir: str) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from configs.errors import ServiceError
+from ground.errors import ServiceError
 from pipeline.kubeflow.api.connection import HOW_TO_LOG_IN
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")

@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from configs.console import OneLineCommand, one_line_errors, print_table
-from configs.errors import EXIT_FAILED
+from ground.console import OneLineCommand, one_line_errors, print_table
+from ground.errors import EXIT_FAILED
 from pipeline.kubeflow.api.connection import HOST_VARIABLE, Connection
 
 EXIT_INTERRUPTED = 130  # as a shell says it of Ctrl-C

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from configs.errors import ConfigError
+from ground.errors import ConfigError
 
 HOST_VARIABLE = "KF_PIPELINES_ENDPOINT"  # kfp's own
 TOKEN_VARIABLE = "KF_PIPELINES_TOKEN"

@@ -10,7 +10,7 @@ what is sent always has six. Times are UTC, unless the cluster says otherwise
 import re
 from dataclasses import dataclass
 
-from configs.errors import ConfigError
+from ground.errors import ConfigError
 
 _MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
 _DAYS = "sun mon tue wed thu fri sat".split()

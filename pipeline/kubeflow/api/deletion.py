@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from configs.errors import ConfigError
+from ground.errors import ConfigError
 from pipeline.kubeflow.api.pipelines import (
     delete_pipeline,
     delete_version,

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from configs.errors import ServiceError
+from ground.errors import ServiceError
 from pipeline.kubeflow.api.answers import NoAnswer, Refusal, Unreachable
 from pipeline.kubeflow.api.pipelines import version_by_id
 from pipeline.kubeflow.api.runs import has_ended, seconds_between, state_of, time_of

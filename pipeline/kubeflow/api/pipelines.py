@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from configs.errors import ConfigError, ServiceError
+from ground.errors import ConfigError, ServiceError
 from pipeline.kubeflow.api.answers import checked_id
 from pipeline.kubeflow.api.service import Message, Service, named, path_of
 from pipeline.kubeflow.pipeline_file import PipelineFile, default_version, read_pipeline_file

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from itertools import islice
 
-from configs.errors import ConfigError
+from ground.errors import ConfigError
 from pipeline.kubeflow.api.answers import Refusal, checked_id
 from pipeline.kubeflow.api.pipelines import Version, check_uploaded
 from pipeline.kubeflow.api.service import Message, Service, named, path_of

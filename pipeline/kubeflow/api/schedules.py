@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from configs.errors import ConfigError
+from ground.errors import ConfigError
 from pipeline.kubeflow.api.answers import checked_id
 from pipeline.kubeflow.api.runs import Request
 from pipeline.kubeflow.api.service import Message, Service, named, path_of

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from configs.errors import ConfigError, ServiceError
+from ground.errors import ConfigError, ServiceError
 from pipeline.kubeflow.api.answers import INTERNAL, NoAnswer, Refusal, Unreachable, read_answer
 from pipeline.kubeflow.api.connection import (
     Connection,

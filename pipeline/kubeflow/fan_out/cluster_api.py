@@ -11,7 +11,7 @@ from typing import Any
 
 from absl import logging
 
-from configs.errors import ServiceError
+from ground.errors import ServiceError
 from pipeline.kubeflow.api.connection import POD_NAMESPACE_FILE
 from pipeline.kubeflow.fan_out.kinds import Kind, Resource
 from pipeline.kubeflow.fan_out.manifests import Manifest, name_of

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from configs.errors import ConfigError
+from ground.errors import ConfigError
 from pipeline.kubeflow.entry import NODES_BY_VARIABLE
 from pipeline.kubeflow.fan_out import jobs, tf_jobs, train_jobs
 from pipeline.kubeflow.fan_out.manifests import Manifest, Work

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from configs.errors import ConfigError
+from ground.errors import ConfigError
 from model.launch.cluster import DEFAULT_PORT, PORT_VARIABLE
 from pipeline.kubeflow.entry import COMMAND, NODE_COMMAND, NODES_VARIABLE
 

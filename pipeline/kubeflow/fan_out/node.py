@@ -9,7 +9,7 @@ from pathlib import Path
 from absl import logging
 
 from components.detection_trainer.settings import DetectionTrainerSettings
-from configs.errors import ConfigError, DatasetError, ServiceError
+from ground.errors import ConfigError, DatasetError, ServiceError
 from model.launch.launcher import WORKER_MODULE, TrainingStopped, train
 from model.object_store import download, is_address, open_store
 from model.training.progress import TEXT_EVENTS, Event

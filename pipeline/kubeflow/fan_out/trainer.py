@@ -13,7 +13,7 @@ from typing import Any
 from absl import logging
 
 from components.detection_trainer.settings import DetectionTrainerSettings
-from configs.errors import ConfigError, RcnnError, ServiceError, TrainingError
+from ground.errors import ConfigError, RcnnError, ServiceError, TrainingError
 from model.launch.launcher import TrainingStopped
 from pipeline.kubeflow.entry import NODES_VARIABLE
 from pipeline.kubeflow.fan_out.cluster_api import ApiAway, ClusterApi, Seen

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from configs.errors import ConfigError
+from ground.errors import ConfigError
 from pipeline.kubeflow.pipeline_file import check_pipeline_file
 
 Message = dict[str, Any]

@@ -4,7 +4,7 @@ import posixpath
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from configs.errors import RcnnError
+from ground.errors import RcnnError
 from pipeline.kubeflow.player.compiled import Message, Task
 from pipeline.kubeflow.player.dialects import Dialect
 from pipeline.kubeflow.player.protojson import decimal_text, go_json, plain, without_empty

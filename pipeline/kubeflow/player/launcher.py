@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from configs.errors import RcnnError
-from configs.source_digest import SOURCE_ROOT
+from ground.errors import RcnnError
+from ground.source_digest import SOURCE_ROOT
 from model.object_store import ObjectStore, download, upload
 from pipeline.kubeflow.entry import TERMINATION_LOG
 from pipeline.kubeflow.player.compiled import Message, Task

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from configs.console import read_json
-from configs.errors import ConfigError, RcnnError
-from configs.files import write_json
+from ground.console import read_json
+from ground.errors import ConfigError, RcnnError
+from ground.files import write_json
 
 Message = dict[str, Any]
 

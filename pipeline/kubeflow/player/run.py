@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from configs.errors import RcnnError
-from configs.files import held_folder
+from ground.errors import RcnnError
+from ground.files import held_folder
 from model.object_store import ObjectStore, open_store
 from pipeline.kubeflow.player.cache import cache_key, fingerprint
 from pipeline.kubeflow.player.compiled import Compiled, Message, Task, run_parameters

@@ -5,8 +5,8 @@ import pytest
 from components.coco_evaluator import detections
 from components.coco_evaluator.detections import model_detections
 from components.coco_evaluator.sources import AnnotationsSource
-from configs.errors import DatasetError, ModelError
-from configs.source_digest import source_files
+from ground.errors import DatasetError, ModelError
+from ground.source_digest import source_files
 
 
 class DigestedSource(AnnotationsSource):

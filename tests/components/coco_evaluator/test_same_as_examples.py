@@ -10,8 +10,8 @@ from components.coco_evaluator.decision_file import ground_truth_digest
 from components.coco_evaluator.sources import AnnotationsSource, ExamplesSource
 from components.coco_example_gen import whole
 from components.coco_example_gen.source import SplitSource
-from configs.errors import DatasetError
 from configs.schema import METRIC_NAMES, DataConfig
+from ground.errors import DatasetError
 from model.evaluation.coco_numbers import evaluate
 from tests.fuzz.annotations import LENIENT, sound_annotations, sound_results, write_pictures
 from tests.fuzz.json_mutations import mutated

@@ -8,7 +8,7 @@ import pytest
 from components.coco_example_gen import accounts, shard, spool, whole
 from components.coco_example_gen.accounts import check_manifest
 from components.coco_example_gen.rejects import RejectsFile
-from configs.errors import DatasetError
+from ground.errors import DatasetError
 from model.coco.tally import Tally
 from tests.components.coco_example_gen.small_dataset import annotation, image, write_dataset
 from tests.components.coco_example_gen.test_whole import run

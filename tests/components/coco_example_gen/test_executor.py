@@ -5,8 +5,8 @@ import os
 import pytest
 
 from components.coco_example_gen.settings import CocoExampleGenSettings
-from configs.errors import ConfigError
 from configs.schema import Config
+from ground.errors import ConfigError
 from tests.components.coco_example_gen.small_dataset import annotation, image, write_dataset
 
 pytestmark = pytest.mark.e2e

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from components.coco_example_gen.__main__ import main
-from configs.files import file_digest
+from ground.files import file_digest
 from tests.components.coco_example_gen.small_dataset import annotation, image, write_dataset
 
 SPLIT = "train=instances.json:pictures"

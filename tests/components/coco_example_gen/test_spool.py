@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.coco_example_gen import spool
-from configs.errors import DatasetError
+from ground.errors import DatasetError
 
 
 def write(folder, content, shards=3, seed=0):

@@ -18,9 +18,9 @@ from components.coco_example_gen import shard as shard_module
 from components.coco_example_gen import whole
 from components.coco_example_gen.source import SplitSource
 from components.coco_example_gen.whole import convert
-from configs.errors import ConfigError, DatasetError
-from configs.files import file_digest
 from configs.schema import DataConfig
+from ground.errors import ConfigError, DatasetError
+from ground.files import file_digest
 from model import records
 from model.evaluation.ground_truth import ground_truth_from_json, ground_truth_from_records
 from model.examples import iterate_records, read_categories, read_manifest, shard_paths

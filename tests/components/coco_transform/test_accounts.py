@@ -12,9 +12,9 @@ from components.coco_transform import shard as shard_module
 from components.coco_transform import whole
 from components.coco_transform.settings import CocoTransformSettings
 from components.coco_transform.whole import transform_examples
-from configs.errors import DatasetError
-from configs.files import file_digest, write_json
 from configs.schema import Config
+from ground.errors import DatasetError
+from ground.files import file_digest, write_json
 from model.examples import read_categories, read_manifest, shard_paths
 from model.tfrecord import read_tfrecord, write_tfrecord
 from tests.components.coco_transform.sources import (

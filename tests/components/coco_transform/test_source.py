@@ -5,8 +5,8 @@ from click.testing import CliRunner
 
 from components.coco_transform.__main__ import main
 from components.coco_transform.source import check_source
-from configs.errors import DatasetError
-from configs.files import write_json
+from ground.errors import DatasetError
+from ground.files import write_json
 from model.examples import write_manifest
 
 CATEGORY = {"id": 7, "name": "cell", "label": 1}

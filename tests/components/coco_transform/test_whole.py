@@ -14,8 +14,8 @@ from components.coco_transform.__main__ import main
 from components.coco_transform.pipeline import NAMESPACE
 from components.coco_transform.settings import CocoTransformSettings
 from components.coco_transform.whole import transform_examples
-from configs.errors import DatasetError
 from configs.schema import Config
+from ground.errors import DatasetError
 from model import records
 from model.batch import arrays_of, row_of
 from model.examples import read_categories, read_manifest, shard_paths

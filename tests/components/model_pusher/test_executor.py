@@ -5,7 +5,7 @@ import warnings
 import pytest
 
 from components.model_pusher.registry import pushed_versions
-from configs.errors import RefusedError
+from ground.errors import RefusedError
 from model.model_folder import files_digest
 from tests.components.model_pusher.fake_model import write_fake_model
 

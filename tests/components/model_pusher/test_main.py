@@ -4,7 +4,7 @@ import pytest
 from click.testing import CliRunner
 
 from components.model_pusher.__main__ import main
-from configs.files import json_digest
+from ground.files import json_digest
 from model.model_folder import files_digest
 from tests.components.model_pusher.fake_model import write_fake_model
 

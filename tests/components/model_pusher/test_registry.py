@@ -12,7 +12,7 @@ from components.model_pusher.registry import (
     problem_of_pushed,
     pushed_versions,
 )
-from configs.errors import ModelError, RefusedError
+from ground.errors import ModelError, RefusedError
 from model.model_folder import files_digest
 from tests.components.model_pusher.fake_model import DAMAGES, damage, write_fake_model
 

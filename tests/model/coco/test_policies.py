@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from configs.errors import ConfigError
+from ground.errors import ConfigError
 from model.coco.policies import DROP, MEND, REASONS, Reason, resolve_policies
 
 

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from configs.errors import DatasetError
+from ground.errors import DatasetError
 from model.coco.json_text import RepeatedKeys
 from model.coco.stream import iterate_annotations, iterate_images
 from model.coco.survey import survey

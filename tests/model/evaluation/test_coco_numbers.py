@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from configs.errors import DatasetError
 from configs.schema import METRIC_NAMES
+from ground.errors import DatasetError
 from model.evaluation.coco_numbers import evaluate, measure, results_of_picture
 from model.evaluation.ground_truth import GroundTruth, ground_truth_from_json
 from model.evaluation.results import read_detections

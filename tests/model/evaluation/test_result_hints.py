@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from configs.errors import DatasetError
+from ground.errors import DatasetError
 from model.evaluation.ground_truth import GroundTruth, ground_truth_from_json
 from model.evaluation.result_hints import notes_on_detections
 from model.evaluation.results import check_detections

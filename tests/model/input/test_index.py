@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from configs.errors import DatasetError
+from ground.errors import DatasetError
 from model.input.index import index_path, joined, read_index, write_index
 
 ROW = {

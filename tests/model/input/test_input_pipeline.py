@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 from absl import logging
 
-from configs.errors import DatasetError
 from configs.schema import InputConfig, LargeScaleJitterConfig
+from ground.errors import DatasetError
 from model.batch import arrays_of, named_arrays
 from model.input.input_pipeline import TrainingInput
 from model.input.resize import decode_picture, resize_picture

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs.errors import DatasetError
 from configs.schema import InputConfig, LargeScaleJitterConfig
+from ground.errors import DatasetError
 from model.input.buckets import choose_buckets
 from model.input.plan import FILLER, Augmentation, Plan
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from configs.errors import ConfigError
+from ground.errors import ConfigError
 from model.launch.cluster import Cluster, cluster_from_environment
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.errors import ConfigError
+from ground.errors import ConfigError
 from model.detector import build_detector
 from model.launch.cluster import Cluster
 from model.launch.eager import eager_config

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.errors import ConfigError
+from ground.errors import ConfigError
 from model.launch import gpus, host
 from model.launch.gpu_answer import Answer, Gpu, has_code, other_cudnn
 from model.launch.gpus import ask_tensorflow, gpu_warnings, unused_gpus, usable_environment

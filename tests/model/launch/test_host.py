@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from configs.errors import ConfigError, TrainingError
+from ground.errors import ConfigError, TrainingError
 from model.launch import host
 from model.launch.cluster import Cluster
 from model.launch.host import (

@@ -17,8 +17,8 @@ import numpy as np
 import psutil
 import pytest
 
-from configs.errors import DatasetError, FolderInUseError, ServiceError, TrainingError
 from configs.model_schema import BackboneConfig, ModelConfig
+from ground.errors import DatasetError, FolderInUseError, ServiceError, TrainingError
 from model.input.buckets import write_buckets
 from model.launch import launcher
 from model.launch.cluster import Cluster

@@ -2,8 +2,8 @@
 
 import pytest
 
-from configs.errors import DatasetError
 from configs.loader import default_config
+from ground.errors import DatasetError
 from model.examples import shard_file, write_manifest
 from model.input.buckets import write_buckets
 from model.input.index import index_path, write_index

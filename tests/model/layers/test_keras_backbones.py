@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from configs.errors import ConfigError
 from configs.model_schema import BackboneConfig
+from ground.errors import ConfigError
 from model.layers.backbones import BACKBONES, build_backbone
 from model.layers.keras_backbones import MINUS_ONE_TO_ONE, KerasBackbone, find_taps
 

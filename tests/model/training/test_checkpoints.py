@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from configs.errors import TrainingError
 from configs.schema import Config
+from ground.errors import TrainingError
 from model.training.checkpoints import CheckpointStore, checkpoint_key, read_metadata
 from model.training_settings import TrainingSettings
 

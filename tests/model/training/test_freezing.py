@@ -1,6 +1,6 @@
 import pytest
 
-from configs.errors import ConfigError
+from ground.errors import ConfigError
 from model.training.freezing import unfrozen
 from tests.model.training.tiny_run import TinyDetector
 

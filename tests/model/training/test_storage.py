@@ -3,7 +3,7 @@
 import pytest
 import tensorflow as tf
 
-from configs.errors import ConfigError
+from ground.errors import ConfigError
 from model.training.storage import LocalFolder, RemoteFolder, is_remote, joined, open_folder
 
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 import tensorflow as tf
 
-from configs.errors import DatasetError, TrainingError
+from ground.errors import DatasetError, TrainingError
 from model.batch import Found
 from model.training import train_loop
 from model.training.checkpoints import CheckpointStore

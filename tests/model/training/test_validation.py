@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 from pycocotools import mask as coco_mask
 
-from configs.errors import DatasetError
 from configs.schema import InputConfig, TrainConfig
+from ground.errors import DatasetError
 from model.batch import Found
 from model.evaluation.transformed import drawn, ground_truth_of_examples
 from model.training.distribution import Distribution

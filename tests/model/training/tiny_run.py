@@ -27,8 +27,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from configs.files import json_digest
 from configs.schema import Config
+from ground.files import json_digest
 from model.input.buckets import write_buckets
 from model.launch.launcher import TrainingStopped, TrainResult, train
 from model.model_folder import MODEL_ID_FILE

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from configs.errors import ModelError
+from ground.errors import ModelError
 from model.weights.arrays_only import read_pickle, read_torch
 from tests.model.weights.torch_files import Storage, Tensor, save_legacy, save_zip, tensor
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from configs.errors import ModelError
 from configs.model_schema import BackboneConfig
+from ground.errors import ModelError
 from model.detector import build_detector
 from model.weights.files import (
     KINDS,

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from configs.errors import ModelError
 from configs.model_schema import BackboneConfig
+from ground.errors import ModelError
 from model.detector import build_detector
 from model.layers.backbones import build_backbone
 from model.layers.keras_backbones import LayerWeights

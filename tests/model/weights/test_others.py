@@ -8,9 +8,9 @@ import pytest
 import tensorflow as tf
 from safetensors.numpy import save_file
 
-from configs.errors import ModelError
 from configs.loader import default_config
 from configs.model_schema import BackboneConfig, MaskHeadConfig, RoiConfig
+from ground.errors import ModelError
 from model.detector import build_detector
 from model.layers.convolution import Convolution
 from model.layers.resnet import max_pool

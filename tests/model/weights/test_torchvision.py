@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from configs.errors import ModelError
 from configs.model_schema import BackboneConfig, FpnConfig, MaskHeadConfig, ModelConfig, RoiConfig
+from ground.errors import ModelError
 from model.detector import build_detector
 from model.weights.torchvision import from_torchvision, to_torchvision, torchvision_name
 

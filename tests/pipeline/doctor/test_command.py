@@ -13,7 +13,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from configs.version import VERSION
+from ground.version import VERSION
 from pipeline.__main__ import main
 from pipeline.doctor import examination
 from pipeline.doctor.examination import run_checks

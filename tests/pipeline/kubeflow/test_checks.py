@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from configs.errors import ConfigError
 from configs.loader import default_config
 from configs.schema import Config
+from ground.errors import ConfigError
 from pipeline.kubeflow import checks
 from pipeline.kubeflow.tasks import asked_by, with_gpus
 

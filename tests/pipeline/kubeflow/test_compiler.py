@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from configs.source_digest import SOURCE_ROOT
+from ground.source_digest import SOURCE_ROOT
 from pipeline.kubeflow.entry import COMMAND
 
 pytestmark = pytest.mark.e2e

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from configs.source_digest import SOURCE_ROOT
+from ground.source_digest import SOURCE_ROOT
 from pipeline.kubeflow.entry import COMMAND, EXIT_TERMINATED
 
 # Stands where TFX's entry is: tells what it was given, and does what the test asks for.
@@ -165,7 +165,7 @@ def test_a_pod_without_a_place_to_write_to_says_what_to_set(pod: Pod) -> None:
 
 
 def test_an_explained_error_is_one_line_with_its_own_status(pod: Pod) -> None:
-    status, log = pod.run(do="from configs.errors import ConfigError; raise ConfigError('a\\nb')")
+    status, log = pod.run(do="from ground.errors import ConfigError; raise ConfigError('a\\nb')")
     assert (status, pod.message) == (2, "a b")
     assert log == "error: a b\n"
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from configs.source_digest import SOURCE_ROOT
+from ground.source_digest import SOURCE_ROOT
 from pipeline.nodes import NODES
 from pipeline.shapes import generate_shapes
 from tests.s3_server import SECRET_KEY, S3Server

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from configs.files import file_digest
+from ground.files import file_digest
 from pipeline.kubeflow.messages import for_launcher, for_tfx
 from pipeline.kubeflow.pod_paths import own_file
 

@@ -12,9 +12,9 @@ from components.coco_evaluator.settings import CocoEvaluatorSettings
 from components.coco_example_gen.settings import CocoExampleGenSettings
 from components.detection_trainer.settings import DetectionTrainerSettings
 from components.model_pusher.registry import push
-from configs.errors import DatasetError, ModelError
 from configs.loader import default_config
 from configs.parts import Part
+from ground.errors import DatasetError, ModelError
 from model.model_folder import files_digest
 from pipeline.kubeflow.data_version import data_digest, digest_of_weights
 from pipeline.kubeflow.mirrors import Mirrors

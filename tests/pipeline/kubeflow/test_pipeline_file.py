@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from configs.errors import ConfigError
+from ground.errors import ConfigError
 from pipeline.kubeflow.pipeline_file import default_version, read_pipeline_file
 
 PIPELINE = yaml.safe_dump(

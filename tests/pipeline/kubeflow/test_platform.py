@@ -13,8 +13,8 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs.errors import ConfigError
 from configs.kubeflow_schema import KubeflowConfig
+from ground.errors import ConfigError
 from model.lanes import message_class
 from pipeline.kubeflow.platform import (
     check_places,

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from configs.errors import ConfigError
 from configs.loader import default_config
-from configs.source_digest import SOURCE_ROOT
+from ground.errors import ConfigError
+from ground.source_digest import SOURCE_ROOT
 from pipeline.kubeflow.tasks import with_gpus
 from pipeline.kubeflow.vertex import check_vertex
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.errors import FolderInUseError
+from ground.errors import FolderInUseError
 from pipeline.local.run_folder import RunFolder
 
 

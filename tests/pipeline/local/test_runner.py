@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from configs.errors import DatasetError, TrainingError
 from configs.schema import Config
+from ground.errors import DatasetError, TrainingError
 from model.launch.launcher import TrainingStopped
 from pipeline.local import runner
 from pipeline.local.runner import component_error, run_pipeline
@@ -19,11 +19,11 @@ BEAM = RuntimeError(
     "Traceback (most recent call last):\n"
     '  File "apache_beam/runners/common.py", line 1501, in process\n'
     '  File "components/coco_example_gen/shard.py", line 60, in encode\n'
-    "configs.errors.DatasetError: 7.jpg: is broken; mend it\n\n"
+    "ground.errors.DatasetError: 7.jpg: is broken; mend it\n\n"
     "During handling of the above exception, another exception occurred:\n\n"
     "Traceback (most recent call last):\n"
     '  File "apache_beam/transforms/core.py", line 2084, in <lambda>\n'
-    "configs.errors.DatasetError: 7.jpg: is broken; mend it [while running 'train/Encode']\n"
+    "ground.errors.DatasetError: 7.jpg: is broken; mend it [while running 'train/Encode']\n"
 )
 
 

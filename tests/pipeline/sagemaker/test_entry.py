@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from configs.errors import ConfigError, DatasetError
 from configs.loader import load_config
+from ground.errors import ConfigError, DatasetError
 from pipeline.sagemaker import entry
 from pipeline.sagemaker.entry import host_variables, main, read_config
 from pipeline.sagemaker.source import source_archive

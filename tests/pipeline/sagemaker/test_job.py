@@ -20,7 +20,7 @@ from moto import mock_aws
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.sagemaker.models import sagemaker_backends
 
-from configs.errors import ConfigError, ServiceError
+from ground.errors import ConfigError, ServiceError
 from model.lanes import LANE
 from model.training.progress import progress_line
 from pipeline.sagemaker.entry import _plain

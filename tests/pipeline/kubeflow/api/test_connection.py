@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.errors import ConfigError
+from ground.errors import ConfigError
 from pipeline.kubeflow.api import connection
 from pipeline.kubeflow.api.connection import (
     Connection,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from configs.errors import ConfigError
+from ground.errors import ConfigError
 from pipeline.kubeflow.api.cron import checked_cron, interval_seconds
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.errors import ConfigError, ServiceError
+from ground.errors import ConfigError, ServiceError
 from pipeline.kubeflow.api.pipelines import upload, version_of
 from pipeline.kubeflow.api.service import Service
 from pipeline.kubeflow.pipeline_file import read_pipeline_file

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from configs.errors import ConfigError, ServiceError
+from ground.errors import ConfigError, ServiceError
 from pipeline.kubeflow.api.follow import LeftRunning, follow_run, task_states, why_it_failed
 from pipeline.kubeflow.api.pipelines import Version, upload
 from pipeline.kubeflow.api.runs import (

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.errors import ConfigError, ServiceError
+from ground.errors import ConfigError, ServiceError
 from pipeline.kubeflow.api.pipelines import upload
 from pipeline.kubeflow.api.runs import Request
 from pipeline.kubeflow.api.schedules import schedule, trigger_of

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.errors import ConfigError, ServiceError
+from ground.errors import ConfigError, ServiceError
 from pipeline.kubeflow.api.answers import NoAnswer, Refusal, Unreachable
 from pipeline.kubeflow.api.service import Service, named, path_of
 from tests.pipeline.kubeflow.api.server import HTML, JSON, KfpServer, Trouble

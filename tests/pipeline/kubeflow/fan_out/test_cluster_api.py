@@ -5,7 +5,7 @@ import json
 import pytest
 from absl import logging
 
-from configs.errors import ServiceError
+from ground.errors import ServiceError
 from pipeline.kubeflow.fan_out.cluster_api import ApiAway, ApiRefusal, ClusterApi
 from pipeline.kubeflow.fan_out.kinds import KINDS
 from pipeline.kubeflow.fan_out.manifests import Work, name_of

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from configs.errors import ConfigError, ServiceError, TrainingError
+from ground.errors import ConfigError, ServiceError, TrainingError
 from model.launch.launcher import TrainingStopped, WorkerLostError
 from pipeline.kubeflow.fan_out import trainer
 from pipeline.kubeflow.fan_out.cluster_api import ClusterApi

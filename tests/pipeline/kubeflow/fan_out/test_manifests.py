@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from configs.errors import ConfigError
+from ground.errors import ConfigError
 from model.launch.cluster import cluster_from_environment
 from model.launch.host import worker_environments
 from pipeline.kubeflow.entry import COMMAND

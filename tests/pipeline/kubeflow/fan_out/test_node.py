@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from configs.errors import ConfigError, DatasetError
+from ground.errors import ConfigError, DatasetError
 from model.launch.launcher import TrainingStopped
 from pipeline.kubeflow.fan_out import node
 from pipeline.kubeflow.fan_out.cluster_api import ClusterApi

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from configs.errors import ConfigError
+from ground.errors import ConfigError
 from pipeline.kubeflow.player.compiled import read_compiled, run_parameters
 
 Write = Callable[..., Path]

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from configs.errors import ConfigError, FolderInUseError
-from configs.files import held_folder
+from ground.errors import ConfigError, FolderInUseError
+from ground.files import held_folder
 from pipeline.kubeflow.player.compiled import read_compiled
 from pipeline.kubeflow.player.dialects import DIALECTS
 from pipeline.kubeflow.player.run import Player

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs.errors import FolderInUseError, OutputError
-from configs.files import LOCK_FILE, held_folder
-from configs.output_record import RECORD_FILE
-from configs.outputs import (
+from ground.errors import FolderInUseError, OutputError
+from ground.files import LOCK_FILE, held_folder
+from ground.output_record import RECORD_FILE
+from ground.outputs import (
     check_file,
     check_folder,
     check_pattern,

@@ -4,7 +4,7 @@ import hashlib
 import os
 import subprocess
 
-from configs.source_digest import OWN_PACKAGES, SOURCE_ROOT
+from ground.source_digest import OWN_PACKAGES, SOURCE_ROOT
 
 VERSION = "0.1.0"  # setup.py reads it
 REVISION_VARIABLE = "TFX_RCNN_REVISION"  # of an image, whose sources come without git

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from configs.files import (
+from ground.files import (
     LOCK_FILE,
     atomic_path,
     file_digest,

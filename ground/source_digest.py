@@ -15,7 +15,7 @@ import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
-OWN_PACKAGES = ("configs", "model", "components", "pipeline")
+OWN_PACKAGES = ("ground", "configs", "model", "components", "pipeline")
 # Whose versions can change what a component writes: the module, and the package it comes from.
 LIBRARIES = {
     "PIL": "pillow",

@@ -1,6 +1,6 @@
 """Numbers read well in a line, however many there are."""
 
-from configs.wording import listed, plural, reason_lines
+from ground.wording import listed, plural, reason_lines
 
 
 def test_one_of_a_thing_is_singular():

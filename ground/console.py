@@ -13,9 +13,9 @@ from typing import IO, Any, NoReturn
 
 import click
 
-from configs.errors import EXIT_FAILED, RcnnError, broken_installation
-from configs.files import write_json
-from configs.output_record import SUMMARY_FILE
+from ground.errors import EXIT_FAILED, RcnnError, broken_installation
+from ground.files import write_json
+from ground.output_record import SUMMARY_FILE
 
 _NO_RIGHT = "give another folder, or yourself the right to use this one"
 _IN_THE_WAY = "a file is where a folder should be: give another folder, or move it away"

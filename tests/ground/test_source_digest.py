@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.source_digest import LIBRARIES, SOURCE_ROOT, _libraries, source_digest, source_files
+from ground.source_digest import LIBRARIES, SOURCE_ROOT, _libraries, source_digest, source_files
 
 SOURCES = {
     "model/__init__.py": "",
@@ -102,7 +102,7 @@ def test_unknown_module_is_an_error(tree: Path) -> None:
 
 
 def test_own_tree_is_where_the_packages_are() -> None:
-    assert (SOURCE_ROOT / "configs" / "source_digest.py").is_file()
+    assert (SOURCE_ROOT / "ground" / "source_digest.py").is_file()
 
 
 # Each form of code whose syntax tree the Pythons show, or cut, differently.
@@ -143,7 +143,7 @@ def test_other_pythons_here_agree(snippets: Path) -> None:
     script = (
         "import pathlib, sys\n"
         f"sys.path.insert(0, {str(SOURCE_ROOT)!r})\n"
-        "from configs.source_digest import source_digest\n"
+        "from ground.source_digest import source_digest\n"
         f"snippets = source_digest('model', source_root=pathlib.Path({str(snippets)!r}))\n"
         "print('%d.%d' % sys.version_info[:2], snippets, source_digest('configs.loader'))\n"
     )

@@ -17,9 +17,9 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from configs.errors import OutputError
-from configs.files import held_folder
-from configs.output_record import (
+from ground.errors import OutputError
+from ground.files import held_folder
+from ground.output_record import (
     RECORD_FILE,
     SUMMARY_FILE,
     Record,

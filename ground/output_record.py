@@ -21,8 +21,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from configs.errors import OutputError
-from configs.files import exchange, recover, remove, sync_folder, sync_tree, write_json
+from ground.errors import OutputError
+from ground.files import exchange, recover, remove, sync_folder, sync_tree, write_json
 
 RECORD_FILE = ".tfx-rcnn.json"
 SUMMARY_FILE = "summary.json"  # the only name that writers may take from each other

@@ -12,8 +12,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from configs.console import OneLineGroup, explain, finish, one_line_errors, read_json
-from configs.errors import ConfigError, DatasetError
+from ground.console import OneLineGroup, explain, finish, one_line_errors, read_json
+from ground.errors import ConfigError, DatasetError
 
 
 def command_raising(error: BaseException) -> click.Command:
@@ -58,7 +58,7 @@ def test_known_errors_are_one_line(error, status, said):
 
 MANY_LINES = """
 import click
-from configs.console import OneLineCommand, one_line_errors, show_lines
+from ground.console import OneLineCommand, one_line_errors, show_lines
 
 @click.command(cls=OneLineCommand)
 @one_line_errors

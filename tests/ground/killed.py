@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from configs import files
+from ground import files
 
 _KILLED, _DONE, _FULL = 9, 0, 8
 _CHANGES = (

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from configs.errors import FolderInUseError
+from ground.errors import FolderInUseError
 
 _LOCKS_UNKNOWN = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)  # of some network file systems
 _EXCHANGE_UNKNOWN = (errno.ENOSYS, errno.ENOTSUP, errno.EINVAL)

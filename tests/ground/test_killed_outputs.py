@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from configs import files, output_record
-from configs.files import LOCK_FILE, atomic_path, recover
-from configs.output_record import RECORD_FILE
-from configs.outputs import output_folder, settle_inputs
-from tests.configs.killed import run_to_step
+from ground import files, output_record
+from ground.files import LOCK_FILE, atomic_path, recover
+from ground.output_record import RECORD_FILE
+from ground.outputs import output_folder, settle_inputs
+from tests.ground.killed import run_to_step
 
 OURS = {RECORD_FILE}
 OLD = {
