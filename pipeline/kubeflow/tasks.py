@@ -83,17 +83,22 @@ def with_gpus(config: Config) -> KubeflowConfig:
 
     Raises:
         ConfigError: the workers of `train.batch` are not as many as the GPUs, or are more than a
-            pod has as a rule.
+            pod has as a rule; or a kind of object is named for other pods and there are none.
     """
     asked, batch = config.pipeline.kubeflow, config.train.batch
     own = asked.tasks.get(TRAINER, KubeflowTask())  # type: ignore[call-overload]
     given = _first(own.gpus, asked.trainer_gpus)
     key = "pipeline.kubeflow.trainer_gpus"
+    nodes = asked.trainer_nodes
+    if nodes == 1 and asked.trainer_nodes_by != "Job":
+        raise ConfigError(
+            f"pipeline.kubeflow.trainer_nodes_by={asked.trainer_nodes_by}: nothing would be made, "
+            "as pipeline.kubeflow.trainer_nodes is 1: give the number of pods"
+        )
     if batch.startswith("auto"):
         if given is None:
             raise ConfigError(f"{key}: train.batch {batch} does not say how many: give a number")
         return asked
-    nodes = asked.trainer_nodes
     workers, rest = divmod(config.train.workers, nodes)
     if rest or not workers:
         raise ConfigError(

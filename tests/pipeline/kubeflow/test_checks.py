@@ -195,6 +195,7 @@ def test_several_pods_share_the_workers(batch: str, nodes: int, gpus: str, asked
             r"\(8 workers in each of 2 pods\): GPUs are too few",
         ),
         (["trainer_nodes=1"], "say pipeline.kubeflow.trainer_nodes=2 for several pods"),
+        (["trainer_gpus=16", "trainer_nodes_by=TFJob"], "nothing would be made, as .* is 1"),
         (["trainer_nodes=2", "trainer_nodes_by=MPIJob"], "'Job', 'TFJob' or 'TrainJob'"),
     ],
 )
