@@ -13,7 +13,7 @@ setup:  ## Make .venv of one of the lanes in requirements/; nothing where it is 
 	@scripts/setup.sh
 
 demo: setup  ## Draw shapes into data/shapes, run the whole pipeline on them into runs/demo.
-	$(PYTHON) -m pipeline demo
+	.venv/bin/tfx-rcnn demo
 
 test: lint types  ## Lint, format check, types, unit and end-to-end tests: what CI runs.
 	$(PYTEST) -m "not slow and not gpu"
@@ -45,13 +45,14 @@ format: setup  ## Format, and mend what lint can mend.
 	$(PYTHON) -m ruff check --fix-only --quiet .
 	$(PYTHON) -m ruff format .
 
-docs: setup  ## Write docs/configs.md anew from the schema.
+docs: setup  ## Write docs/configs.md and docs/commands.md anew from schema and commands.
 	$(PYTHON) -m configs.reference > docs/configs.md
+	$(PYTHON) -m pipeline.command_reference > docs/commands.md
 
 compile: setup  ## Compile the demo pipeline for Kubeflow into build/demo.yaml.
 	@mkdir -p build
-	$(PYTHON) -m pipeline compile --config configs/demo.yaml --image tfx-rcnn:latest \
-	  --pipeline-root minio://pipelines/tfx-rcnn -o build/demo.yaml
+	.venv/bin/tfx-rcnn compile --config configs/demo.yaml --image tfx-rcnn:latest \
+	  --pipeline-root minio://pipelines/tfx-rcnn --out build/demo.yaml
 
 clean:  ## Remove what tools left behind; keeps data, runs and .venv.
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

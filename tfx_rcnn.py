@@ -1,7 +1,7 @@
 """The command `tfx-rcnn`: starts our commands and workers past what lies in the user's folders.
 
-    tfx-rcnn run --config C --data-dir D         as `python -m pipeline run ...`
-    tfx-rcnn -m model.train --examples T ...     as `python -m model.train ...`
+    tfx-rcnn run --config C --data-dir D         any command of pipeline/command_list.py
+    tfx-rcnn -m model.launch.worker ...          any module, as `python -m` does
 
 `python -m` looks for modules in the working folder first, and in PYTHONPATH before Python's own:
 a `model.py`, `configs/` or `json.py` there would come before ours. Here our own packages come
@@ -18,6 +18,7 @@ from types import TracebackType
 ROOT = os.path.dirname(os.path.abspath(__file__))
 # What PYTHONPATH was: child processes get it by this name, so that it comes last in them too.
 LAST_VARIABLE = "TFX_RCNN_PYTHONPATH"
+_NAME = "tfx-rcnn"
 _EXIT_USAGE = 2
 
 
@@ -27,7 +28,8 @@ def main() -> None:
     if sys.argv[1:2] != ["-m"]:
         from pipeline.__main__ import main as run
 
-        run(prog_name="tfx-rcnn")
+        # The variable that click's completion asks by must not depend on how we were called.
+        run(prog_name=_own_name(), complete_var="_TFX_RCNN_COMPLETE")
     elif len(sys.argv) < 3:
         sys.stderr.write("error: -m: expected a module such as model.train\n")
         sys.exit(_EXIT_USAGE)
@@ -45,6 +47,16 @@ def main() -> None:
             sys.exit(_EXIT_USAGE)
         sys.argv[:] = sys.argv[2:]
         runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def _own_name() -> str:
+    """Returns what to type for this program: its name, or its path where the shell has no other."""
+    import shutil
+
+    typed = sys.argv[0]
+    found = shutil.which(_NAME)
+    is_found = found is not None and os.path.realpath(found) == os.path.realpath(typed)
+    return _NAME if is_found or os.path.basename(typed) != _NAME else typed
 
 
 def command(module: str, *arguments: str) -> list[str]:

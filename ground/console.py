@@ -13,6 +13,7 @@ from typing import IO, Any, NoReturn
 
 import click
 
+from ground.command_examples import as_called, examples_of, in_lines
 from ground.errors import EXIT_FAILED, RcnnError, broken_installation
 from ground.files import write_json
 from ground.output_record import SUMMARY_FILE
@@ -49,7 +50,11 @@ def _usage_line(error: click.UsageError, context: click.Context | None) -> Usage
 
 
 class OneLineCommand(click.Command):
-    """A command whose wrong arguments end in one line, with status 2."""
+    """A command whose wrong arguments end in one line, with status 2, and that knows `-h`."""
+
+    def get_help_option_names(self, ctx: click.Context) -> list[str]:
+        """Returns the names by which the help is asked for."""
+        return ["-h", "--help"]
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the command as a program."""
@@ -82,6 +87,18 @@ class OneLineCommand(click.Command):
             raise
         except click.UsageError as error:
             raise _usage_line(error, ctx) from None
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the examples as the command was called."""
+        examples = examples_of(self)
+        if not examples:
+            super().format_epilog(ctx, formatter)
+            return
+        with formatter.section("Example" if len(examples) == 1 else "Examples"):
+            for example in examples:
+                shown = as_called(example, self, ctx.command_path)
+                for line in in_lines(shown, formatter.width - formatter.current_indent):
+                    formatter.write(f"{'':{formatter.current_indent}}{line}\n")
 
 
 def _refuse_other_bytes(args: list[str]) -> None:

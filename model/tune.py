@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from configs.loader import checked
+from configs.loader import apply_overrides, checked
 from ground.console import read_json
 from ground.errors import ConfigError, TrainingError
 from ground.files import atomic_path, json_digest, write_json
@@ -372,15 +372,28 @@ def are_notes(path: Path) -> bool:
     return isinstance(notes, dict) and notes.keys() == {"key", "trials"}
 
 
-def write_config(path: Path, base: Path, best: Trial, table: list[list[str]]) -> None:
-    """Writes the best setting over `base`, with the table of trials in its header."""
+def write_config(
+    path: Path, base: Path, best: Trial, table: list[list[str]], overrides: Iterable[str] = ()
+) -> None:
+    """Writes the best setting over `base`, with the table of trials in its header.
+
+    Args:
+        path: the file to write.
+        base: the config that was tuned.
+        best: its setting is written.
+        table: of all trials.
+        overrides: the `key=value` changes of `base` with which they were made.
+    """
     lines = [
         f"Found by model.tune on {best.device}. Batch, precision, jit, buckets, images/s, median",
         "step in seconds, peak memory of a worker in MiB, verdict:",
         *("  ".join(row) for row in table),
     ]
     header = "".join(f"# {line}\n" for line in lines)
-    settings = {"base": os.path.relpath(base, path.parent), **best.setting.changes()}
+    settings: dict[str, Any] = {"base": os.path.relpath(base, path.parent)}
+    apply_overrides(settings, overrides, "--set ")
+    for section, changes in best.setting.changes().items():
+        settings[section] = {**settings.get(section, {}), **changes}
     with atomic_path(path) as partial:
         text = header + yaml.safe_dump(settings, sort_keys=False)
         partial.write_text(marked_text(text), encoding="utf-8")

@@ -1,37 +1,23 @@
-"""The commands of the whole pipeline.
-
-Heavy libraries are imported inside the commands, after the arguments are checked, so that `--help`
-and a wrong argument answer at once.
-"""
-
-import os
-import sys
-from pathlib import Path
-from typing import Any
+"""The command `tfx-rcnn`, also `python -m pipeline`: all commands, listed below headings."""
 
 import click
 
-from ground.console import OneLineGroup, one_line_errors
-from ground.errors import EXIT_REFUSED
-from pipeline.doctor.command import doctor, version_text
-from pipeline.kubeflow.commands import KUBEFLOW_COMMANDS
-from pipeline.nodes import NODES
-from pipeline.options import config_option, set_option
-
-_REPOSITORY = Path(__file__).resolve().parent.parent
-_DEMO_CONFIG = _REPOSITORY / "configs" / "demo.yaml"
+from ground.command_group import ListedGroup
+from pipeline.command_list import COMMANDS
 
 
 def _show_version(context: click.Context, option: click.Parameter, asked: bool) -> None:
     if asked:
+        from pipeline.doctor.command import version_text
+
         click.echo(f"tfx-rcnn {version_text()}")
         context.exit()
 
 
 @click.group(
-    cls=OneLineGroup,
-    epilog="Example: python -m pipeline run --config configs/blood_cells.yaml "
-    "--data-dir data/blood_cells",
+    cls=ListedGroup,
+    listed=COMMANDS,
+    epilog="Example: tfx-rcnn run --config configs/blood_cells.yaml --data-dir data/blood_cells",
 )
 @click.option(
     "--version",
@@ -42,150 +28,10 @@ def _show_version(context: click.Context, option: click.Parameter, asked: bool) 
     help="Show version, revision and lane.",
 )
 def main() -> None:
-    """From a COCO-format folder to a measured, gated and pushed detector."""
+    """From a COCO-format folder to a measured, gated and pushed detector.
 
-
-@main.command(
-    epilog="Example: python -m pipeline run --config configs/demo.yaml --data-dir data/shapes "
-    "--set train.epochs=2"
-)
-@config_option
-@click.option(
-    "--data-dir",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="COCO-format folder; the config's data section names the files in it.",
-)
-@click.option(
-    "--root",
-    type=click.Path(path_type=Path),
-    help="Folder of everything that the run writes.  [default: runs/<config's name>]",
-)
-@set_option
-@click.option(
-    "--from", "from_node", type=click.Choice(NODES), help="First node; earlier are reused."
-)
-@click.option("--to", "to_node", type=click.Choice(NODES), help="Last node.")
-@click.option("--no-cache", is_flag=True, help="Run every node, whatever is known.")
-@click.option("--dry-run", is_flag=True, help="Print the graph and stop.")
-@click.option(
-    "--require-blessed", is_flag=True, help="Exit with status 3 if the model is not blessed."
-)
-@one_line_errors
-def run(
-    config_file: Path,
-    data_dir: Path,
-    root: Path | None,
-    overrides: tuple[str, ...],
-    from_node: str | None,
-    to_node: str | None,
-    no_cache: bool,
-    dry_run: bool,
-    require_blessed: bool,
-) -> None:
-    """Runs the whole pipeline here; what did not change comes from earlier runs."""
-    if from_node and to_node and NODES.index(from_node) > NODES.index(to_node):
-        raise click.BadParameter(f"{from_node} comes after --to {to_node}", param_hint="--from")
-    from configs.loader import load_config
-
-    config = load_config(config_file, overrides)
-    request = dict(from_node=from_node, to_node=to_node, use_cache=not no_cache, dry_run=dry_run)
-    _run(config, data_dir, root or Path("runs") / config.name, require_blessed, request)
-
-
-@main.command(epilog="Example: python -m pipeline demo")
-@click.option(
-    "--data-dir",
-    default=Path("data/shapes"),
-    show_default=True,
-    type=click.Path(path_type=Path),
-    help="Where the drawn pictures are; made if not there.",
-)
-@click.option(
-    "--root",
-    default=Path("runs/demo"),
-    show_default=True,
-    type=click.Path(path_type=Path),
-    help="Folder of everything that the run writes.",
-)
-@set_option
-@one_line_errors
-def demo(data_dir: Path, root: Path, overrides: tuple[str, ...]) -> None:
-    """Draws pictures of shapes and runs the whole pipeline on them."""
-    from configs.loader import load_config
-    from pipeline.shapes import generate_shapes
-
-    config = load_config(_DEMO_CONFIG, overrides)
-    if not data_dir.exists():
-        click.echo(f"drawing pictures into {data_dir}")
-    generate_shapes(data_dir)
-    _run(config, data_dir, root, False, {})
-
-
-@main.command(
-    epilog="Example: python -m pipeline shapes --out data/tiny --train 12 --val 6 --size 96"
-)
-@click.option(
-    "--out",
-    default=Path("data/shapes"),
-    show_default=True,
-    type=click.Path(path_type=Path),
-    help="New folder of the data set.",
-)
-@click.option("--train", default=400, show_default=True, type=click.IntRange(1, 100_000))
-@click.option("--val", default=80, show_default=True, type=click.IntRange(1, 100_000))
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1))
-@click.option(
-    "--size",
-    default=160,
-    show_default=True,
-    type=click.IntRange(48, 4096),
-    help="Longest side, pixels.",
-)
-@one_line_errors
-def shapes(out: Path, train: int, val: int, seed: int, size: int) -> None:
-    """Draws a COCO-format data set of shapes, unless it is there already."""
-    from pipeline.shapes import generate_shapes
-
-    generate_shapes(out, train, val, seed, size)
-    click.echo(f"{train} + {val} pictures in {out}")
-
-
-def _run(
-    config: Any, data_dir: Path, root: Path, require_blessed: bool, request: dict[str, Any]
-) -> None:
-    """Checks the files that the run starts from, then loads TFX and runs.
-
-    Raises:
-        OutputError: a file of the user's would be harmed; likewise.
-        DatasetError: the data folder is not what the config says; before anything heavy.
-        ConfigError: GPUs cannot be used, or a policy is of no reason that there is.
-        ModelError: there is no file of the weights that the training starts from; likewise.
+    Every command has -h with an example.
     """
-    from components.model_pusher.registry import check_push_folder
-    from model.coco.policies import resolve_policies
-    from model.launch.gpus import usable_environment
-    from model.weights.files import check_start_weights
-    from pipeline.data_folder import check_data_folder, read_by_a_run
-    from pipeline.local.run_folder import RunFolder
-
-    resolve_policies(config.data.policies)
-    folder, inputs = RunFolder(root.resolve()), read_by_a_run(config, data_dir)
-    folder.check(inputs)
-    check_push_folder(config.push.folder or folder.serving, config.name, inputs, "push.folder")
-    check_data_folder(config.data, data_dir)
-    if NODES.index(request.get("to_node") or NODES[-1]) >= NODES.index("DetectionTrainer"):
-        check_start_weights(config.model.weights)
-        usable_environment(config.train.device, os.environ)
-    from pipeline.local.runner import run_pipeline
-
-    summary = run_pipeline(config, data_dir, root, **request)
-    if require_blessed and not summary.get("blessed"):
-        sys.exit(EXIT_REFUSED)
-
-
-for _command in (*KUBEFLOW_COMMANDS, doctor):
-    main.add_command(_command)
 
 
 if __name__ == "__main__":

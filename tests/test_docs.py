@@ -1,13 +1,19 @@
 """The documentation is true: settings, files and commands that it names exist."""
 
 import re
+import shlex
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 
 from configs.loader import load_config
 from configs.reference import reference
+from pipeline.__main__ import main as tfx_rcnn
+from pipeline.command_list import COMMANDS
+from pipeline.command_reference import TYPED
+from pipeline.command_reference import reference as commands_reference
 from pipeline.kubeflow.platform import check_places
 
 ROOT = Path(__file__).parents[1]
@@ -46,6 +52,49 @@ def test_modules_named_in_commands_exist(page):
         and not (ROOT / f"{module.replace('.', '/')}.py").exists()
     ]
     assert missing == []
+
+
+def test_commands_page_is_what_the_commands_say():
+    assert (ROOT / "docs" / "commands.md").read_text() == commands_reference(), "run `make docs`"
+
+
+def commands_in(text: str) -> list[str]:
+    """Returns the calls of tfx-rcnn in a page: those in its blocks, and whole ones in lines."""
+    blocks = re.findall(r"^```\w*\n(.+?)^```", text, re.MULTILINE | re.DOTALL)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    spoken = re.findall(r"`([^`]+)`", re.sub(r"^```.+?^```", "", text, flags=re.M | re.S))
+    candidates = [*lines, *(" ".join(code.split()) for code in spoken)]
+    calls = [re.search(rf"(?<!\S){re.escape(TYPED)}( .*)?$", line) for line in candidates]
+    return [re.split(r" (?:&&|\||#) ", call[0])[0] for call in calls if call]
+
+
+def options_given(call: str) -> tuple[str, list[str]]:
+    """Returns the name of the command that is called, and the options given."""
+    words = shlex.split(call)
+    name = words[1] if len(words) > 1 else "-h"
+    return name, [word.partition("=")[0] for word in words[2:] if word.startswith("-")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_calls_in_pages_have_commands_and_options_that_there_are(page):
+    group = click.Context(tfx_rcnn)
+    for call in commands_in(page.read_text()):
+        name, options = options_given(call)
+        if name in ("-h", "--version", "-m"):
+            continue
+        command = tfx_rcnn.get_command(group, name)
+        assert command is not None, f"{page.name}: {call}"
+        known = {o for p in command.get_params(click.Context(command)) for o in p.opts}
+        assert set(options) - known == set(), f"{page.name}: {call}"
+
+
+def test_pages_have_one_spelling():
+    """The shell's; `python -m` only for what is no command of ours."""
+    doors = {door for entries in COMMANDS.values() for entry in entries for door in entry.doors}
+    for page in PAGES:
+        modules = re.findall(r"python -m ([a-z_.]+)", page.read_text())
+        assert doors.intersection(modules) == set(), page.name
+        assert "pipeline" not in modules or page.name == "commands.md"
 
 
 def test_debugger_stops_at_lines_that_there_are():

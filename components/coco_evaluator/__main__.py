@@ -37,6 +37,7 @@ from components.coco_evaluator.settings import CocoEvaluatorSettings
 from components.coco_evaluator.sources import AnnotationsSource, ExamplesSource, Source
 from configs.loader import default_config, load_config
 from configs.schema import METRIC_NAMES
+from ground.command_options import config_option, set_option
 from ground.console import OneLineCommand, one_line_errors, show_lines
 from ground.errors import EXIT_FAILED, EXIT_REFUSED, DatasetError, ModelError
 from ground.files import write_json
@@ -55,8 +56,7 @@ _WHOLE_NUMBER = re.compile(r"\s*-?[0-9]{1,19}\s*")
 
 @click.command(
     cls=OneLineCommand,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Example: python -m components.coco_evaluator --model M/model --examples O/examples "
+    epilog="Example: tfx-rcnn evaluate --model M/model --examples O/examples "
     "--split eval --config configs/coco_tiny.yaml --out E",
 )
 @click.option("--model", "model_folder", type=click.Path(), help="Folder of the exported model.")
@@ -67,8 +67,8 @@ _WHOLE_NUMBER = re.compile(r"\s*-?[0-9]{1,19}\s*")
 @click.option("--split", default="eval", show_default=True, help="Of the examples.")
 @click.option("--annotations", type=click.Path(), help="COCO instances file, for the examples.")
 @click.option("--pictures", type=click.Path(), help="Folder of the pictures in --annotations.")
-@click.option("--config", "config_file", type=click.Path(), help="Config with the thresholds.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change the config.")
+@config_option("YAML config with the thresholds.  [default: none]", required=False)
+@set_option
 @click.option("--baseline", type=click.Path(), help="Exported model to compare with.")
 @click.option("--image-ids", type=click.Path(), help="File of image ids: only these count.")
 @click.option("--category-ids", metavar="ID,ID,...", help="Only these categories count.")
@@ -86,7 +86,7 @@ def main(
     split: str,
     annotations: str | None,
     pictures: str | None,
-    config_file: str | None,
+    config_file: Path | None,
     overrides: tuple[str, ...],
     baseline: str | None,
     image_ids: str | None,

@@ -11,6 +11,7 @@ import click
 
 from components.beam_options import beam_arguments
 from components.coco_example_gen.source import SplitSource, check_source
+from ground.command_options import config_option, set_option
 from ground.console import OneLineCommand, one_line_errors, show_lines
 from ground.files import write_json
 from ground.output_record import SUMMARY_FILE
@@ -48,7 +49,7 @@ class _SplitType(click.ParamType):
 
 @click.command(
     cls=OneLineCommand,
-    epilog="Example: python -m components.coco_example_gen --data-dir data/coco "
+    epilog="Example: tfx-rcnn example-gen --data-dir data/coco "
     "--split train=annotations/instances_train2017.json:train2017 "
     "--split val=annotations/instances_val2017.json:val2017 --out runs/coco",
 )
@@ -73,19 +74,10 @@ class _SplitType(click.ParamType):
     type=click.Path(file_okay=False, path_type=Path),
     help="Gets examples/, rejects/ and summary.json.",
 )
-@click.option(
-    "--config",
-    "config_file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="YAML config; its data and pipeline.beam_args count. Default: the defaults.",
+@config_option(
+    "YAML config; its data and pipeline.beam_args count.  [default: the defaults]", required=False
 )
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="A setting that wins, such as data.policies.picture_missing=drop.",
-)
+@set_option
 @one_line_errors
 def main(
     data_dir: Path,

@@ -16,6 +16,7 @@ from components.coco_transform.settings import CocoTransformSettings
 from components.coco_transform.source import check_source
 from configs.loader import load_config
 from configs.schema import Config
+from ground.command_options import config_option, set_option
 from ground.console import OneLineCommand, one_line_errors, show_lines
 from ground.files import write_json
 from ground.output_record import SUMMARY_FILE
@@ -24,34 +25,32 @@ from ground.outputs import output_folder, settle_inputs
 
 @click.command(
     cls=OneLineCommand,
-    epilog="Example: python -m components.coco_transform --examples O/examples "
+    epilog="Example: tfx-rcnn transform --examples O/examples "
     "--config configs/coco_tiny.yaml --out T",
 )
 @click.option(
     "--examples", required=True, type=click.Path(), help="The folder that CocoExampleGen wrote."
 )
-@click.option("--config", "config_path", required=True, type=click.Path(), help="YAML config.")
+@config_option()
 @click.option(
     "--out",
     required=True,
     type=click.Path(path_type=Path),
     help="Gets examples/, report.html, report.json and summary.json.",
 )
-@click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting; repeatable."
-)
+@set_option
 @one_line_errors
-def main(examples: str, config_path: str, out: Path, overrides: tuple[str, ...]) -> None:
+def main(examples: str, config_file: Path, out: Path, overrides: tuple[str, ...]) -> None:
     """Writes records that training can read, and a report on the data.
 
     Pictures become upright RGB JPEGs not larger than the config's input size; boxes are clipped;
     masks become bitmaps.
     """
-    config = load_config(config_path, overrides)
+    config = load_config(config_file, overrides)
     settle_inputs([examples])
     check_source(examples)
     written = ("examples", "report.html", "report.json", SUMMARY_FILE)
-    read = [examples, config_path]
+    read = [examples, config_file]
     with output_folder(out, "components.coco_transform", written, read) as new:
         report = _transform(config, examples, new)
         write_json(new / SUMMARY_FILE, report)

@@ -21,8 +21,7 @@ from model.model_folder import find_saved_model, read_model_id
 
 @click.command(
     cls=OneLineCommand,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Example: python -m components.model_pusher --model M/model "
+    epilog="Example: tfx-rcnn push --model M/model "
     "--decision E/decision.json --folder serving --name cells",
 )
 @click.option("--model", required=True, type=click.Path(), help="Folder of the exported model.")

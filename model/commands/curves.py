@@ -10,7 +10,7 @@ from ground.outputs import check_file
 from model.curves import draw_curves, read_scalars
 
 
-@click.command(cls=OneLineCommand, epilog="Example: python -m model.curves M/run --out curves.png")
+@click.command(cls=OneLineCommand, epilog="Example: tfx-rcnn curves M/run --out curves.png")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="A .png or .svg file.")
 @one_line_errors

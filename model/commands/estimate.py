@@ -4,10 +4,12 @@ import dataclasses
 import json
 import math
 import re
+from pathlib import Path
 
 import click
 
 from configs.loader import load_config
+from ground.command_options import RenamedOption, config_option, set_option
 from ground.console import OneLineCommand, one_line_errors, print_table
 from ground.errors import ConfigError
 from model.estimate import (
@@ -25,16 +27,35 @@ from model.quiet_tensorflow import quiet_tensorflow
 
 @click.command(
     cls=OneLineCommand,
-    epilog="Example: python -m model.estimate --config configs/faster_rcnn_r50_fpn_1x_coco.yaml "
+    epilog="Example: tfx-rcnn estimate --config configs/faster_rcnn_r50_fpn_1x_coco.yaml "
     "--gpu V100 --workers 8",
 )
-@click.option("--config", "config_path", required=True, type=click.Path(), help="YAML config.")
-@click.option("--gpu", required=True, type=click.Choice(list(GPUS), case_sensitive=False))
+@config_option()
+@click.option(
+    "--gpu",
+    required=True,
+    type=click.Choice(list(GPUS), case_sensitive=False),
+    help="Of the training.",
+)
 @click.option("--workers", type=click.IntRange(1), help="GPUs; default: the N of train.batch NxM.")
 @click.option(
-    "--pictures", default=118287, show_default=True, type=click.IntRange(1), help="Of the data set."
+    "--num-pictures",
+    cls=RenamedOption,
+    old=("--pictures",),
+    default=118287,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Of the data set.",
 )
-@click.option("--classes", default=80, show_default=True, type=click.IntRange(1, 10_000))
+@click.option(
+    "--num-classes",
+    cls=RenamedOption,
+    old=("--classes",),
+    default=80,
+    show_default=True,
+    type=click.IntRange(1, 10_000),
+    help="K, without the background.",
+)
 @click.option(
     "--picture-size",
     default="480x640",
@@ -46,15 +67,15 @@ from model.quiet_tensorflow import quiet_tensorflow
     type=click.FloatRange(0),
     help="US dollars an hour of one GPU; default: AWS's list price of mid 2024.",
 )
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting.")
+@set_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @one_line_errors
 def main(
-    config_path: str,
+    config_file: Path,
     gpu: str,
     workers: int | None,
-    pictures: int,
-    classes: int,
+    num_pictures: int,
+    num_classes: int,
     picture_size: str,
     price: float | None,
     overrides: tuple[str, ...],
@@ -63,15 +84,15 @@ def main(
     """Say what a training will take: time, memory and money, and how sure that is."""
     if price is not None and not math.isfinite(price):
         raise ConfigError(f"--price: expected dollars an hour, got {price}")
-    config = load_config(config_path, overrides)
+    config = load_config(config_file, overrides)
     precision = precision_on(config.train.precision, gpu)
     bucket = usual_bucket(config, *_size(picture_size))
     if workers is None and config.train.batch.startswith("auto"):
         raise ConfigError(f"--workers: say how many GPUs, as train.batch is {config.train.batch}")
     workers = workers or config.train.workers
     with quiet_tensorflow():
-        work = work_of(config, precision, classes, bucket)
-    steps = steps_of_run(config, workers, pictures)
+        work = work_of(config, precision, num_classes, bucket)
+    steps = steps_of_run(config, workers, num_pictures)
     found = estimate(work, gpu, precision, workers, steps, price)
     if as_json:
         facts = {"gpu": gpu, "workers": workers, "precision": precision, "bucket": list(bucket)}

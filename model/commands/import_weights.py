@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from configs.loader import load_config
+from ground.command_options import config_option, set_option
 from ground.console import OneLineCommand, one_line_errors
 from ground.errors import ConfigError
 from ground.outputs import check_file
@@ -16,7 +17,7 @@ from model.weights.torchvision import to_torchvision
 
 @click.command(
     cls=OneLineCommand,
-    epilog="Example: python -m model.import_weights --from detectron2 model_final.pkl "
+    epilog="Example: tfx-rcnn import-weights --from detectron2 model_final.pkl "
     "--config configs/faster_rcnn_r50_fpn_1x_coco.yaml --num-classes 80 --out start.safetensors",
 )
 @click.option(
@@ -28,16 +29,23 @@ from model.weights.torchvision import to_torchvision
     metavar="KIND FILE",
     help=f"Whose file it is ({', '.join(KINDS)}), and the file.",
 )
-@click.option("--config", "config_path", required=True, type=click.Path(), help="YAML config.")
+@config_option()
 @click.option("--num-classes", type=click.IntRange(1, 10_000), help="K, without the background.")
 @click.option("--categories", type=click.Path(), help="categories.json, which tells K.")
-@click.option("--to", "target", type=click.Choice(["ours", "torchvision"]), default="ours")
+@click.option(
+    "--to",
+    "target",
+    type=click.Choice(["ours", "torchvision"]),
+    default="ours",
+    show_default=True,
+    help="Whose names the written file has.",
+)
 @click.option("--out", required=True, type=click.Path(), help="A .safetensors or .npz file.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting.")
+@set_option
 @one_line_errors
 def main(
     source: tuple[str, str],
-    config_path: str,
+    config_file: Path,
     num_classes: int | None,
     categories: str | None,
     target: str,
@@ -51,8 +59,8 @@ def main(
     kind, path = source
     if Path(out).suffix not in OUT_SUFFIXES:
         raise ConfigError(f"--out {out}: must be a {' or '.join(OUT_SUFFIXES)} file")
-    config = load_config(config_path, overrides)
-    check_file(out, [path, config_path, categories, config.model.weights])
+    config = load_config(config_file, overrides)
+    check_file(out, [path, config_file, categories, config.model.weights])
     with quiet_tensorflow():
         weights, report = imported_weights(
             config, _num_classes(num_classes, categories), kind, path

@@ -19,10 +19,15 @@ from model.quiet_tensorflow import quiet_tensorflow
 
 @click.command(
     cls=OneLineCommand,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Example: python -m model.predict --model M/model photo.jpg more/ --out drawn",
+    epilog="Example: tfx-rcnn predict --model M/model photo.jpg more/ --out drawn",
 )
-@click.option("--model", "model_folder", required=True, help="Folder of the exported model.")
+@click.option(
+    "--model",
+    "model_folder",
+    required=True,
+    type=click.Path(),
+    help="Folder of the exported model.",
+)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Output folder.")
 @click.option(
     "--score-threshold",

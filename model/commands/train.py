@@ -1,10 +1,12 @@
 """`python -m model.train`: trains a detector from plain folders."""
 
 import os
+from pathlib import Path
 
 import click
 
 from configs.loader import load_config
+from ground.command_options import config_option, set_option
 from ground.console import OneLineCommand, finish, one_line_errors
 from model.launch.cluster import cluster_from_environment
 from model.launch.launcher import TrainingStopped, TrainResult, train
@@ -15,18 +17,18 @@ from model.training_settings import TrainingSettings
 
 @click.command(
     cls=OneLineCommand,
-    epilog="Example: python -m model.train --examples T/examples --config configs/coco_tiny.yaml "
+    epilog="Example: tfx-rcnn train --examples T/examples --config configs/coco_tiny.yaml "
     "--out M --set train.batch=1x4",
 )
 @click.option("--examples", required=True, type=click.Path(), help="CocoTransform's examples.")
-@click.option("--config", "config_path", required=True, type=click.Path(), help="YAML config.")
+@config_option()
 @click.option("--out", required=True, type=click.Path(), help="Gets model/, run/, summary.json.")
 @click.option(
     "--checkpoints",
     type=click.Path(),
     help="Keep checkpoints here, one folder a run; default: OUT/run/checkpoints.",
 )
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting.")
+@set_option
 @click.option(
     "--eager",
     is_flag=True,
@@ -35,7 +37,7 @@ from model.training_settings import TrainingSettings
 @one_line_errors
 def main(
     examples: str,
-    config_path: str,
+    config_file: Path,
     out: str,
     checkpoints: str | None,
     overrides: tuple[str, ...],
@@ -47,10 +49,10 @@ def main(
     checkpoint and ends with status 0. On several hosts (docs/clusters.md) only the first one
     needs OUT.
     """
-    config = TrainingSettings.of(load_config(config_path, overrides))
+    config = TrainingSettings.of(load_config(config_file, overrides))
     is_chief = cluster_from_environment(os.environ).is_chief
     if is_chief:
-        claim_output(out, checkpoints, [examples, config_path, config.model.weights])
+        claim_output(out, checkpoints, [examples, config_file, config.model.weights])
     try:
         # A line that changes would write over a debugger's prompt.
         with ProgressPrinter(in_place=not eager) as printer:

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from configs.loader import load_config
+from ground.command_options import config_option, set_option
 from ground.console import OneLineCommand, one_line_errors, print_table
 from ground.errors import ConfigError, TrainingError
 from ground.outputs import check_file
@@ -28,9 +29,9 @@ from model.tune import (
 
 @click.command(
     cls=OneLineCommand,
-    epilog="Example: python -m model.tune --config configs/blood_cells.yaml --examples T/examples",
+    epilog="Example: tfx-rcnn tune --config configs/blood_cells.yaml --examples T/examples",
 )
-@click.option("--config", "config_path", required=True, type=click.Path(path_type=Path))
+@config_option()
 @click.option("--examples", required=True, type=click.Path(), help="CocoTransform's examples.")
 @click.option(
     "--out", type=click.Path(path_type=Path), help="The config to write; default: C-tuned.yaml."
@@ -45,6 +46,7 @@ from model.tune import (
     show_default=True,
     help="What to vary, in this order.",
 )
+@set_option
 @click.option("--change-batch", is_flag=True, help="The pictures of a step may grow.")
 @click.option(
     "--step-seconds",
@@ -55,11 +57,12 @@ from model.tune import (
 )
 @one_line_errors
 def main(
-    config_path: Path,
+    config_file: Path,
     examples: str,
     out: Path | None,
     steps: int,
     tried: str,
+    overrides: tuple[str, ...],
     change_batch: bool,
     step_seconds: float,
 ) -> None:
@@ -67,17 +70,17 @@ def main(
 
     Ctrl-C ends it between two steps; the same command again goes on with what is left to try.
     """
-    config = TrainingSettings.of(load_config(config_path))
+    config = TrainingSettings.of(load_config(config_file, overrides))
     dimensions = tried.split(",")
     unknown = [name for name in dimensions if name not in DIMENSIONS]
     if unknown:
         raise ConfigError(f"--try: unknown {unknown[0]!r}, known are {', '.join(DIMENSIONS)}")
     if out is not None and out.suffix not in (".yaml", ".yml"):
         raise ConfigError(f"--out {out}: expected a name that ends in .yaml")
-    out = out or config_path.with_name(f"{config_path.stem}-tuned.yaml")
+    out = out or config_file.with_name(f"{config_file.stem}-tuned.yaml")
     notes_path = out.with_suffix(".trials.json")
-    check_file(out, [config_path, examples])
-    check_file(notes_path, [config_path, examples], is_ours=are_notes)
+    check_file(out, [config_file, examples])
+    check_file(notes_path, [config_file, examples], is_ours=are_notes)
     os.environ.update(usable_environment(config.train.device, os.environ))
     machine = this_machine()
     runner = TrialRunner(
@@ -102,7 +105,7 @@ def main(
             f"no trial trained ({runner.trials[0].verdict}): lower train.batch or the sizes in "
             "input"
         )
-    write_config(out, config_path, best, table)
+    write_config(out, config_file, best, table, overrides)
     click.echo(f"wrote     {out} (trials in {notes_path})")
     if best.setting.buckets != first.buckets:
         click.echo("its buckets are made by CocoTransform: run that again with this config")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from ground.command_options import RenamedOption, config_option
 from ground.console import OneLineCommand, one_line_errors
 from ground.errors import EXIT_FAILED
 from ground.version import VERSION, revision
@@ -19,12 +20,9 @@ _COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
 @click.command(
     "doctor",
     cls=OneLineCommand,
-    epilog="Example: python -m pipeline doctor --config configs/blood_cells.yaml "
-    "--data-dir data/blood_cells",
+    epilog="Example: tfx-rcnn doctor --config configs/blood_cells.yaml --data-dir data/blood_cells",
 )
-@click.option(
-    "--config", "config_file", type=click.Path(path_type=Path), help="YAML file to look at too."
-)
+@config_option("YAML file to look at too.", required=False)
 @click.option(
     "--data-dir", type=click.Path(path_type=Path), help="COCO-format folder to look at too."
 )
@@ -35,7 +33,13 @@ _COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
     show_default=True,
     help="Where runs would be written.",
 )
-@click.option("--kubeflow", default="", help="Address.  [default: $KF_PIPELINES_ENDPOINT, if set]")
+@click.option(
+    "--host",
+    cls=RenamedOption,
+    old=("--kubeflow",),
+    default="",
+    help="Address of Kubeflow Pipelines.  [default: the variable KF_PIPELINES_ENDPOINT, if set]",
+)
 @click.option(
     "--seconds",
     type=click.FloatRange(1, 3600),
@@ -49,7 +53,7 @@ def doctor(
     config_file: Path | None,
     data_dir: Path | None,
     root: Path,
-    kubeflow: str,
+    host: str,
     seconds: float,
     as_json: bool,
 ) -> None:
@@ -58,7 +62,7 @@ def doctor(
         raise click.UsageError("--data-dir needs --config, whose data section names the files")
     from pipeline.doctor.examination import examine
 
-    rows = examine(str(config_file or ""), str(data_dir or ""), kubeflow, root, seconds)
+    rows = examine(str(config_file or ""), str(data_dir or ""), host, root, seconds)
     status = worst(rows)
     if as_json:
         facts = {"version": VERSION, "revision": revision(), "lane": LANE, "status": status}

@@ -68,7 +68,7 @@ def kubeflow_row(address: str, environ: Mapping[str, str], seconds: float = _SEC
     except ValueError:  # brackets that are none
         is_address = False
     if not is_address:
-        mend = f"give one such as https://kubeflow.my.org/pipeline (--kubeflow, {ADDRESS_VARIABLE})"
+        mend = f"give one such as https://kubeflow.my.org/pipeline (--host, {ADDRESS_VARIABLE})"
         return Row("Kubeflow", "error", f"{address!r} is no address", mend)
     request = urllib.request.Request(address.rstrip("/") + _HEALTH)
     if token := environ.get(TOKEN_VARIABLE, "").strip():

@@ -193,7 +193,7 @@ def host_commands(python: str, arguments: dict[Host, list[str]]) -> dict[Host, s
 
 @click.command(
     cls=OneLineCommand,
-    epilog="Example: scripts/train_ec2_multi_node.sh hosts.txt 8 "
+    epilog="Example: tfx-rcnn train-hosts hosts.txt 8 "
     "configs/awsdet/faster_rcnn_r50_fpn_1x_coco_16x4.yaml",
 )
 @click.argument("hosts_file", type=click.Path(path_type=Path))

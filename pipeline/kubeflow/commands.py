@@ -1,4 +1,4 @@
-"""The commands about Kubeflow: compile, run-compiled, and those of its API."""
+"""The commands about compiled pipelines: compile, run-compiled."""
 
 import os
 import sys
@@ -8,11 +8,10 @@ from typing import Any
 
 import click
 
+from ground.command_options import RenamedOption, config_option, set_option
 from ground.console import OneLineCommand, finish, one_line_errors
 from ground.errors import EXIT_FAILED
-from pipeline.kubeflow.api.commands import API_COMMANDS
 from pipeline.kubeflow.player.dialects import DIALECTS
-from pipeline.options import config_option, set_option
 from pipeline.quiet import quiet_libraries
 
 _PLAYED = ("logs", "metadata.json", "pods", "store", "summary.json")  # in run-compiled's folder
@@ -21,11 +20,11 @@ _PLAYED = ("logs", "metadata.json", "pods", "store", "summary.json")  # in run-c
 @click.command(
     "compile",
     cls=OneLineCommand,
-    epilog="Example: python -m pipeline compile --config configs/demo.yaml "
+    epilog="Example: tfx-rcnn compile --config configs/demo.yaml "
     "--image registry.my.org/tfx-rcnn:1 --pipeline-root minio://mlpipeline/tfx-rcnn "
-    "-o build/demo.yaml",
+    "--out build/demo.yaml",
 )
-@config_option
+@config_option()
 @click.option(
     "--target",
     type=click.Choice(["kubeflow", "vertex"]),
@@ -37,7 +36,9 @@ _PLAYED = ("logs", "metadata.json", "pods", "store", "summary.json")  # in run-c
 @click.option("--pipeline-root", required=True, help="Address below which outputs are stored.")
 @click.option(
     "-o",
-    "--output",
+    "--out",
+    cls=RenamedOption,
+    old=("--output",),
     required=True,
     type=click.Path(path_type=Path, dir_okay=False),
     help="YAML file to write.",
@@ -72,7 +73,7 @@ def compile_(
     target: str,
     image: str,
     pipeline_root: str,
-    output: Path,
+    out: Path,
     data_dir: str,
     data_version: str,
     shared_dir: str,
@@ -80,13 +81,13 @@ def compile_(
     overrides: tuple[str, ...],
 ) -> None:
     """Writes the pipeline as a file for Kubeflow Pipelines v2, or for Vertex AI Pipelines."""
-    if output.suffix not in (".yaml", ".yml"):
-        raise click.BadParameter(f"{output}: expected a name that ends in .yaml", param_hint="-o")
+    if out.suffix not in (".yaml", ".yml"):
+        raise click.BadParameter(f"{out}: expected a name that ends in .yaml", param_hint="--out")
     from configs.loader import load_config
     from ground.outputs import check_file
 
     config = load_config(config_file, overrides)
-    check_file(output, [config_file], "-o")
+    check_file(out, [config_file], "--out")
     shared = shared_dir.rstrip("/")
     places_given = {"--data-dir": data_dir, "--shared-dir": shared_dir}
     _check(config, target, image, pipeline_root, places_given)
@@ -105,8 +106,8 @@ def compile_(
             push_folder=config.push.folder or f"{shared}/serving",
             schema_file=schema_file or own_file("pipeline/schema.pbtxt"),
         )
-        tasks = compile_pipeline(config, places, image, output, target)
-    click.echo(f"wrote {output}: {len(tasks)} tasks ({', '.join(tasks)})")
+        tasks = compile_pipeline(config, places, image, out, target)
+    click.echo(f"wrote {out}: {len(tasks)} tasks ({', '.join(tasks)})")
 
 
 def _check(
@@ -143,7 +144,7 @@ def _check(
 @click.command(
     "run-compiled",
     cls=OneLineCommand,
-    epilog="Example: python -m pipeline run-compiled build/demo.yaml --param data_version=monday",
+    epilog="Example: tfx-rcnn run-compiled build/demo.yaml --param data_version=monday",
 )
 @click.argument("pipeline_file", type=click.Path(path_type=Path))
 @click.option(
@@ -206,6 +207,3 @@ def run_compiled(
     if summary["error"]:
         click.echo(f"error: {summary['error']}", err=True)
         sys.exit(EXIT_FAILED)
-
-
-KUBEFLOW_COMMANDS = (compile_, run_compiled, *API_COMMANDS)

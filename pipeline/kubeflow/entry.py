@@ -186,7 +186,7 @@ class _Parser(argparse.ArgumentParser):
         Raises:
             ConfigError: always.
         """
-        raise ConfigError(f"{message}: was this file compiled by python -m pipeline compile?")
+        raise ConfigError(f"{message}: was this file compiled by tfx-rcnn compile?")
 
 
 def _json(name: str, text: str) -> Message:

@@ -64,7 +64,7 @@ def read_pipeline_file(path: Path) -> PipelineFile:
     Raises:
         ConfigError: it is missing, not YAML, or not a KFP v2 pipeline.
     """
-    hint = "expected the YAML file that `python -m pipeline compile -o F.yaml` wrote"
+    hint = "expected the YAML file that `tfx-rcnn compile --out F.yaml` wrote"
     try:
         text = read_text_file(path, _LARGEST_PIPELINE_BYTES)
         documents = read_documents(text, str(path), _LARGEST_PIPELINE_BYTES) or [None]

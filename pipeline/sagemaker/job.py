@@ -17,6 +17,7 @@ from typing import Any
 import click
 
 from configs.loader import load_config
+from ground.command_options import RenamedOption, set_option
 from ground.console import OneLineCommand, one_line_errors
 from ground.errors import ConfigError, RcnnError, ServiceError
 from model.weights.keras_applications import PUBLISHED
@@ -308,7 +309,7 @@ def _check(job: SageMakerJob) -> None:
         raise ConfigError(f"--name {job.name}: expected up to 63 letters, digits and hyphens")
     if not re.fullmatch(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+", job.role):
         raise ConfigError(f"--role {job.role}: expected arn:aws:iam::<account>:role/<name>")
-    places = {"--data": job.data, "--output": job.output, "--weights": job.weights,
+    places = {"--data-dir": job.data, "--out": job.output, "--weights": job.weights,
               "--checkpoints": job.checkpoints}  # fmt: skip
     for option, uri in places.items():
         if uri and not uri.startswith("s3://"):
@@ -348,45 +349,78 @@ def _check(job: SageMakerJob) -> None:
 
 @click.command(
     cls=OneLineCommand,
-    epilog="Example: scripts/train_sagemaker.py --name coco-16x4 --role $ROLE "
-    "--config configs/awsdet/faster_rcnn_r50_fpn_1x_coco_16x4.yaml --data s3://BUCKET/coco "
+    epilog="Example: tfx-rcnn train-sagemaker --name coco-16x4 --role $ROLE "
+    "--config configs/awsdet/faster_rcnn_r50_fpn_1x_coco_16x4.yaml --data-dir s3://BUCKET/coco "
     "--weights s3://BUCKET/coco/pretrained-models/ImageNet-R50-AlignPadding.npz "
-    "--output s3://BUCKET/out --instance-count 2 --dry-run",
+    "--out s3://BUCKET/out --instance-count 2 --dry-run",
 )
 @click.option("--name", required=True, help="Of the job; unique in the account and region.")
 @click.option("--role", required=True, help="ARN of the role that the job takes on.")
 @click.option("--image", help="Of your own, in ECR. Else AWS's TensorFlow and this checkout.")
 @click.option("--config", required=True, help="A config of the checkout, or s3:// URI of one.")
-@click.option("--data", required=True, help="s3:// URI of a COCO-format folder.")
 @click.option(
-    "--examples", "has_examples", is_flag=True, help="--data is CocoTransform's examples."
+    "--data-dir",
+    "data",
+    cls=RenamedOption,
+    old=("--data",),
+    required=True,
+    help="s3:// URI of a COCO-format folder.",
 )
-@click.option("--output", required=True, help="s3:// URI for model, logs and scalars.")
-@click.option("--instance-type", default="ml.p3dn.24xlarge", show_default=True)
-@click.option("--instance-count", default=1, show_default=True, type=click.IntRange(1))
+@click.option(
+    "--data-is-examples",
+    "has_examples",
+    cls=RenamedOption,
+    old=("--examples",),
+    is_flag=True,
+    help="--data-dir is CocoTransform's examples.",
+)
+@click.option(
+    "--out",
+    "output",
+    cls=RenamedOption,
+    old=("--output",),
+    required=True,
+    help="s3:// URI for model, logs and scalars.",
+)
+@click.option(
+    "--instance-type", default="ml.p3dn.24xlarge", show_default=True, help="Of every host."
+)
+@click.option(
+    "--instance-count", default=1, show_default=True, type=click.IntRange(1), help="Hosts."
+)
 @click.option("--weights", help="s3:// URI of the weights file to start from.")
 @click.option("--checkpoints", help="s3:// URI; a job with the same one goes on from there.")
 @click.option("--spot", is_flag=True, help="Spare capacity; a cut-off job goes on by itself.")
-@click.option("--max-hours", default=24.0, show_default=True, type=click.FloatRange(0.1))
+@click.option(
+    "--max-hours",
+    default=24.0,
+    show_default=True,
+    type=click.FloatRange(0.1),
+    help="SageMaker ends the job then.",
+)
 @click.option("--max-wait-hours", default=48.0, show_default=True, help="With --spot, in all.")
-@click.option("--volume-gb", default=200, show_default=True, type=click.IntRange(1))
+@click.option(
+    "--volume-gb", default=200, show_default=True, type=click.IntRange(1), help="Disk of a host."
+)
 @click.option("--subnet", "subnets", multiple=True, help="Of a VPC; may be repeated.")
 @click.option("--security-group", "security_groups", multiple=True, help="May be repeated.")
 @click.option("--env", "environment", multiple=True, metavar="NAME=VALUE", help="Of the container.")
 @click.option("--kms-key", help="Id or ARN: encrypts what the job leaves.")
 @click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Of the job.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting.")
+@set_option
 @click.option("--region", help="AWS region; else as for the AWS command line.")
 @click.option("--dry-run", is_flag=True, help="Print the request and send nothing.")
 @click.option("--wait", is_flag=True, help="Show its phases and log until it has ended.")
 @one_line_errors
-def main(region: str | None, dry_run: bool, wait: bool, **options: Any) -> None:
+def main(
+    region: str | None, dry_run: bool, wait: bool, overrides: tuple[str, ...], **options: Any
+) -> None:
     """Train on SageMaker: a worker for every GPU of every instance, each with the config's M.
 
     The first host has the checkpoints and the model. The same --checkpoints with the same config
     and data go on where an earlier job was cut off.
     """
-    job = SageMakerJob(**options)
+    job = SageMakerJob(settings=overrides, **options)
     if dry_run:
         click.echo(json.dumps(training_job_request(job, region), indent=2))
         return

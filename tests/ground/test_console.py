@@ -143,8 +143,8 @@ def test_commands_of_the_library_answer_in_one_line_and_show_an_example(name):
     result = CliRunner().invoke(command, [])
     assert result.exit_code == 2
     assert result.output.startswith("error: ") and result.output.count("\n") == 1
-    shown = " ".join(CliRunner().invoke(command, ["--help"]).output.split())
-    assert f"Example: python -m model.{name} " in shown
+    shown = " ".join(CliRunner().invoke(command, ["--help"], prog_name="x").output.split())
+    assert "Example: x " in shown
 
 
 @pytest.mark.parametrize("arguments", [["--out", "O\udcff"], ["\udcff"], ["--out=\udce9"]])

@@ -142,6 +142,17 @@ def test_the_written_config_is_the_best_over_its_base(tmp_path):
     assert "9.00" in (tmp_path / "out" / "tuned.yaml").read_text()
 
 
+def test_changes_that_were_tuned_with_are_in_the_config(tmp_path):
+    base = tmp_path / "base.yaml"
+    base.write_text("name: x\ntrain: {batch: 1x8, epochs: 3}\n")
+    best = Trial(Setting(4, 2, 1, "float32", "on", 1), "ok", 9.0, 0.9, 100.0, "A100")
+    changes = ["train.epochs=5", "train.batch=1x1", "input.flip_probability=0.25"]
+    write_config(tmp_path / "t.yaml", base, best, table_of([best], best), changes)
+    config = load_config(tmp_path / "t.yaml")
+    assert (config.train.epochs, config.train.batch) == (5, "4x2")
+    assert config.input.flip_probability == 0.25
+
+
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory):
     return small_run.write_examples(tmp_path_factory.mktemp("transformed") / "examples")

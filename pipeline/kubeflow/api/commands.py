@@ -163,7 +163,7 @@ def _tell_version(version: Any) -> None:
 @click.command(
     "upload",
     cls=OneLineCommand,
-    epilog=f"Example: python -m pipeline upload {_HOST} --name detector build/demo.yaml",
+    epilog=f"Example: tfx-rcnn upload {_HOST} --name detector build/demo.yaml",
 )
 @click.option("--name", required=True, help="Of the pipeline in Kubeflow; made if not there.")
 @click.option("--version", help="Of the pipeline.  [default: our revision and the file's digest]")
@@ -182,8 +182,7 @@ def upload(service: Any, name: str, version: str | None, pipeline_file: Path) ->
 @click.command(
     "submit",
     cls=OneLineCommand,
-    epilog=f"Example: python -m pipeline submit {_HOST} --name detector --param epochs=3 "
-    "build/demo.yaml",
+    epilog=f"Example: tfx-rcnn submit {_HOST} --name detector --param epochs=3 build/demo.yaml",
 )
 @click.option("--run-name", help="That people see.  [default: the pipeline's, with the time]")
 @click.option("--detach", is_flag=True, help="Start the run and do not follow it.")
@@ -207,7 +206,7 @@ def submit(service: Any, options: RunOptions, run_name: str | None, detach: bool
 @click.command(
     "follow",
     cls=OneLineCommand,
-    epilog=f"Example: python -m pipeline follow {_HOST} 8f2a0c1e-5b1d-4a6f-9a53-3a3f0a6f2f10",
+    epilog=f"Example: tfx-rcnn follow {_HOST} 8f2a0c1e-5b1d-4a6f-9a53-3a3f0a6f2f10",
 )
 @click.argument("run_id")
 @one_line_errors
@@ -234,7 +233,7 @@ def _follow(service: Any, run_id: str) -> None:
 @click.command(
     "terminate",
     cls=OneLineCommand,
-    epilog=f"Example: python -m pipeline terminate {_HOST} 8f2a0c1e-5b1d-4a6f-9a53-3a3f0a6f2f10",
+    epilog=f"Example: tfx-rcnn terminate {_HOST} 8f2a0c1e-5b1d-4a6f-9a53-3a3f0a6f2f10",
 )
 @click.argument("run_id")
 @one_line_errors
@@ -249,8 +248,7 @@ def terminate(service: Any, run_id: str) -> None:
 @click.command(
     "schedule",
     cls=OneLineCommand,
-    epilog=f"Example: python -m pipeline schedule {_HOST} --name detector --cron '0 3 * * *' "
-    "build/demo.yaml",
+    epilog=f"Example: tfx-rcnn schedule {_HOST} --name detector --cron '0 3 * * *' build/demo.yaml",
 )
 @click.option("--schedule", "schedule_name", help="Its name.  [default: the pipeline's]")
 @click.option("--cron", help="Five fields as in crontab, or six with seconds first; UTC.")
@@ -284,9 +282,15 @@ def schedule(
     click.echo(f"{service.host}/#/recurringrun/details/{made.schedule_id}")
 
 
-@click.command("runs", cls=OneLineCommand, epilog=f"Example: python -m pipeline runs {_HOST}")
+@click.command("runs", cls=OneLineCommand, epilog=f"Example: tfx-rcnn runs {_HOST}")
 @click.option("--experiment", help="Only its runs.")
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 10_000))
+@click.option(
+    "--limit",
+    default=20,
+    show_default=True,
+    type=click.IntRange(1, 10_000),
+    help="At most so many.",
+)
 @one_line_errors
 @connection_options
 def runs(service: Any, experiment: str | None, limit: int) -> None:
@@ -313,7 +317,7 @@ def runs(service: Any, experiment: str | None, limit: int) -> None:
 @click.command(
     "delete",
     cls=OneLineCommand,
-    epilog=f"Example: python -m pipeline delete {_HOST} schedule nightly",
+    epilog=f"Example: tfx-rcnn delete {_HOST} schedule nightly",
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.argument("kind", type=click.Choice(["pipeline", "version", "run", "schedule"]))
@@ -338,6 +342,3 @@ def delete(service: Any, yes: bool, kind: str, name: str, version: str | None) -
             raise click.UsageError(f"would delete {plan.what}: say --yes")
         click.confirm(f"delete {plan.what}?", abort=True)
     click.echo(f"deleted  {plan.what}" if plan.do() else f"{plan.what}: was gone already")
-
-
-API_COMMANDS = (upload, submit, follow, terminate, schedule, runs, delete)

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from ground.command_examples import program
 from ground.errors import ServiceError
 from pipeline.kubeflow.api.answers import NoAnswer, Refusal, Unreachable
 from pipeline.kubeflow.api.pipelines import version_by_id
@@ -92,8 +93,8 @@ def how_to_go_on(service: Service, run_id: str) -> str:
     """Returns the commands for a run that nobody follows."""
     options = service.connection.options()
     return (
-        f"`python -m pipeline follow {options} {run_id}` follows it, "
-        f"`python -m pipeline terminate {options} {run_id}` ends it"
+        f"`{program()} follow {options} {run_id}` follows it, "
+        f"`{program()} terminate {options} {run_id}` ends it"
     )
 
 

@@ -45,7 +45,7 @@ def upload(service: Service, pipeline_file: Path, name: str, version: str | None
 
     Args:
         service: where to.
-        pipeline_file: what `python -m pipeline compile` wrote.
+        pipeline_file: what `tfx-rcnn compile` wrote.
         name: of the pipeline; it is created where there is none.
         version: its name; None for one of our revision and the file's digest. A version of any
             revision with the same digest is the same.

@@ -83,7 +83,7 @@ def read_compiled(path: Path) -> Compiled:
             raise
         raise ConfigError(
             f"{path}: no KFP v2 pipeline ({type(error).__name__}: {error}); expected the file that "
-            "`python -m pipeline compile` wrote"
+            "`tfx-rcnn compile` wrote"
         ) from None
 
 

@@ -122,13 +122,13 @@ def files_of(folder):
 def test_help_loads_no_heavy_library(repo):
     code = (
         "import contextlib, sys\nfrom components.coco_example_gen.__main__ import main\n"
-        "with contextlib.suppress(SystemExit): main(['--help'])\n"
+        "with contextlib.suppress(SystemExit): main(['--help'], prog_name='example-gen')\n"
         "print([m for m in ('apache_beam', 'tensorflow', 'numpy', 'pydantic') if m in sys.modules])"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=repo, capture_output=True, text=True, check=True
     )
-    assert "Example: python -m components.coco_example_gen" in result.stdout
+    assert "Example: example-gen --data-dir" in " ".join(result.stdout.split())
     assert result.stdout.splitlines()[-1] == "[]"
 
 

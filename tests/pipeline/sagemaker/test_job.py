@@ -54,7 +54,7 @@ OPTIONS = {
 }
 ARGUMENTS = [
     *("--name", "coco-16x4", "--role", OPTIONS["role"]),
-    *("--config", CONFIG, "--data", "s3://bucket/coco", "--output", "s3://bucket/out"),
+    *("--config", CONFIG, "--data-dir", "s3://bucket/coco", "--out", "s3://bucket/out"),
     *("--weights", WEIGHTS, "--instance-count", "2", "--set", "train.epochs=6", "--region", REGION),
 ]
 
@@ -228,7 +228,7 @@ def test_every_setting_comes_back_as_it_was(value):
         ({"spot": True}, "--spot: needs --checkpoints"),
         ({"spot": True, "checkpoints": "s3://b/c", "max_wait_hours": 1}, "--max-wait-hours 1 must"),
         ({"role": "SageMaker"}, "--role SageMaker: expected arn:aws:iam"),
-        ({"data": "/data/coco"}, "--data /data/coco: expected an s3:// URI"),
+        ({"data": "/data/coco"}, "--data-dir /data/coco: expected an s3:// URI"),
         ({"name": "my_job"}, "--name my_job: expected up to 63 letters"),
         ({"config": "none.yaml"}, "--config none.yaml: expected a file of this checkout"),
         ({"settings": ("train.epoch=6",)}, "did you mean 'epochs'"),

@@ -232,7 +232,7 @@ def test_a_service_that_is_away_is_waited_for(
     server.state.stored["runs"][0]["state"] = "RUNNING"
     server.state.troubles = [Trouble(503, times=999)]
     ticks = iter(range(0, 10_000, 100))
-    with pytest.raises(LeftRunning, match="the run itself goes on: `python -m pipeline follow"):
+    with pytest.raises(LeftRunning, match="the run itself goes on: `tfx-rcnn follow"):
         follow_run(service, run_id, 0.0, 300.0, clock=lambda: float(next(ticks)))
 
 

@@ -1,0 +1,47 @@
+"""Options that several commands take: the same name, words and type wherever they stand."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+FILE = click.Path(path_type=Path)
+_Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+class RenamedOption(click.Option):
+    """An option that is still taken by older names, of which the help says nothing.
+
+    Args:
+        old: those names.
+    """
+
+    def __init__(self, *args: Any, old: tuple[str, ...], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.old = old
+
+    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
+        """Adds all names to the parser of the command line."""
+        shown = self.opts
+        self.opts = [*shown, *self.old]
+        try:
+            super().add_to_parser(parser, ctx)
+        finally:
+            self.opts = shown
+
+
+def config_option(
+    help: str = "YAML file, one of configs/ or yours.", required: bool = True
+) -> _Decorator:
+    """Returns the option `--config`, the parameter `config_file`."""
+    return click.option("--config", "config_file", required=required, type=FILE, help=help)
+
+
+set_option = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Changes one setting, such as train.epochs=1; may be repeated.",
+)

@@ -1,0 +1,112 @@
+"""Writes docs/commands.md, the reference of every command, from the commands themselves.
+
+Example:
+    python -m pipeline.command_reference > docs/commands.md
+"""
+
+import inspect
+import re
+from collections.abc import Iterator
+
+import click
+
+from ground.command_examples import as_called, examples_of, in_lines
+from ground.command_group import Listed
+from ground.console import end_without_output
+from pipeline.__main__ import main as tfx_rcnn
+from pipeline.command_list import COMMANDS
+
+# What a shell takes in the checkout after `make setup`.
+TYPED = ".venv/bin/tfx-rcnn"
+_WIDTH = 100
+_HEAD = f"""# Commands
+
+Written from the commands by `make docs`; change those, not this page.
+
+`make setup` installs `{TYPED}`: one program with all commands, which `-h` lists. It works
+so from any shell, by its path from any folder, and as plain `tfx-rcnn` where `.venv/bin` is in PATH
+(`source .venv/bin/activate`). Every command has `-h` with an example, and `--debug` for the
+traceback of an error. Exit status: 0 done, 1 failed, 2 wrong usage or config, 3 done but refused. A
+name that there is not is answered with the nearest one.
+
+`python -m` with the other names below does the same, in this checkout: it looks in the working
+folder first, so that a `model.py`, `configs/` or `json.py` of yours there would be taken for ours
+or Python's. `tfx-rcnn`, and every process that either spelling starts, takes ours, then Python's,
+then what is installed, and PYTHONPATH (handed on as `TFX_RCNN_PYTHONPATH`) last. `tfx-rcnn -m
+MODULE` starts any other module so.
+
+## Completion
+Commands, options and their values are completed by the shell after one line in its start file, with
+`.venv/bin` in PATH:
+
+| shell | line | file |
+|---|---|---|
+| bash (4.4 and later) | `eval "$(_TFX_RCNN_COMPLETE=bash_source tfx-rcnn)"` | `~/.bashrc` |
+| zsh | `eval "$(_TFX_RCNN_COMPLETE=zsh_source tfx-rcnn)"` | `~/.zshrc` |
+| fish | `_TFX_RCNN_COMPLETE=fish_source tfx-rcnn \\| source` | `~/.config/fish/config.fish` |
+
+"""
+
+
+def reference() -> str:
+    """Returns the Markdown of the whole reference."""
+    return _HEAD + "".join(_contents()) + "".join(_details())
+
+
+def _contents() -> Iterator[str]:
+    for heading, entries in COMMANDS.items():
+        yield f"## {heading}\n| command | what it does | `python -m` |\n|---|---|---|\n"
+        for entry in entries:
+            doors = ", ".join(f"`{door}`" for door in entry.doors or (f"pipeline {entry.name}",))
+            yield f"| [`{entry.name}`](#{entry.name}) | {entry.line} | {doors} |\n"
+        yield "\n"
+
+
+def _details() -> Iterator[str]:
+    with click.Context(tfx_rcnn, info_name=TYPED) as group:
+        for entries in COMMANDS.values():
+            for entry in entries:
+                yield from _command(entry, group)
+
+
+def _command(entry: Listed, group: click.Context) -> Iterator[str]:
+    command = tfx_rcnn.get_command(group, entry.name)
+    assert command is not None
+    yield f"## {entry.name}\n"
+    for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
+        yield f"{_plain(paragraph)}\n\n"
+    with click.Context(command, info_name=entry.name, parent=group) as context:
+        yield "```\n"
+        for example in examples_of(command):
+            shown = as_called(example, command, context.command_path)
+            yield "".join(f"{line}\n" for line in in_lines(shown, _WIDTH))
+        yield "```\n| option | meaning |\n|---|---|\n"
+        records = [
+            option.get_help_record(context) for option in command.params if option.name != "debug"
+        ]
+    arguments = [p.make_metavar(context) for p in command.params if isinstance(p, click.Argument)]
+    if arguments:
+        yield f"| `{' '.join(arguments)}` | |\n"
+    for names, meaning in filter(None, records):
+        yield f"| `{_cell(names)}` | {_cell(_plain(meaning))} |\n"
+    yield "\n"
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _cell(text: str) -> str:
+    return re.sub(r"(?<!\\)\|", r"\\|", text)
+
+
+def main() -> None:
+    """Prints the reference."""
+    try:
+        print(reference(), end="")
+    except OSError as error:
+        end_without_output(error)
+
+
+if __name__ == "__main__":
+    main()
