@@ -24,10 +24,12 @@ from ground.outputs import marked_text
 from model.examples import read_manifest
 from model.input.buckets import read_buckets, training_buckets, write_buckets
 from model.input.index import index_path, joined, read_index
+from model.launch.errors import TrainingStopped
 from model.launch.host import visible_gpus
 from model.launch.job import TRAINING_SPLIT
-from model.launch.launcher import TrainingStopped, train
+from model.launch.launcher import train
 from model.limits import machine_limits
+from model.training.events import Event, RunStarted
 from model.training_settings import TrainingSettings
 
 TRIAL_MODULE = "model.launch.trial"
@@ -250,7 +252,7 @@ class TrialRunner:
         return trial
 
     def _train(self, setting: Setting) -> Trial:
-        events: list[dict[str, Any]] = []
+        events: list[Event] = []
         with tempfile.TemporaryDirectory(prefix="tfx-rcnn-tune-") as folder:
             examples = examples_with_buckets(
                 self._examples_dir, Path(folder) / "examples", self._config, setting.buckets
@@ -277,7 +279,7 @@ class TrialRunner:
             figures["images_per_second"],
             figures["step_seconds_p50"],
             max(memory),
-            next(event["device"] for event in events if event["event"] == "start"),
+            next(event.device for event in events if isinstance(event, RunStarted)),
         )
 
     def _config_of(self, setting: Setting, buckets: int) -> TrainingSettings:

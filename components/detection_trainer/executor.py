@@ -1,4 +1,4 @@
-"""Runs the launcher of model/training and files what comes out as artifacts."""
+"""Runs the launcher of model/launch and files what comes out as artifacts."""
 
 import os
 from typing import Any
@@ -13,13 +13,7 @@ from components.detection_trainer.settings import DetectionTrainerSettings
 from ground.files import write_json
 from ground.output_record import SUMMARY_FILE
 from model.launch.launcher import train
-from model.training.progress import (
-    TEXT_EVENTS,
-    Event,
-    progress_line,
-    start_line,
-    validation_line,
-)
+from model.training.events import Event, Notice, StepDone
 
 
 class Executor(base_executor.BaseExecutor):
@@ -66,11 +60,9 @@ class Executor(base_executor.BaseExecutor):
 
 
 def _log(event: Event) -> None:
-    if event["event"] == "start":
-        logging.info("%s", start_line(event))
-    elif event["event"] == "progress":
-        logging.log_every_n_seconds(logging.INFO, "%s", 10, progress_line(event))
-    elif event["event"] == "validation":
-        logging.info("%s", validation_line(event))
-    elif event["event"] in TEXT_EVENTS:
-        logging.warning("%s", event["text"])
+    if isinstance(event, StepDone):
+        logging.log_every_n_seconds(logging.INFO, "%s", 10, event.line)
+    elif isinstance(event, Notice):
+        logging.warning("%s", event.line)
+    elif event.line:
+        logging.info("%s", event.line)

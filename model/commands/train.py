@@ -9,9 +9,11 @@ from configs.loader import load_config
 from ground.command_options import config_option, set_option
 from ground.console import OneLineCommand, finish, one_line_errors
 from model.launch.cluster import cluster_from_environment
-from model.launch.launcher import TrainingStopped, TrainResult, train
+from model.launch.errors import TrainingStopped
+from model.launch.launcher import TrainResult, train
 from model.launch.places import claim_output
-from model.training.progress import ProgressPrinter, metrics_line
+from model.launch.progress import ProgressPrinter
+from model.training.events import metrics_line
 from model.training_settings import TrainingSettings
 
 

@@ -11,8 +11,8 @@ from ground.console import OneLineCommand, one_line_errors, print_table
 from ground.errors import ConfigError, TrainingError
 from ground.outputs import check_file
 from model.input.buckets import read_buckets
+from model.launch.errors import TrainingStopped
 from model.launch.gpus import usable_environment
-from model.launch.launcher import TrainingStopped
 from model.training_settings import TrainingSettings
 from model.tune import (
     COLUMNS,

@@ -12,7 +12,8 @@ from ground.errors import ConfigError
 from model.launch.cluster import Cluster
 from model.launch.job import TrainingJob
 from model.launch.worker import build, run_training
-from model.training.progress import Event, OnProgress, WorkerStatus, events_path
+from model.training.events import Event, OnEvent, RunEnded
+from model.training.status import WorkerStatus, events_path
 
 if TYPE_CHECKING:
     from model.training_settings import TrainingSettings
@@ -33,9 +34,9 @@ def eager_config(config: "TrainingSettings", cluster: Cluster) -> "TrainingSetti
 
 
 def run_eagerly(
-    job: TrainingJob, on_progress: OnProgress, build_parts: Callable[..., Any] = build
-) -> Event:
-    """Trains to the last step in this process; returns the event `done`.
+    job: TrainingJob, on_progress: OnEvent, build_parts: Callable[..., Any] = build
+) -> RunEnded:
+    """Trains to the last step in this process; returns how it ended.
 
     Args:
         job: of one worker.
@@ -52,19 +53,16 @@ def run_eagerly(
     set_up_device(job.threads)
     events_path(job.status_dir, 0).unlink(missing_ok=True)
     status = _ToldStatus(job, on_progress)
-    run_training(job, Distribution(), status, lambda: False, build_parts, eager=True)
-    return status.last
+    return run_training(job, Distribution(), status, lambda: False, build_parts, eager=True)
 
 
 class _ToldStatus(WorkerStatus):
     """Passes each event on as it is written."""
 
-    def __init__(self, job: TrainingJob, on_progress: OnProgress) -> None:
+    def __init__(self, job: TrainingJob, on_progress: OnEvent) -> None:
         super().__init__(job.status_dir, 0)
         self._on_progress = on_progress
-        self.last: Event = {"event": "none"}
 
-    def event(self, name: str, /, **values: Any) -> None:
-        super().event(name, **values)
-        self.last = {"event": name, **values}
-        self._on_progress(self.last)
+    def tell(self, event: Event) -> None:
+        super().tell(event)
+        self._on_progress(event)

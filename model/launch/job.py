@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,13 +84,3 @@ class TrainingJob:
     def read(cls, path: str | os.PathLike[str]) -> "TrainingJob":
         """Returns the job in a file that `write` wrote."""
         return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
-
-
-def worker_place(environ: Mapping[str, str]) -> tuple[list[str], int]:
-    """Returns the workers' addresses and a worker's index, from the TF_CONFIG of the launcher.
-
-    Without TF_CONFIG there is one worker, whose address is empty.
-    """
-    settings = json.loads(environ.get("TF_CONFIG") or "{}")
-    workers = settings.get("cluster", {}).get("worker", [""])
-    return list(workers), int(settings.get("task", {}).get("index", 0))

@@ -1,22 +1,17 @@
-"""Starts the workers of a run, follows them, ends all when one is lost, and says how it went.
+"""A whole training: what it is given, its workers from start to start, and what came of it.
 
-Needs no TensorFlow: it may run in an orchestrator's process. Every worker runs in a process group
-of its own, and the kernel kills it when the launcher's process ends, however that happens.
+Needs no TensorFlow: it may run in an orchestrator's process. Read `train` from top to bottom; then
+worker_group.py (the processes of one start) and worker.py (what each of them does).
 """
 
 import contextlib
 import dataclasses
-import errno
-import math
 import os
-import re
 import shutil
 import signal
-import subprocess
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,56 +20,37 @@ from absl import logging
 
 from configs.model_schema import ModelConfig
 from configs.schema import TrainConfig
-from ground.errors import ConfigError, DatasetError, ModelError, RcnnError, TrainingError
+from ground.errors import DatasetError
 from ground.files import held_folder, json_digest
 from model.examples import read_manifest
 from model.input.buckets import read_buckets
 from model.launch.cluster import Cluster, cluster_from_environment
 from model.launch.eager import eager_config, run_eagerly
+from model.launch.errors import TrainingStopped, WorkerLostError
 from model.launch.gpus import gpu_warnings, usable_environment
 from model.launch.host import (
     hold_ports,
     threads_per_worker,
     with_counted_workers,
     with_input_threads,
-    worker_environments,
 )
 from model.launch.job import TRAINING_SPLIT, TrainingJob
 from model.launch.places import claim_places, places_of
 from model.launch.trainable import check_trainable
-from model.launch.worker import PARENT_VARIABLE
-from model.limits import share_machine
+from model.launch.worker_group import WorkerGroup
 from model.training.checkpoints import checkpoint_key, run_folder
-from model.training.progress import (
-    COMPILING,
-    Event,
-    EventFollower,
-    OnProgress,
-    events_path,
-    read_beat,
+from model.training.events import (
+    OnEvent,
+    RunDone,
+    RunEnded,
+    RunRestarted,
+    RunStopped,
+    WarningGiven,
 )
 from model.training_settings import TrainingSettings
-from tfx_rcnn import child_environment, command
+from tfx_rcnn import command
 
 WORKER_MODULE = "model.launch.worker"
-_POLL_SECONDS = 0.1
-_SECONDS_FOR_STACKS = 1.0
-_SECONDS_FOR_OTHER_DEATHS = 5.0  # of a busy machine; less where all are gone before
-_SECONDS_TO_STOP = 120.0
-_LOG_TAIL_LINES = 30
-_XLA_CACHE = "--tf_xla_persistent_cache_directory"
-_DISK_FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))  # the quota of a user
-# Errors of a worker that say in one line what is wrong; starting again would not mend them.
-_EXPLAINED_ERRORS: dict[str, type[RcnnError]] = {
-    "ConfigError": ConfigError,
-    "DatasetError": DatasetError,
-    "ModelError": ModelError,
-    "NotFiniteError": TrainingError,
-    "TrainingError": TrainingError,
-}
-
-# How TensorFlow 2.16 ends the collective of a worker that misses another one, or its connection.
-_MISSED_WORKER = re.compile(r"Collective ops is aborted by: .*?/task:(\d+)")
 
 
 @dataclass(frozen=True)
@@ -112,32 +88,12 @@ class TrainResult:
         return {"resumable": False, **dataclasses.asdict(self)}
 
 
-class TrainingStopped(TrainingError):
-    """The run was asked to stop, wrote a checkpoint, and can go on.
-
-    Attributes:
-        step: updates done.
-    """
-
-    def __init__(self, step: int) -> None:
-        super().__init__(f"stopped after {step} steps: resumable, run the same again")
-        self.step = step
-
-
-class WorkerLostError(TrainingError):
-    """A worker died or stalled: another start from the last checkpoint may help."""
-
-
-class WorkerLogError(Exception):
-    """The end of a lost worker's log; the cause that `--debug` shows."""
-
-
 def train(
     config: TrainingSettings,
     examples_dir: str | os.PathLike[str],
     out_dir: str | os.PathLike[str],
     checkpoints_dir: str | os.PathLike[str] | None = None,
-    on_progress: OnProgress | None = None,
+    on_progress: OnEvent | None = None,
     *,
     model_dir: str | os.PathLike[str] | None = None,
     run_dir: str | os.PathLike[str] | None = None,
@@ -210,7 +166,7 @@ def train(
         folder.mkdir(parents=True, exist_ok=True)
     on_progress = on_progress or (lambda event: None)
     for warning in filter(None, [*warnings, random_and_frozen(config.model)]):
-        on_progress({"event": "warning", "text": warning})
+        on_progress(WarningGiven(warning))
     with held_folder(places.work_dir, "wait for its end, or give another --out"):
         if eager:
             done = run_eagerly(job, on_progress)
@@ -251,20 +207,20 @@ def _digest_of_examples(examples_dir: str | os.PathLike[str], config: TrainConfi
     return json_digest({"records": manifest["digest"], "buckets": read_buckets(examples_dir)})
 
 
-def _result(job: TrainingJob, run_dir: Path, done: Event) -> TrainResult:
+def _result(job: TrainingJob, run_dir: Path, done: RunEnded) -> TrainResult:
     """Returns what came of a job whose last event is `done`."""
     return TrainResult(
         model_dir=job.model_dir,
         run_dir=str(run_dir),
         checkpoints_dir=run_folder(job.checkpoints_dir, job.key),
-        model_id=done.get("model_id", ""),
-        steps=done["step"],
-        seconds=done["seconds"],
-        images_per_second=done["images_per_second"],
-        first_losses=done["first_losses"],
-        last_losses=done["last_losses"],
-        skipped_steps=done["skipped_steps"],
-        best=done["best"],
+        model_id=done.model_id if isinstance(done, RunDone) else "",
+        steps=done.step,
+        seconds=done.seconds,
+        images_per_second=done.images_per_second,
+        first_losses=done.first_losses,
+        last_losses=done.last_losses,
+        skipped_steps=done.skipped_steps,
+        best=done.best,
     )
 
 
@@ -276,8 +232,8 @@ def _copy_run(work_dir: Path, run_dir: Path) -> None:
 
 
 def _run_with_restarts(
-    job: TrainingJob, cluster: Cluster, on_progress: OnProgress, worker_module: str
-) -> Event:
+    job: TrainingJob, cluster: Cluster, on_progress: OnEvent, worker_module: str
+) -> RunEnded:
     for path in job.logs_dir.glob("worker-*"):
         path.unlink()  # of an earlier command; the starts of this one are all kept
     restarts_left = job.config.train.max_restarts
@@ -290,235 +246,26 @@ def _run_with_restarts(
             restarts_left -= 1
             text = f"{error}; goes on from the last checkpoint ({restarts_left} restarts left)"
             logging.warning("%s", text)
-            on_progress({"event": "restart", "text": text})
+            on_progress(RunRestarted(text))
 
 
-def _run(job: TrainingJob, cluster: Cluster, on_progress: OnProgress, worker_module: str) -> Event:
+def _run(job: TrainingJob, cluster: Cluster, on_progress: OnEvent, worker_module: str) -> RunEnded:
     """Runs all workers once; returns the last event of the chief, or of the only local worker."""
     job_path = job.logs_dir.parent / "job.json"
     job.write(job_path)
     job.stop_path.unlink(missing_ok=True)
     with contextlib.ExitStack() as held:
         ports = [held.enter_context(p) for p in hold_ports(job.config.train.workers, cluster)]
-        group = _WorkerGroup(job, cluster, [port.getsockname()[1] for port in ports])
+        group = WorkerGroup(job, cluster, [port.getsockname()[1] for port in ports])
         try:
             with _forwarded_signals(group.ask_to_stop):
                 group.start(command(worker_module, str(job_path)))
                 last = group.follow(on_progress)
         finally:
             group.kill()
-    if last["event"] == "stopped":
-        raise TrainingStopped(last["step"])
+    if isinstance(last, RunStopped):
+        raise TrainingStopped(last.step)
     return last
-
-
-class _WorkerGroup:
-    """The worker processes of this host."""
-
-    def __init__(self, job: TrainingJob, cluster: Cluster, ports: Sequence[int]) -> None:
-        self._job = job
-        self._cluster = cluster
-        self._heartbeat_seconds = job.config.train.heartbeat_seconds
-        self._environ = usable_environment(job.config.train.device, os.environ)
-        train = job.config.train
-        self._environments = worker_environments(
-            train.workers, cluster, self._environ, train.numa, ports
-        )
-        self._processes: dict[int, subprocess.Popen[bytes]] = {}
-        self._reporter = min(self._environments)  # the chief, or this host's first worker
-        self._follower = EventFollower(job.status_dir, self._reporter)
-        self._saved_step = 0
-        self._stop_before: float | None = None
-        self._started = 0.0
-
-    def start(self, command: list[str]) -> None:
-        """Starts every worker with an empty status; its log goes on."""
-        self._started = time.time()
-        inherited = child_environment(self._environ)
-        share_machine(inherited)
-        self._keep_compiled(inherited)
-        inherited.pop("TF_CONFIG", None)
-        for worker in self._environments:
-            events_path(self._job.status_dir, worker).unlink(missing_ok=True)
-        for worker, environment in self._environments.items():
-            with open(self._job.log_path(worker), "ab") as log:
-                self._processes[worker] = subprocess.Popen(
-                    command,
-                    env={**inherited, **environment, PARENT_VARIABLE: str(os.getpid())},
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
-
-    def _keep_compiled(self, environ: dict[str, str]) -> None:
-        """Has XLA keep what it compiles beside the checkpoints, for the next start of this run."""
-        folder, flags = self._job.compiled_dir, environ.get("TF_XLA_FLAGS", "")
-        if folder is None or self._job.config.train.jit == "off" or _XLA_CACHE in flags:
-            return
-        folder.mkdir(parents=True, exist_ok=True)
-        environ["TF_XLA_FLAGS"] = f"{flags} {_XLA_CACHE}={folder}".strip()
-
-    def ask_to_stop(self) -> None:
-        """Has every worker write a checkpoint and end; a second call ends them at once."""
-        if self._stop_before is not None:
-            self._signal(signal.SIGKILL)
-        self._stop_before = time.monotonic() + _SECONDS_TO_STOP
-        self._job.stop_path.touch()
-
-    def kill(self) -> None:
-        """Ends what still runs, at once, with all that the workers started, and waits for it."""
-        self._signal(signal.SIGKILL)
-        for process in self._processes.values():
-            process.wait()
-
-    def follow(self, on_progress: OnProgress) -> Event:
-        """Passes events on until all workers have ended; returns the last one of the first worker.
-
-        A stop that was asked for is no failure, whatever becomes of the workers then: the run goes
-        on from its last checkpoint.
-
-        Raises:
-            TrainingError: a worker failed; WorkerLostError if it may be worth another start.
-            TrainingStopped: a worker ended in another way than it should after `ask_to_stop`, or
-                not within its time.
-        """
-        last: Event = {"event": "none"}
-        while True:
-            running = [w for w, process in self._processes.items() if process.poll() is None]
-            for event in self._follower.new_events():
-                on_progress(event)
-                last = event
-                self._saved_step = _saved_step(event) or self._saved_step
-            if any(process.poll() for process in self._processes.values()):
-                raise self._death()
-            if not running:
-                break
-            if self._stop_before is None:
-                self._check_beats(running)
-            elif time.monotonic() > self._stop_before:
-                logging.warning("no checkpoint %g s after the stop: ended", _SECONDS_TO_STOP)
-                raise TrainingStopped(self._saved_step)
-            time.sleep(_POLL_SECONDS)
-        if last["event"] not in ("done", "stopped"):
-            raise self._lost(self._reporter, "ended without a result")
-        return last
-
-    def _signal(self, number: int) -> None:
-        for process in self._processes.values():
-            if process.poll() is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, number)
-
-    def _check_beats(self, running: list[int]) -> None:
-        beats = {worker: read_beat(self._job.status_dir, worker) for worker in running}
-        oldest = min((max(self._started, beat[0]) for beat in beats.values()), default=math.inf)
-        now = time.time()
-        if now - oldest < self._heartbeat_seconds:
-            return
-        if any(b[2] == COMPILING and now - b[0] < self._heartbeat_seconds for b in beats.values()):
-            return  # for whom the others wait
-        self._write_stacks()
-        # All wait for the one that is not in its step, or has come less far.
-        worker = min(running, key=lambda w: (beats[w][2] == "step", beats[w][1]))
-        _, step, phase = beats[worker]
-        raise self._lost(
-            worker,
-            f"showed no progress for {self._heartbeat_seconds:g} s (train.heartbeat_seconds) in "
-            f"phase {phase!r} of step {step}{self._others(phase)}; stacks in {self._stacks}",
-        )
-
-    def _write_stacks(self) -> None:
-        """Has every worker that still runs write its Python stacks, a paused one too."""
-        self._signal(signal.SIGUSR1)
-        self._signal(signal.SIGCONT)
-        time.sleep(_SECONDS_FOR_STACKS)
-
-    @property
-    def _stacks(self) -> str:
-        return f"{self._job.logs_dir}/worker-*.stacks"
-
-    def _others(self, phase: str) -> str:
-        """Returns what a worker waits for that has not met the other hosts' workers."""
-        if phase != "joining" or len(self._cluster.hosts) == 1:
-            return ""
-        return f": were all hosts started, and do they reach {', '.join(self._cluster.hosts)}?"
-
-    def _death(self) -> RcnnError:
-        """Returns the error of the worker that failed first, as far as that can be told."""
-        if self._stop_before is not None:
-            steps = [_saved_step(event) for event in self._follower.new_events()]
-            return TrainingStopped(max(steps, default=0) or self._saved_step)
-        deadline = time.monotonic() + _SECONDS_FOR_OTHER_DEATHS
-        while time.monotonic() < deadline and any(
-            process.poll() is None for process in self._processes.values()
-        ):
-            time.sleep(_POLL_SECONDS)
-        failed = [worker for worker, process in self._processes.items() if process.poll()]
-        told = {worker: event for worker in failed if (event := self._error_event(worker))}
-        explained = [worker for worker in told if told[worker]["kind"] in _EXPLAINED_ERRORS]
-        if explained:
-            worker = explained[0]
-            error = _EXPLAINED_ERRORS[told[worker]["kind"]](told[worker]["message"])
-            error.__cause__ = self._log_tail(worker)
-            return error
-        if full := [w for w in told if any(why in told[w]["message"] for why in _DISK_FULL)]:
-            error = TrainingError(
-                f"no space left on the disk of {self._job.work_dir}: free some space, then run "
-                "the same again; training goes on from the last checkpoint"
-            )
-            error.__cause__ = self._log_tail(full[0])
-            return error
-        by_signal = [w for w in failed if (self._processes[w].returncode or 0) < 0]
-        missed = {w: int(m[1]) for w in told if (m := _MISSED_WORKER.search(told[w]["message"]))}
-        if len(missed) == len(failed):
-            return self._missed(failed[0], missed[failed[0]])
-        worker = (by_signal or [worker for worker in failed if worker not in missed])[0]
-        code = self._processes[worker].returncode
-        if by_signal:
-            name = signal.Signals(-code).name
-            hint = " (out of memory?)" if name == "SIGKILL" else ""
-            return self._lost(worker, f"was killed by {name}{hint}")
-        if worker in told:
-            return self._lost(worker, f"{told[worker]['kind']}: {told[worker]['message']}")
-        return self._lost(worker, f"ended with status {code}")
-
-    def _missed(self, worker: int, missed: int) -> WorkerLostError:
-        """Returns the error of a worker that another one no longer reaches."""
-        if missed in self._processes:
-            self._write_stacks()
-            return self._lost(
-                missed, f"gave the others no sign of life (paused?); stacks in {self._stacks}"
-            )
-        share = self._cluster.workers_per_host(self._job.config.train.workers)
-        host = self._cluster.hosts[missed // share]
-        return self._lost(
-            worker, f"no longer reaches worker {missed} on {host}, whose launcher says more"
-        )
-
-    def _error_event(self, worker: int) -> Event | None:
-        events = EventFollower(self._job.status_dir, worker).new_events()
-        return next((event for event in events if event["event"] == "error"), None)
-
-    def _lost(self, worker: int, what: str) -> WorkerLostError:
-        step = read_beat(self._job.status_dir, worker)[1]
-        tail = self._log_tail(worker)
-        last_line = str(tail).strip().splitlines()[-1:] or ["its log is empty"]
-        error = WorkerLostError(
-            f"worker {worker} {what[:400]} (step {step}, log {self._job.log_path(worker)}: "
-            f"{last_line[0].strip()[:200]})"
-        )
-        error.__cause__ = tail
-        return error
-
-    def _log_tail(self, worker: int) -> WorkerLogError:
-        text = self._job.log_path(worker).read_text(encoding="utf-8", errors="replace")
-        return WorkerLogError("\n".join(["", *text.splitlines()[-_LOG_TAIL_LINES:]]))
-
-
-def _saved_step(event: Event) -> int:
-    """Returns the step of the newest checkpoint, as far as an event tells it, else 0."""
-    return int(event.get({"start": "first_step", "checkpoint": "step"}.get(event["event"], ""), 0))
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
     from model.launch.job import TrainingJob
     from model.training.distribution import Distribution
-    from model.training.progress import WorkerStatus
+    from model.training.events import RunEnded
+    from model.training.status import WorkerStatus
 
 PARENT_VARIABLE = "TFX_RCNN_LAUNCHER"  # process id of the launcher that this worker belongs to
 _PR_SET_PDEATHSIG = 1
@@ -70,8 +72,10 @@ def main(job_path: str, build_parts: Callable[..., Any] | None = None) -> None:
     bind(os.environ)
     from absl import logging
 
-    from model.launch.job import TrainingJob, worker_place
-    from model.training.progress import WorkerStatus
+    from model.launch.job import TrainingJob
+    from model.training.events import WorkerFailed
+    from model.training.place import worker_place
+    from model.training.status import WorkerStatus
 
     logging.set_verbosity(logging.INFO)
     job = TrainingJob.read(job_path)
@@ -85,11 +89,7 @@ def main(job_path: str, build_parts: Callable[..., Any] | None = None) -> None:
         _train(job, status, stop_asked, build_parts or build)
     except Exception as error:
         logging.exception("worker %d ends", index)
-        status.event(
-            "error",
-            kind=type(error).__name__,
-            message=" ".join(str(error).split()),
-        )
+        status.tell(WorkerFailed(type(error).__name__, " ".join(str(error).split())))
         _end(1)
     _end(0)
 
@@ -129,13 +129,13 @@ def run_training(
     stop_asked: Callable[[], bool],
     build_parts: Callable[..., Any],
     eager: bool = False,
-) -> None:
-    """Trains on one worker, and has the chief export the model.
+) -> "RunEnded":
+    """Trains on one worker, and has the chief export the model; returns how it ended.
 
     Args:
         job: the run.
         distribution: the workers.
-        status: its last event is `done`, or `stopped` after `stop_asked`.
+        status: is told as the last event what is returned.
         stop_asked: see `TrainLoop`.
         build_parts: see `main`.
         eager: run the step undecorated and uncompiled.
@@ -143,6 +143,7 @@ def run_training(
     from configs.schema import jit_obstacle
     from model.training.checkpoints import CheckpointStore
     from model.training.devices import resolve_jit, resolve_precision
+    from model.training.events import RunDone
     from model.training.train_loop import TrainLoop
 
     train = job.config.train
@@ -167,11 +168,12 @@ def run_training(
         eager=eager,
         validation=validation,
     )
-    outcome = loop.run()
-    if outcome["is_done"] and distribution.is_chief:
-        status.beat("export", outcome["step"])
-        outcome["model_id"] = parts.export(loop.put_export_in_place())
-    status.event("done" if outcome["is_done"] else "stopped", **outcome)
+    ended = loop.run()
+    if isinstance(ended, RunDone) and distribution.is_chief:
+        status.beat("export", ended.step)
+        ended = replace(ended, model_id=parts.export(loop.put_export_in_place()))
+    status.tell(ended)
+    return ended
 
 
 class Parts(NamedTuple):

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from model.launch.job import worker_place
+from model.training.place import worker_place
 
 # Gradients travel in packs of about this size: the first packs are sent while the backward pass
 # still computes the rest, and small tensors do not pay one latency each.

@@ -3,7 +3,7 @@
 import math
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -12,14 +12,33 @@ from absl import logging
 from ground.files import write_json
 from model.training.devices import device_memory_bytes, device_name
 from model.training.distribution import Distribution
+from model.training.events import (
+    CheckpointSaved,
+    RunStarted,
+    StepDone,
+    StepSkipped,
+    StoppedEarly,
+    WarningGiven,
+    WeightsValidated,
+)
 from model.training.history import RunHistory, RunPlan
 from model.training.pictures import TrainingPictures
-from model.training.progress import WorkerStatus, start_line
 from model.training.schedules import base_learning_rate, unfinished_warmup
+from model.training.status import WorkerStatus
 from model.training.step import StepReport
 from model.training.throughput import Throughput
 
 _SECONDS_BETWEEN_PROGRESS_EVENTS = 0.5
+
+
+class Built(NamedTuple):
+    """What only the loop knows of what it trains; fields as in `RunStarted`."""
+
+    precision: str
+    jit: bool
+    buckets: list[list[int]]
+    parameters: int
+    pictures: int
 
 
 class Reporter:
@@ -50,32 +69,32 @@ class Reporter:
         self._scalars: Any = None
         self._last_event = -math.inf
 
-    def start(self, facts: dict[str, Any]) -> None:
+    def start(self, first_step: int, built: Built) -> None:
         """Announces the run.
 
         Args:
-            facts: what only the loop knows, in addition to plan, workers and device.
+            first_step: steps that earlier starts have done.
+            built: what is trained, and on what.
         """
-        train = self._plan.train
-        facts = {
-            "workers": self._distribution.workers,
-            "pictures_per_worker": train.pictures_per_worker,
-            "accumulate": train.accumulate,
-            "device": device_name(),
-            "memory_bytes": device_memory_bytes(),
-            "learning_rate": base_learning_rate(train.optimizer, train.global_batch),
-            "steps": self._plan.steps,
-            "steps_per_epoch": self._plan.steps_per_epoch,
-            **facts,
-        }
-        logging.info("starts: %s", start_line(facts))
+        train, plan = self._plan.train, self._plan
+        started = RunStarted(
+            workers=self._distribution.workers,
+            pictures_per_worker=train.pictures_per_worker,
+            accumulate=train.accumulate,
+            device=device_name(),
+            memory_bytes=device_memory_bytes(),
+            learning_rate=base_learning_rate(train.optimizer, train.global_batch),
+            steps=plan.steps,
+            steps_per_epoch=plan.steps_per_epoch,
+            first_step=first_step,
+            **built._asdict(),
+        )
+        logging.info("starts: %s", started.line)
         if not self._distribution.is_chief:
             return
-        self._status.event("start", **facts)
-        if warning := unfinished_warmup(
-            train.optimizer, self._plan.steps, self._plan.steps_per_epoch
-        ):
-            self._status.event("warning", text=warning)
+        self._status.tell(started)
+        if warning := unfinished_warmup(train.optimizer, plan.steps, plan.steps_per_epoch):
+            self._status.tell(WarningGiven(warning))
         self._scalars = tf.summary.create_file_writer(str(self._work_dir / "tensorboard"))
 
     def draw_pictures(self, detector: Any, batch: Any, categories: Any) -> None:
@@ -106,8 +125,7 @@ class Reporter:
             self._last_event = time.monotonic()
             validations = history.validations
             metric = self._plan.train.best_metric
-            self._status.event(
-                "progress",
+            told = StepDone(
                 step=done,
                 steps=self._plan.steps,
                 loss=report.loss,
@@ -117,6 +135,7 @@ class Reporter:
                 eta_seconds=(self._plan.steps - done) * self._throughput.recent_step_seconds(),
                 validation=validations[-1]["metrics"].get(metric) if validations else None,
             )
+            self._status.tell(told)
         if is_last or done % self._plan.train.log_every_steps == 0:
             scalars = {f"loss/{name}": value for name, value in report.losses.items()}
             scalars |= {f"denominator/{name}": value for name, value in report.denominators.items()}
@@ -149,7 +168,7 @@ class Reporter:
             skipped_steps: so far, with this one.
         """
         if self._distribution.is_chief:
-            self._status.event("skipped", step=step, pictures=pictures, text=text)
+            self._status.tell(StepSkipped(text, step, pictures))
             self._write({"skipped_steps": skipped_steps}, step + 1)
 
     def validated(self, done: int, seconds: float, history: RunHistory) -> None:
@@ -164,19 +183,17 @@ class Reporter:
             return
         best, metrics = self._plan.best(history), history.validations[-1]["metrics"]
         is_best = best is not None and best["step"] == done
-        self._status.event(
-            "validation", step=done, metrics=metrics, is_best=is_best, seconds=seconds
-        )
+        self._status.tell(WeightsValidated(done, metrics, is_best, seconds))
         self._write({f"validation/{name}": value for name, value in metrics.items()}, done)
         self._scalars.flush()
         if done < self._plan.steps and self._plan.is_over(history, done):
             train = self._plan.train
-            self._status.event(
-                "early_stop",
-                text=f"ends after step {done} of {self._plan.steps}: "
+            text = (
+                f"ends after step {done} of {self._plan.steps}: "
                 f"{train.patience_validations} validations brought no higher "
-                f"{train.best_metric} (train.patience_validations)",
+                f"{train.best_metric} (train.patience_validations)"
             )
+            self._status.tell(StoppedEarly(text))
 
     def saved(self, done: int, path: str, throughput: dict[str, Any]) -> None:
         """Tells of a checkpoint of the chief.
@@ -188,7 +205,7 @@ class Reporter:
         """
         write_json(self._work_dir / "throughput.json", throughput)
         self._scalars.flush()
-        self._status.event("checkpoint", step=done, path=path)
+        self._status.tell(CheckpointSaved(done, path))
 
     def close(self) -> None:
         """Writes what is left to be written."""

@@ -26,15 +26,16 @@ from model.op_error import reason_of
 from model.training.checkpoints import CheckpointStore
 from model.training.devices import device_name
 from model.training.distribution import Distribution
+from model.training.events import RunDone, RunEnded, RunStopped
 from model.training.flops import FlopCounter, peak_flops
 from model.training.history import RunHistory, RunPlan
 from model.training.non_finite import NotFiniteError, Part, description, own_part, suspects
 from model.training.optimizers import build_optimizer
 from model.training.profile import ProfilerWindow
-from model.training.progress import WorkerStatus
-from model.training.reporter import Reporter, number_of_parameters
+from model.training.reporter import Built, Reporter, number_of_parameters
 from model.training.schedules import learning_rate, total_steps
 from model.training.state import TrainState
+from model.training.status import WorkerStatus
 from model.training.step import INITIAL_LOSS_SCALE, RawReport, StepReport, TrainStep
 from model.training.throughput import Throughput
 from model.training.validation import Validation, validate
@@ -109,7 +110,7 @@ class TrainLoop:
         self._checkpoints = checkpoints
         self._status = status
         self._work_dir = Path(work_dir)
-        self._compiled_as = {"precision": precision, "jit": jit}
+        self._compiled_as: dict[str, Any] = {"precision": precision, "jit": jit}
         self._stop_asked = stop_asked
         self._validation = validation
         per_epoch = training_input.steps_per_epoch
@@ -151,12 +152,8 @@ class TrainLoop:
             self._plan, distribution, status, self._work_dir, self._throughput
         )
 
-    def run(self) -> dict[str, Any]:
-        """Trains to the last step, or until any worker is asked to stop.
-
-        Returns:
-            `step` (steps done), `steps` (of the whole run), `is_done` (False where it can go on),
-            `skipped_steps` (not finite), `best` (validation) and the fields of `RunHistory`.
+    def run(self) -> RunEnded:
+        """Trains to the last step, or until any worker is asked to stop; returns which it was.
 
         Raises:
             NotFiniteError: a loss or a gradient is not finite, too often.
@@ -169,14 +166,14 @@ class TrainLoop:
             done = self._run_from(done)
         self._profiler.close()
         self._reporter.close()
-        return {
-            "step": done,
-            "steps": self._plan.steps,
-            "is_done": self._plan.is_done(self._history, done),
-            "skipped_steps": self.state.skipped_steps,
-            "best": self._plan.best(self._history),
+        ended = RunDone if self._plan.is_done(self._history, done) else RunStopped
+        return ended(
+            step=done,
+            steps=self._plan.steps,
+            skipped_steps=self.state.skipped_steps,
+            best=self._plan.best(self._history),
             **dataclasses.asdict(self._history),
-        }
+        )
 
     def put_export_in_place(self) -> dict[str, Any]:
         """Gives the detector the weights that are exported; returns what to say of them.
@@ -222,15 +219,13 @@ class TrainLoop:
         return step
 
     def _announce(self, first_step: int) -> None:
-        self._reporter.start(
-            {
-                **self._compiled_as,
-                "buckets": [list(bucket) for bucket in self._input.buckets],
-                "parameters": number_of_parameters(self.state.trainable),
-                "pictures": self._input.num_pictures,
-                "first_step": first_step,
-            }
+        built = Built(
+            **self._compiled_as,
+            buckets=[list(bucket) for bucket in self._input.buckets],
+            parameters=number_of_parameters(self.state.trainable),
+            pictures=self._input.num_pictures,
         )
+        self._reporter.start(first_step, built)
         if self._distribution.is_chief and self._train.picture_every_steps:
             first_batch = next_batch(iter(self._input.dataset(self._distribution.index)))
             self._reporter.draw_pictures(self._detector, first_batch, self._input.categories)

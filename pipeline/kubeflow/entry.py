@@ -225,7 +225,7 @@ def _termination_raised() -> Iterator[None]:
 def _exit_status(error: Exception) -> int:
     """Returns the status of an error; a training that was asked to stop ended by a signal."""
     if isinstance(error, TrainingError):
-        from model.launch.launcher import TrainingStopped
+        from model.launch.errors import TrainingStopped
 
         if isinstance(error, TrainingStopped):
             return EXIT_TERMINATED

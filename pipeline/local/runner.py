@@ -15,7 +15,7 @@ from configs.schema import Config
 from ground.console import explain, finish
 from ground.errors import RcnnError
 from ground.files import atomic_path, file_digest
-from model.launch.launcher import TrainingStopped
+from model.launch.errors import TrainingStopped
 from model.weights.files import weights_digest
 from pipeline.data_folder import pictures_digest, read_by_a_run
 from pipeline.local.run_folder import RunFolder

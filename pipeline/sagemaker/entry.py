@@ -30,9 +30,10 @@ from configs.schema import Config
 from ground.console import OneLineCommand, explain
 from ground.errors import ConfigError, DatasetError, RcnnError
 from model.launch.cluster import cluster_from_environment
+from model.launch.errors import TrainingStopped
 from model.launch.job import TRAINING_SPLIT
-from model.launch.launcher import TrainingStopped, train
-from model.training.progress import ProgressPrinter
+from model.launch.launcher import train
+from model.launch.progress import ProgressPrinter
 from tfx_rcnn import child_environment, command
 
 _REPOSITORY = Path(__file__).resolve().parents[2]

@@ -11,7 +11,7 @@ from ground.errors import ConfigError, TrainingError
 from model import tune
 from model.commands.tune import main
 from model.input.buckets import read_buckets, write_buckets
-from model.launch.launcher import TrainingStopped, WorkerLostError
+from model.launch.errors import TrainingStopped, WorkerLostError
 from model.training_settings import TrainingSettings
 from model.tune import (
     Machine,
@@ -26,6 +26,7 @@ from model.tune import (
     write_config,
 )
 from tests.model.training import small_run, tiny_run
+from tests.model.training.test_events import START
 from tests.model.training.tiny_run import tiny_config
 
 FIRST = Setting(2, 4, 1, "float32", "off", 2)
@@ -175,7 +176,7 @@ def runner(examples, notes, monkeypatch, outcomes):
         outcome = next(outcomes)
         if isinstance(outcome, Exception):
             raise outcome
-        on_progress({"event": "start", "device": "CPU"})
+        on_progress(replace(START, device="CPU"))
         memory = {"peak_gpu_memory_mib": None, "peak_memory_mib": 500.0}
         figures = {"images_per_second": outcome, "step_seconds_p50": 1.0, "per_worker": [memory]}
         (out / "run").mkdir(parents=True)

@@ -10,9 +10,10 @@ from absl import logging
 
 from components.detection_trainer.settings import DetectionTrainerSettings
 from ground.errors import ConfigError, DatasetError, ServiceError
-from model.launch.launcher import WORKER_MODULE, TrainingStopped, train
+from model.launch.errors import TrainingStopped
+from model.launch.launcher import WORKER_MODULE, train
 from model.object_store import download, is_address, open_store
-from model.training.progress import TEXT_EVENTS, Event
+from model.training.events import Event, Notice
 from pipeline.kubeflow.fan_out.cluster_api import ApiRefusal, ClusterApi
 from pipeline.kubeflow.fan_out.manifests import (
     COMPLETION_INDEX,
@@ -78,8 +79,8 @@ def run(
 
 def _tell(event: Event) -> None:
     """Logs what this pod's first worker has to say; the chief tells of the training."""
-    if event["event"] in TEXT_EVENTS:
-        logging.warning("%s", event["text"])
+    if isinstance(event, Notice):
+        logging.warning("%s", event.line)
 
 
 def _take_place(environ: MutableMapping[str, str]) -> Work:

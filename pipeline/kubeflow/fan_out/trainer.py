@@ -14,7 +14,7 @@ from absl import logging
 
 from components.detection_trainer.settings import DetectionTrainerSettings
 from ground.errors import ConfigError, RcnnError, ServiceError, TrainingError
-from model.launch.launcher import TrainingStopped
+from model.launch.errors import TrainingStopped
 from pipeline.kubeflow.entry import NODES_VARIABLE
 from pipeline.kubeflow.fan_out.cluster_api import ApiAway, ClusterApi, Seen
 from pipeline.kubeflow.fan_out.kinds import kind_from

@@ -20,12 +20,11 @@ import pytest
 from configs.model_schema import BackboneConfig, ModelConfig
 from ground.errors import DatasetError, FolderInUseError, ServiceError, TrainingError
 from model.input.buckets import write_buckets
-from model.launch import launcher
-from model.launch.cluster import Cluster
-from model.launch.job import TrainingJob
-from model.launch.launcher import TrainingStopped, WorkerLostError, train
+from model.launch import launcher, worker_group
+from model.launch.errors import TrainingStopped, WorkerLostError
+from model.launch.launcher import train
 from model.training.checkpoints import CheckpointStore
-from model.training.progress import WorkerStatus, read_beat
+from model.training.status import read_beat
 from tests.free_ports import free_ports
 from tests.model.training.tiny_run import (
     MODULE,
@@ -260,7 +259,7 @@ def test_a_full_disk_ends_the_run_without_another_start(tmp_path, monkeypatch):
     events = []
     with pytest.raises(TrainingError, match=r"no space left on the disk of .*: free some space"):
         launch(tmp_path, tiny_config("1x4", max_restarts=1), on_progress=events.append)
-    assert [e["event"] for e in events].count("restart") == 0
+    assert [e.name for e in events].count("restart") == 0
     assert workers_of(tmp_path) == []
 
 
@@ -272,8 +271,8 @@ def test_a_lost_worker_is_started_again_from_the_last_checkpoint(tmp_path, monke
     monkeypatch.setenv("TINY_ONCE", str(once))
     events = []
     result = launch(tmp_path, tiny_config("2x2", max_restarts=1), on_progress=events.append)
-    assert [e["first_step"] for e in events if e["event"] == "start"] == [0, 4]
-    [restart] = [e["text"] for e in events if e["event"] == "restart"]
+    assert [e.first_step for e in events if e.name == "start"] == [0, 4]
+    [restart] = [e.text for e in events if e.name == "restart"]
     assert re.match(r"worker 1 was killed by SIGKILL .*step 6, log .*/worker-1\.log", restart)
     assert result.steps == 12
     log = (tmp_path / "run" / "logs" / "worker-1.log").read_text()
@@ -284,8 +283,10 @@ def write_worker(folder: Path, monkeypatch: pytest.MonkeyPatch, *lines: str) -> 
     """Writes a worker without TensorFlow, `status` and `index` in its scope; returns its module."""
     start = (
         "import faulthandler, json, os, signal, sys, time",
-        "from model.launch.job import TrainingJob, worker_place",
-        "from model.training.progress import WorkerStatus",
+        "from model.launch.job import TrainingJob",
+        "from model.training.events import CheckpointSaved, WorkerFailed",
+        "from model.training.place import worker_place",
+        "from model.training.status import WorkerStatus",
         "job, index = TrainingJob.read(sys.argv[1]), worker_place(os.environ)[1]",
         "status = WorkerStatus(job.status_dir, index)",
     )
@@ -294,46 +295,10 @@ def write_worker(folder: Path, monkeypatch: pytest.MonkeyPatch, *lines: str) -> 
     return "fake_worker"
 
 
-@pytest.fixture
-def group(tmp_path):
-    """Two workers of a job that are not started."""
-    settings = tiny_config("2x2", heartbeat_seconds=300.0).to_json()
-    checkpoints = str(tmp_path / "checkpoints")
-    job = TrainingJob(settings, "e", str(tmp_path), checkpoints, "ab" * 32, "m", 1)
-    job.logs_dir.mkdir()
-    for worker in (0, 1):
-        job.log_path(worker).touch()
-        WorkerStatus(job.status_dir, worker).beat("step", 3)
-    return launcher._WorkerGroup(job, Cluster(), [7, 8])
-
-
-@pytest.mark.parametrize(("phase", "is_lost"), [("compiling", False), ("step", True)])
-def test_others_may_wait_for_a_worker_that_compiles(tmp_path, group, phase, is_lost):
-    for worker, (own, age) in enumerate([("step", 900), (phase, 10)]):
-        WorkerStatus(tmp_path / "status", worker).beat(own, 3)
-        then = time.time() - age
-        os.utime(tmp_path / "status" / f"worker-{worker}.beat", (then, then))
-    if not is_lost:
-        return group._check_beats([0, 1])
-    with pytest.raises(WorkerLostError, match=r"showed no progress for 300 s"):
-        group._check_beats([0, 1])
-
-
-def test_what_xla_compiles_is_kept_beside_the_checkpoints(tmp_path, group):
-    folder = tmp_path / "checkpoints" / ("ab" * 8) / "xla"
-    environ = {"TF_XLA_FLAGS": "--tf_xla_auto_jit=0"}
-    group._keep_compiled(environ)
-    flag = f"--tf_xla_persistent_cache_directory={folder}"
-    assert environ["TF_XLA_FLAGS"] == f"--tf_xla_auto_jit=0 {flag}" and folder.is_dir()
-    theirs = {"TF_XLA_FLAGS": "--tf_xla_persistent_cache_directory=/mine"}
-    group._keep_compiled(theirs)
-    assert theirs == {"TF_XLA_FLAGS": "--tf_xla_persistent_cache_directory=/mine"}
-
-
 def test_a_stop_that_a_worker_does_not_follow_is_no_failure(tmp_path, monkeypatch):
     """Neither a stalled worker nor the end of the time to stop starts the run again."""
     worker = write_worker(
-        tmp_path, monkeypatch, "status.event('checkpoint', step=8)", "time.sleep(60)"
+        tmp_path, monkeypatch, "status.tell(CheckpointSaved(8, ''))", "time.sleep(60)"
     )
     late = [0]
     clock = SimpleNamespace(
@@ -341,12 +306,12 @@ def test_a_stop_that_a_worker_does_not_follow_is_no_failure(tmp_path, monkeypatc
         monotonic=lambda: time.monotonic() + late[0],
         sleep=time.sleep,
     )
-    monkeypatch.setattr(launcher, "time", clock)
+    monkeypatch.setattr(worker_group, "time", clock)
 
     def stop(event):
-        assert event["event"] == "checkpoint"  # and no restart
+        assert event.name == "checkpoint"  # and no restart
         signal.raise_signal(signal.SIGTERM)
-        late[0] = launcher._SECONDS_TO_STOP + 1
+        late[0] = worker_group.SECONDS_TO_STOP + 1
 
     config = tiny_config("1x4", heartbeat_seconds=300.0, max_restarts=1)
     examples = write_examples(tmp_path / "examples")
@@ -359,7 +324,7 @@ def test_a_used_up_quota_is_a_full_disk(tmp_path, monkeypatch):
     worker = write_worker(
         tmp_path,
         monkeypatch,
-        "status.event('error', kind='SafetensorError', message='I/O error: Disk quota exceeded')",
+        "status.tell(WorkerFailed('SafetensorError', 'I/O error: Disk quota exceeded'))",
         "sys.exit(1)",
     )
     examples = write_examples(tmp_path / "examples")
@@ -391,11 +356,11 @@ def test_the_worker_that_the_others_miss_is_named_and_shows_its_stack(tmp_path, 
         "    faulthandler.register(signal.SIGUSR1, open(job.stacks_path(1), 'w'))",
         "    read_a_picture()",
         "    time.sleep(60)",
-        f"status.event('error', kind='UnavailableError', message={NO_HEARTBEAT!r})",
+        f"status.tell(WorkerFailed('UnavailableError', {NO_HEARTBEAT!r}))",
         "sys.exit(1)",
     )
     examples = write_examples(tmp_path / "examples")
-    with pytest.raises(launcher.WorkerLostError, match="worker 1 gave the others no sign of life"):
+    with pytest.raises(WorkerLostError, match="worker 1 gave the others no sign of life"):
         train(tiny_config("2x2"), examples, tmp_path, worker_module=worker)
     assert "read_a_picture" in (tmp_path / "run/logs/worker-1.stacks").read_text()
     assert workers_of(tmp_path) == []
@@ -415,7 +380,7 @@ def test_logs_and_stacks_of_every_start_are_kept_but_none_of_another_run(tmp_pat
         (logs / name).write_text("of an earlier run")
     (tmp_path / "run" / "job.json").write_text('{"examples_dir": "T"}')
     examples = write_examples(tmp_path / "examples")
-    with pytest.raises(launcher.WorkerLostError, match="ended with status 1"):
+    with pytest.raises(WorkerLostError, match="ended with status 1"):
         train(tiny_config("1x4", max_restarts=1), examples, tmp_path, worker_module=worker)
     assert sorted(path.name for path in logs.glob("worker-*")) == [
         "worker-0.log",
@@ -432,11 +397,11 @@ def test_a_worker_with_an_error_of_its_own_is_named_before_those_that_miss_it(
         tmp_path,
         monkeypatch,
         f"kind, message = [('UnavailableError', {RESET!r}), ('KeyError', 'a')][index]",
-        "status.event('error', kind=kind, message=message)",
+        "status.tell(WorkerFailed(kind, message))",
         "sys.exit(1)",
     )
     examples = write_examples(tmp_path / "examples")
-    with pytest.raises(launcher.WorkerLostError, match=r"^worker 1 KeyError: a "):
+    with pytest.raises(WorkerLostError, match=r"^worker 1 KeyError: a "):
         train(tiny_config("2x2"), examples, tmp_path, worker_module=worker)
 
 
@@ -446,12 +411,12 @@ def test_a_worker_of_another_host_that_is_missed_is_named_with_its_host(tmp_path
     worker = write_worker(
         tmp_path,
         monkeypatch,
-        f"status.event('error', kind='UnavailableError', message={RESET!r})",
+        f"status.tell(WorkerFailed('UnavailableError', {RESET!r}))",
         "sys.exit(1)",
     )
     examples = write_examples(tmp_path / "examples")
     with pytest.raises(
-        launcher.WorkerLostError, match=r"^worker 0 no longer reaches worker 1 on 127\.0\.0\.1:\d+,"
+        WorkerLostError, match=r"^worker 0 no longer reaches worker 1 on 127\.0\.0\.1:\d+,"
     ):
         train(tiny_config("2x2"), examples, tmp_path, worker_module=worker)
 
@@ -461,17 +426,17 @@ def test_a_run_is_started_again_only_so_often(tmp_path, monkeypatch):
 
     def lose_a_worker(*_):
         starts.append(1)
-        raise launcher.WorkerLostError("worker 1 was killed by SIGKILL")
+        raise WorkerLostError("worker 1 was killed by SIGKILL")
 
     monkeypatch.setattr(launcher, "_run", lose_a_worker)
     events = []
     config = tiny_config("2x2", max_restarts=2)
     frozen = config.model.model_copy(update={"backbone": BackboneConfig(frozen_stages=2)})
     config = config.model_copy(update={"model": frozen})
-    with pytest.raises(launcher.WorkerLostError, match=r"^worker 1 was killed by SIGKILL$"):
+    with pytest.raises(WorkerLostError, match=r"^worker 1 was killed by SIGKILL$"):
         launch(tmp_path, config, on_progress=events.append)
     assert len(starts) == 3
-    assert [e["event"] for e in events] == ["warning", "restart", "restart"]
+    assert [e.name for e in events] == ["warning", "restart", "restart"]
 
 
 @pytest.mark.parametrize(
@@ -498,7 +463,7 @@ def test_a_stalled_worker_is_found_by_its_heartbeat(tmp_path, monkeypatch):
         return time.time() + 600 * (beats == [(3, "step"), (3, "input")])
 
     clock = SimpleNamespace(time=now, monotonic=time.monotonic, sleep=time.sleep)
-    monkeypatch.setattr(launcher, "time", clock)
+    monkeypatch.setattr(worker_group, "time", clock)
     with pytest.raises(
         TrainingError, match=r"worker 1 showed no progress .* 'input' of step 3"
     ) as e:
@@ -524,13 +489,13 @@ def test_steps_that_are_not_finite_are_skipped_up_to_a_limit(tmp_path, monkeypat
             assert np.isnan(batch["gt_boxes"]).all()
     assert f"pictures {', '.join(map(str, kept[10]))} of" in str(ended.value)
     assert "train.max_non_finite_steps (now 1)" in str(ended.value)
-    [skipped] = [event for event in events if event["event"] == "skipped"]
-    assert skipped["pictures"] == kept[5]  # worker 1's, told by the chief
-    assert "roi_class nan" in skipped["text"]
+    [skipped] = [event for event in events if event.name == "skipped"]
+    assert skipped.pictures == kept[5]  # worker 1's, told by the chief
+    assert "roi_class nan" in skipped.text
 
     # Another start counts on from the checkpoint of step 8, and may allow more.
     result = launch(tmp_path, tiny_config("2x2", max_non_finite_steps=2), on_progress=events.append)
-    assert [e["first_step"] for e in events if e["event"] == "start"] == [0, 8]
+    assert [e.first_step for e in events if e.name == "start"] == [0, 8]
     assert result.skipped_steps == 2
     arrays = final_arrays(result.checkpoints_dir)
     assert arrays["state/updates"] == result.steps - 2
@@ -547,17 +512,17 @@ def test_the_best_is_kept_and_exported_and_patience_ends_the_run(tmp_path):
     events = []
     result = launch(tmp_path, config, on_progress=events.append)
     # mask/AP falls from the second validation on: two more, then it is over.
-    validated = [event for event in events if event["event"] == "validation"]
-    assert [(event["step"], event["is_best"]) for event in validated] == [
+    validated = [event for event in events if event.name == "validation"]
+    assert [(event.step, event.is_best) for event in validated] == [
         (3, True), (6, True), (9, False), (12, False),
     ]  # fmt: skip
-    values = [event["metrics"]["mask/AP"] for event in validated]
+    values = [event.metrics["mask/AP"] for event in validated]
     assert values[1] == max(values)
     assert (result.steps, result.best["step"]) == (12, 6)
-    [ended] = [event["text"] for event in events if event["event"] == "early_stop"]
+    [ended] = [event.text for event in events if event.name == "early_stop"]
     assert ended.startswith("ends after step 12 of 24: 2 validations brought no higher mask/AP")
     assert scalars(result.run_dir)["validation/mask/AP"] == pytest.approx(values)
-    shown = [event["validation"] for event in events if event["event"] == "progress"]
+    shown = [event.validation for event in events if event.name == "progress"]
     assert shown[0] is None
     store = store_of(result.checkpoints_dir)
     assert store.steps() == [6, 12]
@@ -626,7 +591,7 @@ def test_checkpoints_may_lie_where_only_tensorflow_reaches(tmp_path, monkeypatch
     monkeypatch.delenv("TINY_DIE")
     events = []
     result = launch(tmp_path / "b", tiny_config(), checkpoints_dir=uri, on_progress=events.append)
-    assert events[0]["first_step"] == 4
+    assert events[0].first_step == 4
     assert Path(result.checkpoints_dir.removeprefix("file://")).parent == tmp_path / "remote"
     assert list((tmp_path / "remote").glob("*/step-00000012.safetensors.complete"))
     assert not (Path(result.run_dir) / "checkpoints").exists()
@@ -651,7 +616,7 @@ def test_a_killed_run_goes_on_from_an_object_store_with_the_same_bits(tmp_path, 
             checkpoints_dir="s3://bucket/kept",
             on_progress=events.append,
         )
-    assert events[0]["first_step"] == 4
+    assert events[0].first_step == 4
     assert again.last_losses == whole.last_losses
     paths = [exported_weights(Path(one.model_dir)) for one in (whole, again)]
     first, second = (dict(np.load(path)) for path in paths)
@@ -688,7 +653,7 @@ def test_a_stable_place_takes_all_that_grows_and_the_run_a_copy(tmp_path, monkey
     result = launch(
         tmp_path / "b", tiny_config(), checkpoints_dir=stable, on_progress=events.append
     )
-    assert events[0]["first_step"] == 4
+    assert events[0].first_step == 4
     assert sorted(p.name for p in Path(result.run_dir).iterdir()) == [
         ".tfx-rcnn.json",
         "logs",

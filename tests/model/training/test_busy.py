@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from model.training.busy import beats_while_busy, processor_seconds
-from model.training.progress import WorkerStatus, read_beat
+from model.training.status import WorkerStatus, read_beat
 
 
 @pytest.mark.parametrize(("each", "beats"), [(10.0, True), (0.0, False)])

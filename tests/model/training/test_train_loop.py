@@ -15,7 +15,7 @@ from model.batch import Found
 from model.training import train_loop
 from model.training.checkpoints import CheckpointStore
 from model.training.distribution import Distribution
-from model.training.progress import WorkerStatus
+from model.training.status import WorkerStatus
 from model.training.train_loop import TrainLoop, next_batch
 from tests.model.small_detector import small_batch
 from tests.model.training.tiny_run import TinyDetector, tiny_config
@@ -90,7 +90,7 @@ def test_a_stop_during_the_start_ends_the_run_before_its_first_step(tmp_path):
 
     loop = corner_loop(tmp_path, AnotherIsAsked())
     outcome = loop.run()
-    assert (outcome["step"], outcome["is_done"]) == (0, False)
+    assert (outcome.step, outcome.name) == (0, "stopped")
     assert loop.state.updates == 0
     assert not list(tmp_path.glob("key/*"))
 

@@ -30,7 +30,8 @@ import numpy as np
 from configs.schema import Config
 from ground.files import json_digest
 from model.input.buckets import write_buckets
-from model.launch.launcher import TrainingStopped, TrainResult, train
+from model.launch.errors import TrainingStopped
+from model.launch.launcher import TrainResult, train
 from model.model_folder import MODEL_ID_FILE
 from model.training_settings import TrainingSettings
 
@@ -303,7 +304,7 @@ def _launch_command(examples: str, out: str, batch: str, steps: str) -> None:
             resumed_config(batch, int(steps)),
             write_examples(Path(examples)),
             out,
-            on_progress=lambda event: print(json.dumps(event), flush=True),
+            on_progress=lambda event: print(json.dumps(event.to_json()), flush=True),
             worker_module=MODULE,
         )
     except TrainingStopped as stopped:

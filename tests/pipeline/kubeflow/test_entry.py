@@ -196,7 +196,8 @@ def test_sigterm_ends_with_143_and_says_so(pod: Pod) -> None:
 def test_sigterm_reaches_a_training_which_says_where_it_stopped(pod: Pod) -> None:
     train = """
 import signal
-from model.launch.launcher import TrainingStopped, _forwarded_signals
+from model.launch.launcher import _forwarded_signals
+from model.launch.errors import TrainingStopped
 asked = []
 with _forwarded_signals(lambda: asked.append(True)):
     print("started", flush=True)

@@ -8,7 +8,7 @@ import pytest
 
 from configs.schema import Config
 from ground.errors import DatasetError, TrainingError
-from model.launch.launcher import TrainingStopped
+from model.launch.errors import TrainingStopped
 from pipeline.local import runner
 from pipeline.local.runner import component_error, run_pipeline
 

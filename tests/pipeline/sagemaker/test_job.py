@@ -22,7 +22,7 @@ from moto.sagemaker.models import sagemaker_backends
 
 from ground.errors import ConfigError, ServiceError
 from model.lanes import LANE
-from model.training.progress import progress_line
+from model.training.events import StepDone
 from pipeline.sagemaker.entry import _plain
 from pipeline.sagemaker.images import tensorflow_image
 from pipeline.sagemaker.job import (
@@ -246,10 +246,7 @@ def test_what_is_not_possible_is_refused_before_anything_is_sent(changes, messag
 
 
 def test_metrics_are_read_out_of_the_lines_that_are_printed():
-    line = progress_line({
-        "step": 40, "steps": 100, "loss": 1.25, "losses": {"rpn_box": 0.5},
-        "images_per_second": 74.5, "eta_seconds": 60.0, "validation": 0.321,
-    })  # fmt: skip
+    line = StepDone(40, 100, 1.25, {"rpn_box": 0.5}, 0.01, 74.5, 60.0, 0.321).line
     found = {name: re.search(pattern, line)[1] for name, pattern in METRICS.items()}
     assert found == {"loss": "1.2500", "images_per_second": "74.5", "validation_AP": "0.321"}
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ground.errors import ConfigError, ServiceError, TrainingError
-from model.launch.launcher import TrainingStopped, WorkerLostError
+from model.launch.errors import TrainingStopped, WorkerLostError
 from pipeline.kubeflow.fan_out import trainer
 from pipeline.kubeflow.fan_out.cluster_api import ClusterApi
 from pipeline.kubeflow.fan_out.kinds import KINDS

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from ground.errors import ConfigError, DatasetError
-from model.launch.launcher import TrainingStopped
+from model.launch.errors import TrainingStopped
+from model.training.events import WarningGiven
 from pipeline.kubeflow.fan_out import node
 from pipeline.kubeflow.fan_out.cluster_api import ClusterApi
 from pipeline.kubeflow.fan_out.manifests import WORK_VARIABLE, Work
@@ -49,7 +50,7 @@ def test_it_trains_along_at_its_place(
     assert (given["config"].train.epochs, given["config"].model.weights) == (3.0, None)
     assert given["examples_dir"] == tmp_path / "examples"
     assert given["out_dir"] == tmp_path / "work" / "out" and "checkpoints_dir" not in given
-    given["on_progress"]({"event": "progress"})
+    given["on_progress"](WarningGiven("odd"))
     assert environ["TFX_RCNN_HOSTS"] == "10.1.2.3:2222,a-0.a:2222,a-1.a:2222"
     assert environ["TFX_RCNN_HOST_INDEX"] == "2"
 

@@ -39,7 +39,7 @@ def _train(api: str, examples: str, out: str, hosts: str) -> None:
             DetectionTrainerSettings.from_json(values["settings"], values["overrides"]),
             examples,
             out,
-            on_progress=lambda event: print(json.dumps(event), flush=True),
+            on_progress=lambda event: print(json.dumps(event.to_json()), flush=True),
             worker_module=MODULE,
         )
 

@@ -1,0 +1,38 @@
+import io
+import sys
+from dataclasses import replace
+
+import pytest
+
+from model.launch.progress import ProgressPrinter
+from model.training.events import CheckpointSaved, WarningGiven
+from tests.model.training.test_events import PROGRESS
+
+
+def test_what_has_a_line_is_shown(capsys):
+    with ProgressPrinter() as printer:
+        printer(PROGRESS)
+        printer(CheckpointSaved(3, "a"))
+        printer(WarningGiven("odd"))
+    assert capsys.readouterr().out == f"{PROGRESS.line}\nodd\n"
+
+
+def test_a_narrow_terminal_keeps_speed_and_time(monkeypatch):
+    screen = io.StringIO()
+    screen.isatty = lambda: True
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "60")
+    with ProgressPrinter() as printer:
+        printer(replace(PROGRESS, validation=0.321))
+    shown = "step 3/10  loss 1.5000  AP 0.321  4.2 images/s  1:02:05 left"
+    assert shown[:59] in screen.getvalue()
+    assert "roi_class" not in screen.getvalue()
+
+
+@pytest.mark.parametrize(("seconds", "lines"), [(0.0, 3), (3600.0, 2)])
+def test_without_a_terminal_lines_come_now_and_then(capsys, seconds, lines):
+    with ProgressPrinter(seconds_between_lines=seconds) as printer:
+        for step in (3, 4, 10):  # the first and the last always show
+            printer(replace(PROGRESS, step=step))
+    assert len(capsys.readouterr().out.splitlines()) == lines
