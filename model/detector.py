@@ -33,7 +33,7 @@ def build_detector(
     seed: int = 0,
     precision: str = "float32",
     jit: bool = False,
-) -> "Detector":
+) -> "RcnnDetector":
     """Returns a detector with its weights.
 
     Args:
@@ -49,13 +49,13 @@ def build_detector(
         ConfigError: no backbone has the config's name.
         ModelError: the weights file does not fit.
     """
-    detector = Detector(config, num_classes, seed, precision, jit)
+    detector = RcnnDetector(config, num_classes, seed, precision, jit)
     if config.weights is not None:
         load_start_weights(detector, config.weights)
     return detector
 
 
-class Detector:
+class RcnnDetector:
     """Backbone, feature pyramid, RPN, box head and, if configured, mask head.
 
     Attributes:

@@ -32,6 +32,7 @@ import tensorflow as tf
 
 from configs.schema import InputConfig
 from ground.files import atomic_path, json_digest, recover, write_json
+from model.contract import Detector
 from model.detector import build_detector
 from model.input.bounded_decode import decode_within
 from model.input.resize import resize_picture, resized_size
@@ -47,7 +48,7 @@ _DECODED_AT_ONCE = 4  # pictures at their full size
 
 
 def export_saved_model(
-    detector: Any,
+    detector: Detector,
     config: TrainingSettings,
     categories: Sequence[Mapping[str, Any]],
     out_dir: str | os.PathLike[str],
@@ -125,7 +126,7 @@ class ServingModule(tf.Module):
 
     def __init__(
         self,
-        detector: Any,
+        detector: Detector,
         input_config: InputConfig,
         categories: Sequence[Mapping[str, Any]],
     ) -> None:

@@ -19,10 +19,12 @@ from model.launch.numa import bind
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from model.contract import BatchSource, Detector
     from model.launch.job import TrainingJob
     from model.training.distribution import Distribution
     from model.training.events import RunEnded
     from model.training.status import WorkerStatus
+    from model.training.validation import Validation
 
 PARENT_VARIABLE = "TFX_RCNN_LAUNCHER"  # process id of the launcher that this worker belongs to
 _PR_SET_PDEATHSIG = 1
@@ -180,16 +182,16 @@ class Parts(NamedTuple):
     """What a run is made of.
 
     Attributes:
-        detector: as in model/detector.py.
-        training_input: as in model/input/input_pipeline.py.
+        detector: that learns.
+        training_input: gives its batches.
         export: (facts about the training) -> id of the exported model.
-        validation: (eager) -> what detects and scores, as in model/training/validation.py.
+        validation: (eager) -> what detects and scores.
     """
 
-    detector: Any
-    training_input: Any
+    detector: "Detector"
+    training_input: "BatchSource"
     export: Callable[[dict[str, Any]], str]
-    validation: Callable[[bool], Any]
+    validation: Callable[[bool], "Validation"]
 
 
 def build(job: "TrainingJob", precision: str, jit: bool) -> Parts:

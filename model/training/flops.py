@@ -8,12 +8,12 @@ per cent of them. A multiply-add is two floating-point operations.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from model.batch import Batch, specs_of
+from model.contract import Detector, Variable
 
 # Peak dense FLOP/s of one GPU by the arithmetic of a Keras dtype policy, in units of 1e12.
 # Sources: NVIDIA's data sheets of V100 (SXM2), T4, A10G, L4, A100 (SXM), H100 (SXM) and H200, the
@@ -56,11 +56,13 @@ class StepCost:
         return 2 * (self.forward + self.backward)
 
 
-def step_cost(detector: Any, batch: Batch, trained: Iterable[Any] | None = None) -> StepCost:
+def step_cost(
+    detector: Detector, batch: Batch, trained: Iterable[Variable] | None = None
+) -> StepCost:
     """Returns what a training step on one batch costs.
 
     Args:
-        detector: as in model/detector.py.
+        detector: that is trained.
         batch: its shapes and dtypes.
         trained: variables that gradients change; None is all that the detector can train.
     """
@@ -93,11 +95,11 @@ class FlopCounter:
     """Counts the operations of a step from its batch, once a bucket.
 
     Args:
-        detector: as in model/detector.py.
+        detector: that is trained.
         trained: variables that gradients change.
     """
 
-    def __init__(self, detector: Any, trained: Sequence[Any]) -> None:
+    def __init__(self, detector: Detector, trained: Sequence[Variable]) -> None:
         self._detector = detector
         self._trained = trained
         self._by_shape: dict[tuple[int, ...], int] = {}

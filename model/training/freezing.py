@@ -3,12 +3,12 @@
 import difflib
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from typing import Any
 
 from ground.errors import ConfigError
+from model.contract import Detector, Variable
 
 
-def unfrozen(detector: Any, patterns: Sequence[str]) -> list[Any]:
+def unfrozen(detector: Detector, patterns: Sequence[str]) -> list[Variable]:
     """Returns the trainable variables whose path no pattern matches.
 
     Args:

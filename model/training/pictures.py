@@ -5,6 +5,7 @@ that batch is a function of the config and the examples. Detection runs between 
 as long as a step's forward pass; drawing runs in a thread beside the next steps.
 """
 
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -14,7 +15,9 @@ from absl import logging
 from PIL import Image
 
 from model.batch import Batch, Found, arrays_of, row_of
+from model.contract import Detector
 from model.drawing import Mark, class_colour, draw
+from model.examples import Category
 from model.ops.mask_paste import encode_window, paste_mask
 
 MAX_PICTURES = 4
@@ -27,17 +30,17 @@ class TrainingPictures:
     """Draws ground truth (left) and detections (right) into TensorBoard.
 
     Args:
-        detector: as in model/detector.py.
+        detector: that finds.
         batch: a training batch.
-        categories: `{"name", "label"}` by model/examples.py.
+        categories: the label map.
         writer: of tf.summary.
     """
 
     def __init__(
         self,
-        detector: Any,
+        detector: Detector,
         batch: Batch,
-        categories: list[dict[str, Any]],
+        categories: Sequence[Category],
         writer: Any,
     ) -> None:
         chosen = np.flatnonzero(batch.valid.numpy())[:MAX_PICTURES]

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +11,9 @@ import tensorflow as tf
 from absl import logging
 
 from ground.files import write_json
+from model.batch import Batch
+from model.contract import Detector
+from model.examples import Category
 from model.training.devices import device_memory_bytes, device_name
 from model.training.distribution import Distribution
 from model.training.events import (
@@ -97,7 +101,9 @@ class Reporter:
             self._status.tell(WarningGiven(warning))
         self._scalars = tf.summary.create_file_writer(str(self._work_dir / "tensorboard"))
 
-    def draw_pictures(self, detector: Any, batch: Any, categories: Any) -> None:
+    def draw_pictures(
+        self, detector: Detector, batch: Batch, categories: Sequence[Category]
+    ) -> None:
         """Has `show_pictures` draw what the detector finds in the first pictures of a batch."""
         self._pictures = TrainingPictures(detector, batch, categories, self._scalars)
 

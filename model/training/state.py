@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from model.contract import Detector
 from model.training.distribution import Distribution
 from model.training.freezing import unfrozen
 from model.training.optimizers import Optimizer
@@ -34,7 +35,7 @@ class TrainState:
 
     def __init__(
         self,
-        detector: Any,
+        detector: Detector,
         optimizer: Optimizer,
         loss_scale: float,
         *,

@@ -26,6 +26,7 @@ import numpy as np
 import tensorflow as tf
 
 from model.batch import Batch, split_batch
+from model.contract import Detector
 from model.training.distribution import Distribution
 from model.training.optimizers import Optimizer, weights_decay
 from model.training.state import TrainState
@@ -126,7 +127,7 @@ class TrainStep:
 
     def __init__(
         self,
-        detector: Any,
+        detector: Detector,
         state: TrainState,
         optimizer: Optimizer,
         distribution: Distribution,

@@ -22,6 +22,7 @@ from absl import logging
 from configs.schema import TrainConfig
 from ground.errors import DatasetError, TrainingError
 from model.batch import Batch
+from model.contract import BatchSource, Detector
 from model.op_error import reason_of
 from model.training.checkpoints import CheckpointStore
 from model.training.devices import device_name
@@ -74,8 +75,8 @@ class TrainLoop:
 
     Args:
         train: settings of the run.
-        detector: as in model/detector.py.
-        training_input: as `TrainingInput` of model/input/input_pipeline.py.
+        detector: that learns.
+        training_input: gives the batches.
         distribution: the workers.
         checkpoints: read and written by the chief alone.
         status: where this worker says what it does.
@@ -90,8 +91,8 @@ class TrainLoop:
     def __init__(
         self,
         train: TrainConfig,
-        detector: Any,
-        training_input: Any,
+        detector: Detector,
+        training_input: BatchSource,
         distribution: Distribution,
         checkpoints: CheckpointStore,
         status: WorkerStatus,

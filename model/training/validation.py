@@ -22,6 +22,7 @@ import tensorflow as tf
 
 from configs.schema import InputConfig, TrainConfig
 from model.batch import Found, arrays_of, row_of
+from model.contract import Detector
 from model.evaluation.coco_numbers import evaluate, results_of_picture
 from model.evaluation.ground_truth import GroundTruth
 from model.evaluation.transformed import ground_truth_of_examples, images_of_split
@@ -68,7 +69,7 @@ class CocoValidation:
 
     def __init__(
         self,
-        detector: Any,
+        detector: Detector,
         examples_dir: str | os.PathLike[str],
         config: InputConfig,
         train: TrainConfig,

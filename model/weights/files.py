@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from absl import logging
@@ -29,6 +29,9 @@ from model.weights import (
 )
 from model.weights.tensors import Tensor
 from model.weights.torchvision import current_name, from_torchvision, torchvision_name
+
+if TYPE_CHECKING:
+    from model.detector import RcnnDetector
 
 # Kinds whose arrays have our axes; those of the others have torchvision's.
 _WITH_OUR_AXES = ("ours", "keras", "efficientnet_lite", "mobilenet_v2")
@@ -168,7 +171,7 @@ def recognise(names: set[str], ours: set[str]) -> str | None:
 
 
 def load_start_weights(
-    detector: Any, path: str | os.PathLike[str], kind: str | None = None
+    detector: "RcnnDetector", path: str | os.PathLike[str], kind: str | None = None
 ) -> WeightReport:
     """Sets the weights that a file holds, logs and returns what became of all others.
 
@@ -253,7 +256,7 @@ def _fitting(
 
 
 def _read(
-    detector: Any, path: str | os.PathLike[str], ours: set[str]
+    detector: "RcnnDetector", path: str | os.PathLike[str], ours: set[str]
 ) -> tuple[dict[str, np.ndarray], str | None]:
     """Returns the arrays and whose they are."""
     if str(path) == keras_applications.PUBLISHED:
@@ -265,7 +268,7 @@ def _read(
 
 
 def _by_path(
-    stored: Mapping[str, np.ndarray], kind: str, ours: set[str], detector: Any
+    stored: Mapping[str, np.ndarray], kind: str, ours: set[str], detector: "RcnnDetector"
 ) -> dict[str, Tensor]:
     """Returns by our paths what the file holds; the axes are ours or torchvision's."""
     config: BackboneConfig = detector.config.backbone
@@ -299,7 +302,9 @@ def _in_our_axes(path: str, tensor: Tensor, shape: tuple[int, ...], kind: str) -
         return None
 
 
-def _stored_classes(stored: Mapping[str, np.ndarray], kind: str, detector: Any) -> int | None:
+def _stored_classes(
+    stored: Mapping[str, np.ndarray], kind: str, detector: "RcnnDetector"
+) -> int | None:
     """Returns K of the file, None without a class layer."""
     found = _by_path(stored, kind, {_CLASS_LOGITS}, detector)
     return len(found[_CLASS_LOGITS].array) - 1 if found else None
