@@ -14,77 +14,11 @@ from typing import NamedTuple
 
 from configs.schema import Config, jit_obstacle
 from ground.errors import ConfigError
+from model.gpu_facts import GPUS, PUBLISHED, PublishedSpeed, auto_precision, peak_flops
 from model.input.sizes import padded_sides, resized_sides
 
 GIB = 1 << 30
 
-
-class Gpu(NamedTuple):
-    """What an estimate needs to know of a GPU.
-
-    Attributes:
-        bytes_per_second: memory bandwidth, from NVIDIA's data sheet.
-        memory_gib: of its variants, ascending.
-        dollars_per_hour: of one GPU, AWS on demand, us-east-1, list price of mid 2024: p3, g4dn,
-            g5, g6, p4d and p5 (an eighth of the instance where there is none with one GPU); None
-            where there was no such instance.
-        has_tf32: whether float32 convolutions run on tensor cores.
-    """
-
-    bytes_per_second: float
-    memory_gib: tuple[int, ...]
-    dollars_per_hour: float | None
-    has_tf32: bool
-
-
-GPUS = {
-    "V100": Gpu(900e9, (16, 32), 3.06, False),
-    "T4": Gpu(320e9, (16,), 0.526, False),
-    "A10G": Gpu(600e9, (24,), 1.006, True),
-    "L4": Gpu(300e9, (24,), 0.805, True),
-    "A100": Gpu(1555e9, (40, 80), 4.10, True),
-    "H100": Gpu(3350e9, (80,), 12.29, True),
-    "H200": Gpu(4800e9, (141,), None, True),
-}
-
-
-class PublishedSpeed(NamedTuple):
-    """A run that others measured: R50-FPN on COCO.
-
-    Attributes:
-        flops_per_picture: of our model of that kind at that size (tests hold this to `step_cost`).
-        images_per_second: of one GPU.
-    """
-
-    what: str
-    gpu: str
-    precision: str
-    flops_per_picture: float
-    images_per_second: float
-
-
-# At the usual 800x1088 of a 4:3 picture; NVIDIA pads all to 832x1344. AWSDet's heads are larger.
-FASTER_800, MASK_800, MASK_832, AWSDET_800 = 0.933e12, 1.328e12, 1.581e12, 1.683e12
-PUBLISHED = (
-    PublishedSpeed(
-        "Detectron2, Faster, 0.210 s per 16 on 8", "V100", "float32", FASTER_800, 16 / 0.210 / 8
-    ),
-    PublishedSpeed("Detectron2, Mask, 62/s on 8", "V100", "float32", MASK_800, 62 / 8),
-    PublishedSpeed(
-        "torchvision, Faster, 0.2288 s per 16 on 8", "V100", "float32", FASTER_800, 16 / 0.2288 / 8
-    ),
-    PublishedSpeed(
-        "torchvision, Mask, 0.2728 s per 16 on 8", "V100", "float32", MASK_800, 16 / 0.2728 / 8
-    ),
-    PublishedSpeed("NVIDIA 20.02, Mask, 38.9/s on 8", "V100", "float32", MASK_832, 38.9 / 8),
-    PublishedSpeed("NVIDIA 20.02, Mask, 54.1/s on 8", "V100", "mixed_float16", MASK_832, 54.1 / 8),
-    PublishedSpeed(
-        "AWSDet, Faster, 8x4, 12 epochs in 5 h 15 min", "V100", "mixed_float16", AWSDET_800,
-        12 * 118287 / (5.25 * 3600) / 8,
-    ),
-    PublishedSpeed("NVIDIA TF2, Mask, 19.4/s on 1", "V100", "mixed_float16", MASK_832, 19.4),
-    PublishedSpeed("NVIDIA TF2, Mask, 28.6/s on 1", "A100", "mixed_float16", MASK_832, 28.6),
-)  # fmt: skip
 
 # Memory over that of activations, weights, slots and gradients: what published runs of two pictures
 # a GPU in float32 took (Detectron2 3.0 and 3.4 GB, MMDetection 4.4, torchvision 5.2 and 5.4).
@@ -177,8 +111,6 @@ def sustained_flops(gpu: str, precision: str) -> Spread:
         gpu: a key of `GPUS`.
         precision: Keras dtype policy.
     """
-    from model.training.flops import peak_flops
-
     is_float32 = precision == "float32"
     if is_float32 and not GPUS[gpu].has_tf32:
         per_peak = [_rate(row) / (peak_flops(row.gpu, precision) or 0) for row in _rows(precision)]
@@ -346,12 +278,14 @@ def steps_of_run(config: Config, workers: int, pictures: int) -> int:
 
 
 def precision_on(setting: str, gpu: str) -> str:
-    """Returns the dtype policy that `auto` means on this GPU, as model/training/devices.py."""
-    if setting == "auto":
-        return "mixed_bfloat16" if GPUS[gpu].has_tf32 else "mixed_float16"
-    if setting == "mixed_bfloat16" and not GPUS[gpu].has_tf32:
+    """Returns the dtype policy that a setting means on a GPU.
+
+    Raises:
+        ConfigError: the GPU has no unit for it.
+    """
+    if setting == "mixed_bfloat16" and not GPUS[gpu].has_bfloat16:
         raise ConfigError(f"train.precision mixed_bfloat16: {gpu} has no unit for it")
-    return setting
+    return auto_precision(GPUS[gpu].capability) if setting == "auto" else setting
 
 
 if __name__ == "__main__":

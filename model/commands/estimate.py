@@ -13,7 +13,6 @@ from ground.command_options import RenamedOption, config_option, set_option
 from ground.console import OneLineCommand, one_line_errors, print_table
 from ground.errors import ConfigError
 from model.estimate import (
-    GPUS,
     Estimate,
     Spread,
     estimate,
@@ -22,6 +21,7 @@ from model.estimate import (
     usual_bucket,
     work_of,
 )
+from model.gpu_facts import GPUS
 from model.quiet_tensorflow import quiet_tensorflow
 
 
@@ -87,7 +87,7 @@ def main(
     config = load_config(config_file, overrides)
     precision = precision_on(config.train.precision, gpu)
     bucket = usual_bucket(config, *_size(picture_size))
-    if workers is None and config.train.batch.startswith("auto"):
+    if workers is None and config.train.has_auto_workers:
         raise ConfigError(f"--workers: say how many GPUs, as train.batch is {config.train.batch}")
     workers = workers or config.train.workers
     with quiet_tensorflow():

@@ -15,20 +15,6 @@ import tensorflow as tf
 from model.batch import Batch, specs_of
 from model.contract import Detector, Variable
 
-# Peak dense FLOP/s of one GPU by the arithmetic of a Keras dtype policy, in units of 1e12.
-# Sources: NVIDIA's data sheets of V100 (SXM2), T4, A10G, L4, A100 (SXM), H100 (SXM) and H200, the
-# figures without sparsity. From Ampere on TensorFlow computes float32 convolutions and products in
-# TF32 unless told otherwise. None: the GPU has no unit for it.
-PEAK_TFLOPS: dict[str, dict[str, float | None]] = {
-    "V100": {"float32": 15.7, "tf32": None, "mixed_float16": 125.0, "mixed_bfloat16": None},
-    "T4": {"float32": 8.1, "tf32": None, "mixed_float16": 65.0, "mixed_bfloat16": None},
-    "A10G": {"float32": 35.0, "tf32": 35.0, "mixed_float16": 70.0, "mixed_bfloat16": 70.0},
-    "L4": {"float32": 30.3, "tf32": 60.0, "mixed_float16": 121.0, "mixed_bfloat16": 121.0},
-    "A100": {"float32": 19.5, "tf32": 156.0, "mixed_float16": 312.0, "mixed_bfloat16": 312.0},
-    "H100": {"float32": 67.0, "tf32": 494.5, "mixed_float16": 989.0, "mixed_bfloat16": 989.0},
-    "H200": {"float32": 67.0, "tf32": 494.5, "mixed_float16": 989.0, "mixed_bfloat16": 989.0},
-}
-
 # Tensors that share the memory of what they are made from.
 _VIEWS = {"Identity", "Reshape", "ExpandDims", "Squeeze", "StopGradient", "IdentityN"}
 # Tensors that are there with or without a batch.
@@ -121,23 +107,6 @@ def multiply_adds(op: tf.Operation) -> int:
     """
     count = _COUNTS.get(op.type)
     return 0 if count is None else count(op)
-
-
-def peak_flops(gpu: str, precision: str) -> float | None:
-    """Returns the peak FLOP/s of a GPU under a dtype policy; None where it is not known.
-
-    Args:
-        gpu: a name that contains a key of `PEAK_TFLOPS`, such as "Tesla V100-SXM2-16GB".
-        precision: Keras dtype policy; float32 means TF32 where the GPU has it.
-    """
-    words = gpu.upper().replace("-", " ").split()
-    found = next((rates for name, rates in PEAK_TFLOPS.items() if name in words), None)
-    if found is None:
-        return None
-    rate = found.get(precision)
-    if precision == "float32":
-        rate = found["tf32"] or rate
-    return None if rate is None else rate * 1e12
 
 
 def _needed(outputs: Iterable[tf.Tensor]) -> list[tf.Operation]:

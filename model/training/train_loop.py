@@ -23,12 +23,13 @@ from configs.schema import TrainConfig
 from ground.errors import DatasetError, TrainingError
 from model.batch import Batch
 from model.contract import BatchSource, Detector
+from model.gpu_facts import peak_flops
 from model.op_error import reason_of
 from model.training.checkpoints import CheckpointStore
 from model.training.devices import device_name
 from model.training.distribution import Distribution
 from model.training.events import RunDone, RunEnded, RunStopped
-from model.training.flops import FlopCounter, peak_flops
+from model.training.flops import FlopCounter
 from model.training.history import RunHistory, RunPlan
 from model.training.non_finite import NotFiniteError, Part, description, own_part, suspects
 from model.training.optimizers import build_optimizer

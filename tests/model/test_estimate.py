@@ -11,17 +11,20 @@ from configs.model_schema import RoiConfig
 from configs.schema import Config
 from model.commands.estimate import main
 from model.estimate import (
+    Work,
+    estimate,
+    sustained_flops,
+    usual_bucket,
+    work_of,
+)
+from model.gpu_facts import (
     AWSDET_800,
     FASTER_800,
     GPUS,
     MASK_800,
     MASK_832,
     PUBLISHED,
-    Work,
-    estimate,
-    sustained_flops,
-    usual_bucket,
-    work_of,
+    peak_flops,
 )
 from tests.model.small_detector import small_config
 
@@ -131,8 +134,6 @@ def test_what_several_compiled_workers_cost_is_told(workers, compiled, told):
 
 
 def test_no_gpu_is_thought_faster_than_its_peak():
-    from model.training.flops import peak_flops
-
     for gpu in GPUS:
         for precision in ("float32", "mixed_float16"):
             assert sustained_flops(gpu, precision).high < peak_flops(gpu, precision)
