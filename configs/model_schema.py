@@ -13,11 +13,11 @@ Layers = Annotated[int, Field(ge=0, le=100)]
 Boxes = Annotated[int, Field(ge=1, le=10**6)]
 Weight = Annotated[float, Field(gt=0, le=1e6)]
 LogScaleLimits = tuple[float | None, float]
-LOG_SCALE_LIMITS = (
+LOG_SCALE_LIMITS: LogScaleLimits = (None, math.log(1000 / 16))
+_ON_LOG_SCALE_LIMITS = (
     "Lowest (null: none) and highest dh and dw, natural logarithms, weights taken off: log(1000 / "
     "16), tensorpack log(1344 / 16), AWSDet both ways."
 )
-_HIGHEST_LOG_SCALE = math.log(1000 / 16)
 NmsMethod = Literal["greedy", "linear", "gaussian"]
 BoxLoss = Literal["smooth_l1", "giou"]
 BOX_LOSS = "Of deltas (smooth_l1) or of the boxes they make (giou, 1902.09630)."
@@ -175,9 +175,7 @@ class RpnConfig(Section):
     test_post_nms_top_k: Boxes = Field(1000, description="Likewise at inference.")
     nms_iou: Fraction = Field(0.7, description="Suppress above this overlap.")
     min_box_size_px: float = Field(0.0, ge=0, le=1e6, description="Drop smaller proposals.")
-    log_scale_limits: LogScaleLimits = Field(
-        (None, _HIGHEST_LOG_SCALE), description=LOG_SCALE_LIMITS
-    )
+    log_scale_limits: LogScaleLimits = Field(LOG_SCALE_LIMITS, description=_ON_LOG_SCALE_LIMITS)
     box_loss: BoxLoss = Field("smooth_l1", description=BOX_LOSS)
     box_loss_weight: Weight = Field(1.0, description=BOX_LOSS_WEIGHT)
     smooth_l1_beta: float = Field(0.0, ge=0, le=1e6, description="0 is L1; torchvision uses 1/9.")
@@ -239,9 +237,7 @@ class BoxHeadConfig(Section):
     delta_weights: tuple[Weight, Weight, Weight, Weight] = Field(
         (10.0, 10.0, 5.0, 5.0), description="Factors on (dy, dx, dh, dw)."
     )
-    log_scale_limits: LogScaleLimits = Field(
-        (None, _HIGHEST_LOG_SCALE), description=LOG_SCALE_LIMITS
-    )
+    log_scale_limits: LogScaleLimits = Field(LOG_SCALE_LIMITS, description=_ON_LOG_SCALE_LIMITS)
     label_smoothing: Fraction = Field(
         0.0, lt=1, description="Share of a class target spread over all classes (1512.00567)."
     )

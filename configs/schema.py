@@ -389,10 +389,21 @@ class TrainConfig(Section):
         Raises:
             ConfigError: it is `auto`, which only the launcher can turn into a number.
         """
-        workers = self.batch.split("x")[0]
-        if workers == "auto":
+        workers, _ = self._workers_and_pictures
+        if workers is None:
             raise ConfigError(f"train.batch: {self.batch} has no number of workers before training")
-        return int(workers)
+        return workers
+
+    @property
+    def has_auto_workers(self) -> bool:
+        """Whether the launcher is to count the workers, one a GPU."""
+        return self._workers_and_pictures[0] is None
+
+    @property
+    def _workers_and_pictures(self) -> tuple[int | None, int]:
+        """N, None where it is `auto`, and M of `batch`: the one place where it is taken apart."""
+        workers, pictures = self.batch.split("x")
+        return None if workers == "auto" else int(workers), int(pictures)
 
     def with_workers(self, workers: int) -> "TrainConfig":
         """Returns the same settings with so many workers."""
@@ -401,7 +412,7 @@ class TrainConfig(Section):
     @property
     def pictures_per_worker(self) -> int:
         """Pictures of one worker at once."""
-        return int(self.batch.split("x")[1])
+        return self._workers_and_pictures[1]
 
     @property
     def pictures_per_step(self) -> int:
@@ -529,7 +540,7 @@ def jit_obstacle(train: TrainConfig, model: ModelConfig) -> str | None:
             "model.roi.sampling_ratio: 0, whose shapes are dynamic: "
             "set a number of samples such as 2"
         )
-    if not train.batch.startswith("1x"):
+    if train.has_auto_workers or train.workers > 1:
         for section, norm in (("backbone", model.backbone.norm), ("fpn", model.fpn.norm)):
             if norm == "sync_batch_norm":
                 return (

@@ -24,6 +24,7 @@ from model.tfrecord import read_tfrecord
 CATEGORIES_FILE = "categories.json"
 MANIFEST_FILE = "manifest.json"
 COUNTS_FILE = "counts.json"
+TRAINING_SPLIT = "train"  # the split that training learns from; the others have any name
 
 
 class Shard(TypedDict):

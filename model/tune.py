@@ -21,12 +21,11 @@ from ground.console import read_json
 from ground.errors import ConfigError, TrainingError
 from ground.files import atomic_path, json_digest, write_json
 from ground.outputs import marked_text
-from model.examples import read_manifest
+from model.examples import TRAINING_SPLIT, read_manifest
 from model.input.buckets import read_buckets, training_buckets, write_buckets
 from model.input.index import index_path, joined, read_index
 from model.launch.errors import TrainingStopped
 from model.launch.host import visible_gpus
-from model.launch.job import TRAINING_SPLIT
 from model.launch.launcher import train
 from model.limits import machine_limits
 from model.training.events import Event, RunStarted
@@ -350,7 +349,7 @@ def first_setting(config: TrainingSettings, machine: Machine, buckets: int) -> S
         buckets: of the examples.
     """
     settings = config.train
-    if settings.batch.startswith("auto"):
+    if settings.has_auto_workers:
         settings = settings.with_workers(machine.workers)
     total = settings.global_batch
     workers = max(n for n in range(1, min(machine.workers, settings.workers) + 1) if total % n == 0)

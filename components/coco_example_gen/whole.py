@@ -34,11 +34,19 @@ from ground.wording import plural
 from model.coco.entries import Forms
 from model.coco.hints import why_missing
 from model.coco.limits import Origin, check_losses
-from model.coco.notes import TRAINING_SPLIT, notes_on, notes_on_use, with_notes
+from model.coco.notes import notes_on, notes_on_use, with_notes
 from model.coco.policies import Flaw, resolve_policies
 from model.coco.survey import Survey, survey
 from model.coco.tally import Tally, picture_name
-from model.examples import COUNTS_FILE, Category, Shard, Split, split_folder, write_manifest
+from model.examples import (
+    COUNTS_FILE,
+    TRAINING_SPLIT,
+    Category,
+    Shard,
+    Split,
+    split_folder,
+    write_manifest,
+)
 
 NAMESPACE = "coco_example_gen"
 REJECTS_FILE = "rejects.jsonl"

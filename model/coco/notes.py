@@ -12,9 +12,8 @@ from ground.wording import plural
 from model.coco.hints import as_positions, box_note
 from model.coco.survey import Survey
 from model.coco.tally import SEEN_NAME_AGAIN, Tally
-from model.examples import Category
+from model.examples import TRAINING_SPLIT, Category
 
-TRAINING_SPLIT = "train"
 _MOST_LISTED = 5
 _NO_OTHERS: Mapping[str, Survey] = {}
 

@@ -92,7 +92,7 @@ class TrainingInput:
         config: sizes and augmentation.
         with_masks: also return bitmaps.
         workers: number of workers.
-        batch_per_worker: pictures of a worker in a step.
+        pictures_per_step: pictures of a worker in a step.
         seed: of order and augmentation.
         own_buckets: choose the padded shapes from this split's pictures; else they are those of
             the folder, which are made for the training split.
@@ -118,7 +118,7 @@ class TrainingInput:
         config: InputConfig,
         with_masks: bool,
         workers: int,
-        batch_per_worker: int,
+        pictures_per_step: int,
         seed: int,
         own_buckets: bool = False,
     ) -> None:
@@ -144,7 +144,7 @@ class TrainingInput:
             self._index.height,
             self._index.width,
             self.buckets,
-            batch_per_worker,
+            pictures_per_step,
             workers,
             seed,
             augmentation=Augmentation.from_config(config),
@@ -193,7 +193,7 @@ class TrainingInput:
             .map(read_step, num_parallel_calls=2)
             .unbatch()
             .map(self._prepare, num_parallel_calls=threads or tf.data.AUTOTUNE)
-            .batch(self.plan.batch_per_worker, drop_remainder=True)
+            .batch(self.plan.pictures_per_step, drop_remainder=True)
             .prefetch(2)
             .with_options(options)
         )

@@ -94,7 +94,7 @@ class Plan:
         heights: int [R], of the pictures as stored.
         widths: int [R].
         buckets: `(height, width)` shapes; each picture goes to the smallest that holds it.
-        batch_per_worker: pictures of a worker in a step.
+        pictures_per_step: pictures of a worker in a step.
         workers: number of workers.
         seed: of all that is random.
         augmentation: sizes, jitter, crop and flip.
@@ -109,7 +109,7 @@ class Plan:
         heights: npt.ArrayLike,
         widths: npt.ArrayLike,
         buckets: Sequence[tuple[int, int]],
-        batch_per_worker: int,
+        pictures_per_step: int,
         workers: int,
         seed: int,
         *,
@@ -124,8 +124,8 @@ class Plan:
         )
         self._seed = seed
         self._workers = workers
-        self.batch_per_worker = batch_per_worker
-        self._global_batch = workers * batch_per_worker
+        self.pictures_per_step = pictures_per_step
+        self._global_batch = workers * pictures_per_step
         self.buckets = [(int(height), int(width)) for height, width in buckets]
         if len(self._heights) == 0:
             raise DatasetError("no pictures to train on: the split is empty")

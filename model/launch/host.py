@@ -37,7 +37,7 @@ def with_counted_workers(
             f"SM_NUM_GPUS is {cluster.gpus}, but this host shows {gpus} GPUs (CUDA_VISIBLE_DEVICES "
             f"is {environ.get('CUDA_VISIBLE_DEVICES', 'not set')})"
         )
-    if not config.train.batch.startswith("auto"):
+    if not config.train.has_auto_workers:
         return config
     workers = len(cluster.hosts) * max(1, gpus)
     return config.model_copy(update={"train": config.train.with_workers(workers)})

@@ -10,8 +10,6 @@ from ground.files import write_json
 from model.training.storage import is_remote, joined
 from model.training_settings import TrainingSettings
 
-TRAINING_SPLIT = "train"
-
 
 @dataclass(frozen=True)
 class TrainingJob:

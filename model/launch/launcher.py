@@ -22,7 +22,7 @@ from configs.model_schema import ModelConfig
 from configs.schema import TrainConfig
 from ground.errors import DatasetError
 from ground.files import held_folder, json_digest
-from model.examples import read_manifest
+from model.examples import TRAINING_SPLIT, read_manifest
 from model.input.buckets import read_buckets
 from model.launch.cluster import Cluster, cluster_from_environment
 from model.launch.eager import eager_config, run_eagerly
@@ -34,7 +34,7 @@ from model.launch.host import (
     with_counted_workers,
     with_input_threads,
 )
-from model.launch.job import TRAINING_SPLIT, TrainingJob
+from model.launch.job import TrainingJob
 from model.launch.places import claim_places, places_of
 from model.launch.trainable import check_trainable
 from model.launch.worker_group import WorkerGroup

@@ -197,9 +197,9 @@ class Parts(NamedTuple):
 def build(job: "TrainingJob", precision: str, jit: bool) -> Parts:
     """Returns the parts of the job."""
     from model.detector import build_detector
+    from model.examples import TRAINING_SPLIT
     from model.export import export_saved_model
     from model.input.input_pipeline import TrainingInput
-    from model.launch.job import TRAINING_SPLIT
     from model.training.validation import CocoValidation
 
     config = job.config
@@ -209,7 +209,7 @@ def build(job: "TrainingJob", precision: str, jit: bool) -> Parts:
         config.input,
         with_masks=config.model.mask_head is not None,
         workers=config.train.workers,
-        batch_per_worker=config.train.pictures_per_step,
+        pictures_per_step=config.train.pictures_per_step,
         seed=config.train.seed,
     )
     detector = build_detector(

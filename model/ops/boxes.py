@@ -4,13 +4,11 @@ Boxes are float32 [ymin, xmin, ymax, xmax] in continuous pixels: a box from 2 to
 Letters: N images, R boxes or RoIs, A anchors, M ground-truth rows.
 """
 
-import math
 from collections.abc import Sequence
 
 import tensorflow as tf
 
-# Lower and upper limit on dh and dw: without the upper one exp overflows early in training.
-LOG_SCALE_LIMITS = (None, math.log(1000 / 16))
+from configs.model_schema import LOG_SCALE_LIMITS
 
 # A shorter side counts as this in `encode_deltas`, so that padding rows stay finite.
 _SHORTEST_SIDE_PX = 1e-6
@@ -140,7 +138,7 @@ def decode_deltas(
     shifts, scales = tf.split(deltas, 2, axis=-1)
     centers = shifts * sizes + centers
     lowest, highest = log_scale_limits
-    scales = tf.minimum(scales, highest)
+    scales = tf.minimum(scales, highest)  # without a limit exp overflows early in training
     scales = scales if lowest is None else tf.maximum(scales, lowest)
     half_sizes = tf.exp(scales) * sizes * 0.5
     return tf.concat([centers - half_sizes, centers + half_sizes], axis=-1)

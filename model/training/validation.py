@@ -81,7 +81,7 @@ class CocoValidation:
             config.model_copy(update=_NOT_RANDOM),
             with_masks=False,
             workers=train.workers,
-            batch_per_worker=train.pictures_per_worker,
+            pictures_per_step=train.pictures_per_worker,
             seed=0,
             own_buckets=True,
         )

@@ -95,7 +95,7 @@ def with_gpus(config: Config) -> KubeflowConfig:
             f"pipeline.kubeflow.trainer_nodes_by={asked.trainer_nodes_by}: nothing would be made, "
             "as pipeline.kubeflow.trainer_nodes is 1: give the number of pods"
         )
-    if batch.startswith("auto"):
+    if config.train.has_auto_workers:
         if given is None:
             raise ConfigError(f"{key}: train.batch {batch} does not say how many: give a number")
         return asked

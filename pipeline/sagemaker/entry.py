@@ -29,9 +29,9 @@ from configs.loader import load_config
 from configs.schema import Config
 from ground.console import OneLineCommand, explain
 from ground.errors import ConfigError, DatasetError, RcnnError
+from model.examples import TRAINING_SPLIT
 from model.launch.cluster import cluster_from_environment
 from model.launch.errors import TrainingStopped
-from model.launch.job import TRAINING_SPLIT
 from model.launch.launcher import train
 from model.launch.progress import ProgressPrinter
 from tfx_rcnn import child_environment, command

@@ -298,7 +298,7 @@ def test_split_without_a_usable_picture_is_refused(tmp_path):
 
 def test_training_reads_what_was_written(result):
     training_input = TrainingInput(
-        result[0] / "examples", "train", WHOLE.input, True, workers=1, batch_per_worker=2, seed=0
+        result[0] / "examples", "train", WHOLE.input, True, workers=1, pictures_per_step=2, seed=0
     )
     steps = training_input.steps_per_epoch
     seen = {}

@@ -101,13 +101,13 @@ class TinyInput:
     num_classes = 1
     buckets = BUCKETS
 
-    def __init__(self, workers: int, batch_per_worker: int, seed: int) -> None:
+    def __init__(self, workers: int, pictures_per_step: int, seed: int) -> None:
         from model.input.plan import Augmentation, Plan
 
         heights = [8 if index % 3 else 12 for index in range(PICTURES)]
         widths = [20 - height for height in heights]
         self._plan = Plan(
-            heights, widths, BUCKETS, batch_per_worker, workers, seed,
+            heights, widths, BUCKETS, pictures_per_step, workers, seed,
             augmentation=Augmentation(8, 12),
         )  # fmt: skip
         self.steps_per_epoch = self._plan.steps_per_epoch
