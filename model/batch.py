@@ -94,7 +94,7 @@ def batch_specs(
 
     Args:
         bucket: height and width of the padded pictures.
-        pictures: of one worker, B.
+        pictures: pictures of one worker, B.
         max_objects: M.
         mask_side: S; None without masks.
     """
@@ -139,7 +139,7 @@ def row_of(value: AnyValue, index: Any) -> AnyValue:
     """Returns some pictures of a batch or of what was found.
 
     Args:
-        value: of tensors or arrays.
+        value: a structure of tensors or arrays.
         index: a slice, an array of numbers, or one number: then without the axis of pictures.
     """
     return _mapped(lambda array: array[index], value)

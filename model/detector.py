@@ -39,7 +39,7 @@ def build_detector(
     Args:
         config: the `model` section. Its `weights` file, if any, gives the first weights.
         num_classes: K, without the background.
-        seed: of the weights that no file gives; the same seed gives the same weights.
+        seed: seed of the weights that no file gives; the same seed gives the same weights.
         precision: Keras dtype policy: float32, mixed_bfloat16 or mixed_float16. The weights are
             float32 under each.
         jit: whether `loss_terms` will be called under jit_compile; chooses RoIAlign's body, whose
@@ -65,7 +65,7 @@ class RcnnDetector:
     Args:
         config: the `model` section.
         num_classes: K, at least 1.
-        seed: of the initial weights.
+        seed: seed of the initial weights.
         precision: Keras dtype policy.
         jit: whether its losses will be called under jit_compile.
     """
@@ -147,7 +147,7 @@ class RcnnDetector:
 
         Args:
             batch: pictures and ground truth of static shapes.
-            seed: of the sampling of anchors and RoIs.
+            seed: seed of the sampling of anchors and RoIs.
             step: int64 scalar; other samples are drawn in each step.
             training: whether batch norm uses and updates statistics.
         """

@@ -21,7 +21,7 @@ class Mark:
 
     Attributes:
         box: [x, y, width, height], pixels of the picture.
-        colour: of box, mask and label.
+        colour: colour of box, mask and label.
         label: text at the box; empty draws none.
         mask: COCO run-length code of the whole picture, or None.
         is_dashed: a dashed outline, for what is not there or not found.
@@ -49,7 +49,7 @@ def draw(
     """Returns a copy of an RGB picture with the marks on it, in their order.
 
     Args:
-        picture: as the marks' pixels mean it.
+        picture: the picture whose pixels the marks mean.
         marks: what to draw.
         long_side_px: longer side of the result, so that small pictures get legible labels and
             large ones small files; None keeps the size.

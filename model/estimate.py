@@ -63,12 +63,12 @@ class Work:
     """What the config asks of one GPU.
 
     Attributes:
-        flops_per_picture: of a training step.
-        activation_bytes: of a worker's step in the largest bucket.
+        flops_per_picture: floating-point operations of a training step.
+        activation_bytes: bytes of the activations of a worker's step in the largest bucket.
         weights: number of all weights.
         trained_weights: number of those that are trained.
-        slots: of a trained weight, as large as it: the optimiser's, its average, its accumulator.
-        pictures_per_step: of one worker.
+        slots: variables as large as a trained weight: the optimiser's, its average, its sum.
+        pictures_per_step: pictures of one worker.
         compiled: whether XLA compiles the step.
     """
 
@@ -86,11 +86,11 @@ class Estimate:
     """The answer; the low and high ends are what the published runs leave open.
 
     Attributes:
-        images_per_second: of all workers.
+        images_per_second: pictures a second of all workers.
         hours: from the first step to the last.
-        memory_gib: of the tensors on one GPU.
-        dollars: of all GPUs for these hours; None without a price.
-        steps: of the whole run.
+        memory_gib: memory of the tensors on one GPU.
+        dollars: what all GPUs cost for these hours; None without a price.
+        steps: those of the whole run.
         fits: by memory of the GPU's variants: "yes", "no" or "perhaps".
         reasons: for the width of the range.
     """
@@ -139,7 +139,7 @@ def estimate(
         gpu: a key of `GPUS`.
         precision: Keras dtype policy.
         workers: GPUs.
-        steps: of the whole run.
+        steps: how many the whole run has.
         dollars_per_gpu_hour: None takes the table's.
     """
     doublings = max(0.0, math.log2(workers / WORKERS_OF_ONE_MACHINE))

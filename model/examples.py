@@ -158,7 +158,7 @@ def split_names(examples: str | os.PathLike[str]) -> list[str]:
     """Returns the splits of an examples folder in their order.
 
     Raises:
-        DatasetError: as `read_manifest`.
+        DatasetError: what `read_manifest` raises.
     """
     return list(read_manifest(examples)["splits"])
 

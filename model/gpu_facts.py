@@ -13,8 +13,8 @@ class Gpu(NamedTuple):
         tflops: peak dense FLOP/s by the arithmetic of a Keras dtype policy, in units of 1e12,
             without sparsity. None: the GPU has no unit for it.
         bytes_per_second: memory bandwidth.
-        memory_gib: of its variants, ascending.
-        dollars_per_hour: of one GPU, AWS on demand, us-east-1, list price of mid 2024: p3, g4dn,
+        memory_gib: memories of its variants, ascending.
+        dollars_per_hour: list price of one GPU, AWS on demand, us-east-1, mid 2024: p3, g4dn,
             g5, g6, p4d and p5 (an eighth of the instance where there is none with one GPU); None
             where there was no such instance.
     """
@@ -91,8 +91,8 @@ class PublishedSpeed(NamedTuple):
     """A run that others measured: R50-FPN on COCO.
 
     Attributes:
-        flops_per_picture: of our model of that kind at that size (tests hold this to `step_cost`).
-        images_per_second: of one GPU.
+        flops_per_picture: operations of our model of that kind (a test holds it to `step_cost`).
+        images_per_second: pictures a second of one GPU.
     """
 
     what: str

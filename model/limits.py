@@ -23,8 +23,8 @@ class Limits(NamedTuple):
     Attributes:
         cores: threads that run at the same time; at least 1.
         cores_shown: those that the scheduler lets this process use, the quota left out.
-        memory_bytes: of the machine or the smallest limit above this process; 0 where not known.
-        free_bytes: of these, what is not in use, or can be taken back at once.
+        memory_bytes: what the machine has, or the smallest limit above this process; 0 if unknown.
+        free_bytes: what of that is not in use, or can be taken back at once.
         is_limited: by name (`cores`, `memory`), whether a control group says so.
     """
 
@@ -115,7 +115,7 @@ def _upwards(top: Path, mounted: str, inner: str, version: int) -> Iterator[_Gro
         mounted: the group that is mounted there; a container may see its own group's path as the
             node has it.
         inner: the group of this process.
-        version: of the control groups.
+        version: version of the control groups.
     """
     below = inner.removeprefix(mounted.rstrip("/")) if inner.startswith(mounted) else inner
     parts = [part for part in below.split("/") if part]

@@ -260,7 +260,7 @@ def kubeflow_endpoint(
     """Returns where Kubeflow's own store is.
 
     Args:
-        environ: of the pod; Kubernetes names the services of its namespace there.
+        environ: environment of the pod; Kubernetes names the services of its namespace there.
         resolve: looks a name up; raises OSError where there is none.
     """
     for variable, port in (

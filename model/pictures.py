@@ -31,7 +31,7 @@ class Picture:
     Attributes:
         encoded: a JPEG or PNG file's bytes.
         height: in pixels, of the upright picture.
-        width: likewise.
+        width: in pixels, of the upright picture.
         orientation: EXIF's number of the turn that made it upright; 1 is none.
     """
 
@@ -56,9 +56,9 @@ def read_picture(
     """Returns a picture file ready for the model.
 
     Args:
-        path: of a regular file.
+        path: path of a regular file.
         max_pixels: limit of height x width.
-        is_checked: as in `servable`.
+        is_checked: whether it was looked at, as by `servable`.
 
     Raises:
         DatasetError: the file is missing, no regular file, too large, or damaged.
@@ -80,7 +80,7 @@ def servable(
 
     Args:
         encoded: the file's bytes.
-        name: of the picture, for errors.
+        name: name of the picture, for errors.
         max_pixels: limit of height x width.
         is_checked: the file has passed `model.encoded.check`, so only its headers are read.
 
@@ -117,7 +117,7 @@ def _png_of_other_format(encoded: bytes, max_pixels: int, name: str) -> Picture:
     Args:
         encoded: the file's bytes.
         max_pixels: limit of height x width.
-        name: of the format, for the message that it is none of these.
+        name: name of the format, for the message that it is none of these.
 
     Raises:
         PictureFlaw: it is none of these, has too many pixels, or cannot be decoded.

@@ -90,10 +90,10 @@ def read_payload(descriptor: int, path: str | os.PathLike[str], offset: int, len
     """Returns the payload that an index says lies at `offset`; its checksum is checked.
 
     Args:
-        descriptor: of the open file; its position does not matter and stays.
-        path: of the file, for errors.
-        offset: of the payload, in bytes.
-        length: of the payload.
+        descriptor: descriptor of the open file; its position does not matter and stays.
+        path: path of the file, for errors.
+        offset: offset of the payload, in bytes.
+        length: length of the payload.
 
     Raises:
         DatasetError: the file ends before the record does, or the record is damaged.
@@ -111,7 +111,7 @@ def check_holds(path: str | os.PathLike[str], places: Iterable[tuple[int, int]])
     """Checks that a file does not end before one of its records does.
 
     Args:
-        path: of the file.
+        path: path of the file.
         places: offset and length of each payload, as an index says them.
 
     Raises:

@@ -83,9 +83,9 @@ class Trial:
     Attributes:
         setting: what was tried.
         verdict: "ok", "out of memory" or "failed: why".
-        images_per_second: of all workers; 0 unless "ok".
+        images_per_second: pictures a second of all workers; 0 unless "ok".
         step_seconds: median.
-        peak_memory_mib: of the worker that took most, on its GPU where there is one.
+        peak_memory_mib: memory of the worker that took most, on its GPU where there is one.
         device: what the workers ran on.
     """
 
@@ -138,7 +138,7 @@ def search(
         first: where to begin.
         machine: limits.
         run: measures one setting; asked for the same one twice it may be called twice.
-        dimensions: of `DIMENSIONS`, in the order to vary them.
+        dimensions: some of `DIMENSIONS`, in the order to vary them.
         change_batch: whether the pictures of a step may change.
 
     Returns:
@@ -346,7 +346,7 @@ def first_setting(config: TrainingSettings, machine: Machine, buckets: int) -> S
     Args:
         config: its `train`; `auto` is the machine's.
         machine: limits.
-        buckets: of the examples.
+        buckets: how many the examples have.
     """
     settings = config.train
     if settings.has_auto_workers:
@@ -382,7 +382,7 @@ def write_config(
         path: the file to write.
         base: the config that was tuned.
         best: its setting is written.
-        table: of all trials.
+        table: rows of all trials.
         overrides: the `key=value` changes of `base` with which they were made.
     """
     lines = [

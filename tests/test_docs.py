@@ -20,6 +20,20 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
+# "seed: of the weights" leaves out what the thing is; "likewise" makes one look elsewhere.
+WITHOUT_NOUN = re.compile(r"^\s+\w+: (of|as|likewise)\b", re.MULTILINE)
+
+
+@pytest.mark.parametrize("folder", sorted(p.parent for p in (ROOT / "model").rglob("__init__.py")))
+def test_every_entry_of_a_docstring_has_its_noun(folder):
+    found = [
+        f"{path.name}: {entry[0].strip()}"
+        for path in sorted(folder.glob("*.py"))
+        for entry in WITHOUT_NOUN.finditer(path.read_text("utf-8"))
+    ]
+    assert found == []
+
+
 def test_settings_page_is_what_the_schema_says():
     assert (ROOT / "docs" / "configs.md").read_text() == reference(), "run `make docs`"
 

@@ -23,7 +23,7 @@ class MeantBox(NamedTuple):
     """Four numbers that were read.
 
     Attributes:
-        numbers: as they stand.
+        numbers: the four as they stand.
         format: where the form itself says it; None leaves it to `data.box_format`.
         odd_form: what is unusual in the form; empty where nothing is.
         has_text: whether numbers were written as text.
@@ -80,11 +80,11 @@ def bbox_in_pixels(numbers: Numbers, format_: str, height: int, width: int) -> N
     (5.0, 5.0, 10.0, 5.0)
 
     Args:
-        numbers: as the file has them.
-        format_: of `data.box_format`: two corners (`xyxy`), one and the sides (`xywh`) or the
+        numbers: the four as the file has them.
+        format_: one of `data.box_format`: two corners (`xyxy`), one and the sides (`xywh`) or the
             middle and the sides (`cxcywh`), each in pixels or as shares of the picture's sides.
-        height: of the picture, in pixels.
-        width: likewise.
+        height: height of the picture, in pixels.
+        width: width of the picture, in pixels.
     """
     if format_ == "xywh":
         return numbers

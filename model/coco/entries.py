@@ -43,11 +43,11 @@ class CocoObject:
 
     Attributes:
         annotation_id: its id in the COCO file.
-        category_id: likewise.
+        category_id: its id in the COCO file.
         label: the category's label for the model, from 1.
         name: the category's name.
         bbox: `[x, y, width, height]` in pixels, not clipped.
-        area: as the file has it, in pixels.
+        area: area as the file has it, in pixels.
         is_crowd: whether it is a region of many objects.
         box_norm: `[ymin, xmin, ymax, xmax]`, clipped to the picture, as shares of its sides.
         segmentation: JSON of COCO's compressed RLE; empty where there is no mask.
@@ -84,7 +84,7 @@ def parse_picture(image: Any, judge: Judge, max_picture_pixels: int | None = Non
 
     Args:
         image: the entry.
-        judge: of this record.
+        judge: what judges this record.
         max_picture_pixels: limit of the stated height x width; None where the file decides.
 
     Raises:
@@ -137,10 +137,10 @@ def parse_object(
         annotation: the entry.
         place: its position in the file, from 0.
         is_repeated_id: whether an earlier entry has the same id.
-        height: of its picture, in pixels.
-        width: likewise.
+        height: height of its picture, in pixels.
+        width: width of its picture, in pixels.
         categories: the label map by COCO id.
-        judge: of this record.
+        judge: what judges this record.
         forms: how values are meant.
 
     Raises:

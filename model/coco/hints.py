@@ -33,10 +33,10 @@ def why_missing(
     """Returns what fits the names of pictures that are not in a folder, with the setting.
 
     Args:
-        names: as a COCO file has them.
+        names: names as a COCO file has them.
         folder: where they were looked for.
         prefix: `data.picture_prefix`.
-        other_folders: of the other splits, by split.
+        other_folders: folders of the other splits, by split.
     """
     found = [find_picture(folder, name, prefix) for name in names]
     endings = sum(place.code == "picture_ending_differs" for place in found)
@@ -127,8 +127,8 @@ def format_of_boxes(images: Sequence[Any], entries: Sequence[Any], stated: str) 
 
     Args:
         images: entries of `images`.
-        entries: of annotations or detections: `image_id`, `bbox` and perhaps `segmentation`.
-        stated: of `data.box_format`.
+        entries: annotations or detections, with `image_id`, `bbox` and perhaps `segmentation`.
+        stated: the box format, one of `data.box_format`.
     """
     fits: Counter[str] = Counter()
     looked_at = 0
@@ -208,7 +208,7 @@ def as_positions(ids: set[int], known: set[int], key: str) -> str:
     Args:
         ids: that are stated.
         known: that there are.
-        key: of the list that has the known ones.
+        key: name of the list that has the known ones.
     """
     number = len(known)
     if not known or len(ids) < _FEWEST_IDS:

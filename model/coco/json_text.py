@@ -40,7 +40,7 @@ class JsonText:
 
     Args:
         path: the file, in UTF-8, UTF-16 or UTF-32, with or without a byte order mark.
-        stream: of the file.
+        stream: the open file.
 
     Raises:
         DatasetError: the file is packed, or plainly of another form.
@@ -124,7 +124,7 @@ class JsonText:
         """Yields the values of a list, before whose bracket the text stands.
 
         Raises:
-            DatasetError: as `value`, or the list is malformed.
+            DatasetError: what `value` raises, or the list is malformed.
         """
         self.take("[")
         if self.next_character() == "]":
@@ -139,7 +139,7 @@ class JsonText:
         """Yields the keys of an object; the caller reads each key's value before the next.
 
         Raises:
-            DatasetError: as `value`, or the object is malformed.
+            DatasetError: what `value` raises, or the object is malformed.
         """
         self.take("{")
         if self.next_character() == "}":

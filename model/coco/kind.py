@@ -27,9 +27,9 @@ def not_instances(
     """Returns what a file is, in place of an instances file, and what to do.
 
     Args:
-        kinds: of the keys at its top, as `iterate_file` gives them.
+        kinds: kind of each key at its top, as `iterate_file` gives them.
         images: the first entries of `images`.
-        annotations: likewise.
+        annotations: the first entries of `annotations`.
         bare: the first entries, where the file is one list.
     """
     if BARE_LIST in kinds:
@@ -89,7 +89,7 @@ def not_results(kinds: Mapping[str, str], scored: str = "") -> str:
     """Returns what a file is that is no list of results, and what to do.
 
     Args:
-        kinds: of the keys at its top.
+        kinds: kind of each key at its top.
         scored: the key of a list whose entries have scores; "" without one.
     """
     if scored:

@@ -31,7 +31,7 @@ class _Limit(NamedTuple):
         setting: its key.
         fraction: the limit.
         what: is counted.
-        total: of those that were read.
+        total: how many were read.
         dropped: by reason: what is left out.
         mended: by reason: what is used after a repair that loses something.
         loses: what happens to the latter, for the message.

@@ -83,7 +83,7 @@ def compressed_rle(segmentation: Any, height: int, width: int) -> dict[str, Any]
     """Returns COCO's compressed RLE of a `segmentation`, None where there is none.
 
     Raises:
-        ValueError: as `read_mask`.
+        ValueError: what `read_mask` raises.
     """
     mask = read_mask(segmentation, height, width)
     return None if mask is None else mask.rle

@@ -21,8 +21,8 @@ class FoundPicture(NamedTuple):
     """Where a picture lies.
 
     Attributes:
-        name: of the file, below the folder; as it is where there is none that fits.
-        code: of the reason that notes what differs; None where the name is the file's.
+        name: name of the file, below the folder; as it is where there is none that fits.
+        code: code of the reason that notes what differs; None where the name is the file's.
         detail: what differs.
     """
 
@@ -35,7 +35,7 @@ class RepeatedNames:
     """Counts file names that came before, by a digest of each.
 
     Attributes:
-        number: of them.
+        number: how many there are.
         first: such name; "" without one.
     """
 
@@ -59,8 +59,8 @@ def find_picture(folder: str | os.PathLike[str], file_name: str, prefix: str = "
     Whether the file lies inside the folder is left to the caller.
 
     Args:
-        folder: of the pictures.
-        file_name: as the COCO file has it.
+        folder: folder of the pictures.
+        file_name: name as the COCO file has it.
         prefix: taken off its front, where it begins so.
     """
     name = file_name.removeprefix(prefix)
@@ -83,10 +83,10 @@ def locate_picture(
     """Returns the path of a picture's file; how it was found is noted with `judge`.
 
     Args:
-        folder: of the pictures.
-        file_name: as the COCO file has it.
+        folder: folder of the pictures.
+        file_name: name as the COCO file has it.
         prefix: taken off its front, where it begins so.
-        judge: of this record.
+        judge: what judges this record.
 
     Raises:
         LeftOut: the policy leaves a picture out that lies there, or whose name differs so, and

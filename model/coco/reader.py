@@ -25,7 +25,7 @@ class _Taken:
     Attributes:
         picture: its entry.
         name: for messages.
-        flaws: of the entry.
+        flaws: flaws of the entry.
         objects: that are sound, with their flaws.
         dropped: the flaw and the name of each object that is not.
         objects_read: all of them.

@@ -17,7 +17,7 @@ class Ring:
     """One polygon.
 
     Attributes:
-        value: as the file has it.
+        value: the segmentation as the file has it.
         numbers: x, y of each corner in turn; meaningless where `problem` finds one.
         has_text: whether numbers were written as text.
     """

@@ -19,12 +19,12 @@ class Survey:
     """What a COCO instances file holds.
 
     Attributes:
-        path: of the file.
+        path: path of the file.
         categories: the label map: labels count from 1 in the order of category ids.
         text_ids: categories whose id is a whole number in another form.
         pictures: entries of `images`.
         objects: entries of `annotations` by category id; what is no id counts as None.
-        crowds: of them those that are crowds.
+        crowds: those of the objects that are crowds.
         images: the first entries of `images`.
         annotations: the first entries of `annotations`.
     """

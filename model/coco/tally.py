@@ -27,17 +27,17 @@ class Tally:
         pictures_written: records, or pictures that are measured on.
         objects_read: entries of `annotations`.
         objects_written: in the records, crowds too.
-        crowds_written: of them, crowd regions.
+        crowds_written: those of the objects that are crowd regions.
         masks_read: entries of `annotations` that have a segmentation.
         masks_written: objects in the records that have one, crowds too.
         reasons: flaws by code, whatever was done about them.
         refused_pictures: lines of the rejects by code: pictures that policy refuses.
-        dropped_pictures: likewise: pictures that policy drops.
-        dropped_objects: likewise: objects whose picture stays, or is not known.
+        dropped_pictures: lines of the rejects by code: pictures that policy drops.
+        dropped_objects: the same of objects whose picture stays, or is not known.
         objects_with_pictures: objects in the lines of pictures, by the picture's code.
         mended: flaws that were mended, by code.
         lost_pictures: used after a repair that loses a part of them, by code.
-        lost_objects: likewise, or after one that guesses a number.
+        lost_objects: used after a repair that loses a part or guesses a number, by code.
         lost_masks: objects that a repair cost their mask, or a part of it, by code.
         objects_by_category: written objects that are no crowds, by COCO id in decimal.
         examples: the first record of each code that was left out or lost something.
@@ -140,7 +140,7 @@ class Tally:
         """Counts what the repair of a record that is used cost it, once a reason.
 
         Args:
-            flaws: of the record.
+            flaws: flaws of the record.
             where: names it, for a message.
         """
         found = {flaw.code: flaw for flaw in flaws if flaw.policy == MEND}

@@ -39,7 +39,7 @@ class Facts(NamedTuple):
     Attributes:
         format: by its content.
         height: in pixels, as stored.
-        width: likewise.
+        width: width as it is stored.
         orientation: the turn that EXIF asks for; 1 is none.
         content: the file, with an end marker where only that was missing.
         lacked_end: how the file ended where its end marker was missing; "" where it was there.

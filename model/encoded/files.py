@@ -28,7 +28,7 @@ def path_inside(folder: str | os.PathLike[str], name: str) -> str:
     """Returns the real path of a picture that a COCO file names, its links followed.
 
     Args:
-        folder: of the pictures; may be a link itself.
+        folder: folder of the pictures; may be a link itself.
         name: relative to it.
 
     Raises:
@@ -53,8 +53,8 @@ def read_picture_file(path: str | os.PathLike[str], max_bytes: int = MAX_FILE_BY
     file had when it was opened.
 
     Args:
-        path: of the file.
-        max_bytes: of the file, at most.
+        path: path of the file.
+        max_bytes: the largest size of the file.
 
     Raises:
         PictureFlaw: it is missing, no regular file, may not be read, has more than `max_bytes`, or

@@ -7,7 +7,7 @@ class PictureFlaw(Exception):
     """A picture that cannot be used as it is.
 
     Attributes:
-        code: of `model.coco.policies.REASONS`.
+        code: one of `model.coco.policies.REASONS`.
         detail: what is wrong.
     """
 

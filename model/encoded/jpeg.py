@@ -30,7 +30,7 @@ class Scan(NamedTuple):
     Attributes:
         components: their ids.
         first: coefficient, 0-63.
-        last: likewise.
+        last: coefficient, 0-63.
         missing_bits: low bits of the coefficients that are left to later scans.
         parameters_at: where the three bytes of the header stand that say so.
     """
@@ -48,13 +48,13 @@ class Jpeg(NamedTuple):
     Attributes:
         frame: its marker's second byte; 0 where there is no frame header.
         height: in pixels; 0 where there is no frame header.
-        width: likewise.
+        width: width as it is stored.
         components: their ids.
         scans: their headers.
         metadata: (start, end) of the application segments before the picture data that say nothing
             of the colours. In the data a decoder trips over one, so it stays there.
         colours: (start, end) of those that do.
-        exif: of the first EXIF segment, without its name; b"" without one.
+        exif: content of the first EXIF segment, without its name; b"" without one.
         data_start: where the picture data begin; 0 where there are none.
         end: after the end marker; 0 where there is none.
         complaint: what is no part of a picture; "" for nothing.

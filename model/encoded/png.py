@@ -27,7 +27,7 @@ class Png(NamedTuple):
 
     Attributes:
         height: in pixels; 0 without a header.
-        width: likewise.
+        width: width in pixels.
         chunks: whole ones, as far as they can be followed.
         has_end: whether the end chunk is there and whole.
         complaint: what is wrong with the chunks that hold the picture; "" for nothing.

@@ -140,10 +140,10 @@ def measure(
         image_ids: only these pictures; None is all.
         category_ids: only these categories; None is all.
         class_agnostic: any category of a detection is right.
-        max_detections: of a category in a picture that count, best first, at least 10. The
+        max_detections: those of a category in a picture that count, best first, at least 10. The
             numbers keep their names: AR100 is the recall with so many.
         where: the detections are from, for errors.
-        evaluator: of `model.evaluation.engine.evaluate_task`.
+        evaluator: see `model.evaluation.engine.evaluate_task`.
 
     Returns:
         The metrics: `{"box": {the twelve numbers} or None, "mask": likewise, "per_category":

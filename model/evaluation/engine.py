@@ -33,12 +33,12 @@ class Task:
         images: COCO's, of all pictures.
         categories: COCO's, of all classes.
         objects: annotations; for masks each with a run-length code.
-        detections: likewise, with `score`.
+        detections: what was found, in the same form and with `score`.
         kind: "box" or "mask".
-        image_ids: of the pictures that count, sorted.
-        category_ids: of the classes that count, sorted.
+        image_ids: those of the pictures that count, sorted.
+        category_ids: those of the classes that count, sorted.
         class_agnostic: any class of a detection is right.
-        max_detections: of a class in a picture that count.
+        max_detections: those of a class in a picture that count.
     """
 
     images: list[dict[str, Any]]
@@ -60,7 +60,7 @@ class Outcome:
         precision: [T, R, K, A, M].
         recall: [T, K, A, M].
         scores: [T, R, K, A, M].
-        matches: of each detection.
+        matches: what became of each detection.
         by: the library and its version.
         note: why pycocotools alone was used, where that was not asked for; "" else.
     """

@@ -38,7 +38,7 @@ class GroundTruth:
         categories: COCO's `id` and `name`.
         tally: what became of the file's entries; empty for records.
         notes: what of the file is no flaw and yet odd, a line each.
-        left_out_ids: of pictures that the file lists and policy leaves out.
+        left_out_ids: ids of pictures that the file lists and policy leaves out.
         ids_of_other_splits: gives the image ids of each other split of the examples.
     """
 

@@ -101,12 +101,12 @@ def match(
 
     Args:
         objects: COCO's annotations; with `segmentation` as run-length code where `kind` is "mask".
-        detections: likewise, with `score`.
+        detections: what was found, in the same form and with `score`.
         kind: "box" or "mask".
-        image_ids: of the pictures that count, sorted.
-        category_ids: of the classes that count, sorted.
+        image_ids: those of the pictures that count, sorted.
+        category_ids: those of the classes that count, sorted.
         class_agnostic: any class of a detection is right.
-        max_detections: of a class in a picture that count, best first.
+        max_detections: those of a class in a picture that count, best first.
     """
     return _match(
         objects,

@@ -39,11 +39,11 @@ class _Curve:
 
     Attributes:
         metric: the mean over thresholds that it gives.
-        place: of the class.
+        place: the place of the class.
         image: [U] positions of the pictures.
         right: [U, T] float32, 1 where the detection is right.
         ignored: [U, T] float32 likewise; None where no row is ignored.
-        rows: of the sparse product that are its own.
+        rows: those of the sparse product that are its own.
     """
 
     metric: str
@@ -58,8 +58,8 @@ class Resampler:
     """Gives COCO's twelve numbers of each class for counts of the pictures.
 
     Args:
-        matches: of a model.
-        category_ids: of the classes, all in the matches; their order is that of the results.
+        matches: those of a model.
+        category_ids: those of the classes, all in the matches; their order is that of the results.
     """
 
     def __init__(self, matches: Matches, category_ids: Sequence[int]) -> None:

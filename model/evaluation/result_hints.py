@@ -22,7 +22,7 @@ def why_unknown(
 
     Args:
         what: "image" or "category".
-        detections: of COCO's results form.
+        detections: what was found, in COCO's results form.
         ground_truth: that does not know all of the ids.
     """
     stated = {meant_integer(detection.get(f"{what}_id")) for detection in detections} - {None}
@@ -58,7 +58,7 @@ def notes_on_detections(
 
     Args:
         ground_truth: what is to be found.
-        detections: as in the file.
+        detections: what was found, as in the file.
     """
     objects = [a for a in ground_truth.annotations if not a["iscrowd"]]
     if not detections or not objects:

@@ -85,8 +85,8 @@ def drawn(
     Args:
         bitmap: [rows, columns], covers the box.
         box: [4] yxyx, pixels of the picture.
-        height: of the picture.
-        width: of the picture.
+        height: height of the picture.
+        width: width of the picture.
     """
     ymin, xmin, ymax, xmax = np.asarray(box, np.float64)
     y0, rows = _sampled(ymin, ymax, height, bitmap.shape[0])

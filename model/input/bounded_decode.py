@@ -19,7 +19,7 @@ def decode_within(encoded: tf.Tensor, number: Any, max_pixels: int) -> tf.Tensor
 
     Args:
         encoded: string scalar.
-        number: of the picture in its batch, for the error.
+        number: number of the picture in its batch, for the error.
         max_pixels: limit of height x width.
 
     Raises:

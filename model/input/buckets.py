@@ -60,8 +60,8 @@ def choose_buckets(
     Args:
         heights: int [N], of the pictures as stored.
         widths: int [N].
-        short_side_px: as in `resized_sides`, at the largest scale jitter.
-        long_side_px: likewise.
+        short_side_px: the parameter of `resized_sides`, at the largest scale jitter.
+        long_side_px: largest long side, at the largest scale jitter.
         multiple_px: sides of a bucket are multiples of this.
         max_buckets: at least 1.
 

@@ -45,7 +45,7 @@ class _Planned(NamedTuple):
     Attributes:
         payload: string, the record; empty for a filler.
         height: int32, of the resized picture, in pixels.
-        width: likewise.
+        width: int32, of the resized picture, in pixels.
         flip: bool.
         crop: int32 [4], top, left, height, width of what is kept of the resized picture.
         bucket: int32 [2], height and width of the batch.
@@ -93,17 +93,17 @@ class TrainingInput:
         with_masks: also return bitmaps.
         workers: number of workers.
         pictures_per_step: pictures of a worker in a step.
-        seed: of order and augmentation.
+        seed: seed of order and augmentation.
         own_buckets: choose the padded shapes from this split's pictures; else they are those of
             the folder, which are made for the training split.
 
     Attributes:
         categories: `{"id", "name", "label"}`, labels 1..K.
         num_classes: K.
-        num_pictures: of the split.
+        num_pictures: how many the split has.
         steps_per_epoch: the same in every epoch.
         buckets: `(height, width)` shapes.
-        digest: of the examples folder.
+        digest: digest of the examples folder.
         overflow: objects of the split that exceed `max_objects`.
 
     Raises:
@@ -374,7 +374,7 @@ def _objects(record: _Record, boxes: tf.Tensor, max_objects: int, masks: Masks |
         record: the kept rows.
         boxes: [n, 4] float32, yxyx, input-frame pixels.
         max_objects: M.
-        masks: of the M rows.
+        masks: masks of the M rows.
     """
     labels = tf.cast(record[records.CLASS_LABEL], tf.int32)
     return _Objects(

@@ -14,7 +14,7 @@ class OnDevice:
     Without it each step begins with the copy of its pictures, for which the GPU waits.
 
     Args:
-        dataset: of any structure, None in it included.
+        dataset: a dataset of any structure, None in it included.
         device: such as "/GPU:0".
     """
 

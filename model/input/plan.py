@@ -33,10 +33,10 @@ class Augmentation:
     """What is random about a picture, and the size that it is resized to.
 
     Attributes:
-        short_side_px: of the resized picture, before jitter.
-        long_side_px: likewise.
+        short_side_px: short side of the resized picture, before jitter.
+        long_side_px: largest long side of the resized picture, before jitter.
         scale_jitter: range of the factor on both; log-uniform, but uniform with `crop_px`.
-        flip_probability: of a horizontal flip.
+        flip_probability: chance of a horizontal flip.
         short_side_choices_px: one of these takes the place of `short_side_px`, each as likely.
         crop_px: a side that is longer after resizing is cropped to this, at any place alike; None
             leaves all as it is.
@@ -96,7 +96,7 @@ class Plan:
         buckets: `(height, width)` shapes; each picture goes to the smallest that holds it.
         pictures_per_step: pictures of a worker in a step.
         workers: number of workers.
-        seed: of all that is random.
+        seed: seed of all that is random.
         augmentation: sizes, jitter, crop and flip.
         image_ids: int [R], what a picture's random numbers hang on; its index where not given.
 

@@ -21,8 +21,8 @@ def resized_sides(
     Args:
         heights: int [N], at least 1.
         widths: int [N], at least 1.
-        short_side_px: of the result; a number or one a picture.
-        long_side_px: likewise.
+        short_side_px: short side of the result; a number or one a picture.
+        long_side_px: largest long side of the result; a number or one a picture.
 
     Returns:
         int64 [N] heights and widths.

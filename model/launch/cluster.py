@@ -35,7 +35,7 @@ class Cluster:
         hosts: `name:port` of each host's first worker, the chief's host first.
         index: this host's place among them.
         source: the variable that says so; "" where this host trains alone.
-        gpus: of this host as the environment counts them; None where it does not.
+        gpus: number of this host's GPUs as the environment counts them; None where it does not.
     """
 
     hosts: tuple[str, ...] = _ALONE

@@ -36,7 +36,7 @@ class Trace:
     """What one worker of this host left behind.
 
     Attributes:
-        exit_code: of its process, a signal's number below zero; None where it still runs.
+        exit_code: status of its process, a signal's number below zero; None where it runs.
         beat: its last sign of life.
         last_words: the error that it told before it ended; None for none.
         log: path of what it printed.
@@ -55,9 +55,9 @@ class Scene:
     """Where they ran.
 
     Attributes:
-        work_dir: of the run.
+        work_dir: folder of the run.
         stacks: where workers write their Python stacks when they are asked to.
-        hosts: of the run, the chief's first.
+        hosts: hosts of the run, the chief's first.
         workers_per_host: on each of them.
     """
 
@@ -142,9 +142,9 @@ def stalled_worker(
     """Returns the worker for whom all others wait, where one gave no sign of life for too long.
 
     Args:
-        beats: of the workers that run.
+        beats: beats of the workers that run.
         started: when they were started, in seconds since the epoch.
-        now: likewise.
+        now: the time now, in the same seconds.
         heartbeat_seconds: `train.heartbeat_seconds`.
     """
     if all(now - max(started, beat.time) < heartbeat_seconds for beat in beats.values()):

@@ -39,7 +39,7 @@ def run_eagerly(
     """Trains to the last step in this process; returns how it ended.
 
     Args:
-        job: of one worker.
+        job: the job of one worker.
         on_progress: is called with every event, within the step that it tells of.
         build_parts: see `model.launch.worker.main`.
 

@@ -29,7 +29,7 @@ class Gpu(NamedTuple):
     """A GPU that TensorFlow opens.
 
     Attributes:
-        number: as CUDA counts those that it shows.
+        number: its number as CUDA counts those that it shows.
         name: its product's.
         capability: (8, 0) for an A100; () where it does not say.
         problem: why it does not compute, where it was asked to; else "".
@@ -50,7 +50,7 @@ class Answer(NamedTuple):
         log: what its native code printed meanwhile.
         tensorflow: its version.
         cuda: version that it is built with.
-        cudnn: likewise.
+        cudnn: version that it is built with.
         listed: the generations that it has code for: sm_80 runs as it is, compute_90 is compiled.
         driver: the newest CUDA that the driver knows; "" without a driver.
         driver_problem: why the driver's library cannot be opened; else "".
@@ -92,8 +92,8 @@ def has_code(capability: tuple[int, ...], listed: tuple[str, ...]) -> bool:
     Machine code runs within its generation (the same first number) on the same or a later GPU.
 
     Args:
-        capability: of the GPU; () counts as known.
-        listed: of the build; none says nothing.
+        capability: compute capability of the GPU; () counts as known.
+        listed: capabilities of the build; none says nothing.
 
     >>> has_code((8, 6), ("sm_80", "compute_90")), has_code((12, 0), ("sm_80", "compute_90"))
     (True, False)

@@ -53,7 +53,7 @@ def worker_environments(
     """Returns, for each worker that this host runs, the variables that make it that worker.
 
     Args:
-        workers: of all hosts.
+        workers: how many all hosts have.
         cluster: the hosts.
         environ: names the GPUs that may be used.
         numa: `train.numa`.
@@ -169,7 +169,7 @@ def threads_per_worker(workers_here: int, limits: Limits | None = None) -> int:
     """Returns a worker's share of the cores; 0 where it has all that TensorFlow sees.
 
     Args:
-        workers_here: of this host.
+        workers_here: how many this host has.
         limits: those of this process if None.
     """
     limits = limits or machine_limits()

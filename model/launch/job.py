@@ -20,7 +20,7 @@ class TrainingJob:
         examples_dir: CocoTransform's examples.
         work_dir: where logs, status and TensorBoard scalars go while it runs.
         checkpoints_dir: holds one folder a run.
-        key: of the run, from `checkpoint_key`.
+        key: the run's, from `checkpoint_key`.
         model_dir: where the chief exports the model to.
         threads: CPU threads of a worker; 0 is all cores.
     """

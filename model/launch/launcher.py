@@ -61,10 +61,10 @@ class TrainResult:
         model_dir: the exported SavedModel.
         run_dir: TensorBoard scalars, logs, throughput.json; on a host without the chief its logs.
         checkpoints_dir: the folder of this run's checkpoints.
-        model_id: of the exported model; "" on a host without the chief, which exports none.
+        model_id: id of the exported model; "" on a host without the chief, which exports none.
         steps: done; less than planned where patience ended the run.
         seconds: spent in steps, earlier starts of the same run included.
-        images_per_second: of all workers, steps that were traced left out.
+        images_per_second: pictures a second of all workers, steps that were traced left out.
         first_losses: by name, of the first step.
         last_losses: by name, of the last step.
         skipped_steps: since something in them was not finite.
@@ -116,7 +116,7 @@ def train(
         on_progress: is called with every event of the chief.
         model_dir: where the model goes, in place of `out_dir/model`.
         run_dir: where the rest goes, in place of `out_dir/run`.
-        source_digest: of the code, where changed code should start anew.
+        source_digest: digest of the code, where changed code should start anew.
         worker_module: the module that is run for each worker.
         eager: run one worker of `train.pictures_per_worker` pictures in this process, its step
             undecorated, for a debugger (model/launch/eager.py).

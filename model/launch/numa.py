@@ -28,8 +28,8 @@ def worker_cores(
     not go evenly on the nodes, none is: one bound wrongly would wait for others.
 
     Args:
-        workers: of this host.
-        gpus: as CUDA_VISIBLE_DEVICES names them, one a worker; [] on CPUs.
+        workers: how many this host has.
+        gpus: names as CUDA_VISIBLE_DEVICES has them, one a worker; [] on CPUs.
         root: folder that has `proc` and `sys`.
         allowed: cores that this process may use; asked of the scheduler if None.
     """
@@ -87,7 +87,7 @@ def _node_of_gpu(gpu: str, root: Path) -> int | None:
 
     Args:
         gpu: its number in the order of the buses (CUDA_DEVICE_ORDER=PCI_BUS_ID), or its UUID.
-        root: as above.
+        root: folder that has `proc` and `sys`.
     """
     folders = sorted((root / "proc/driver/nvidia/gpus").glob("*:*:*"))
     if gpu.isdigit():

@@ -45,7 +45,7 @@ def keras_network(
         network: makes it, given include_top, weights and input_shape.
         pixels: what it was trained on.
         config: the `model.backbone` section.
-        seed: of the initial weights.
+        seed: seed of the initial weights.
         policy: Keras dtype policy.
     """
     return KerasBackbone(network, pixels, config, seed, dtype=policy, name="backbone")
@@ -100,7 +100,7 @@ def build_backbone(config: BackboneConfig, seed: int, policy: str) -> keras.laye
 
     Args:
         config: the `model.backbone` section.
-        seed: of the initial weights.
+        seed: seed of the initial weights.
         policy: Keras dtype policy.
 
     Raises:

@@ -28,7 +28,7 @@ class BoxHead(Layer):
     Args:
         config: numbers, channels and units of the layers; whether boxes are class-agnostic.
         num_classes: K.
-        seed: of the initial weights.
+        seed: seed of the initial weights.
     """
 
     def __init__(self, config: BoxHeadConfig, num_classes: int, seed: int, **kwargs: Any) -> None:

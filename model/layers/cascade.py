@@ -26,7 +26,7 @@ class Stage(NamedTuple):
 
     Attributes:
         head: name of its weights, "box_head", "box_head_2", ...
-        loss_suffix: of its loss terms: "" in a row of one, else "_1", "_2", ...
+        loss_suffix: suffix of its loss terms: "" in a row of one, else "_1", "_2", ...
         positive_iou: a RoI at or above is positive.
         delta_weights: factors on (dy, dx, dh, dw).
     """
@@ -62,7 +62,7 @@ def refine_boxes(
         deltas: [N, R, 1, 4] of this stage.
         boxes: [N, R, 4], its RoIs.
         image_sizes: float32 [N, 2], height and width to clip to.
-        delta_weights: of this stage.
+        delta_weights: weights of this stage.
         log_scale_limits: on the deltas.
     """
     refined = decode_deltas(deltas[:, :, 0], boxes, delta_weights, log_scale_limits)

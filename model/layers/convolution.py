@@ -26,9 +26,9 @@ class Convolution(Layer):
     Args:
         filters: channels that come out.
         kernel_size: k of the k x k kernel.
-        stride: of both axes.
-        initializer: of the kernel; biases start at zero.
-        norm: as `make_norm`'s kind.
+        stride: stride of both axes.
+        initializer: initial values of the kernel; biases start at zero.
+        norm: one of `make_norm`'s kinds.
         norm_epsilon: added to the norm's variance.
         symmetric: pad (k - 1) / 2 on each side (torchvision); otherwise TensorFlow's "SAME", which
             pads less at the top and left where a stride is 2.

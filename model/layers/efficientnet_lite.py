@@ -55,11 +55,11 @@ class InvertedResidualBlock(Layer):
     Args:
         channels: that come in.
         filters: channels that come out.
-        kernel_size: of the depthwise convolution.
-        stride: of the depthwise convolution.
+        kernel_size: kernel size of the depthwise convolution.
+        stride: stride of the depthwise convolution.
         expansion: channels inside / `channels`; 1 leaves the widening out.
-        norm: as `make_norm`'s kind.
-        seed: of the initial weights.
+        norm: one of `make_norm`'s kinds.
+        seed: seed of the initial weights.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class EfficientNetLite(Layer):
     Args:
         config: norm, frozen and checkpointed stages; pixel statistics, padding and epsilon are the
             family's.
-        seed: of the initial weights.
+        seed: seed of the initial weights.
     """
 
     def __init__(self, config: BackboneConfig, seed: int, **kwargs: Any) -> None:

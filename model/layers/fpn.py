@@ -24,8 +24,8 @@ class FeaturePyramid(Layer):
 
     Args:
         config: channels, norm, upsampling.
-        channels: of C2-C5, by stage.
-        seed: of the initial weights.
+        channels: channels of C2-C5, by stage.
+        seed: seed of the initial weights.
     """
 
     def __init__(

@@ -23,7 +23,7 @@ def checkpointed(
     no memory.
 
     Args:
-        function: of one tensor; all its variables are in `variables`.
+        function: function of one tensor; all its variables are in `variables`.
         variables: that it reads or assigns; those that are not trainable get no gradient.
         features: [N, H, W, C], or any floating-point tensor.
     """

@@ -48,9 +48,9 @@ class LayerWeights(NamedTuple):
     """The weights of one layer.
 
     Attributes:
-        name: of the layer.
+        name: name of the layer.
         place: in a file of Keras 3, which counts the layers of a class: "conv2d_3".
-        paths: of its weights, in Keras's order.
+        paths: paths of its weights, in Keras's order.
     """
 
     name: str
@@ -69,7 +69,7 @@ class KerasBackbone(Layer):
         application: makes the network, given include_top, weights and input_shape.
         pixels: what the family was trained on; its own scaling layers are cut off.
         config: `frozen_stages`; the norm must be frozen_batch_norm.
-        seed: of the initial weights.
+        seed: seed of the initial weights.
 
     Raises:
         ConfigError: a network without one of the stages C2-C5.
@@ -160,7 +160,7 @@ def find_taps(network: keras.Model, name: str) -> dict[str, int]:
 
     Args:
         network: its operations come after those that they read.
-        name: of the backbone, for the error.
+        name: name of the backbone, for the error.
 
     Raises:
         ConfigError: there is no map of the stride of one of C2-C5.

@@ -29,7 +29,7 @@ class MaskHead(Layer):
     Args:
         config: number and channels of the convolutions.
         num_classes: K.
-        seed: of the initial weights.
+        seed: seed of the initial weights.
     """
 
     def __init__(self, config: MaskHeadConfig, num_classes: int, seed: int, **kwargs: Any) -> None:
@@ -111,7 +111,7 @@ def mask_loss_term(mask_logits: tf.Tensor, rois: SampledRois, gt_masks: Masks) -
     Args:
         mask_logits: [N, P, 2 S, 2 S] of the ground truth's classes; P is `rois.max_positives`.
         rois: what was sampled.
-        gt_masks: of the ground truth.
+        gt_masks: masks of the ground truth.
     """
     positives = slice(0, rois.max_positives)
     gt_index = rois.gt_index[:, positives]

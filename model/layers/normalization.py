@@ -172,7 +172,7 @@ def make_norm(kind: str, epsilon: float, policy: str, name: str = "norm") -> Nor
         kind: none, frozen_batch_norm, batch_norm, sync_batch_norm or group_norm.
         epsilon: added to the variance.
         policy: Keras dtype policy; the weights are float32 under each.
-        name: of the layer.
+        name: name of the layer.
 
     Raises:
         ValueError: an unknown kind.

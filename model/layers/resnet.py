@@ -41,11 +41,11 @@ class ResidualBlock(Layer):
 
     Args:
         width: channels inside the block.
-        stride: of the first block of a stage, 1 or 2.
+        stride: stride of the first block of a stage, 1 or 2.
         is_bottleneck: 1x1, 3x3, 1x1 (50 layers and more) instead of 3x3, 3x3.
         has_projection: whether the shortcut is a 1x1 convolution.
         config: its norm, epsilon, padding, place of the stride and shortcut.
-        seed: of the initial weights.
+        seed: seed of the initial weights.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class ResNet(Layer):
     Args:
         depth: 18, 34, 50, 101 or 152.
         config: width, stem, norm, padding, place of the stride, frozen stages, pixel statistics.
-        seed: of the initial weights.
+        seed: seed of the initial weights.
     """
 
     def __init__(self, depth: int, config: BackboneConfig, seed: int, **kwargs: Any) -> None:
@@ -197,7 +197,7 @@ class ResNet(Layer):
             stage: "stem", "c2", ... "c5".
             features: [N, H, W, C]; pixels for the stem.
             valid: see `call`.
-            training: likewise.
+            training: see `call`.
         """
         if stage != "stem":
             for block in self.stages[stage]:

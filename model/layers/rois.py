@@ -54,10 +54,10 @@ def sample_training_rois(
     ignored instead of negative.
 
     Args:
-        proposals: of the RPN, [N, P, 4].
+        proposals: proposals of the RPN, [N, P, 4].
         batch: its ground truth.
-        seed: of the sampling.
-        step: of the training; other RoIs are drawn in each.
+        seed: seed of the sampling.
+        step: number of the training's step; other RoIs are drawn in each.
         config: overlaps and numbers.
     """
     boxes = tf.concat([proposals.boxes, batch.gt_boxes], axis=1)  # [N, P + M, 4]

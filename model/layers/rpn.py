@@ -51,10 +51,10 @@ class RpnHead(Layer):
     """A 3x3 convolution, then two 1x1 for objectness and deltas; shared by all levels.
 
     Args:
-        channels: of the pyramid.
-        hidden_channels: of the 3x3 convolution.
+        channels: channels of the pyramid.
+        hidden_channels: channels of the 3x3 convolution.
         num_anchors: a, anchors a cell.
-        seed: of the initial weights (normal, deviation 0.01).
+        seed: seed of the initial weights (normal, deviation 0.01).
     """
 
     def __init__(
@@ -183,8 +183,8 @@ def rpn_loss_terms(
         pred_objectness_logits: [N, A].
         pred_anchor_deltas: [N, A, 4].
         batch: its ground truth.
-        seed: of the sampling.
-        step: of the training; other anchors are drawn in each.
+        seed: seed of the sampling.
+        step: number of the training's step; other anchors are drawn in each.
         config: overlaps, samples, box loss.
         roi_config: crowd_overlap.
     """

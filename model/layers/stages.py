@@ -25,7 +25,7 @@ def run_stages(
         variables: stage to all that `run` reads or assigns.
         features: [N, H, W, 3], what the first stage takes.
         frozen_stages: so many from the first on pass no gradient.
-        checkpointed_stages: of the others, those that `checkpointed` is for.
+        checkpointed_stages: those of the other stages that `checkpointed` is for.
     """
     outputs = {}
     for number, stage in enumerate(stages, start=1):

@@ -37,7 +37,7 @@ def intersection_areas(first: Sides, second: Sides) -> tf.Tensor:
 
     Args:
         first: (ymin, xmin, ymax, xmax), a float32 tensor each; `sides_of` takes boxes apart.
-        second: likewise, shapes that broadcast with those of `first`.
+        second: the other boxes in that form, of shapes that broadcast with those of `first`.
     """
     ymin_1, xmin_1, ymax_1, xmax_1 = first
     ymin_2, xmin_2, ymax_2, xmax_2 = second

@@ -25,8 +25,8 @@ def paste_mask(
     Args:
         mask: [S, S] float32 probabilities, covering the box.
         box_orig: [4] yxyx, pixels of the picture.
-        height: of the picture.
-        width: of the picture.
+        height: height of the picture.
+        width: width of the picture.
         threshold: a pixel above it is covered.
 
     Returns:
@@ -47,8 +47,8 @@ def paste_probabilities(
     Args:
         mask: [S, S] float32, covering the box.
         box_orig: [4] yxyx, pixels of the picture.
-        height: of the picture.
-        width: of the picture.
+        height: height of the picture.
+        width: width of the picture.
 
     Returns:
         (first row, first column, [h, w] float32), within the picture; the window may be empty.
@@ -99,9 +99,9 @@ def encode_window(
     Args:
         window: [h, w] bool, within the picture.
         y0: the picture's row that is the window's first.
-        x0: likewise the column.
-        height: of the picture.
-        width: of the picture.
+        x0: the picture's column that is the window's first.
+        height: height of the picture.
+        width: width of the picture.
 
     Returns:
         COCO's compressed form, {"size": [height, width], "counts": str}.

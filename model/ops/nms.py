@@ -133,7 +133,7 @@ def multiclass_nms(
         max_detections: D.
         min_box_size_px: smaller boxes are dropped, and suppress nothing.
         method: see `suppression_factor`.
-        sigma: likewise.
+        sigma: see `suppression_factor`.
 
     Returns:
         The detections; equal scores go by class, then by RoI.
@@ -231,7 +231,7 @@ def suppression_factor(
     Args:
         method: the paper's first, second and third rule.
         iou_threshold: where greedy and linear begin.
-        sigma: of the gaussian. TensorFlow's NonMaxSuppressionV5 calls half of it sigma.
+        sigma: width of the gaussian. TensorFlow's NonMaxSuppressionV5 calls half of it sigma.
 
     Reference: 1704.04503, section 3.
     """

@@ -18,8 +18,8 @@ def random_priorities(
     The numbers of a picture are the same in any batch, on any worker and device.
 
     Args:
-        seed: of the run, an integer.
-        step: of the training, an integer.
+        seed: seed of the run, an integer.
+        step: number of the training's step, an integer.
         image_ids: [N] int64.
         count: numbers a picture, at most 2**32.
         salt: tells apart uses in the same step.

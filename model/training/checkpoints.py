@@ -50,8 +50,8 @@ def checkpoint_key(config: TrainingSettings, examples_digest: str, source_digest
 
     Args:
         config: its sections `input`, `model` and `train` count, less what has no effect on weights.
-        examples_digest: of the records and of the buckets that they are batched in.
-        source_digest: of the code, where a change of it should start anew.
+        examples_digest: digest of the records and of the buckets that they are batched in.
+        source_digest: digest of the code, where a change of it should start anew.
     """
     return json_digest(
         {

@@ -15,7 +15,7 @@ class Event:
     """Something that happened in a run.
 
     Attributes:
-        name: of its kind, in JSON.
+        name: what its kind is called in JSON.
     """
 
     name: ClassVar[str] = ""
@@ -89,19 +89,19 @@ class RunStarted(Event):
     """The first step of a start is about to be done.
 
     Attributes:
-        workers: of all hosts.
+        workers: how many all hosts have.
         pictures_per_worker: in one part of a step.
         accumulate: parts of a step.
-        device: of the chief, in words.
-        memory_bytes: of its device; 0 where that is not known.
+        device: the chief's device, in words.
+        memory_bytes: memory of its device; 0 where that is not known.
         learning_rate: after the warm-up.
-        steps: of the whole run.
+        steps: how many the whole run has.
         steps_per_epoch: by the number of pictures.
         precision: Keras dtype policy.
         jit: whether XLA compiles the step.
         buckets: (height, width) that pictures are padded to.
         parameters: how many numbers are trained.
-        pictures: of the training split.
+        pictures: how many the training split has.
         first_step: steps that earlier starts have done.
     """
 
@@ -144,11 +144,11 @@ class StepDone(Event):
 
     Attributes:
         step: steps done.
-        steps: of the whole run.
+        steps: how many the whole run has.
         loss: the sum of the losses.
         losses: by name.
-        learning_rate: of the last step.
-        images_per_second: of all workers, over the last steps.
+        learning_rate: learning rate of the last step.
+        images_per_second: pictures a second of all workers, over the last steps.
         eta_seconds: to the last step.
         validation: `train.best_metric` of the last validation; None before the first.
     """
@@ -205,7 +205,7 @@ class CheckpointSaved(Event):
 
     Attributes:
         step: steps done.
-        path: of the file.
+        path: path of the file.
     """
 
     name = "checkpoint"
@@ -219,11 +219,11 @@ class RunEnded(Event):
 
     Attributes:
         step: steps done.
-        steps: of the whole run.
+        steps: how many the whole run has.
         skipped_steps: since something in them was not finite.
         best: `step` and `metrics` of the best validation; None without one.
         seconds: spent in steps, earlier starts of the run included.
-        images_per_second: of all workers.
+        images_per_second: pictures a second of all workers.
         first_losses: by name, of the first step.
         last_losses: by name, of the last step.
         validations: `step` and `metrics` of each, the oldest first.
@@ -245,7 +245,7 @@ class RunDone(RunEnded):
     """Nothing is left to train.
 
     Attributes:
-        model_id: of the exported model; "" on a worker that exports none.
+        model_id: id of the exported model; "" on a worker that exports none.
     """
 
     name = "done"

@@ -13,7 +13,7 @@ def unfrozen(detector: Detector, patterns: Sequence[str]) -> list[Variable]:
 
     Args:
         detector: its `trainable_variables`, and all `variables`.
-        patterns: as in a shell: `*` matches anything, `/` too.
+        patterns: patterns as of a shell: `*` matches anything, `/` too.
 
     Raises:
         ConfigError: a pattern matches no weight (the nearest path is named), or nothing is left.

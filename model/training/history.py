@@ -13,7 +13,7 @@ class RunHistory:
 
     Attributes:
         seconds: that the steps took, over all starts of the run.
-        images_per_second: of all workers, as of the last checkpoint.
+        images_per_second: pictures a second of all workers, by the last checkpoint.
         first_losses: by name, of the first step.
         last_losses: by name, of the last step.
         validations: `{"step", "metrics"}` of each, the oldest first.
@@ -37,7 +37,7 @@ class RunPlan:
 
     Attributes:
         train: settings of the run.
-        steps: of the whole run.
+        steps: how many the whole run has.
         steps_per_epoch: by the number of pictures.
         validates: whether there is something to validate on.
     """

@@ -35,7 +35,7 @@ class Optimizer(Protocol):
 
         Args:
             weight: any shape.
-            gradient: of the weight's shape, reduced, unscaled and clipped.
+            gradient: gradient, in the weight's shape; reduced, unscaled and clipped.
             slots: the weight's slots by name.
             learning_rate: scalar.
             count: int64 scalar, updates applied so far, this one included.

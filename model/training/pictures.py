@@ -33,7 +33,7 @@ class TrainingPictures:
         detector: that finds.
         batch: a training batch.
         categories: the label map.
-        writer: of tf.summary.
+        writer: tf.summary's writer.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ def side_by_side(truth: Batch, found: Found, names: dict[int, str]) -> np.ndarra
     Args:
         truth: one row of a training batch.
         found: one row of `Detector.detect`.
-        names: of the classes, by label.
+        names: names of the classes, by label.
     """
     height, width = (int(side) for side in truth.image_sizes)
     picture = Image.fromarray(truth.images[:height, :width])

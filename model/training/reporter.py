@@ -49,7 +49,7 @@ class Reporter:
     """Tells of one worker's steps; all but the lines of the log is the chief's alone.
 
     Args:
-        plan: of the run.
+        plan: plan of the run.
         distribution: the workers.
         status: where events go.
         work_dir: for TensorBoard's scalars and pictures, and throughput.json.
@@ -122,7 +122,7 @@ class Reporter:
             report: its numbers.
             learning_rate: it was done with.
             input_seconds: that its batch was waited for.
-            history: of the run so far.
+            history: history of the run so far.
         """
         if not self._distribution.is_chief:
             return
@@ -183,7 +183,7 @@ class Reporter:
         Args:
             done: steps before it.
             seconds: that it took.
-            history: of the run so far.
+            history: history of the run so far.
         """
         if not self._distribution.is_chief:
             return
@@ -206,8 +206,8 @@ class Reporter:
 
         Args:
             done: steps before it.
-            path: of the checkpoint.
-            throughput: as in throughput.json.
+            path: path of the checkpoint.
+            throughput: figures as in throughput.json.
         """
         write_json(self._work_dir / "throughput.json", throughput)
         self._scalars.flush()

@@ -30,7 +30,7 @@ class TrainState:
         optimizer: its slots start at zero.
         loss_scale: initial loss scale; 1 for none.
         freeze: patterns of weights that stay as they are, see `unfrozen`.
-        ema_decay: of the averages; 0 for none.
+        ema_decay: decay of the averages; 0 for none.
     """
 
     def __init__(

@@ -41,7 +41,7 @@ class LossSums(NamedTuple):
     """What a forward pass gives, float32 [number of losses] each.
 
     Attributes:
-        sums: of the losses, over this worker's pictures.
+        sums: sums of the losses, over this worker's pictures.
         denominators: what all workers' together divide them by.
     """
 
@@ -116,7 +116,7 @@ class TrainStep:
         state: changed by every call.
         optimizer: the update rule.
         distribution: the workers.
-        seed: of the sampling of anchors and RoIs.
+        seed: seed of the sampling of anchors and RoIs.
         jit: compile with XLA.
         clip_norm: limit of the global gradient norm; 0 is none.
         decay_norms_and_biases: whether weight decay reaches vectors.
@@ -195,7 +195,7 @@ class TrainStep:
         Args:
             batch: this worker's pictures.
             step: number of the step; seeds the sampling.
-            learning_rate: of the update.
+            learning_rate: learning rate of the update.
             asks_stop: whether this worker was asked to stop; all learn of it.
         """
         number = tf.constant(step, tf.int64)

@@ -24,7 +24,7 @@ class Throughput:
     Steps that were traced or compiled are told apart: they count only where there are no others.
 
     Args:
-        workers: of the run; `record` is given the pictures of all.
+        workers: how many the run has; `record` is given the pictures of all.
         peak_flops: FLOP/s that one worker's device has at most; None where that is not known.
     """
 
@@ -42,7 +42,7 @@ class Throughput:
 
         Args:
             seconds: that it took.
-            pictures: of all workers.
+            pictures: how many all workers had.
             input_seconds: that this worker waited for its batch.
             traced: whether TensorFlow traced or compiled it.
             flops: floating-point operations of the model on this worker's batch.

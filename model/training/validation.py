@@ -149,7 +149,7 @@ def validate(
         validation: detects and scores.
         distribution: the workers, which all must call this.
         beat: is called before each batch.
-        stop_asked: likewise.
+        stop_asked: says before each batch whether this worker was asked to stop.
     """
 
     def goes_on() -> bool:

@@ -189,7 +189,7 @@ def read_torch(path: Path) -> dict[str, np.ndarray]:
     becomes float32.
 
     Raises:
-        ModelError: as `read_pickle`.
+        ModelError: what `read_pickle` raises.
     """
     if zipfile.is_zipfile(path):
         return _read_zip(path)

@@ -65,7 +65,7 @@ def by_torchvision_names(state: Mapping[str, np.ndarray], norm_epsilon: float) -
 
     Args:
         state: the file's arrays.
-        norm_epsilon: of the model's backbone; makes norms without statistics exact.
+        norm_epsilon: epsilon of the model's backbone; makes norms without statistics exact.
     """
     found = {}
     for name, array in state.items():

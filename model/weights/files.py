@@ -119,7 +119,7 @@ def check_weights_file(path: str | os.PathLike[str], hint: str = "") -> None:
     """Checks that weights could be read from `path`.
 
     Args:
-        path: of the file.
+        path: path of the file.
         hint: what to do where there is none.
 
     Raises:
@@ -180,7 +180,7 @@ def load_start_weights(
 
     Args:
         detector: with its initial weights.
-        path: of a whole detector or a classifier; "imagenet" is what keras.applications fetches.
+        path: file of a detector or a classifier; "imagenet" is what keras.applications fetches.
         kind: one of `KINDS`; None recognises it by the names.
 
     Raises:
@@ -231,10 +231,10 @@ def _fitting(
 
     Args:
         found: what the file holds, by our paths.
-        shapes: of the model's variables, by the same paths.
+        shapes: shapes of the model's variables, by the same paths.
         kind: one of `KINDS`.
         has_other_classes: whether the file is for another number of classes.
-        path: of the file, for errors.
+        path: path of the file, for errors.
 
     Raises:
         ModelError: a shape differs, other than by the number of classes.

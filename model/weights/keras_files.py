@@ -36,7 +36,7 @@ def read_keras_zip(path: Path) -> dict[str, np.ndarray]:
     """Returns the arrays of a .keras file, as `read_h5` does.
 
     Raises:
-        ModelError: as `read_h5`; or the zip has no weights.
+        ModelError: what `read_h5` raises; or the zip has no weights.
     """
     with zipfile.ZipFile(path) as archive:
         if _ZIPPED not in archive.namelist():

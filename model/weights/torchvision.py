@@ -55,8 +55,8 @@ def from_torchvision(state: Mapping[str, np.ndarray], shapes: Mapping[str, Itera
     """Returns what a state dict holds for a detector: {our path: array}.
 
     Args:
-        state: of a detector or of a classifier.
-        shapes: of our variables, by path; those that the state dict lacks are left out.
+        state: state dict of a detector or of a classifier.
+        shapes: shapes of our variables, by path; those that the state dict lacks are left out.
 
     Raises:
         ModelError: an array has another shape than the variable.
