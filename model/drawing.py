@@ -1,12 +1,14 @@
 """Boxes, masks and labels drawn on pictures, legible at any picture size."""
 
 import colorsys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from model.coco.boxes import xywh_to_yxyx
 
 Colour = tuple[int, int, int]
 
@@ -27,7 +29,7 @@ class Mark:
         is_dashed: a dashed outline, for what is not there or not found.
     """
 
-    box: list[float]
+    box: Sequence[float]
     colour: Colour
     label: str = ""
     mask: dict[str, Any] | None = None
@@ -90,8 +92,8 @@ def _with_masks(picture: Image.Image, marks: list[Mark]) -> Image.Image:
 
 def _draw_box(pen: ImageDraw.ImageDraw, mark: Mark, line: int) -> None:
     """Draws the outline of the mark's box; `line` is its width in pixels."""
-    x, y, width, height = mark.box
-    corners = [(x, y), (x + width, y), (x + width, y + height), (x, y + height)]
+    ymin, xmin, ymax, xmax = xywh_to_yxyx(mark.box)
+    corners = [(xmin, ymin), (xmax, ymin), (xmax, ymax), (xmin, ymax)]
     for start, end in zip(corners, [*corners[1:], corners[0]], strict=True):
         if mark.is_dashed:
             _draw_dashes(pen, start, end, mark.colour, line)

@@ -22,6 +22,7 @@ from pycocotools import mask as coco_mask
 
 from ground.files import write_json
 from ground.outputs import output_folder, settle_inputs
+from model.coco.boxes import yxyx_to_xywh
 
 Bitmap = npt.NDArray[np.bool_]
 Pixels = npt.NDArray[np.float32]
@@ -243,7 +244,7 @@ def _annotation(category_id: int, mask: Bitmap, is_crowd: bool) -> dict[str, Any
     polygons = None if is_crowd else polygons_of(mask)
     return {
         "category_id": category_id,
-        "bbox": [x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y],
+        "bbox": list(yxyx_to_xywh((y, x, int(rows[-1]) + 1, int(columns[-1]) + 1))),
         "area": int(mask.sum()),
         "iscrowd": int(is_crowd),
         "segmentation": uncompressed_rle(mask) if polygons is None else polygons,

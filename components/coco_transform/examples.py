@@ -9,6 +9,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from model import records
+from model.coco.boxes import yxyx_to_xywh
 from model.drawing import Mark, class_colour, draw
 from model.tf_example import decode_example
 
@@ -39,14 +40,14 @@ def drawn_example(
     mask_boxes = _boxes(record, "mask", picture)
     labels = record[records.CLASS_LABEL]
     marks = []
-    for row, (ymin, xmin, ymax, xmax) in enumerate(boxes):
+    for row, box in enumerate(boxes):
         is_crowd = bool(record[records.IS_CROWD][row])
         bitmap = record[records.MASK_BITMAP][row]
         colour = _GREY if is_crowd else class_colour(labels[row])
         if bitmap:
             picture = _with_bitmap(picture, bitmap, mask_boxes[row], colour)
         label = names.get(labels[row], "") if len(boxes) <= _MOST_LABELS else ""
-        marks.append(Mark([xmin, ymin, xmax - xmin, ymax - ymin], colour, label, None, is_crowd))
+        marks.append(Mark(yxyx_to_xywh(box), colour, label, None, is_crowd))
     drawn = draw(picture, marks, _LONG_SIDE_PX)
     stream = io.BytesIO()
     drawn.save(stream, "JPEG", quality=_JPEG_QUALITY)

@@ -16,6 +16,7 @@ from components.coco_transform.picture import (
 from components.coco_transform.turn import UPRIGHT, Turn
 from configs.schema import InputSizes, TransformConfig
 from model import records
+from model.coco.boxes import xywh_to_yxyx
 from model.tf_example import decode_example, encode_example
 
 Floats = npt.NDArray[np.float64]
@@ -202,11 +203,10 @@ def _boxes(
 ) -> tuple[Floats, list[int]]:
     """Returns [n, 4] normalised boxes and the rows of `source` that they come from."""
     numbers = np.frombuffer(source[records.COCO_NUMBERS][0], "<f8").reshape(-1, 5)
-    x, y, box_width, box_height = numbers[:, :4].T
-    boxes = np.stack([y, x, y + box_height, x + box_width], axis=1)
+    boxes = np.stack(xywh_to_yxyx(numbers[:, :4].T), axis=1)
     limits = np.asarray([height, width, height, width], np.float64)
     clipped = np.clip(boxes, 0.0, limits)
-    has_area = (box_height > 0) & (box_width > 0)
+    has_area = (numbers[:, 2:4] > 0).all(axis=1)
     is_inside = (clipped[:, 2] > clipped[:, 0]) & (clipped[:, 3] > clipped[:, 1])
     is_clipped = np.abs(clipped - boxes).max(axis=1, initial=0.0) > _CLIP_TOLERANCE_PX
     kept = []

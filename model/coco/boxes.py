@@ -1,10 +1,15 @@
-"""COCO's boxes in every form that is plainly meant, and the forms that a setting names."""
+"""COCO's boxes in every form that is plainly meant, and the forms that a setting names.
 
-from typing import Any, NamedTuple
+The one place that knows what the four numbers of a box in COCO's order are; a test holds it.
+"""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple, TypeVar
 
 from model.coco.values import meant_number, value_in_text
 
 Numbers = tuple[float, float, float, float]
+AnyNumber = TypeVar("AnyNumber")  # or an array of one side of many boxes
 
 # Beyond it a coordinate is no pixel of any picture.
 _LARGEST_PX = 1e9
@@ -97,3 +102,23 @@ def bbox_in_pixels(numbers: Numbers, format_: str, height: int, width: int) -> N
     if form == "cxcywh":
         return a - c / 2, b - d / 2, c, d
     return a, b, c, d
+
+
+def xywh_to_yxyx(box: Iterable[AnyNumber]) -> tuple[AnyNumber, AnyNumber, AnyNumber, AnyNumber]:
+    """Returns our `[ymin, xmin, ymax, xmax]` of COCO's `[x, y, width, height]`.
+
+    >>> xywh_to_yxyx((1, 2, 10, 20))
+    (2, 1, 22, 11)
+    """
+    x, y, width, height = box
+    return y, x, y + height, x + width  # type: ignore[operator]
+
+
+def yxyx_to_xywh(box: Iterable[AnyNumber]) -> tuple[AnyNumber, AnyNumber, AnyNumber, AnyNumber]:
+    """Returns COCO's `[x, y, width, height]` of our `[ymin, xmin, ymax, xmax]`.
+
+    >>> yxyx_to_xywh((2, 1, 22, 11))
+    (1, 2, 10, 20)
+    """
+    ymin, xmin, ymax, xmax = box
+    return xmin, ymin, xmax - xmin, ymax - ymin  # type: ignore[operator]

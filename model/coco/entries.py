@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from pycocotools import mask as coco_mask
 
 from configs.schema import DataConfig
-from model.coco.boxes import bbox_in_pixels, meant_box
+from model.coco.boxes import bbox_in_pixels, meant_box, xywh_to_yxyx
 from model.coco.json_text import RepeatedKeys
 from model.coco.masks import Mask, read_mask
 from model.coco.policies import Judge
@@ -265,17 +265,17 @@ def _box_norm(
     bbox: tuple[float, float, float, float], height: int, width: int, judge: Judge
 ) -> tuple[float, float, float, float]:
     """Returns the box `[ymin, xmin, ymax, xmax]` clipped to the picture, as shares of its sides."""
-    x, y, box_width, box_height = bbox
-    if box_width <= 0 or box_height <= 0:
+    if min(bbox[2:]) <= 0:
         judge.note("box_without_area", f"bbox {list(bbox)}")
-    xmax, ymax = x + max(box_width, 0.0), y + max(box_height, 0.0)
-    if xmax <= 0 or ymax <= 0 or x >= width or y >= height:
+    sides = (max(side, 0.0) for side in bbox[2:])
+    ymin, xmin, ymax, xmax = xywh_to_yxyx([*bbox[:2], *sides])
+    if xmax <= 0 or ymax <= 0 or xmin >= width or ymin >= height:
         judge.note("box_outside", f"bbox {list(bbox)} in a picture of {width} x {height}")
-    elif max(-x, -y, xmax - width, ymax - height) > _BORDER_TOLERANCE_PX:
+    elif max(-xmin, -ymin, xmax - width, ymax - height) > _BORDER_TOLERANCE_PX:
         judge.note("box_crosses_border", f"bbox {list(bbox)} in a picture of {width} x {height}")
     return (
-        min(max(y, 0.0), height) / height,
-        min(max(x, 0.0), width) / width,
+        min(max(ymin, 0.0), height) / height,
+        min(max(xmin, 0.0), width) / width,
         min(max(ymax, 0.0), height) / height,
         min(max(xmax, 0.0), width) / width,
     )

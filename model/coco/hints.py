@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from model.coco.boxes import bbox_in_pixels, meant_box
+from model.coco.boxes import bbox_in_pixels, meant_box, xywh_to_yxyx
 from model.coco.names import find_picture
 from model.coco.survey import Survey
 from model.coco.values import meant_integer
@@ -190,15 +190,15 @@ def _is_fit(
     size: tuple[int, int],
 ) -> bool:
     """Returns whether a box lies over its polygons, or without them inside the picture."""
-    x, y, width, height = bbox
-    if width <= 0 or height <= 0:
+    ymin, xmin, ymax, xmax = xywh_to_yxyx(bbox)
+    if xmax <= xmin or ymax <= ymin:
         return False
     if around is None:
-        far = max(-x, -y, x + width - size[1], y + height - size[0])
+        far = max(-xmin, -ymin, xmax - size[1], ymax - size[0])
         return far <= _TOLERANCE_PX
     x0, y0, x1, y1 = around
-    shared = max(0.0, min(x + width, x1) - max(x, x0)) * max(0.0, min(y + height, y1) - max(y, y0))
-    union = width * height + (x1 - x0) * (y1 - y0) - shared
+    shared = max(0.0, min(xmax, x1) - max(xmin, x0)) * max(0.0, min(ymax, y1) - max(ymin, y0))
+    union = (xmax - xmin) * (ymax - ymin) + (x1 - x0) * (y1 - y0) - shared
     return shared > 0.5 * union
 
 

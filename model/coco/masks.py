@@ -154,8 +154,7 @@ def _of_runs(codes: list[dict[str, Any]], height: int, width: int, odd_form: str
         uncompressed = {"size": [height, width], "counts": lengths}
         drawn.append(coco_mask.frPyObjects(uncompressed, height, width))
     rle = _union(drawn, height, width)
-    x, y, box_width, box_height = coco_mask.toBbox(rle).tolist()
-    return Mask(rle, (x, y, box_width, box_height), odd_form)
+    return Mask(rle, tuple(coco_mask.toBbox(rle).tolist()), odd_form)
 
 
 def _union(drawn: list[dict[str, Any]], height: int, width: int) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from configs.schema import METRIC_NAMES
 from ground.errors import DatasetError
+from model.coco.boxes import yxyx_to_xywh
 from model.evaluation.engine import Evaluator, Outcome, Task, evaluate_task, task_of
 from model.evaluation.ground_truth import GroundTruth
 from model.evaluation.matching import AREAS, IOU_THRESHOLDS, Matches
@@ -78,17 +79,16 @@ def results_of_picture(
     height, width = image["height"], image["width"]
     boxes_orig = boxes_norm.astype(np.float64) * [height, width, height, width]
     results = []
-    for n, (ymin, xmin, ymax, xmax) in enumerate(boxes_orig):
-        box = [xmin, ymin, xmax - xmin, ymax - ymin]
+    for n, box in enumerate(boxes_orig):
         result = {
             "image_id": image["id"],
             "category_id": int(category_ids[n]),
-            "bbox": [round(float(value), _BOX_DECIMALS) for value in box],
+            "bbox": [round(float(value), _BOX_DECIMALS) for value in yxyx_to_xywh(box)],
             # The shortest number that is the same float32: 0.9, not 0.8999999761581421.
             "score": float(str(np.float32(scores[n]))),
         }
         if masks is not None:
-            result["segmentation"] = _pasted(masks[n], boxes_orig[n], height, width)
+            result["segmentation"] = _pasted(masks[n], box, height, width)
         results.append(result)
     return results
 

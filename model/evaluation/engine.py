@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from model.coco.boxes import xywh_to_yxyx
 from model.evaluation.ground_truth import GroundTruth
 from model.evaluation.matching import AREAS, IOU_THRESHOLDS, Matches, match, nothing_matched
 
@@ -114,9 +115,9 @@ def _with_mask(annotation: dict[str, Any], image: dict[str, Any]) -> dict[str, A
     shape = annotation.get("segmentation")
     is_crowd = annotation["iscrowd"]
     if shape is None:
-        x, y, box_width, box_height = annotation["bbox"]
-        left, right = (min(max(value, 0), width) for value in (x, x + box_width))
-        top, bottom = (min(max(value, 0), height) for value in (y, y + box_height))
+        ymin, xmin, ymax, xmax = xywh_to_yxyx(annotation["bbox"])
+        left, right = (min(max(value, 0), width) for value in (xmin, xmax))
+        top, bottom = (min(max(value, 0), height) for value in (ymin, ymax))
         shape, is_crowd = [[left, top, right, top, right, bottom, left, bottom]], 1
     if isinstance(shape, list):
         code = coco_mask.merge(coco_mask.frPyObjects(shape, height, width))

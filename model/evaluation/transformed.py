@@ -9,6 +9,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from model import records
+from model.coco.boxes import yxyx_to_xywh
 from model.evaluation.ground_truth import GroundTruth
 from model.examples import iterate_records, read_categories, shard_paths
 from model.input.index import index_path, joined, read_index
@@ -57,13 +58,14 @@ def _annotations(
     boxes = np.stack([np.asarray(record[key], np.float64) for key in _BOX], axis=-1) * sides
     mask_boxes = np.stack([np.asarray(record[key], np.float64) for key in _MASK_BOX], axis=-1)
     annotations = []
-    for n, (ymin, xmin, ymax, xmax) in enumerate(boxes.tolist()):
+    for n, box in enumerate(boxes.tolist()):
+        _, _, box_width, box_height = bbox = yxyx_to_xywh(box)
         annotation = {
             "id": first_id + n,
             "image_id": image["id"],
             "category_id": category_ids[record[records.CLASS_LABEL][n]],
-            "bbox": [xmin, ymin, xmax - xmin, ymax - ymin],
-            "area": (xmax - xmin) * (ymax - ymin),
+            "bbox": list(bbox),
+            "area": box_width * box_height,
             "iscrowd": int(record[records.IS_CROWD][n]),
         }
         if record[records.MASK_BITMAP][n]:

@@ -15,6 +15,7 @@ from absl import logging
 from PIL import Image
 
 from model.batch import Batch, Found, arrays_of, row_of
+from model.coco.boxes import yxyx_to_xywh
 from model.contract import Detector
 from model.drawing import Mark, class_colour, draw
 from model.examples import Category
@@ -109,7 +110,7 @@ def _true_marks(truth: Batch, names: dict[int, str]) -> list[Mark]:
             mask = _mask_code(truth.gt_masks.bitmaps[n], truth.gt_masks.boxes[n], size)
         marks.append(
             Mark(
-                _xywh(truth.gt_boxes[n]),
+                yxyx_to_xywh(truth.gt_boxes[n].tolist()),
                 class_colour(label),
                 names.get(label, str(label)),
                 mask,
@@ -129,7 +130,7 @@ def _found_marks(found: Found, names: dict[int, str], size: tuple[int, int]) -> 
         box = found.boxes[n]
         mask = None if found.masks is None else _mask_code(found.masks[n], box, size)
         text = f"{names.get(label, label)} {score:.2f}"
-        marks.append(Mark(_xywh(box), class_colour(label), text, mask))
+        marks.append(Mark(yxyx_to_xywh(box.tolist()), class_colour(label), text, mask))
     return marks
 
 
@@ -137,8 +138,3 @@ def _mask_code(mask: np.ndarray, box: np.ndarray, size: tuple[int, int]) -> dict
     """Returns the run-length code of a mask [S, S] that covers `box`, in a picture of `size`."""
     y0, x0, window = paste_mask(mask.astype(np.float32), box, *size)
     return encode_window(window, y0, x0, *size)
-
-
-def _xywh(box: np.ndarray) -> list[float]:
-    ymin, xmin, ymax, xmax = (float(value) for value in box)
-    return [xmin, ymin, xmax - xmin, ymax - ymin]
