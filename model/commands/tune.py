@@ -14,17 +14,8 @@ from model.input.buckets import read_buckets
 from model.launch.errors import TrainingStopped
 from model.launch.gpus import usable_environment
 from model.training_settings import TrainingSettings
-from model.tune import (
-    COLUMNS,
-    DIMENSIONS,
-    TrialRunner,
-    are_notes,
-    first_setting,
-    search,
-    table_of,
-    this_machine,
-    write_config,
-)
+from model.trials import TrialRunner, are_notes, this_machine
+from model.tune import COLUMNS, DIMENSIONS, first_setting, search, table_of, write_config
 
 
 @click.command(

@@ -1,12 +1,7 @@
 """From the records of CocoTransform to training batches (`model.batch.Batch`) of static shapes.
 
-The box of a bitmap grows with its padding to S x S, so it may reach beyond the object and the
-picture; of an object that a crop cuts off the bitmap stays whole. Where the bitmap ends at the
-picture's right or lower border, its last column or row is repeated once: who interpolates there
-finds the mask going on, as RoIAlign does in a mask of the whole picture.
-
-An object of which a crop leaves nothing is left out. Of a picture with more than M objects the M
-largest boxes are kept, objects before crowd regions.
+Which record is in which batch is said by plan.py; what becomes of a picture's objects, by
+objects.py.
 """
 
 import os
@@ -22,21 +17,23 @@ from configs.schema import InputConfig
 from model import records
 from model.batch import Batch, Masks
 from model.examples import read_categories, read_manifest, shard_paths
-from model.input.augment import crop_boxes, flip_boxes, flip_columns
+from model.input.augment import flip_columns
 from model.input.buckets import Bucket, read_buckets, training_buckets
 from model.input.index import index_path, joined, read_index
+from model.input.objects import (
+    Objects,
+    kept_rows,
+    padded_masks,
+    padded_objects,
+    parse_spec,
+    seen_boxes,
+)
 from model.input.on_device import OnDevice
 from model.input.plan import FILLER, Augmentation, Plan
 from model.input.resize import decode_picture, resize_picture
 from model.tfrecord import check_holds, read_payload
 
 _MAX_OWN_BUCKETS = 3
-
-_BOX_KEYS = (records.BOX_YMIN, records.BOX_XMIN, records.BOX_YMAX, records.BOX_XMAX)
-_MASK_BOX_KEYS = (records.MASK_YMIN, records.MASK_XMIN, records.MASK_YMAX, records.MASK_XMAX)
-
-# What `parse_single_example` gives: tensors by the keys of model/records.py.
-_Record = dict[str, tf.Tensor]
 
 
 class _Planned(NamedTuple):
@@ -71,16 +68,6 @@ _PLANNED_SPECS = _Planned(
     bucket=tf.TensorSpec([2], tf.int32),
     image_id=tf.TensorSpec([], tf.int64),
 )
-
-
-class _Objects(NamedTuple):
-    """The ground truth's fields of a batch, of one picture."""
-
-    gt_boxes: tf.Tensor
-    gt_classes: tf.Tensor
-    gt_valid: tf.Tensor
-    gt_is_crowd: tf.Tensor
-    gt_masks: Masks | None
 
 
 class TrainingInput:
@@ -241,10 +228,10 @@ class TrainingInput:
             **objects._asdict(),
         )
 
-    def _picture_and_objects(self, planned: _Planned) -> tuple[tf.Tensor, _Objects]:
+    def _picture_and_objects(self, planned: _Planned) -> tuple[tf.Tensor, Objects]:
         """Returns uint8 [H, W, 3] of the bucket's size, and the ground truth's M rows."""
         payload, height, width, flip, crop, bucket, _ = planned
-        record = tf.io.parse_single_example(payload, _parse_spec(self._with_masks))
+        record = tf.io.parse_single_example(payload, parse_spec(self._with_masks))
         picture = decode_picture(record[records.ENCODED])
         # Before resizing there are fewer pixels to move: records are not larger than their input.
         picture = tf.cond(flip, lambda: flip_columns(picture, 1), lambda: picture)
@@ -253,15 +240,19 @@ class TrainingInput:
         picture = picture[top : top + rows, left : left + columns]
         image = tf.pad(picture, [[0, bucket[0] - rows], [0, bucket[1] - columns], [0, 0]])
         sides = tf.cast(tf.stack([height, width, height, width]), tf.float32)
-        boxes = _seen_boxes(record, sides, flip, crop)
-        kept = _kept_rows(boxes, record[records.IS_CROWD], crop, self._config.max_objects)
+        boxes = seen_boxes(record, sides, flip, crop)
+        kept = kept_rows(boxes, record[records.IS_CROWD], crop, self._config.max_objects)
         record |= {key: tf.gather(record[key], kept) for key in record if key != records.ENCODED}
         masks = None
         if self._with_masks:
-            masks = _masks(record, sides, flip, crop, self._config.max_objects, self._mask_side)
-        return image, _objects(record, tf.gather(boxes, kept), self._config.max_objects, masks)
+            masks = padded_masks(
+                record, sides, flip, crop, self._config.max_objects, self._mask_side
+            )
+        return image, padded_objects(
+            record, tf.gather(boxes, kept), self._config.max_objects, masks
+        )
 
-    def _filler(self, bucket: tf.Tensor) -> tuple[tf.Tensor, _Objects]:
+    def _filler(self, bucket: tf.Tensor) -> tuple[tf.Tensor, Objects]:
         """Returns a black picture of the bucket's size, and M rows that are not in use."""
         rows, side = self._config.max_objects, self._mask_side
         masks = None
@@ -271,7 +262,7 @@ class TrainingInput:
                 boxes=tf.zeros([rows, 4]),
                 valid=tf.zeros([rows], tf.bool),
             )
-        objects = _Objects(
+        objects = Objects(
             gt_boxes=tf.zeros([rows, 4]),
             gt_classes=tf.zeros([rows], tf.int32),
             gt_valid=tf.zeros([rows], tf.bool),
@@ -324,128 +315,3 @@ class _ShardFiles:
     def __del__(self) -> None:
         for descriptor in self._descriptors.values():
             os.close(descriptor)
-
-
-def _parse_spec(with_masks: bool) -> dict[str, Any]:
-    """Returns what `parse_single_example` reads of a record: its picture, and rows of objects."""
-
-    def rows(dtype: tf.DType) -> tf.io.FixedLenSequenceFeature:
-        return tf.io.FixedLenSequenceFeature([], dtype, allow_missing=True)
-
-    spec: dict[str, Any] = {
-        records.ENCODED: tf.io.FixedLenFeature([], tf.string),
-        records.CLASS_LABEL: rows(tf.int64),
-        records.IS_CROWD: rows(tf.int64),
-        **{key: rows(tf.float32) for key in _BOX_KEYS},
-    }
-    if with_masks:
-        spec[records.MASK_BITMAP] = rows(tf.string)
-        spec |= {key: rows(tf.float32) for key in _MASK_BOX_KEYS}
-    return spec
-
-
-def _boxes(record: _Record, keys: Sequence[str], sides: tf.Tensor) -> tf.Tensor:
-    """Returns [n, 4] float32, yxyx, pixels, from four normalised lists."""
-    return tf.stack([record[key] for key in keys], axis=-1) * sides
-
-
-def _seen_boxes(record: _Record, sides: tf.Tensor, flip: tf.Tensor, crop: tf.Tensor) -> tf.Tensor:
-    """Returns [n, 4] float32: what the model's input shows of each object, without area if none."""
-    boxes = tf.clip_by_value(_boxes(record, _BOX_KEYS, sides), 0.0, sides)
-    boxes = tf.where(flip, flip_boxes(boxes, sides[1]), boxes)
-    return crop_boxes(boxes, crop)
-
-
-def _kept_rows(
-    boxes: tf.Tensor, is_crowd: tf.Tensor, crop: tf.Tensor, max_objects: int
-) -> tf.Tensor:
-    """Returns int32 [n], n <= max_objects: the rows that stay, in the record's order."""
-    ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=1)
-    areas = (ymax - ymin) * (xmax - xmin) / tf.cast(crop[2] * crop[3], tf.float32)  # in 0-1
-    order = tf.argsort(tf.cast(is_crowd, tf.float32) * 2 - areas, stable=True)
-    order = tf.boolean_mask(order, tf.gather(areas, order) > 0.0)
-    return tf.sort(order[:max_objects])
-
-
-def _objects(record: _Record, boxes: tf.Tensor, max_objects: int, masks: Masks | None) -> _Objects:
-    """Returns one picture's kept rows, padded to `max_objects`.
-
-    Args:
-        record: the kept rows.
-        boxes: [n, 4] float32, yxyx, input-frame pixels.
-        max_objects: M.
-        masks: masks of the M rows.
-    """
-    labels = tf.cast(record[records.CLASS_LABEL], tf.int32)
-    return _Objects(
-        gt_boxes=_padded(boxes, max_objects),
-        gt_classes=_padded(labels, max_objects),
-        gt_valid=tf.range(max_objects) < tf.size(labels),
-        gt_is_crowd=_padded(record[records.IS_CROWD] > 0, max_objects),
-        gt_masks=masks,
-    )
-
-
-def _masks(
-    record: _Record,
-    sides: tf.Tensor,
-    flip: tf.Tensor,
-    crop: tf.Tensor,
-    max_objects: int,
-    side: int,
-) -> Masks:
-    """Returns the masks of the kept rows, each tensor without the axis of pictures.
-
-    Args:
-        record: the kept rows.
-        sides: float32 [4], height and width of the resized picture, twice.
-        flip: bool scalar.
-        crop: int32 [4], top, left, height, width of what is kept of it.
-        max_objects: M.
-        side: S.
-    """
-    encoded = record[records.MASK_BITMAP]
-    has_mask = tf.strings.length(encoded) > 0
-    rows = tf.cast(tf.where(has_mask)[:, 0], tf.int32)  # [m]
-
-    corners = tf.stack([record[key] for key in _MASK_BOX_KEYS[2:]], axis=-1)
-    at_border = tf.cast(tf.gather(corners, rows) >= 1.0, tf.int32)  # [m, 2]
-
-    def decode(png_and_border: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns uint8 [S, S] of 0 and 1, and float32 [2] by how much its box grows."""
-        png, border = png_and_border
-        bitmap = tf.io.decode_png(png, channels=1)[..., 0]
-        shape = tf.shape(bitmap)
-        repeated = tf.pad(bitmap, [[0, border[0]], [0, border[1]]], "SYMMETRIC")
-        rest = side - shape - border
-        padded = tf.ensure_shape(tf.pad(repeated, [[0, rest[0]], [0, rest[1]]]), [side, side])
-        return tf.cast(padded > 0, tf.uint8), tf.cast(side / shape, tf.float32)
-
-    bitmaps, growth = tf.map_fn(
-        decode,
-        (tf.gather(encoded, rows), at_border),
-        fn_output_signature=(
-            tf.TensorSpec([side, side], tf.uint8),
-            tf.TensorSpec([2], tf.float32),
-        ),
-    )
-    boxes = tf.gather(_boxes(record, _MASK_BOX_KEYS, sides), rows)  # [m, 4]
-    corner, extent = boxes[:, :2], boxes[:, 2:] - boxes[:, :2]
-    boxes = tf.concat([corner, corner + extent * growth], axis=1)
-    bitmaps = tf.cond(flip, lambda: flip_columns(bitmaps, 2), lambda: bitmaps)
-    boxes = tf.where(flip, flip_boxes(boxes, sides[1]), boxes)
-    boxes -= tf.cast(tf.stack([crop[0], crop[1], crop[0], crop[1]]), tf.float32)
-    places = rows[:, tf.newaxis]
-    return Masks(
-        bitmaps=tf.scatter_nd(places, bitmaps, [max_objects, side, side]),
-        boxes=tf.scatter_nd(places, boxes, [max_objects, 4]),
-        valid=_padded(has_mask, max_objects),
-    )
-
-
-def _padded(values: tf.Tensor, rows: int) -> tf.Tensor:
-    """Returns `values` [n, ...] with zeros (False) below, `rows` in all."""
-    below = [[0, rows - tf.shape(values)[0]]] + [[0, 0]] * (values.shape.rank - 1)
-    padded = tf.pad(values, below)
-    padded.set_shape([rows, *values.shape[1:]])
-    return padded

@@ -6,7 +6,6 @@ others: what one of them decides there, all decide.
 
 import dataclasses
 import json
-import re
 import time
 import zlib
 from collections import deque
@@ -20,10 +19,11 @@ import tensorflow as tf
 from absl import logging
 
 from configs.schema import TrainConfig
-from ground.errors import DatasetError, TrainingError
+from ground.errors import TrainingError
 from model.batch import Batch
 from model.contract import BatchSource, Detector
 from model.gpu_facts import peak_flops
+from model.input.next_batch import next_batch
 from model.op_error import reason_of
 from model.training.checkpoints import CheckpointStore
 from model.training.devices import device_name
@@ -41,21 +41,6 @@ from model.training.status import WorkerStatus
 from model.training.step import INITIAL_LOSS_SCALE, RawReport, StepReport, TrainStep
 from model.training.throughput import Throughput
 from model.training.validation import Validation, validate
-
-
-def next_batch(batches: Iterator[Batch]) -> Batch:
-    """Returns the next batch.
-
-    Raises:
-        DatasetError: reading it raised one; tf.data wraps it in an error of its own.
-    """
-    try:
-        return next(batches)
-    except tf.errors.OpError as error:
-        reason = re.search(r"DatasetError: ([^\n]+)", error.message)
-        if reason is None:
-            raise
-        raise DatasetError(reason[1]) from None
 
 
 @dataclass(frozen=True)

@@ -8,23 +8,13 @@ from click.testing import CliRunner
 
 from configs.loader import checked, load_config
 from ground.errors import ConfigError, TrainingError
-from model import tune
+from model import trials
 from model.commands.tune import main
 from model.input.buckets import read_buckets, write_buckets
 from model.launch.errors import TrainingStopped, WorkerLostError
 from model.training_settings import TrainingSettings
-from model.tune import (
-    Machine,
-    Setting,
-    Trial,
-    TrialRunner,
-    examples_with_buckets,
-    first_setting,
-    search,
-    table_of,
-    verdict_of,
-    write_config,
-)
+from model.trials import Machine, Setting, Trial, TrialRunner, examples_with_buckets, verdict_of
+from model.tune import first_setting, search, table_of, write_config
 from tests.model.training import small_run, tiny_run
 from tests.model.training.test_events import START
 from tests.model.training.tiny_run import tiny_config
@@ -182,7 +172,7 @@ def runner(examples, notes, monkeypatch, outcomes):
         (out / "run").mkdir(parents=True)
         (out / "run" / "throughput.json").write_text(json.dumps(figures))
 
-    monkeypatch.setattr(tune, "train", fake_train)
+    monkeypatch.setattr(trials, "train", fake_train)
     return TrialRunner(small_run.small_config("1x2"), examples, 4, 60.0, notes)
 
 
@@ -208,7 +198,7 @@ def test_a_search_that_was_stopped_goes_on_where_it_was(examples, tmp_path, monk
 def tiny_examples(tmp_path, monkeypatch):
     """Examples for trials of the tiny detector, which the command then runs."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    monkeypatch.setattr(tune, "TRIAL_MODULE", tiny_run.MODULE)
+    monkeypatch.setattr(trials, "TRIAL_MODULE", tiny_run.MODULE)
     folder = tiny_run.write_examples(tmp_path / "examples")
     write_buckets(folder, tiny_run.BUCKETS)
     return folder
@@ -228,7 +218,7 @@ def test_a_trial_does_nothing_but_train(examples, tmp_path, monkeypatch):
         seen.append(config.train)
         raise TrainingError("enough")
 
-    monkeypatch.setattr(tune, "train", fake_train)
+    monkeypatch.setattr(trials, "train", fake_train)
     watched = tiny_config(
         "1x2", picture_every_steps=1, profile_steps=[0, 2], validate_every_epochs=1,
         patience_validations=2, max_restarts=3,

@@ -12,11 +12,12 @@ import tensorflow as tf
 
 from ground.errors import DatasetError, TrainingError
 from model.batch import Found
+from model.input.next_batch import next_batch
 from model.training import train_loop
 from model.training.checkpoints import CheckpointStore
 from model.training.distribution import Distribution
 from model.training.status import WorkerStatus
-from model.training.train_loop import TrainLoop, next_batch
+from model.training.train_loop import TrainLoop
 from tests.model.small_detector import small_batch
 from tests.model.training.tiny_run import TinyDetector, tiny_config
 
