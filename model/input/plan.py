@@ -152,6 +152,7 @@ class Plan:
                 f"{self._workers}"
             )
         plan = self._epoch(epoch)
+        # Every n-th record: whatever N in NxM is, the workers together take the same global batch.
         return int(plan.buckets[step_in_epoch]), plan.records[
             step_in_epoch, worker :: self._workers
         ]
@@ -225,6 +226,7 @@ class Plan:
         flips = self._chance(epoch, _FLIP) < self._augmentation.flip_probability
         assigned = assign_buckets(crops[:, 2], crops[:, 3], self.buckets)
         order = np.argsort(hashes(self._seed, epoch, _RECORD_ORDER, self._image_ids), kind="stable")
+        # Shuffled first and then sorted into buckets, so that a bucket's order is random as well.
         batches, buckets = [], []
         for bucket in range(len(self.buckets)):
             made = _batches(order[assigned[order] == bucket], self._global_batch)
@@ -233,6 +235,8 @@ class Plan:
         records, step_buckets = _split_to(
             np.concatenate(batches), np.concatenate(buckets), self.steps_per_epoch
         )
+        # The buckets' batches are made one bucket after another; without a second shuffle an epoch
+        # would begin with all upright pictures and end with all lying ones.
         steps = np.arange(self.steps_per_epoch)
         step_order = np.argsort(hashes(self._seed, epoch, _STEP_ORDER, steps), kind="stable")
         return _Epoch(records[step_order], step_buckets[step_order], heights, widths, flips, crops)
@@ -271,6 +275,8 @@ def _batches(records: Ints, size: int) -> Ints:
 
 def _split_to(records: Ints, buckets: Ints, steps: int) -> tuple[Ints, Ints]:
     """Returns exactly `steps` batches: the fullest ones are split in two until there are enough."""
+    # An epoch must have as many steps as the others: the step alone says what a batch holds, and
+    # the schedule counts in epochs. Splitting, not repeating, keeps each picture once an epoch.
     batches, batch_buckets = list(records), list(buckets)
     while len(batches) < steps:
         fullest = int(np.argmax([np.count_nonzero(batch != FILLER) for batch in batches]))

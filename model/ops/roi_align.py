@@ -102,6 +102,7 @@ def roi_align_on_levels(
     heights = tf.stack([tf.shape(feature)[1] for feature in maps])
     widths = tf.stack([tf.shape(feature)[2] for feature in maps])
 
+    # Proposals are taken as given (1506.01497, section 3.2): no gradient to the RPN through here.
     strides = tf.cast(tf.bitwise.left_shift(1, levels), tf.float32)[..., None]
     corners = tf.stop_gradient(tf.cast(rois, tf.float32)) / strides - (0.5 if aligned else 0.0)
     corners = tf.reshape(corners, [-1, 4])
@@ -113,6 +114,8 @@ def roi_align_on_levels(
         for axis, lengths in enumerate((tf.gather(heights, index), tf.gather(widths, index)))
     )
     image = tf.range(tf.size(index)) // tf.shape(levels)[1]
+    # All levels lie in one table, one below the other, so that RoIs of all levels are one product:
+    # a RoI's level is an offset, and no mask or loop over levels is needed.
     first_cells = image * tf.reduce_sum(heights * widths)
     first_cells += tf.gather(tf.cumsum(heights * widths, exclusive=True), index)
     row_starts = first_cells[:, None, None] + rows.cells * tf.gather(widths, index)[:, None, None]
@@ -152,6 +155,8 @@ def _taps(
     bin_sizes = (sizes / resolution)[:, None, None]
     counts = _samples_a_bin(bin_sizes) if sampling_ratio == 0 else float(sampling_ratio)
     most = tf.reduce_max(counts) if sampling_ratio == 0 else sampling_ratio
+    # Bilinear sampling and the mean of a bin are linear and separate by axis: what a bin takes of a
+    # row and of a column is worked out apart, and the pooling is the product of both.
     samples = tf.cast(tf.range(tf.cast(most, tf.int32)), tf.float32)
     bins = tf.range(resolution, dtype=tf.float32)[:, None]
     steps = tf.math.divide_no_nan((samples + 0.5) * bin_sizes, counts)

@@ -153,6 +153,8 @@ class TrainStep:
         self._parts = parts
         self._names: list[str] = []
         self._eager = eager
+        # A collective cannot be part of an XLA program on CPUs: with several workers each side of
+        # it is compiled by itself, and every activation crosses the border.
         self._one_program = jit and distribution.workers == 1
         parts_jit = jit and not self._one_program
         # Not nested functions where nothing is compiled: synchronised batch norm has a collective
@@ -237,7 +239,11 @@ class TrainStep:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(weights)
             found = self._forward(batch, step)
+            # Between forward and backward pass, because only now the counts are known and the loss
+            # already needs everybody's. The tape must not see the collective: it has no gradient.
             with tape.stop_recording():
+                # A stop request rides along: all learn of it at the same step without a collective
+                # of its own, so none waits in the next step for one that has left.
                 own = Counts(found.denominators, _num_pictures(batch), asks_stop)
                 counts = self._all_counts(own)
             loss = self._scaled_loss(found.sums, counts)
@@ -246,6 +252,7 @@ class TrainStep:
 
     def _counts_of_part(self, part: Batch, step: tf.Tensor) -> Counts:
         """Returns this worker's counts of a part; changes nothing."""
+        # Counting runs the forward pass a second time; batch norm would move twice.
         moving_statistics = self._state.moving_statistics
         before = [variable.value.read_value() for variable in moving_statistics]
         found = self._forward(part, step)
@@ -300,7 +307,9 @@ class TrainStep:
         learning_rate: tf.Tensor,
     ) -> RawReport:
         """Reduces this worker's gradients and loss sums, and updates the weights."""
+        # Read before the update changes it: the report tells what this step was computed with.
         loss_scale = self._state.loss_scale.read_value()
+        # One collective for both; a second would be a second latency.
         *gradients, global_sums = self._distribution.all_sum([*gradients, sums])
         losses = global_sums / _divisors(counts)
         applied, gradient_norm = self._update(gradients, losses, learning_rate)
@@ -346,6 +355,7 @@ class TrainStep:
             state.average()
             return tf.constant(True)
 
+        # By reduced numbers alone: every worker takes the same branch, and weights stay equal.
         applied = tf.cond(is_finite, apply, lambda: tf.constant(False))
         if self._scales_loss:
             self._adapt_loss_scale(applied)

@@ -191,6 +191,8 @@ class TrainLoop:
                 step = steps[-1]
                 arrays, kept = self._checkpoints.load(step)
                 self._history = RunHistory(**kept)
+        # Travels with the weights: two hosts with different settings would else add up their
+        # gradients without a word.
         run = zlib.crc32(self._checkpoints.key.encode())
         arrays |= {"step": np.asarray(step, np.int64), "run": np.asarray(run, np.int64)}
         arrays = self._distribution.broadcast(arrays)
@@ -233,6 +235,7 @@ class TrainLoop:
         for step in range(first_step, self._plan.steps):
             batch, input_seconds = self._next_batch(step, batches)
             is_new = self._is_new(batch)
+            # Before a trace, so that its seconds are no earlier step's.
             stops = is_new and self._finish_but(0, unread)
             unread.append(self._start(step, batch, input_seconds))
             done = step + 1
