@@ -33,6 +33,7 @@ INSTALL_REQUIRES = [
     "pycocotools>=2.0.7",
     "pydantic>=2.6,<3",
     "pyyaml>=6",
+    "regex>=2023.6.3",  # Unlike re, it can be stopped.
     "requests>=2.31",
     "rich>=13",
     "safetensors>=0.4",

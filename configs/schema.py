@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from configs.data_schema import DataPlaces, SplitConfig
 from configs.kubeflow_schema import KubeflowConfig
 from configs.model_schema import MaskHeadConfig, ModelConfig
 from configs.section import Count, Fraction, Section, Seed, Text
@@ -26,21 +27,6 @@ BoxFormat = Literal["xywh", "xyxy", "cxcywh", "xywh_shares", "xyxy_shares", "cxc
 METRIC_NAMES = (
     "AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl",
 )  # fmt: skip
-
-
-class DataPlaces(Section):
-    """Where the COCO-format data lies, below --data-dir."""
-
-    train_annotations: Text = Field(
-        "annotations/instances_train2017.json",
-        description="COCO JSON of the training pictures.",
-    )
-    train_pictures: Text = Field("train2017", description="Folder of the training pictures.")
-    eval_annotations: Text = Field(
-        "annotations/instances_val2017.json",
-        description="COCO JSON of the evaluation pictures.",
-    )
-    eval_pictures: Text = Field("val2017", description="Folder of the evaluation pictures.")
 
 
 class LossLimits(Section):
@@ -63,6 +49,9 @@ class LossLimits(Section):
 class DataConfig(LossLimits, DataPlaces):
     """Where the COCO-format data lies (below --data-dir) and how it is read."""
 
+    split: SplitConfig | None = Field(
+        None, description="How the pictures of `data.annotations` are split, see below."
+    )
     train_shards: int = Field(
         8, ge=1, le=99_999, description="TFRecord files of the training split."
     )
@@ -104,6 +93,20 @@ class DataConfig(LossLimits, DataPlaces):
         {},
         description="What to do with a flawed record, by reason code (docs/data.md).",
     )
+
+    @model_validator(mode="after")
+    def _split_has_a_file(self) -> "DataConfig":
+        is_undivided = any(each.split is None for each in self.inputs())
+        if self.split is None and is_undivided:
+            raise ValueError(
+                "data.annotations needs data.split, such as {train: 0.9, eval: 0.1}; one file a "
+                "split is data.train_annotations and data.eval_annotations"
+            )
+        if self.split is not None and not is_undivided:
+            raise ValueError(
+                "data.split splits one file: name it by data.annotations and data.pictures"
+            )
+        return self
 
 
 class TransformConfig(Section):

@@ -30,6 +30,18 @@ def listed(counts: Mapping[str, int]) -> str:
     return ", ".join(parts)
 
 
+def part_line(part: Mapping[str, Any]) -> str:
+    """Returns what a split has of a file that is split, of a summary's `part`.
+
+    >>> part_line({"asked": 0.1, "pictures": 52, "of": 500, "seed": 0})
+    '52 of 500 pictures (data.split asks for 0.1)'
+    """
+    line = f"{part['pictures']:,} of {plural(part['of'], 'picture')}"
+    if "group" in part:
+        line += f" in {part['groups']:,} of {plural(part['of_groups'], 'group')} '{part['group']}'"
+    return f"{line} (data.split asks for {part['asked']:g})"
+
+
 def reason_lines(summary: Mapping[str, Any]) -> list[str]:
     """Returns a line for each of the most frequent reasons of a `Tally.summary`."""
     counts = sorted(summary["reasons"].items(), key=lambda item: (-item[1], item[0]))

@@ -5,7 +5,8 @@ import os
 import stat
 from pathlib import Path
 
-from configs.schema import Config, DataPlaces
+from configs.data_schema import DataPlaces
+from configs.schema import Config
 from ground.errors import DatasetError
 from ground.files import file_digest, json_digest
 
@@ -14,8 +15,7 @@ _EDGE_BYTES = 4096
 
 def read_by_a_run(config: Config, data_dir: Path) -> list[Path]:
     """Returns the files and folders of a user's that a run reads."""
-    data = config.data
-    names = (data.train_annotations, data.train_pictures, data.eval_annotations, data.eval_pictures)
+    names = data_names(config.data)
     weights = config.model.weights
     return [*(data_dir / name for name in names), *([Path(weights)] if weights else [])]
 
@@ -30,20 +30,25 @@ def check_data_folder(data: DataPlaces, data_dir: Path) -> None:
     """
     if not data_dir.is_dir():
         raise DatasetError(f"--data-dir {data_dir}: no such folder")
-    for split in ("train", "eval"):
-        key = f"data.{split}_annotations"
-        path = data_dir / getattr(data, f"{split}_annotations")
+    for each in data.inputs():
+        path, folder = data_dir / each.annotations, data_dir / each.pictures
         if not path.is_file():
             raise DatasetError(
                 f"{path}: no such annotation file{_candidates(data_dir, path)}; "
-                f"name yours with --set {key}=..."
+                f"name yours with --set {each.annotations_key}=..."
             )
         _check_whole(path)
-        folder = data_dir / getattr(data, f"{split}_pictures")
         if not folder.is_dir():
             raise DatasetError(
-                f"{folder}: no such picture folder; name yours with --set data.{split}_pictures=..."
+                f"{folder}: no such picture folder; name yours with --set {each.pictures_key}=..."
             )
+
+
+def data_names(data: DataPlaces) -> list[str]:
+    """Returns the annotation files, then the picture folders, relative to the data folder."""
+    inputs = data.inputs()
+    names = [each.annotations for each in inputs] + [each.pictures for each in inputs]
+    return list(dict.fromkeys(names))
 
 
 def pictures_digest(data: DataPlaces, data_dir: Path) -> str:
@@ -52,12 +57,12 @@ def pictures_digest(data: DataPlaces, data_dir: Path) -> str:
     Pictures count by name, size and modification time: reading COCO's 19 GB would take longer
     than it saves. It is what makes CocoExampleGen run anew where a picture changed.
     """
-    splits = {}
-    for split in ("train", "eval"):
-        annotations = data_dir / getattr(data, f"{split}_annotations")
-        pictures = data_dir / getattr(data, f"{split}_pictures")
-        splits[split] = [file_digest(annotations), _folder_listing(pictures)]
-    return json_digest(splits)
+    return json_digest(
+        [
+            [file_digest(data_dir / each.annotations), _folder_listing(data_dir / each.pictures)]
+            for each in data.inputs()
+        ]
+    )
 
 
 def _folder_listing(top: Path) -> list[list[str | int]]:

@@ -64,7 +64,13 @@ _WHOLE_NUMBER = re.compile(r"\s*-?[0-9]{1,19}\s*")
     "--detections", type=click.Path(), help="Detections in COCO's results form, for the model."
 )
 @click.option("--examples", type=click.Path(), help="Examples folder of CocoExampleGen.")
-@click.option("--split", default="eval", show_default=True, help="Of the examples.")
+@click.option(
+    "--split",
+    default="eval",
+    show_default=True,
+    help="Of the examples, or of the annotations where the config's data.split splits them (all: "
+    "the whole file).",
+)
 @click.option("--annotations", type=click.Path(), help="COCO instances file, for the examples.")
 @click.option("--pictures", type=click.Path(), help="Folder of the pictures in --annotations.")
 @config_option("YAML config with the thresholds.  [default: none]", required=False)
@@ -132,7 +138,7 @@ def main(
         _withdraw(out)
         source: Source
         if annotations is not None:
-            source = AnnotationsSource(annotations, pictures, config.data)
+            source = AnnotationsSource(annotations, pictures, config.data, split)
         else:
             source = ExamplesSource(str(examples), split)
         folder = None if model_folder is None else find_saved_model(model_folder)

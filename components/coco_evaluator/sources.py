@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from components.coco_transform.source import read_origin
+from configs.data_schema import SPLIT_NAMES
 from configs.schema import DataConfig
 from ground.errors import DatasetError
 from ground.wording import plural
@@ -27,6 +28,7 @@ Item = tuple[dict[str, Any], Picture]  # a COCO image and its file
 OnFailure = Callable[[dict[str, Any], DatasetError], None]
 
 
+WHOLE_FILE = "all"
 _MOST_LOOKED_FOR = 500  # missing pictures, for what fits instead
 
 
@@ -127,7 +129,11 @@ class AnnotationsSource:
     Args:
         annotations: the JSON file.
         pictures: the folder of its pictures, or None.
-        data: how the file is read: its policies, formats and limits.
+        data: how the file is read: its policies, formats and limits, and how it is split.
+        split: whose pictures are measured on, where `data.split` splits the file; "all" is all.
+
+    Raises:
+        DatasetError: there is no such split.
     """
 
     digest = None
@@ -138,6 +144,7 @@ class AnnotationsSource:
         annotations: str | os.PathLike[str],
         pictures: str | os.PathLike[str] | None = None,
         data: DataConfig | None = None,
+        split: str = "eval",
     ) -> None:
         self._annotations = annotations
         self._pictures = pictures
@@ -145,6 +152,16 @@ class AnnotationsSource:
         self._policies = resolve_policies(self._data.policies)
         self.has_pictures = pictures is not None
         self.name = str(annotations)
+        self._split = split
+        if split == WHOLE_FILE:
+            self._data = self._data.model_copy(update={"split": None})
+        if self._data.split is not None:
+            self.name = f"{annotations}, split {split}"
+            if split not in SPLIT_NAMES:
+                names = ", ".join(SPLIT_NAMES)
+                raise DatasetError(
+                    f"data.split makes no split named {split!r}, only {names}, {WHOLE_FILE}"
+                )
 
     @cached_property
     def ground_truth(self) -> GroundTruth:
@@ -155,7 +172,9 @@ class AnnotationsSource:
         """
         takes_size_of_file = self._policies["picture_size_differs"] == MEND
         sizes_of = self._sizes_of if self.has_pictures and takes_size_of_file else None
-        return ground_truth.ground_truth_from_json(self._annotations, self._data, sizes_of)
+        return ground_truth.ground_truth_from_json(
+            self._annotations, self._data, sizes_of, self._split
+        )
 
     @cached_property
     def reading(self) -> dict[str, Any]:
@@ -163,7 +182,8 @@ class AnnotationsSource:
         truth = self.ground_truth
         missing = self._note_on_missing_pictures()
         notes = [*truth.notes, missing] if missing else list(truth.notes)
-        return truth.tally.summary() | {"notes": notes}
+        part = {} if truth.part is None else {"part": truth.part}
+        return truth.tally.summary() | part | {"notes": notes}
 
     def pictures(
         self, image_ids: set[int] | None, max_pixels: int, on_failure: OnFailure

@@ -16,7 +16,7 @@ from ground.console import OneLineCommand, one_line_errors, show_lines
 from ground.files import write_json
 from ground.output_record import SUMMARY_FILE
 from ground.outputs import output_folder
-from ground.wording import plural, reason_lines
+from ground.wording import part_line, plural, reason_lines
 from model.quiet_tensorflow import quiet_tensorflow
 
 _SPLIT_NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -57,16 +57,16 @@ class _SplitType(click.ParamType):
     "--data-dir",
     required=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of the COCO-format data; what --split names is relative to it.",
+    help="Folder of the COCO-format data; what --split or the config names is relative to it.",
 )
 @click.option(
     "--split",
     "splits",
-    required=True,
     multiple=True,
     type=_SplitType(),
     help="A split's name, COCO JSON and picture folder; once for each split. The split named "
-    "train gets data.train_shards shards, any other data.eval_shards.",
+    "train gets data.train_shards shards, any other data.eval_shards. Without it, the splits "
+    "train and eval of the config's data section, also of one JSON (data.split).",
 )
 @click.option(
     "--out",
@@ -94,6 +94,8 @@ def main(
     from model.coco.policies import resolve_policies
 
     config = load_config(config_file, overrides) if config_file else default_config(overrides)
+    if splits and config.data.split is not None:
+        raise click.UsageError("--split names whole files: leave it out, or set data.split=null")
     sources = _sources(config, data_dir, splits)
     # What is quickly seen comes before the seconds that Beam takes.
     resolve_policies(config.data.policies)
@@ -110,6 +112,10 @@ def main(
 
 
 def _sources(config: Any, data_dir: Path, splits: tuple[_Split, ...]) -> list[SplitSource]:
+    if not splits:
+        from components.coco_example_gen.together import sources_of
+
+        return sources_of(config.data, data_dir)
     shards = {_TRAINING_SPLIT: config.data.train_shards}
     return [
         SplitSource(
@@ -154,7 +160,8 @@ def _table(summary: dict[str, Any]) -> list[str]:
         counts = [split[what][kind] for what in ("pictures", "objects") for kind in kinds]
         lines.append(form.format(name, *(f"{count:,}" for count in counts)))
     for name, split in summary["splits"].items():
-        lines += [f"{name}: {line}" for line in (*reason_lines(split), *split["notes"])]
+        parts = [part_line(split["part"])] if "part" in split else []
+        lines += [f"{name}: {line}" for line in (*parts, *reason_lines(split), *split["notes"])]
     return lines
 
 

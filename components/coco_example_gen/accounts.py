@@ -4,10 +4,11 @@ What is compared is counted by whoever did it; the ids behind a difference come 
 """
 
 import io
+import itertools
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,8 +19,10 @@ from components.shard_progress import NumberedShard
 from ground.wording import plural
 from model import records
 from model.coco.policies import REFUSE
+from model.coco.splits import Portion, holds_of
 from model.coco.survey import Survey
 from model.coco.tally import Tally
+from model.coco.values import integer_at
 from model.tf_example import decode_example
 from model.tfrecord import read_tfrecord
 
@@ -34,6 +37,26 @@ class Job(NumberedShard, Protocol):
     annotations_file: str
     seed: int
     spooled: spool.Accounts
+    portion: Portion | None
+
+
+def check_division(splits: Mapping[str, tuple[spool.Accounts, spool.Accounts]]) -> None:
+    """Checks that each picture and object of a file is in one of its splits, and in no other.
+
+    Args:
+        splits: by name, what each has of the file, and what it left to the other.
+
+    Raises:
+        DatasetError: an entry is in both, or in none.
+    """
+    for (name, (own, _)), (other, (_, left)) in itertools.permutations(splits.items(), 2):
+        if own != left:
+            raise lost_on_the_way(
+                f"split {name!r}",
+                f"one file to its splits {name!r} and {other!r}",
+                f"{_both(own.pictures.number, own.objects.number)} taken",
+                f"{_both(left.pictures.number, left.objects.number)} left by the other",
+            )
 
 
 def check_listed(
@@ -62,7 +85,12 @@ def check_listed(
             f"one reading of {source.annotations} to the next",
             f"{_both(*surveyed)} listed",
             f"{_both(*passed)} listed (was the file changed meanwhile?)",
-            spool.missing_from_spools(source.annotations, spool_folder, source.shards),
+            spool.missing_from_spools(
+                source.annotations,
+                spool_folder,
+                source.shards,
+                holds_of(source.annotations, source.portion),
+            ),
         )
 
 
@@ -80,7 +108,14 @@ def check_spool_file(job: Job, index: spool.SpoolIndex) -> None:
         "the spool file to the shard",
         f"{_both(given.pictures.number, given.objects.number)} spooled",
         f"{_both(got.pictures.number, got.objects.number)} found",
-        spool.missing_from_spool(job.annotations_file, job.seed, job.shards, job.shard, index),
+        spool.missing_from_spool(
+            job.annotations_file,
+            job.seed,
+            job.shards,
+            job.shard,
+            index,
+            holds_of(job.annotations_file, job.portion),
+        ),
     )
 
 
@@ -181,8 +216,8 @@ def _lost_lines(path: str | os.PathLike[str], parts: Sequence[str | os.PathLike[
     def names(line: bytes) -> str:
         entry = json.loads(line.decode("utf-8", "surrogatepass"))
         if "image" in entry:
-            return f"image {_named(spool.integer_at(entry['image'], 'id'))}"
-        return f"annotation {_named(spool.integer_at(entry['annotation'], 'id'))}"
+            return f"image {_named(integer_at(entry['image'], 'id'))}"
+        return f"annotation {_named(integer_at(entry['annotation'], 'id'))}"
 
     given = [names(line) for part in parts for line in _lines(part)]
     return difference(given, map(names, _lines(path)), "id")
@@ -222,7 +257,7 @@ def _fates(job: Job, path: str | os.PathLike[str]) -> str:
     images = [*index.images, *(image_id for image_id, _ in index.repeated_images)]
     with open(spool.spool_path(job.spool_folder, job.shard), "rb") as stream:
         objects = [
-            spool.integer_at(annotation, "id")
+            integer_at(annotation, "id")
             for entries in index.annotations.values()
             for _, annotation in spool.iterate_entries(stream, entries)
         ]
@@ -251,10 +286,10 @@ def _found(job: Job, path: str | os.PathLike[str]) -> tuple[list[int | None], li
     for line in _lines(job.rejects):
         entry = json.loads(line.decode("utf-8", "surrogatepass"))
         if "image" in entry:
-            images.append(spool.integer_at(entry["image"], "id"))
-            objects += [spool.integer_at(one, "id") for one in entry["annotations"]]
+            images.append(integer_at(entry["image"], "id"))
+            objects += [integer_at(one, "id") for one in entry["annotations"]]
         else:
-            objects.append(spool.integer_at(entry["annotation"], "id"))
+            objects.append(integer_at(entry["annotation"], "id"))
     return images, objects
 
 

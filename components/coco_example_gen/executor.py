@@ -9,10 +9,9 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils
 
 from components.coco_example_gen.settings import CocoExampleGenSettings
-from components.coco_example_gen.source import SplitSource
+from components.coco_example_gen.together import sources_of
 from components.coco_example_gen.whole import convert
 from components.examples_artifact import describe_examples
-from configs.schema import DataConfig
 from ground.outputs import fresh_folder
 
 
@@ -55,21 +54,3 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             lambda line: logging.info("%s", line),
         )
         describe_examples(examples, [source.name for source in sources])
-
-
-def sources_of(data: DataConfig, data_dir: Path) -> list[SplitSource]:
-    """Returns the splits train and eval of a config."""
-    return [
-        SplitSource(
-            "train",
-            data_dir / data.train_annotations,
-            data_dir / data.train_pictures,
-            data.train_shards,
-        ),
-        SplitSource(
-            "eval",
-            data_dir / data.eval_annotations,
-            data_dir / data.eval_pictures,
-            data.eval_shards,
-        ),
-    ]

@@ -25,6 +25,7 @@ from model.coco.entries import (
 )
 from model.coco.names import locate_picture
 from model.coco.policies import REFUSE, Flaw, Judge, LeftOut
+from model.coco.splits import Portion
 from model.coco.tally import Tally, picture_name
 from model.encoded.check import Facts, inspect
 from model.encoded.decoder import check_decodes
@@ -59,6 +60,7 @@ class ShardJob:
         examples: the examples folder.
         forms: how values in the JSON are meant.
         picture_prefix: taken off the front of file names.
+        portion: of the COCO JSON that the split has; None is all of it.
     """
 
     split: str
@@ -77,6 +79,7 @@ class ShardJob:
     examples: str
     forms: Forms = AS_COCO
     picture_prefix: str = ""
+    portion: Portion | None = None
 
 
 class Stored(NamedTuple):

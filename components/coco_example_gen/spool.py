@@ -20,8 +20,9 @@ import numpy as np
 from components.handovers import Account, difference, lost_on_the_way
 from ground.wording import plural
 from model.coco.names import RepeatedNames
+from model.coco.splits import Holds, everything
 from model.coco.stream import iterate_annotations, iterate_images
-from model.coco.values import meant_integer, shortened
+from model.coco.values import integer_at, shortened
 
 _IMAGE, _ANNOTATION = 0, 1
 # Kind, image id, place in the JSON's list, length of the pickled entry.
@@ -57,7 +58,8 @@ class Spooled:
     """What became of the entries of a JSON, each number counted where it happened.
 
     Attributes:
-        listed: what the JSON's lists hold.
+        listed: what the JSON's lists hold for this split.
+        elsewhere: what they hold for another one.
         homeless: what belongs to no shard.
         shards: what each spool file got.
         names: of the pictures' files.
@@ -66,6 +68,7 @@ class Spooled:
     listed: Accounts
     homeless: Accounts
     shards: list[Accounts]
+    elsewhere: Accounts = dataclasses.field(default_factory=Accounts)
     names: RepeatedNames = dataclasses.field(default_factory=RepeatedNames)
 
 
@@ -103,8 +106,17 @@ def write_spool(
     shards: int,
     seed: int,
     on_homeless: OnHomeless,
+    holds: Holds = everything,
 ) -> Spooled:
     """Writes the spool files of a COCO JSON into `folder`; returns what became of its entries.
+
+    Args:
+        annotations_file: the JSON.
+        folder: gets a file a shard.
+        shards: of the split.
+        seed: of the spread over shards.
+        on_homeless: called with what belongs to no shard.
+        holds: tells which entries the split has.
 
     Raises:
         DatasetError: the JSON is cut off, or no COCO instances file; or entries were lost.
@@ -122,9 +134,9 @@ def write_spool(
             streams[shard].write(content)
             _account(spooled.shards[shard], kind).add(place)
 
-        _spool_images(annotations_file, put, on_homeless, spooled)
-        ids, id_places = _spool_annotations(annotations_file, put, on_homeless, spooled)
-    _check_spooled(annotations_file, folder, spooled)
+        _spool_images(annotations_file, holds, put, on_homeless, spooled)
+        ids, id_places = _spool_annotations(annotations_file, holds, put, on_homeless, spooled)
+    _check_spooled(annotations_file, folder, spooled, holds)
     np.save(Path(folder) / _REPEATED_IDS_FILE, repeated_places(ids, id_places))
     return spooled
 
@@ -137,6 +149,7 @@ def _check_spooled(
     annotations_file: str | os.PathLike[str],
     folder: str | os.PathLike[str],
     spooled: Spooled,
+    holds: Holds,
 ) -> None:
     """Checks that each entry of the JSON's lists is in a spool file, or belongs to none.
 
@@ -152,7 +165,7 @@ def _check_spooled(
                 "the JSON to the spool files",
                 f"{plural(listed.number, noun)} listed",
                 f"{found.number:,} spooled",
-                missing_from_spools(annotations_file, folder, len(spooled.shards)),
+                missing_from_spools(annotations_file, folder, len(spooled.shards), holds),
             )
 
 
@@ -182,7 +195,10 @@ def read_index(folder: str | os.PathLike[str], shard: int) -> SpoolIndex:
 
 
 def missing_from_spools(
-    annotations_file: str | os.PathLike[str], folder: str | os.PathLike[str], shards: int
+    annotations_file: str | os.PathLike[str],
+    folder: str | os.PathLike[str],
+    shards: int,
+    holds: Holds,
 ) -> str:
     """Returns in words which ids of a JSON, that is read again, are not in its spool files."""
     found_images: list[Any] = []
@@ -193,36 +209,49 @@ def missing_from_spools(
         with open(spool_path(folder, shard), "rb") as stream:
             for entries in index.annotations.values():
                 found_objects += [entry.get("id") for _, entry in iterate_entries(stream, entries)]
-    images = [integer_at(image, "id") for image in iterate_images(annotations_file)]
+    images = [
+        image_id
+        for image in iterate_images(annotations_file)
+        if (image_id := integer_at(image, "id")) is not None and holds(image_id)
+    ]
     objects = [
         annotation.get("id")
         for annotation in iterate_annotations(annotations_file)
-        if integer_at(annotation, "image_id") is not None
+        if (image_id := integer_at(annotation, "image_id")) is not None and holds(image_id)
     ]
     parts = [
-        difference([id_ for id_ in images if id_ is not None], found_images, "image id"),
+        difference(images, found_images, "image id"),
         difference(map(shortened, objects), map(shortened, found_objects), "annotation id"),
     ]
     return "; ".join(part for part in parts if part)
 
 
 def missing_from_spool(
-    annotations_file: str | os.PathLike[str], seed: int, shards: int, shard: int, index: SpoolIndex
+    annotations_file: str | os.PathLike[str],
+    seed: int,
+    shards: int,
+    shard: int,
+    index: SpoolIndex,
+    holds: Holds = everything,
 ) -> str:
     """Returns in words which entries of a JSON a spool file should hold, and does not.
 
     Reads the JSON again: for the message on a spool file whose accounts do not agree.
     """
+
+    def is_here(image_id: int | None) -> bool:
+        if image_id is None or not holds(image_id):
+            return False
+        return shard_of(image_id, seed, shards) == shard
+
     images = [
-        image_id
+        integer_at(image, "id")
         for image in iterate_images(annotations_file)
-        if (image_id := integer_at(image, "id")) is not None
-        and shard_of(image_id, seed, shards) == shard
+        if is_here(integer_at(image, "id"))
     ]
     places: dict[int, Any] = {}
     for place, annotation in enumerate(iterate_annotations(annotations_file)):
-        image_id = integer_at(annotation, "image_id")
-        if image_id is not None and shard_of(image_id, seed, shards) == shard:
+        if is_here(integer_at(annotation, "image_id")):
             places[place] = annotation.get("id")
     found_images = [*index.images, *(image_id for image_id, _ in index.repeated_images)]
     found_places = [entry.place for entries in index.annotations.values() for entry in entries]
@@ -263,13 +292,17 @@ def repeated_places(ids: "array.array[int]", places: "array.array[int]") -> "np.
 
 def _spool_images(
     path: str | os.PathLike[str],
+    holds: Holds,
     put: Callable[[int, int, int, Any], None],
     on_homeless: OnHomeless,
     spooled: Spooled,
 ) -> None:
     for place, image in enumerate(iterate_images(path)):
-        spooled.listed.pictures.add(place)
         image_id = integer_at(image, "id")
+        if not holds(image_id):
+            spooled.elsewhere.pictures.add(place)
+            continue
+        spooled.listed.pictures.add(place)
         if image_id is None:
             on_homeless("bad_picture_record", f"entry {place} of `images` has no integer id", image)
             spooled.homeless.pictures.add(place)
@@ -280,6 +313,7 @@ def _spool_images(
 
 def _spool_annotations(
     path: str | os.PathLike[str],
+    holds: Holds,
     put: Callable[[int, int, int, Any], None],
     on_homeless: OnHomeless,
     spooled: Spooled,
@@ -287,6 +321,10 @@ def _spool_annotations(
     """Returns the annotation ids and their places."""
     ids, id_places = array.array("q"), array.array("q")
     for place, annotation in enumerate(iterate_annotations(path)):
+        image_id = integer_at(annotation, "image_id")
+        if not holds(image_id):
+            spooled.elsewhere.objects.add(place)
+            continue
         spooled.listed.objects.add(place)
         if not isinstance(annotation, dict):
             on_homeless("bad_annotation", f"entry {place} of `annotations`", annotation)
@@ -296,7 +334,6 @@ def _spool_annotations(
         if annotation_id is not None:
             ids.append(annotation_id)
             id_places.append(place)
-        image_id = integer_at(annotation, "image_id")
         if image_id is None:
             detail = f"image_id {shortened(annotation.get('image_id'))} is no integer"
             on_homeless("unknown_image", detail, annotation)
@@ -304,11 +341,6 @@ def _spool_annotations(
         else:
             put(_ANNOTATION, image_id, place, annotation)
     return ids, id_places
-
-
-def integer_at(entry: Any, key: str) -> int | None:
-    """Returns the integer that an entry means under a key; None where it has none."""
-    return meant_integer(entry.get(key)) if isinstance(entry, dict) else None
 
 
 def iterate_entries(stream: BinaryIO, entries: list[Entry]) -> Iterator[tuple[int, Any]]:

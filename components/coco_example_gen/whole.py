@@ -2,9 +2,7 @@
 
 import contextlib
 import fcntl
-import filecmp
 import functools
-import itertools
 import json
 import os
 import shutil
@@ -17,6 +15,7 @@ from apache_beam.metrics import Metrics
 
 from components.coco_example_gen import spool
 from components.coco_example_gen.accounts import (
+    check_division,
     check_listed,
     check_manifest,
     check_rejects,
@@ -25,6 +24,12 @@ from components.coco_example_gen.accounts import (
 from components.coco_example_gen.rejects import RejectsFile
 from components.coco_example_gen.shard import ShardJob, write_shard
 from components.coco_example_gen.source import SplitSource, check_source
+from components.coco_example_gen.together import (
+    check_different,
+    divisions_of,
+    holds_of_source,
+    label_map,
+)
 from components.shard_failure import failure, raise_failure, raise_told
 from components.shard_progress import followed
 from configs.schema import DataConfig, Policy
@@ -36,6 +41,7 @@ from model.coco.hints import why_missing
 from model.coco.limits import Origin, check_losses
 from model.coco.notes import notes_on, notes_on_use, with_notes
 from model.coco.policies import Flaw, resolve_policies
+from model.coco.splits import Division, Holds
 from model.coco.survey import Survey, survey
 from model.coco.tally import Tally, picture_name
 from model.examples import (
@@ -94,18 +100,21 @@ def convert(
 
     Returns:
         `{"splits": {name: {"pictures": {"read", "written", "rejected"}, "objects": {likewise},
-        "reasons": {code: count}, ..., "notes": [line]}}}`, of `Tally.summary`.
+        "reasons": {code: count}, ..., "notes": [line]}}}`, of `Tally.summary`; and `part`, of
+        `Division.facts`, where one JSON is split.
 
     Raises:
-        ConfigError: `data.policies` has an unknown code.
+        ConfigError: `data.policies` has an unknown code, or `data.split.group` fits no file name.
         DatasetError: a file is missing or damaged, or more is lost than the limits allow.
     """
     policies = resolve_policies(data.policies)
     for source in sources:
         check_source(source)
-    _check_different(sources, data)
-    surveys = {source.name: survey(source.annotations) for source in sources}
-    categories = _union([(source, surveys[source.name].categories) for source in sources])
+    check_different(sources, data)
+    divisions = divisions_of(sources)
+    holds = {source.name: holds_of_source(source, divisions) for source in sources}
+    surveys = {source.name: survey(source.annotations, holds[source.name]) for source in sources}
+    categories = label_map([(source, surveys[source.name].categories) for source in sources])
     examples_dir, rejects_dir = Path(examples_dir), Path(rejects_dir)
     tallies = {source.name: Tally() for source in sources}
     with (
@@ -117,14 +126,20 @@ def convert(
     ):
         work = _Work(examples_partial, rejects_partial, scratch)
         jobs: list[ShardJob] = []
+        parts: dict[str, tuple[spool.Accounts, spool.Accounts]] = {}
         for source in sources:
-            spooled = _spool(source, work, data.seed, policies, tallies[source.name])
+            spooled = _spool(
+                source, work, data.seed, policies, tallies[source.name], holds[source.name]
+            )
+            parts[source.name] = spooled.listed, spooled.elsewhere
             folder = work.spool(source.name)
             check_listed(source, surveys[source.name], spooled.listed, folder)
             pictures = plural(spooled.listed.pictures.number, "picture")
             objects = plural(spooled.listed.objects.number, "object")
             on_progress(f"{source.name}: {pictures} and {objects} listed")
             jobs += _jobs(source, work, data, policies, categories, spooled)
+        if divisions:
+            check_division(parts)
         _write_shards(jobs, work, make_pipeline, on_progress)
         splits: dict[str, Split] = {}
         for source in sources:
@@ -134,14 +149,30 @@ def convert(
                 check_losses(_origin(source), tallies[source.name], data)
         summary = {
             "splits": {
-                name: tally.summary() | {"notes": _notes(name, tally, surveys, data)}
-                for name, tally in tallies.items()
+                source.name: _summary(source, tallies[source.name], surveys, divisions, data)
+                for source in sources
             }
         }
         for folder in (work.examples, work.rejects):
             write_json(folder / COUNTS_FILE, summary)
         write_manifest(work.examples, splits, categories)
     return summary
+
+
+def _summary(
+    source: SplitSource,
+    tally: Tally,
+    surveys: Mapping[str, Survey],
+    divisions: Mapping[Path, Division],
+    data: DataConfig,
+) -> dict[str, Any]:
+    """Returns what a split's part of the summary says."""
+    name, notes = source.name, _notes(source.name, tally, surveys, data)
+    if source.portion is None:
+        return tally.summary() | {"notes": notes}
+    division = divisions[source.annotations]
+    notes = [*division.notes(name), *notes]
+    return tally.summary() | {"part": division.facts(name), "notes": notes}
 
 
 def _notes(split: str, tally: Tally, surveys: Mapping[str, Survey], data: DataConfig) -> list[str]:
@@ -152,23 +183,6 @@ def _notes(split: str, tally: Tally, surveys: Mapping[str, Survey], data: DataCo
 
 def _origin(source: SplitSource) -> Origin:
     return Origin(f"split {source.name!r}", str(source.annotations), str(source.pictures))
-
-
-def _check_different(sources: Sequence[SplitSource], data: DataConfig) -> None:
-    """Checks that no two splits come from the same JSON.
-
-    Raises:
-        DatasetError: two do, byte by byte.
-    """
-    for first, second in itertools.combinations(sources, 2):
-        if not data.allow_same_splits and filecmp.cmp(
-            first.annotations, second.annotations, shallow=False
-        ):
-            raise DatasetError(
-                f"the splits {first.name!r} and {second.name!r} have the same annotations "
-                f"({first.annotations}, {second.annotations}), so that a model would be measured "
-                "on what it learnt: give another file, or set data.allow_same_splits=true"
-            )
 
 
 @contextlib.contextmanager
@@ -256,27 +270,6 @@ def _pictures_written(work: _Work, job: ShardJob) -> int | None:
     return int(result["tally"]["pictures_written"])
 
 
-def _union(maps: Sequence[tuple[SplitSource, list[Category]]]) -> list[Category]:
-    """Returns the label map of all splits together.
-
-    Raises:
-        DatasetError: an id has different names in two splits.
-    """
-    names: dict[int, str] = {}
-    for source, categories in maps:
-        for category in categories:
-            id_, name = category["id"], category["name"]
-            if names.setdefault(id_, name) != name:
-                raise DatasetError(
-                    f"{source.annotations}: category {id_} is {name!r} here, {names[id_]!r} in "
-                    "another split: the splits must agree on their categories"
-                )
-    return [
-        {"id": id_, "name": names[id_], "label": label}
-        for label, id_ in enumerate(sorted(names), 1)
-    ]
-
-
 @contextlib.contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
     """Holds a lock on the output folder.
@@ -309,7 +302,12 @@ def _cleared(target: Path) -> Iterator[Path]:
 
 
 def _spool(
-    source: SplitSource, work: _Work, seed: int, policies: dict[str, Policy], tally: Tally
+    source: SplitSource,
+    work: _Work,
+    seed: int,
+    policies: dict[str, Policy],
+    tally: Tally,
+    holds: Holds,
 ) -> spool.Spooled:
     """Spreads a split over its spool files; returns what became of its JSON's entries."""
     work.spool(source.name).mkdir()
@@ -329,7 +327,7 @@ def _spool(
                 rejects.annotation(flaw, entry)
 
         spooled = spool.write_spool(
-            source.annotations, work.spool(source.name), source.shards, seed, reject
+            source.annotations, work.spool(source.name), source.shards, seed, reject, holds
         )
     tally.see_names(spooled.names)
     return spooled
@@ -363,6 +361,7 @@ def _jobs(
             examples=str(work.examples),
             forms=Forms.of(data),
             picture_prefix=data.picture_prefix,
+            portion=source.portion,
         )
         for shard in range(source.shards)
     ]

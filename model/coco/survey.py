@@ -7,8 +7,9 @@ from typing import Any
 
 from ground.errors import DatasetError
 from model.coco.kind import not_instances, other_task
+from model.coco.splits import Holds, everything
 from model.coco.stream import ANNOTATIONS, BARE_LIST, CATEGORIES, IMAGES, LISTS, iterate_file, lacks
-from model.coco.values import integer, is_text, meant_integer, shortened
+from model.coco.values import integer, integer_at, is_text, meant_integer, shortened
 from model.examples import Category
 
 _SAMPLE = 500  # entries of each list
@@ -39,8 +40,12 @@ class Survey:
     annotations: list[Any] = dataclasses.field(default_factory=list)
 
 
-def survey(path: str | os.PathLike[str]) -> Survey:
+def survey(path: str | os.PathLike[str], holds: Holds = everything) -> Survey:
     """Reads a COCO instances file once, from its start to its end.
+
+    Args:
+        path: the file.
+        holds: tells which pictures, with their objects, are meant.
 
     Raises:
         DatasetError: the file is missing, cut off, no JSON or no COCO instances file (what it is
@@ -51,10 +56,15 @@ def survey(path: str | os.PathLike[str]) -> Survey:
     kinds: dict[str, str] = {}
     entries: list[Any] = []
     bare: list[Any] = []
+    listed = 0
     for key, entry in iterate_file(path, kinds):
         if key == ANNOTATIONS:
-            _count_object(entry, result)
+            if holds is everything or holds(integer_at(entry, "image_id")):
+                _count_object(entry, result)
         elif key == IMAGES:
+            listed += 1
+            if not holds(integer_at(entry, "id")):
+                continue
             result.pictures += 1
             if result.pictures <= _SAMPLE:
                 result.images.append(entry)
@@ -69,7 +79,7 @@ def survey(path: str | os.PathLike[str]) -> Survey:
             raise DatasetError(f"{problem}: {meant}")
     if other := other_task(result.annotations):
         raise DatasetError(f"{path}: {other}")
-    if not result.pictures:
+    if not listed:
         raise DatasetError(f"{path}: `images` is empty: it lists no picture")
     _read_categories(entries, result)
     return result

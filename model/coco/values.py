@@ -44,6 +44,11 @@ def meant_integer(value: Any) -> int | None:
     return integer(value)
 
 
+def integer_at(entry: Any, key: str) -> int | None:
+    """Returns the integer that an entry means under a key; None where it has none."""
+    return meant_integer(entry.get(key)) if isinstance(entry, dict) else None
+
+
 def meant_number(value: Any) -> float | None:
     """Returns the finite number that a value, or a text, plainly means; None where it means none.
 

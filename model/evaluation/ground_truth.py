@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from configs.data_schema import SPLIT_NAMES
 from configs.schema import DataConfig
 from ground.errors import DatasetError
 from model import records
@@ -16,10 +17,11 @@ from model.coco.limits import Origin, check_losses
 from model.coco.masks import compressed_rle
 from model.coco.notes import notes_on, notes_on_use, with_notes
 from model.coco.reader import InstancesReader, SizesOf
+from model.coco.splits import Division, Portion, everything, read_division
 from model.coco.stream import iterate_annotations, iterate_images
 from model.coco.survey import survey
 from model.coco.tally import Tally
-from model.coco.values import shortened
+from model.coco.values import integer_at, shortened
 from model.examples import iterate_records, read_categories, read_manifest
 from model.input.index import index_path, read_index
 from model.tf_example import decode_example
@@ -39,7 +41,8 @@ class GroundTruth:
         tally: what became of the file's entries; empty for records.
         notes: what of the file is no flaw and yet odd, a line each.
         left_out_ids: ids of pictures that the file lists and policy leaves out.
-        ids_of_other_splits: gives the image ids of each other split of the examples.
+        ids_of_other_splits: gives the image ids of each other split of the examples, or the file.
+        part: what this is of a file that is split (`Division.facts`); None of a whole one.
     """
 
     images: list[dict[str, Any]]
@@ -49,6 +52,7 @@ class GroundTruth:
     notes: tuple[str, ...] = ()
     left_out_ids: Set[int] = frozenset()
     ids_of_other_splits: Callable[[], Mapping[str, Set[int]]] = dict
+    part: Mapping[str, Any] | None = None
 
     @property
     def has_masks(self) -> bool:
@@ -57,7 +61,10 @@ class GroundTruth:
 
 
 def ground_truth_from_json(
-    path: str | os.PathLike[str], data: DataConfig = _DEFAULTS, sizes_of: SizesOf | None = None
+    path: str | os.PathLike[str],
+    data: DataConfig = _DEFAULTS,
+    sizes_of: SizesOf | None = None,
+    split: str = "eval",
 ) -> GroundTruth:
     """Returns the ground truth of a COCO instances file, as CocoExampleGen's records would give it.
 
@@ -69,18 +76,23 @@ def ground_truth_from_json(
         path: the file.
         data: how it is read: policies, formats and limits.
         sizes_of: gives the sizes of a picture's file, which then holds (`picture_size_differs`).
+        split: whose pictures are measured on, where `data.split` splits the file.
 
     Raises:
-        ConfigError: `data.policies` has an unknown code.
+        ConfigError: `data.policies` has an unknown code, or `data.split.group` fits no file name.
         DatasetError: the file is missing, no COCO instances file, or more of it is lost than the
             limits allow.
     """
-    found = survey(path)
+    division = None if data.split is None else read_division(path, data.split)
+    holds = everything if division is None else Portion(division.split, split).of(division)
+    found = survey(path, holds)
     reader = InstancesReader(data, found.categories, sizes_of)
     for image in iterate_images(path):
-        reader.read_picture(image)
+        if holds(integer_at(image, "id")):
+            reader.read_picture(image)
     for place, annotation in enumerate(iterate_annotations(path)):
-        reader.read_object(place, annotation)
+        if holds(integer_at(annotation, "image_id")):
+            reader.read_object(place, annotation)
     reader.close()
     notes = notes_on(found, data)
     try:
@@ -98,9 +110,21 @@ def ground_truth_from_json(
         annotations,
         [{"id": category["id"], "name": category["name"]} for category in found.categories],
         reader.tally,
-        tuple([*notes_on_use(reader.tally, is_for_training=False), *notes]),
+        tuple(
+            [
+                *([] if division is None else division.notes(split)),
+                *notes_on_use(reader.tally, is_for_training=False),
+                *notes,
+            ]
+        ),
         reader.left_out_ids,
+        dict if division is None else lambda: _ids_outside(division, split),
+        None if division is None else division.facts(split),
     )
+
+
+def _ids_outside(division: Division, split: str) -> dict[str, Set[int]]:
+    return {name: division.ids_of(name) for name in SPLIT_NAMES if name != split}
 
 
 def _image(picture: Picture) -> dict[str, Any]:

@@ -9,15 +9,15 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from configs.data_schema import DataPlaces
 from configs.parts import Part
-from configs.schema import DataPlaces
 from configs.section import Section, Text
 from ground.errors import DatasetError
 from ground.files import json_digest
 from model.object_store import is_address
 from model.weights.files import weights_digest
-from pipeline.data_folder import check_data_folder, pictures_digest
-from pipeline.kubeflow.mirrors import data_names, stored_digest_parts
+from pipeline.data_folder import check_data_folder, data_names, pictures_digest
+from pipeline.kubeflow.mirrors import stored_digest_parts
 
 TASK = "DataVersion"
 COMMAND_NAME = "data-version"

@@ -6,16 +6,19 @@ it the local folder, and stores what it wrote. Checkpoints are not among these: 
 writes them to the store while it runs (model/training/storage.py).
 """
 
+import posixpath
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from configs.data_schema import DataPlaces
 from configs.parts import Part
-from configs.schema import DataPlaces, Name
+from configs.schema import Name
 from configs.section import Section, Text
 from ground.errors import DatasetError, ModelError
 from model.model_folder import files_digest, find_saved_model
 from model.object_store import ObjectStore, StoredFile, download, is_address, open_store
+from pipeline.data_folder import data_names
 from pipeline.kubeflow.messages import Message
 from pipeline.kubeflow.parameters import OVERRIDES, with_overrides
 
@@ -123,11 +126,11 @@ class Mirrors:
     ) -> None:
         """Fetches annotation files and pictures of both splits."""
         data = _needed(settings.data)
-        for name in dict.fromkeys(data_names(data)):
-            if not download(store, name.strip("/"), local / name):
+        for name in data_names(data):
+            if not download(store, name_in_store(name), local / name):
                 raise DatasetError(f"{self._addresses[local]}/{name}: there is nothing")
-        for split in (data.train_pictures, data.eval_pictures):
-            (local / split).mkdir(parents=True, exist_ok=True)
+        for each in data.inputs():
+            (local / each.pictures).mkdir(parents=True, exist_ok=True)
 
     def _fetch_pushed(
         self, store: ObjectStore, local: Path, settings: _Settings, message: Message
@@ -173,9 +176,14 @@ class Mirrors:
         return local
 
 
-def data_names(data: DataPlaces) -> list[str]:
-    """Returns the files and folders of the data, relative to the data folder."""
-    return [data.train_annotations, data.eval_annotations, data.train_pictures, data.eval_pictures]
+def name_in_store(name: str) -> str:
+    """Returns a path of the data section as a store has it; "" is all of the folder.
+
+    >>> name_in_store("./train//"), name_in_store(".")
+    ('train', '')
+    """
+    name = posixpath.normpath(name).strip("/")
+    return "" if name == "." else name
 
 
 def _needed(setting: AnySetting | None) -> AnySetting:
@@ -198,5 +206,7 @@ def stored_digest_parts(address: str, names: list[str]) -> list[Any]:
     """Returns name, size and tag of each file below `names`, for a digest."""
     store = open_store(address)
     return [
-        [file.name, file.size, file.tag] for name in names for file in store.files(name.strip("/"))
+        [file.name, file.size, file.tag]
+        for name in names
+        for file in store.files(name_in_store(name))
     ]

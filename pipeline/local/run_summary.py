@@ -9,7 +9,7 @@ from components.model_pusher import properties
 from configs.schema import METRIC_NAMES
 from ground.console import read_json
 from ground.errors import DatasetError, ModelError
-from ground.wording import listed, plural
+from ground.wording import listed, part_line, plural
 from pipeline.local.lineage import Lineage, Output
 from pipeline.local.run_folder import RunFolder
 
@@ -23,8 +23,9 @@ def summarise(folder: RunFolder, run_id: str) -> dict[str, Any]:
     Returns:
         `metrics` by kind, `blessed`, `reason` and `findings` of the verdict, `pushed_model`,
         `report` and `data_report` as paths; by split: `records` (pictures) and `objects`, each
-        read, written and rejected, `reasons` (flaws by code), `transformed` (what CocoTransform
-        did with pictures and objects) and `anomalies`; `notes`, a line each.
+        read, written and rejected, `reasons` (flaws by code), `parts` (of one file by `data.split`;
+        null where each split has its own), `transformed` (what CocoTransform did with pictures
+        and objects) and `anomalies`; `notes`, a line each.
     """
     outputs = Lineage(str(folder.metadata), run_id).outputs()
 
@@ -55,6 +56,7 @@ def summarise(folder: RunFolder, run_id: str) -> dict[str, Any]:
         "report": report,
         "data_report": str(Path(data_report.uri) / "report.html") if data_report else None,
         **_counts(output("CocoExampleGen", "rejects")),
+        "parts": _parts(output("CocoExampleGen", "rejects")),
         "transformed": _transformed(data_report),
         "notes": _notes(output("CocoExampleGen", "rejects"), data_report),
         "anomalies": read_anomalies(anomalies.uri) if anomalies else None,
@@ -70,6 +72,14 @@ def _counts(rejects: Output | None) -> dict[str, Any]:
     return {
         key: {name: split[kind] for name, split in splits.items()} for key, kind in kinds.items()
     }
+
+
+def _parts(rejects: Output | None) -> dict[str, Any] | None:
+    """Returns what each split has of a file that is split; None where each has its own."""
+    if rejects is None:
+        return None
+    splits = read_json(Path(rejects.uri) / "counts.json", DatasetError)["splits"]
+    return {name: split["part"] for name, split in splits.items() if "part" in split} or None
 
 
 def _transformed(data_report: Output | None) -> dict[str, Any] | None:
@@ -125,7 +135,8 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
 
 def _data_lines(summary: dict[str, Any]) -> list[str]:
     """Returns what was left out or flawed in each split, and the notes."""
-    lines = []
+    parts = summary.get("parts") or {}
+    lines = [f"{split}: {part_line(part)}" for split, part in parts.items()]
     for split, pictures in (summary["records"] or {}).items():
         objects = (summary["objects"] or {}).get(split)
         for counts, noun in ((pictures, "picture"), (objects, "object")):

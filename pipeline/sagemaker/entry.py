@@ -131,16 +131,26 @@ def _examples(channels: Path, config: Config, config_path: Path, settings: list[
         raise DatasetError(f"{channels}: expected a channel named examples or coco")
     out = Path(tempfile.mkdtemp(prefix="tfx-rcnn-examples-"))
     common = ["--config", str(config_path), *(f"--set={setting}" for setting in settings)]
-    data, train = config.data, config.train
-    splits = [f"{TRAINING_SPLIT}={data.train_annotations}:{data.train_pictures}"]
-    if train.validate_every_epochs:
-        splits.append(f"{train.validation_split}={data.eval_annotations}:{data.eval_pictures}")
-    named = [text for split in splits for text in ("--split", split)]
     places = ["--data-dir", str(channels / "coco"), "--out", str(out / "records")]
+    named = [text for split in _splits(config) for text in ("--split", split)]
     _run("components.coco_example_gen", [*places, *named, *common])
     records = ["--examples", str(out / "records/examples"), "--out", str(out / "transformed")]
     _run("components.coco_transform", [*records, *common])
     return out / "transformed/examples"
+
+
+def _splits(config: Config) -> list[str]:
+    """Returns the splits that are needed; none where all of the config's are made of one file."""
+    if config.data.split is not None:
+        return []
+    needed = {"train": TRAINING_SPLIT}
+    if config.train.validate_every_epochs:
+        needed["eval"] = config.train.validation_split
+    return [
+        f"{needed[each.split]}={each.annotations}:{each.pictures}"
+        for each in config.data.inputs()
+        if each.split in needed
+    ]
 
 
 def _run(module: str, arguments: list[str]) -> None:

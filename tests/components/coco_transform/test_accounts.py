@@ -263,11 +263,13 @@ def test_notes_and_counts_of_the_conversion_are_in_the_report(tmp_path):
     folder = source(tmp_path / "source")
     counts = {"read": 9, "written": 6, "rejected": 3}
     split = {"pictures": counts, "objects": counts, "reasons": {"bad_bbox": 7}, "notes": ["odd"]}
-    write_json(folder / "counts.json", {"splits": {"train": split}})
+    part = {"asked": 0.9, "pictures": 9, "of": 10, "seed": 3}
+    write_json(folder / "counts.json", {"splits": {"train": split | {"part": part}}})
     report = run(folder, tmp_path)
     assert report["notes"][0] == "train: odd"
     assert report["origin"]["train"]["reasons"] == {"bad_bbox": 7}
     page = (tmp_path / "report.html").read_text()
     assert "bad bbox 7" in page
+    assert "train: 9 of 10 pictures (data.split asks for 0.9), seed 3" in page
     assert "<li>train: odd</li>" in page
     assert len(read_categories(tmp_path / "examples")) == 3

@@ -40,6 +40,13 @@ def test_numbers_verdict_and_places_are_shown(summary: dict[str, Any]) -> None:
     ]
 
 
+def test_parts_of_one_file_are_shown(summary: dict[str, Any]) -> None:
+    part = {"asked": 0.9, "pictures": 9, "of": 12, "seed": 0, "group": "cam(.)", "groups": 2}
+    summary["parts"] = {"train": part | {"of_groups": 3, "ungrouped": 0}}
+    said = "train: 9 of 12 pictures in 2 of 3 groups 'cam(.)' (data.split asks for 0.9)"
+    assert said in summary_lines(summary)
+
+
 def test_rejected_pictures_and_anomalies_come_first(summary: dict[str, Any]) -> None:
     summary["records"]["train"] = {"read": 9, "written": 7, "rejected": 2}
     summary["objects"]["train"] = {"read": 1200, "written": 1199, "rejected": 1}

@@ -1,0 +1,88 @@
+"""What the splits of a conversion are to each other: parts of one file, one label map."""
+
+import filecmp
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from components.coco_example_gen.source import SplitSource
+from configs.data_schema import SPLIT_NAMES
+from configs.schema import DataConfig
+from ground.errors import DatasetError
+from model.coco.splits import Division, Holds, Portion, everything, read_division
+from model.examples import Category
+
+
+def sources_of(data: DataConfig, data_dir: Path) -> list[SplitSource]:
+    """Returns the splits train and eval of a config."""
+    shards = {"train": data.train_shards, "eval": data.eval_shards}
+    return [
+        SplitSource(
+            name,
+            data_dir / each.annotations,
+            data_dir / each.pictures,
+            shards[name],
+            None if data.split is None else Portion(data.split, name),
+        )
+        for each in data.inputs()
+        for name in ([each.split] if each.split else SPLIT_NAMES)
+    ]
+
+
+def check_different(sources: Sequence[SplitSource], data: DataConfig) -> None:
+    """Checks that no two splits come from the same JSON.
+
+    Raises:
+        DatasetError: two do, byte by byte.
+    """
+    for first, second in itertools.combinations(sources, 2):
+        is_divided = first.portion is not None and second.portion is not None
+        if (
+            not data.allow_same_splits
+            and not is_divided
+            and filecmp.cmp(first.annotations, second.annotations, shallow=False)
+        ):
+            raise DatasetError(
+                f"the splits {first.name!r} and {second.name!r} have the same annotations "
+                f"({first.annotations}, {second.annotations}), so that a model would be measured "
+                "on what it learnt: give another file, split one by data.split, or set "
+                "data.allow_same_splits=true"
+            )
+
+
+def divisions_of(sources: Sequence[SplitSource]) -> dict[Path, Division]:
+    """Returns how each JSON is split that is split."""
+    divisions: dict[Path, Division] = {}
+    for source in sources:
+        if source.portion is not None and source.annotations not in divisions:
+            split = source.portion.split
+            divisions[source.annotations] = read_division(source.annotations, split)
+    return divisions
+
+
+def holds_of_source(source: SplitSource, divisions: Mapping[Path, Division]) -> Holds:
+    """Returns what tells which entries of its JSON a split has."""
+    if source.portion is None:
+        return everything
+    return source.portion.of(divisions[source.annotations])
+
+
+def label_map(maps: Sequence[tuple[SplitSource, list[Category]]]) -> list[Category]:
+    """Returns the label map of all splits together.
+
+    Raises:
+        DatasetError: an id has different names in two splits.
+    """
+    names: dict[int, str] = {}
+    for source, categories in maps:
+        for category in categories:
+            id_, name = category["id"], category["name"]
+            if names.setdefault(id_, name) != name:
+                raise DatasetError(
+                    f"{source.annotations}: category {id_} is {name!r} here, {names[id_]!r} in "
+                    "another split: the splits must agree on their categories"
+                )
+    return [
+        {"id": id_, "name": names[id_], "label": label}
+        for label, id_ in enumerate(sorted(names), 1)
+    ]

@@ -1,0 +1,127 @@
+"""Where COCO-format data lies, and how one file of it becomes two splits."""
+
+import math
+import re
+from typing import Literal, NamedTuple
+
+from pydantic import Field, field_validator, model_validator
+
+from configs.section import Section, Seed, Text
+
+SplitName = Literal["train", "eval"]
+SPLIT_NAMES: tuple[SplitName, ...] = ("train", "eval")
+_LONGEST_PATTERN = 500  # letters
+
+
+def quoted(pattern: str) -> str:
+    r"""Returns a pattern for a message as a config has it.
+
+    >>> print(quoted(r"cam(\d+)"))
+    'cam(\d+)'
+    """
+    return f"'{pattern}'" if pattern.isprintable() else repr(pattern)
+
+
+class SplitConfig(Section):
+    """How one COCO file is split: each picture by a hash of its own, whatever else there is."""
+
+    train: float = Field(gt=0.0, lt=1.0, description="Share of the pictures that are learnt.")
+    eval: float = Field(
+        gt=0.0, lt=1.0, description="Share that is measured; both shares add up to 1."
+    )
+    group: str | None = Field(
+        None,
+        description="Regular expression that is looked for in each file name: pictures for which "
+        "its (...) are the same stay together, such as 'cam(\\d+)'. Null: each picture goes by its "
+        "image id.",
+    )
+    seed: Seed = Field(0, description="Another one draws other splits.")
+
+    @field_validator("group")
+    @classmethod
+    def _group_is_a_pattern(cls, pattern: str | None) -> str | None:
+        if pattern is None:
+            return None
+        if len(pattern) > _LONGEST_PATTERN:
+            raise ValueError(f"expected at most {_LONGEST_PATTERN} letters, got {len(pattern)}")
+        try:
+            groups = re.compile(pattern).groups
+        except (re.error, RecursionError, OverflowError) as error:
+            raise ValueError(f"{quoted(pattern)} is no regular expression ({error})") from None
+        if not groups:
+            raise ValueError(
+                f"{quoted(pattern)} has no (...) around what pictures of one group share, such as "
+                "'cam(\\d+)'"
+            )
+        return pattern
+
+    @model_validator(mode="after")
+    def _shares_add_up(self) -> "SplitConfig":
+        total = self.train + self.eval
+        if not math.isclose(total, 1.0, abs_tol=1e-6):
+            raise ValueError(f"train {self.train:g} and eval {self.eval:g} make {total:g}, not 1")
+        return self
+
+
+class DataInput(NamedTuple):
+    """A COCO file and the folder of its pictures, below the data folder.
+
+    Attributes:
+        annotations: the file.
+        pictures: the folder.
+        split: that all of it is; None where `data.split` says which picture is in which.
+        annotations_key: the setting that names the file, for messages.
+        pictures_key: likewise the folder.
+    """
+
+    annotations: str
+    pictures: str
+    split: SplitName | None
+    annotations_key: str
+    pictures_key: str
+
+
+class DataPlaces(Section):
+    """Where the COCO-format data lies, below --data-dir."""
+
+    train_annotations: Text = Field(
+        "annotations/instances_train2017.json",
+        description="COCO JSON of the training pictures.",
+    )
+    train_pictures: Text = Field("train2017", description="Folder of the training pictures.")
+    eval_annotations: Text = Field(
+        "annotations/instances_val2017.json",
+        description="COCO JSON of the evaluation pictures.",
+    )
+    eval_pictures: Text = Field("val2017", description="Folder of the evaluation pictures.")
+    annotations: Text | None = Field(
+        None,
+        description="COCO JSON that `data.split` splits; the four settings above are not read "
+        "then.",
+    )
+    pictures: Text | None = Field(None, description="Folder of the pictures in it.")
+
+    def inputs(self) -> list[DataInput]:
+        """Returns the files that a run reads, with their folders."""
+        if self.annotations is not None and self.pictures is not None:
+            keys = ("data.annotations", "data.pictures")
+            return [DataInput(self.annotations, self.pictures, None, *keys)]
+        return [
+            DataInput(
+                getattr(self, f"{name}_annotations"),
+                getattr(self, f"{name}_pictures"),
+                name,
+                f"data.{name}_annotations",
+                f"data.{name}_pictures",
+            )
+            for name in SPLIT_NAMES
+        ]
+
+    @model_validator(mode="after")
+    def _file_has_a_folder(self) -> "DataPlaces":
+        if (self.annotations is None) != (self.pictures is None):
+            given, missing = (
+                ("annotations", "pictures") if self.annotations else ("pictures", "annotations")
+            )
+            raise ValueError(f"data.{given} needs data.{missing}")
+        return self
