@@ -17,6 +17,15 @@ from ground.command_examples import as_called, examples_of, in_lines
 from ground.errors import EXIT_FAILED, RcnnError, broken_installation
 from ground.files import write_json
 from ground.output_record import SUMMARY_FILE
+from ground.speech import (
+    JSON_OPTION,
+    RESULT,
+    Manner,
+    manner,
+    say,
+    say_error,
+    speaking,
+)
 
 _NO_RIGHT = "give another folder, or yourself the right to use this one"
 _IN_THE_WAY = "a file is where a folder should be: give another folder, or move it away"
@@ -35,18 +44,27 @@ _HINTS = {
 
 
 class UsageLine(click.UsageError):
-    """A wrong argument as one line, in place of click's four."""
+    """A wrong argument as one line, in place of click's four.
+
+    Args:
+        message: the line.
+        how: how it is said: the manner of the command is not chosen yet where it is found.
+    """
+
+    def __init__(self, message: str, how: Manner) -> None:
+        super().__init__(message)
+        self._how = how
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Prints the line."""
-        click.echo(f"error: {self.format_message()}", file=file, err=file is None)
+        with speaking(self._how):
+            say_error(self.format_message(), exit_status=self.exit_code)
 
 
-def _usage_line(error: click.UsageError, context: click.Context | None) -> UsageLine:
-    context = error.ctx or context
+def _usage_line(error: click.UsageError, called: str, how: Manner) -> UsageLine:
     text = " ".join(error.format_message().split())
-    command = context.command_path if context else "the command"
-    return UsageLine(f"{text.rstrip('.')} ({command} --help shows what it takes)")
+    command = error.ctx.command_path if error.ctx else called
+    return UsageLine(f"{text.rstrip('.')} ({command} --help shows what it takes)", how)
 
 
 class OneLineCommand(click.Command):
@@ -71,13 +89,17 @@ class OneLineCommand(click.Command):
         **extra: Any,
     ) -> click.Context:
         """Reads the arguments."""
+        given = tuple(args)  # click takes them out of the list
         try:
             _refuse_other_bytes(args)
             return super().make_context(info_name, args, parent, **extra)
         except (UsageLine, click.exceptions.NoArgsIsHelpError):
             raise
         except click.UsageError as error:
-            raise _usage_line(error, parent) from None
+            takes_it = any(JSON_OPTION in parameter.opts for parameter in self.params)
+            how = Manner.JSON if takes_it and JSON_OPTION in given else Manner.PLAIN
+            called = " ".join(filter(None, [parent.command_path if parent else "", info_name]))
+            raise _usage_line(error, called or "the command", how) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the command."""
@@ -86,7 +108,8 @@ class OneLineCommand(click.Command):
         except UsageLine:
             raise
         except click.UsageError as error:
-            raise _usage_line(error, ctx) from None
+            how = Manner.JSON if ctx.params.get("json_logs") else Manner.PLAIN
+            raise _usage_line(error, ctx.command_path, how) from None
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes the examples as the command was called."""
@@ -178,10 +201,13 @@ def one_line_errors(command: Callable[..., Any]) -> Callable[..., Any]:
                 end_without_output(error)
             if debug:
                 raise
-            click.echo(f"error: {explain(error)}", err=True)
-            if not _takes_output():
+            takes_output = _takes_output()
+            status = getattr(error, "exit_status", EXIT_FAILED)
+            with speaking(manner() if takes_output else Manner.PLAIN):
+                say_error(explain(error), kind=type(error).__name__, exit_status=status)
+            if not takes_output:
                 _drop_output()
-            sys.exit(getattr(error, "exit_status", EXIT_FAILED))
+            sys.exit(status)
 
     return wrapper
 
@@ -206,13 +232,16 @@ def explain(error: BaseException) -> str:
 def finish(summary: dict[str, Any], out: str | os.PathLike[str], lines: list[str]) -> None:
     """Writes `summary` as `summary.json` in the folder `out`, which is ours, and prints `lines`."""
     write_json(os.path.join(out, SUMMARY_FILE), summary)
+    if manner() is Manner.JSON:
+        say("", "summary", fields={"summary": summary})
     show_lines(lines)
 
 
 def show_lines(lines: list[str]) -> None:
-    """Prints lines."""
+    """Prints the lines of a result."""
     for line in lines:
-        click.echo(line)
+        if line or manner() is not Manner.JSON:
+            say(line, RESULT)
 
 
 def print_table(columns: list[str], rows: list[list[str]]) -> None:
@@ -222,6 +251,10 @@ def print_table(columns: list[str], rows: list[list[str]]) -> None:
         columns: headers; the first column is aligned to the left, the others to the right.
         rows: cells as text.
     """
+    if manner() is Manner.JSON:
+        for row in rows:
+            say("  ".join(row), RESULT, fields={"row": dict(zip(columns, row, strict=True))})
+        return
     from rich.console import Console
     from rich.table import Table
 

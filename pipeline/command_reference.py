@@ -45,6 +45,23 @@ Commands, options and their values are completed by the shell after one line in 
 | zsh | `eval "$(_TFX_RCNN_COMPLETE=zsh_source tfx-rcnn)"` | `~/.zshrc` |
 | fish | `_TFX_RCNN_COMPLETE=fish_source tfx-rcnn \\| source` | `~/.config/fish/config.fish` |
 
+## What they say
+Commands that take long tell how they go on; the result, warnings and errors come in any case.
+`--quiet` leaves the first out. With `--json-logs` standard output is one JSON object a line, errors
+(of wrong options, too) included; what a library writes by itself stays on standard error. Each
+object has `time` (UTC), `level` (`info`, `warning`, `error`), `event` and `text`, the line that
+people are shown. The rest goes by the event (those of a training: `model/training/events.py`):
+
+| event | further fields |
+|---|---|
+| `progress`, `start`, `validation` | of a training: `step`, `loss`, `metrics` and so on |
+| `node` | of `run`: `node`, `seconds`, `outcome` (ran, cached, resolved, stopped, failed) |
+| `task`, `retry`, `run` | of what runs compiled files: `name` or `task`, `state`, `seconds` |
+| `result` | `row` of a table, by column; else the text alone |
+| `summary` | `summary`: what is in `summary.json` |
+| `error` | `exit_status` where it ends the command, and `kind` |
+| `log`, `trial`, `warning`, other `progress` | the text alone |
+
 """
 
 

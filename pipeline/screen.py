@@ -6,25 +6,31 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
 from ground.source_digest import OWN_PACKAGES, SOURCE_ROOT
+from ground.speech import Manner, manner, say
 
 _CLEAR = "\r\x1b[K"
 
 
-def show(line: str) -> None:
-    """Prints a line that stays."""
-    click.echo(_CLEAR + line if sys.stdout.isatty() else line)
+def show(line: str, event: str = "progress", level: str = "info", **fields: Any) -> None:
+    """Says a line that stays; `fields` as in `say`."""
+    say(_CLEAR + line if _is_replaced() else line, event, level, fields=fields)
 
 
 def show_meanwhile(line: str) -> None:
     """Prints a line that the next one replaces; nothing where there is no terminal."""
-    if sys.stdout.isatty():
+    if _is_replaced():
         width = shutil.get_terminal_size().columns - 1
         click.echo(_CLEAR + line[:width], nl=False)
         sys.stdout.flush()
+
+
+def _is_replaced() -> bool:
+    return manner() is Manner.PLAIN and sys.stdout.isatty()
 
 
 class _OwnLines(logging.Handler):
@@ -34,11 +40,14 @@ class _OwnLines(logging.Handler):
         path = Path(record.pathname)
         if not any(path.is_relative_to(SOURCE_ROOT / package) for package in OWN_PACKAGES):
             return
-        line = "  " + " ".join(record.getMessage().split())
-        if record.levelno >= logging.WARNING or not sys.stdout.isatty():
-            show(line)
+        text = " ".join(record.getMessage().split())
+        if manner() is Manner.JSON:
+            event, fields = getattr(record, "told", ("log", {}))
+            say(text, event, record.levelname.lower(), fields=fields)
+        elif record.levelno >= logging.WARNING or not sys.stdout.isatty():
+            show(f"  {text}", level=record.levelname.lower())
         else:
-            show_meanwhile(line)
+            show_meanwhile(f"  {text}")
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """Every command: its help, its examples and its names; and what a shell completes."""
 
+import json
 import os
 import shlex
 import subprocess
@@ -18,6 +19,8 @@ from tests.test_layering import REPO, TFX_AND_BEAM
 ENTRIES = [entry for entries in COMMANDS.values() for entry in entries]
 NAMES = [entry.name for entry in ENTRIES]
 HEAVY = sorted(TFX_AND_BEAM | {"keras", "tensorflow", "pandas", "boto3"})
+LONG = {"run", "demo", "example-gen", "transform", "tune", "evaluate", "predict", "run-compiled"}
+LONG |= {"train", "submit", "follow"}
 # What they need is not here: a run's results, pictures and weights, a cluster, minutes.
 READ_ONLY = {*NAMES} - {"shapes"}
 
@@ -37,6 +40,15 @@ def test_help_is_whole(name: str) -> None:
     assert f"  tfx-rcnn {name} " in done.output + " " or f"  tfx-rcnn {name}\n" in done.output
     options = [p for p in command_of(name).params if isinstance(p, click.Option)]
     assert [option.name for option in options if not option.help] == []
+
+
+@pytest.mark.parametrize("name", sorted(LONG))
+def test_long_work_can_be_quiet_or_told_as_json(name: str) -> None:
+    done = CliRunner().invoke(tfx_rcnn, [name, "--quiet", "--json-logs", "--absent"])
+    assert (done.exit_code, done.stderr) == (2, "")
+    assert json.loads(done.stdout)["text"].startswith("No such option '--absent'")
+    options = {o for p in command_of(name).params for o in p.opts}
+    assert {"--quiet", "--json-logs"} <= options
 
 
 @pytest.mark.parametrize("name", NAMES)

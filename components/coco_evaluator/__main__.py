@@ -43,6 +43,7 @@ from ground.errors import EXIT_FAILED, EXIT_REFUSED, DatasetError, ModelError
 from ground.files import write_json
 from ground.output_record import SUMMARY_FILE, read_record
 from ground.outputs import output_folder, settle_inputs
+from ground.speech import say, say_error, speech_options
 from ground.wording import plural
 from model.evaluation.results import read_detections
 from model.model_folder import find_saved_model
@@ -84,6 +85,7 @@ _WHOLE_NUMBER = re.compile(r"\s*-?[0-9]{1,19}\s*")
 )
 @click.option("--require-blessed", is_flag=True, help="End with status 3 if not blessed.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Output folder.")
+@speech_options
 @one_line_errors
 def main(
     model_folder: str | None,
@@ -130,7 +132,7 @@ def main(
             settings.batch_size,
             detections_dir,
             narrowing,
-            click.echo,
+            say,
             is_baseline,
         )
 
@@ -164,9 +166,9 @@ def main(
 def _show_failures(lines: list[str]) -> None:
     """Shows each picture that could not be measured; ends the command if there is one."""
     for line in lines[:_MOST_FAILURES]:
-        click.echo(f"error: {line}", err=True)
+        say_error(line)
     if (more := len(lines) - _MOST_FAILURES) > 0:
-        click.echo(f"error: {plural(more, 'more picture')} could not be measured", err=True)
+        say_error(f"{plural(more, 'more picture')} could not be measured")
     if lines:
         sys.exit(EXIT_FAILED)
 

@@ -16,6 +16,7 @@ from ground.console import OneLineCommand, one_line_errors, show_lines
 from ground.files import write_json
 from ground.output_record import SUMMARY_FILE
 from ground.outputs import output_folder
+from ground.speech import say, speech_options
 from ground.wording import part_line, plural, reason_lines
 from model.quiet_tensorflow import quiet_tensorflow
 
@@ -78,6 +79,7 @@ class _SplitType(click.ParamType):
     "YAML config; its data and pipeline.beam_args count.  [default: the defaults]", required=False
 )
 @set_option
+@speech_options
 @one_line_errors
 def main(
     data_dir: Path,
@@ -147,7 +149,7 @@ def _convert(config: Any, sources: list[SplitSource], out: Path) -> dict[str, An
         out / "rejects",
         config.data,
         lambda: beam.Pipeline(options=options),
-        click.echo,
+        say,
     )
 
 

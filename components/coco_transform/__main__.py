@@ -21,6 +21,7 @@ from ground.console import OneLineCommand, one_line_errors, show_lines
 from ground.files import write_json
 from ground.output_record import SUMMARY_FILE
 from ground.outputs import output_folder, settle_inputs
+from ground.speech import say, speech_options
 
 
 @click.command(
@@ -39,6 +40,7 @@ from ground.outputs import output_folder, settle_inputs
     help="Gets examples/, report.html, report.json and summary.json.",
 )
 @set_option
+@speech_options
 @one_line_errors
 def main(examples: str, config_file: Path, out: Path, overrides: tuple[str, ...]) -> None:
     """Writes records that training can read, and a report on the data.
@@ -76,7 +78,7 @@ def _transform(config: Config, examples: str, out: Path) -> dict[str, Any]:
         return Pipeline(options=options)
 
     settings = CocoTransformSettings.of(config)
-    return transform_examples(examples, out / "examples", out, settings, new_pipeline, click.echo)
+    return transform_examples(examples, out / "examples", out, settings, new_pipeline, say)
 
 
 def _lines(report: dict[str, Any], out: Path) -> list[str]:

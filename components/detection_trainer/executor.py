@@ -1,6 +1,9 @@
 """Runs the launcher of model/launch and files what comes out as artifacts."""
 
+import dataclasses
+import math
 import os
+import time
 from typing import Any
 
 from absl import logging
@@ -14,6 +17,8 @@ from ground.files import write_json
 from ground.output_record import SUMMARY_FILE
 from model.launch.launcher import train
 from model.training.events import Event, Notice, StepDone
+
+_SECONDS_BETWEEN_LINES = 10.0
 
 
 class Executor(base_executor.BaseExecutor):
@@ -50,7 +55,7 @@ class Executor(base_executor.BaseExecutor):
             artifact_utils.get_single_uri(input_dict["examples"]),
             out_dir=run.uri,
             checkpoints_dir=exec_properties["checkpoints_dir"],
-            on_progress=_log,
+            on_progress=_EventLog(),
             model_dir=path_utils.serving_model_dir(model.uri),
             run_dir=run.uri,
             source_digest=exec_properties.get("source_digest") or "",
@@ -59,10 +64,23 @@ class Executor(base_executor.BaseExecutor):
         model.set_string_custom_property("model_id", result.model_id)
 
 
-def _log(event: Event) -> None:
-    if isinstance(event, StepDone):
-        logging.log_every_n_seconds(logging.INFO, "%s", 10, event.line)
-    elif isinstance(event, Notice):
-        logging.warning("%s", event.line)
-    elif event.line:
-        logging.info("%s", event.line)
+class _EventLog:
+    """Logs what has a line: where the run is every ten seconds, all else at once.
+
+    The record also has the event's name and values, as `told`, for logs that programs read.
+    """
+
+    def __init__(self) -> None:
+        self._last_step_line = -math.inf
+
+    def __call__(self, event: Event) -> None:
+        """Logs an event of the chief."""
+        if isinstance(event, StepDone):
+            now = time.monotonic()
+            if now - self._last_step_line < _SECONDS_BETWEEN_LINES:
+                return
+            self._last_step_line = now
+        if event.line:
+            level = logging.WARNING if isinstance(event, Notice) else logging.INFO
+            told = (event.name, dataclasses.asdict(event))
+            logging.log(level, "%s", event.line, extra={"told": told})

@@ -10,6 +10,7 @@ from ground.errors import EXIT_FAILED
 from ground.files import write_json
 from ground.output_record import SUMMARY_FILE
 from ground.outputs import output_folder, settle_inputs
+from ground.speech import say, say_error, speech_options
 from ground.wording import plural
 from model.launch.gpus import show_unused_gpus
 from model.model_folder import find_saved_model
@@ -40,6 +41,7 @@ from model.quiet_tensorflow import quiet_tensorflow
     "--batch-size", default=4, show_default=True, type=click.IntRange(1), help="Pictures a call."
 )
 @click.argument("pictures", nargs=-1, required=True)
+@speech_options
 @one_line_errors
 def main(
     model_folder: str, out: Path, score_threshold: float, batch_size: int, pictures: tuple[str, ...]
@@ -52,14 +54,14 @@ def main(
     inputs = [model_folder, *pictures]
     with output_folder(out, "model.predict", names, inputs) as new, quiet_tensorflow():
         model = LoadedModel(model_folder)
-        show_unused_gpus(lambda line: click.echo(line, err=True))
+        show_unused_gpus(lambda line: say(line, "warning", "warning", err=True))
         summary = predict(
             model,
             paths,
             new,
             score_threshold,
             batch_size,
-            on_failure=lambda line: click.echo(f"error: {line}", err=True),
+            on_failure=say_error,
         )
         write_json(new / SUMMARY_FILE, summary)
     read, failed = summary["pictures"]["read"], summary["pictures"]["failed"]

@@ -7,7 +7,8 @@ import click
 
 from configs.loader import load_config
 from ground.command_options import config_option, set_option
-from ground.console import OneLineCommand, finish, one_line_errors
+from ground.console import OneLineCommand, finish, one_line_errors, show_lines
+from ground.speech import speech_options
 from model.launch.cluster import cluster_from_environment
 from model.launch.errors import TrainingStopped
 from model.launch.launcher import TrainResult, train
@@ -36,6 +37,7 @@ from model.training_settings import TrainingSettings
     is_flag=True,
     help="One worker in this process, its step undecorated: breakpoint() works in model/. Slow.",
 )
+@speech_options
 @one_line_errors
 def main(
     examples: str,
@@ -62,13 +64,13 @@ def main(
     except TrainingStopped as stopped:
         if is_chief:
             finish({"resumable": True, "step": stopped.step}, out, [])
-        click.echo(str(stopped))
+        show_lines([str(stopped)])
         return
     if is_chief:
         finish(result.summary(), out, _lines(result))
     else:
-        click.echo(f"trained   {result.steps} steps; the model is on the first host")
-        click.echo(f"logs      {result.run_dir}")
+        trained = f"trained   {result.steps} steps; the model is on the first host"
+        show_lines([trained, f"logs      {result.run_dir}"])
 
 
 def _lines(result: TrainResult) -> list[str]:

@@ -7,9 +7,10 @@ import click
 
 from configs.loader import load_config
 from ground.command_options import config_option, set_option
-from ground.console import OneLineCommand, one_line_errors, print_table
+from ground.console import OneLineCommand, one_line_errors, print_table, show_lines
 from ground.errors import ConfigError, TrainingError
 from ground.outputs import check_file
+from ground.speech import say, speech_options
 from model.input.buckets import read_buckets
 from model.launch.errors import TrainingStopped
 from model.launch.gpus import usable_environment
@@ -46,6 +47,7 @@ from model.tune import COLUMNS, DIMENSIONS, first_setting, search, table_of, wri
     type=click.FloatRange(1),
     help="A step, with its compilation, that takes longer fails its trial.",
 )
+@speech_options
 @one_line_errors
 def main(
     config_file: Path,
@@ -80,14 +82,14 @@ def main(
         steps,
         step_seconds,
         notes_path,
-        on_trial=lambda setting: click.echo(f"tries {setting}", err=True),
+        on_trial=lambda setting: say(f"tries {setting}", "trial", err=True),
     )
     first = first_setting(config, machine, len(read_buckets(examples)))
     try:
         best = search(first, machine, runner, dimensions, change_batch)
     except TrainingStopped:
         print_table(COLUMNS, table_of(runner.trials, None))
-        click.echo("stopped: run the same again to go on")
+        show_lines(["stopped: run the same again to go on"])
         return
     table = table_of(runner.trials, best)
     print_table(COLUMNS, table)
@@ -97,6 +99,6 @@ def main(
             "input"
         )
     write_config(out, config_file, best, table, overrides)
-    click.echo(f"wrote     {out} (trials in {notes_path})")
+    show_lines([f"wrote     {out} (trials in {notes_path})"])
     if best.setting.buckets != first.buckets:
-        click.echo("its buckets are made by CocoTransform: run that again with this config")
+        show_lines(["its buckets are made by CocoTransform: run that again with this config"])

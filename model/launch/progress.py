@@ -1,5 +1,6 @@
 """Shows a training's events on the screen."""
 
+import dataclasses
 import math
 import sys
 import time
@@ -8,7 +9,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from model.training.events import Event, StepDone
+from ground.speech import Manner, manner, say
+from model.training.events import Event, Notice, StepDone
 
 
 class ProgressPrinter:
@@ -23,7 +25,7 @@ class ProgressPrinter:
         self._seconds_between_lines = seconds_between_lines
         self._last_line = -math.inf
         console = Console(file=sys.stdout)
-        shows_in_place = in_place and console.is_terminal
+        shows_in_place = in_place and console.is_terminal and manner() is Manner.PLAIN
         self._live = Live(console=console, auto_refresh=False) if shows_in_place else None
 
     def __enter__(self) -> "ProgressPrinter":
@@ -42,20 +44,20 @@ class ProgressPrinter:
         if isinstance(event, StepDone):
             self._show_progress(event)
         elif event.line:
-            self._say(event.line)
+            self._say(event)
 
-    def _say(self, line: str) -> None:
+    def _say(self, event: Event) -> None:
         if self._live:
-            self._live.console.print(Text(line))
+            self._live.console.print(Text(event.line))
         else:
-            print(line, flush=True)
+            level = "warning" if isinstance(event, Notice) else "info"
+            say(event.line, event.name, level, fields=dataclasses.asdict(event))
 
     def _show_progress(self, event: StepDone) -> None:
-        line = event.line
         if self._live:
-            self._live.update(Text(line, no_wrap=True, overflow="ellipsis"), refresh=True)
+            self._live.update(Text(event.line, no_wrap=True, overflow="ellipsis"), refresh=True)
             return
         is_last = event.step == event.steps
         if is_last or time.monotonic() - self._last_line >= self._seconds_between_lines:
             self._last_line = time.monotonic()
-            print(line, flush=True)
+            self._say(event)

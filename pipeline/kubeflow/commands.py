@@ -11,6 +11,7 @@ import click
 from ground.command_options import RenamedOption, config_option, set_option
 from ground.console import OneLineCommand, finish, one_line_errors
 from ground.errors import EXIT_FAILED
+from ground.speech import say_error, speech_options
 from pipeline.kubeflow.player.dialects import DIALECTS
 from pipeline.quiet import quiet_libraries
 
@@ -172,6 +173,7 @@ def _check(
 )
 @click.option("--no-cache", is_flag=True, help="Run every task, whatever is known.")
 @click.option("--no-wait", is_flag=True, help="Retry at once, where Kubeflow would wait.")
+@speech_options
 @one_line_errors
 def run_compiled(
     pipeline_file: Path,
@@ -205,5 +207,5 @@ def run_compiled(
     lines = [f"run     {summary['run_id']} {summary['state']}", f"summary {folder}/summary.json"]
     finish({"dialect": dialect, **summary}, folder, lines)
     if summary["error"]:
-        click.echo(f"error: {summary['error']}", err=True)
+        say_error(summary["error"], exit_status=EXIT_FAILED)
         sys.exit(EXIT_FAILED)

@@ -15,6 +15,7 @@ from ground.command_options import config_option, set_option
 from ground.console import OneLineCommand, one_line_errors
 from ground.errors import EXIT_REFUSED
 from ground.source_digest import SOURCE_ROOT
+from ground.speech import say, speech_options
 from pipeline.nodes import NODES
 
 _DEMO_CONFIG = SOURCE_ROOT / "configs" / "demo.yaml"
@@ -48,6 +49,7 @@ _DEMO_CONFIG = SOURCE_ROOT / "configs" / "demo.yaml"
 @click.option(
     "--require-blessed", is_flag=True, help="Exit with status 3 if the model is not blessed."
 )
+@speech_options
 @one_line_errors
 def run(
     config_file: Path,
@@ -86,6 +88,7 @@ def run(
     help="Folder of everything that the run writes.",
 )
 @set_option
+@speech_options
 @one_line_errors
 def demo(data_dir: Path, root: Path, overrides: tuple[str, ...]) -> None:
     """Draws pictures of shapes and runs the whole pipeline on them."""
@@ -94,7 +97,7 @@ def demo(data_dir: Path, root: Path, overrides: tuple[str, ...]) -> None:
 
     config = load_config(_DEMO_CONFIG, overrides)
     if not data_dir.exists():
-        click.echo(f"drawing pictures into {data_dir}")
+        say(f"drawing pictures into {data_dir}")
     generate_shapes(data_dir)
     _run(config, data_dir, root, False, {})
 

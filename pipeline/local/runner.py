@@ -9,10 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import click
-
 from configs.schema import Config
-from ground.console import explain, finish
+from ground.console import explain, finish, show_lines
 from ground.errors import RcnnError
 from ground.files import atomic_path, file_digest
 from model.launch.errors import TrainingStopped
@@ -71,8 +69,7 @@ def run_pipeline(
     with folder.locked(read_by_a_run(config, data_dir)), quiet_libraries(folder.log):
         pipeline = _graph(config, data_dir.resolve(), folder, use_cache)
         if dry_run:
-            for line in describe_graph(pipeline):
-                click.echo(line)
+            show_lines(describe_graph(pipeline))
             return {}
         # A run that fails must not leave the summary of the one before as its own.
         folder.summary.unlink(missing_ok=True)
@@ -200,14 +197,29 @@ def _watched_nodes(log: Path) -> Iterator[_Watched]:
             information = launch(launcher)
             outcome = _outcome(launcher, information)
         except TrainingStopped:
-            show(f"{node:18} stopped after {time.monotonic() - start:.1f} s")
+            seconds = time.monotonic() - start
+            show(
+                f"{node:18} stopped after {seconds:.1f} s",
+                "node",
+                node=node,
+                seconds=seconds,
+                outcome="stopped",
+            )
             raise
         except Exception as error:
-            show(f"{node:18} failed after {time.monotonic() - start:.1f} s")
+            seconds = time.monotonic() - start
+            show(
+                f"{node:18} failed after {seconds:.1f} s",
+                "node",
+                node=node,
+                seconds=seconds,
+                outcome="failed",
+            )
             raise component_error(node, error, log) from error
         run = NodeRun(node, time.monotonic() - start, outcome)
         watched.runs.append(run)
-        show(f"{run.node:18} {run.seconds:7.1f} s  {run.outcome}")
+        line = f"{run.node:18} {run.seconds:7.1f} s  {run.outcome}"
+        show(line, "node", **dataclasses.asdict(run))
         return information
 
     Launcher.launch = timed_launch

@@ -11,8 +11,9 @@ from typing import Any
 
 import click
 
-from ground.console import OneLineCommand, one_line_errors, print_table
+from ground.console import OneLineCommand, one_line_errors, print_table, show_lines
 from ground.errors import EXIT_FAILED
+from ground.speech import RESULT, say, say_error, speech_options
 from pipeline.kubeflow.api.connection import HOST_VARIABLE, Connection
 
 EXIT_INTERRUPTED = 130  # as a shell says it of Ctrl-C
@@ -156,8 +157,9 @@ def _named_value(text: str) -> tuple[str, str]:
 
 def _tell_version(version: Any) -> None:
     told = "" if version.is_new else "  (there already: nothing was sent)"
-    click.echo(f"pipeline {version.pipeline_id}")
-    click.echo(f"version  {version.version_id} {version.name}{told}")
+    show_lines(
+        [f"pipeline {version.pipeline_id}", f"version  {version.version_id} {version.name}{told}"]
+    )
 
 
 @click.command(
@@ -186,6 +188,7 @@ def upload(service: Any, name: str, version: str | None, pipeline_file: Path) ->
 )
 @click.option("--run-name", help="That people see.  [default: the pipeline's, with the time]")
 @click.option("--detach", is_flag=True, help="Start the run and do not follow it.")
+@speech_options
 @one_line_errors
 @connection_options
 @run_options
@@ -197,8 +200,8 @@ def submit(service: Any, options: RunOptions, run_name: str | None, detach: bool
     from pipeline.kubeflow.api.runs import start_run
 
     run_id = start_run(service, options.request(service), run_name)
-    click.echo(f"run      {run_id}")
-    click.echo(f"{service.host}/#/runs/details/{run_id}")
+    say(f"run      {run_id}", RESULT, fields={"run_id": run_id})
+    show_lines([f"{service.host}/#/runs/details/{run_id}"])
     if not detach:
         _follow(service, run_id)
 
@@ -209,6 +212,7 @@ def submit(service: Any, options: RunOptions, run_name: str | None, detach: bool
     epilog=f"Example: tfx-rcnn follow {_HOST} 8f2a0c1e-5b1d-4a6f-9a53-3a3f0a6f2f10",
 )
 @click.argument("run_id")
+@speech_options
 @one_line_errors
 @connection_options
 def follow(service: Any, run_id: str) -> None:
@@ -223,10 +227,11 @@ def _follow(service: Any, run_id: str) -> None:
     try:
         run = follow_run(service, run_id)
     except KeyboardInterrupt:
-        click.echo(f"stopped following; the run goes on: {how_to_go_on(service, run_id)}", err=True)
+        line = f"stopped following; the run goes on: {how_to_go_on(service, run_id)}"
+        say(line, "interrupted", "warning", err=True)
         sys.exit(EXIT_INTERRUPTED)
     if state_of(run) != "SUCCEEDED":
-        click.echo(f"error: {why_it_failed(service, run)}", err=True)
+        say_error(why_it_failed(service, run), exit_status=EXIT_FAILED)
         sys.exit(EXIT_FAILED)
 
 

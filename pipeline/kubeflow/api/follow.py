@@ -1,16 +1,16 @@
 """Follows a run to its end: a live table on a terminal, a line for each change elsewhere."""
 
 import contextlib
+import dataclasses
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import click
-
 from ground.command_examples import program
 from ground.errors import ServiceError
+from ground.speech import Manner, manner, say
 from pipeline.kubeflow.api.answers import NoAnswer, Refusal, Unreachable
 from pipeline.kubeflow.api.pipelines import version_by_id
 from pipeline.kubeflow.api.runs import has_ended, seconds_between, state_of, time_of
@@ -83,7 +83,7 @@ def _patiently(
                     f"{error}; the run itself goes on: {how_to_go_on(service, run_id)}"
                 ) from None
             if not is_told:
-                click.echo(f"{error}; still trying", err=True)
+                say(f"{error}; still trying", "unreachable", "warning", err=True)
                 is_told = True
             pause = min(pause * 2, _LONGEST_POLL_SECONDS)
             service.sleep(pause)
@@ -213,7 +213,7 @@ def _screen() -> Iterator[Callable[[Message, list[TaskState]], None]]:
     from rich.live import Live
 
     console = Console(file=sys.stdout)
-    if not console.is_terminal:
+    if manner() is not Manner.PLAIN or not console.is_terminal:
         yield _Lines().show
         return
     with Live(console=console, refresh_per_second=2) as live:
@@ -231,11 +231,12 @@ class _Lines:
         for row in rows:
             if self._known.get(row.name, "PENDING") != row.state:
                 seconds = "" if row.seconds is None else f"{row.seconds:8.0f} s"
-                click.echo(f"{row.name:18} {row.state:10}{seconds}".rstrip())
+                line = f"{row.name:18} {row.state:10}{seconds}".rstrip()
+                say(line, "task", fields=dataclasses.asdict(row))
             self._known[row.name] = row.state
         if self._known.get("") != state_of(run):
             self._known[""] = state_of(run)
-            click.echo(f"{'run':18} {state_of(run)}")
+            say(f"{'run':18} {state_of(run)}", "run", fields={"state": state_of(run)})
         sys.stdout.flush()
 
 

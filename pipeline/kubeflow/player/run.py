@@ -134,7 +134,14 @@ class Player:
             run.error = " ".join(str(error).split())
         run.seconds = time.monotonic() - start
         retries = f" ({run.attempts} attempts)" if run.attempts > 1 else ""
-        show(f"{task.key:18} {run.seconds:7.1f} s  {run.state}{retries}")
+        show(
+            f"{task.key:18} {run.seconds:7.1f} s  {run.state}{retries}",
+            "task",
+            task=task.key,
+            seconds=run.seconds,
+            state=run.state,
+            attempts=run.attempts,
+        )
         return run
 
     def _run_or_reuse(self, task: Task, message: Message, run: TaskRun) -> None:
@@ -165,7 +172,8 @@ class Player:
                         "over, which counts from the first start (without one it is 0)"
                     ) from None
                 said = " ".join(str(error).split())
-                show(f"{task.key:18} failed, next try in {seconds:g} s: {said}")
+                line = f"{task.key:18} failed, next try in {seconds:g} s: {said}"
+                show(line, "retry", "warning", task=task.key, error=said)
                 self._wait(seconds)
         run.state = "succeeded"
         if key is not None:

@@ -62,6 +62,18 @@ def test_command_writes_examples_rejects_and_summary(folder, tmp_path):
     assert result.output.count("\n") == 1 + 8 + 2 + 1 + 1 + 1  # listed, shards, table, reason, end
 
 
+def test_json_logs_are_objects_and_quiet_is_the_result(folder, tmp_path):
+    (folder / "pictures" / "3.jpg").unlink()
+    drop = ["--set", "data.policies.picture_missing=drop"]
+    told = invoke(*arguments(folder, tmp_path / "a", *drop, "--json-logs"))
+    assert told.exit_code == 0, told.output
+    said = [json.loads(line) for line in told.stdout.splitlines()]
+    assert [one["event"] for one in said] == ["progress"] * 9 + ["result"] * (len(said) - 9)
+    quiet = invoke(*arguments(folder, tmp_path / "b", *drop, "--quiet"))
+    lines = [one["text"] for one in said if one["event"] == "result"]
+    assert quiet.stdout.splitlines()[:-1] == lines[:-1]  # the last has seconds
+
+
 def test_config_file_counts(folder, tmp_path):
     config = tmp_path / "c.yaml"
     config.write_text("name: x\ndata: {train_shards: 3, eval_shards: 2}\n")

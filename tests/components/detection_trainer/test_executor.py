@@ -6,12 +6,14 @@ import warnings
 import pytest
 
 from components.detection_trainer.settings import DetectionTrainerSettings
+from ground.speech import Manner, speaking
+from pipeline.screen import own_lines_shown
 from tests.model.training.small_run import small_config, write_examples
 
 pytestmark = pytest.mark.e2e
 
 
-def test_a_rerun_goes_on_where_it_was_and_changed_code_starts_anew(tmp_path, monkeypatch):
+def test_a_rerun_goes_on_where_it_was_and_changed_code_starts_anew(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     examples = write_examples(tmp_path / "examples")
     with warnings.catch_warnings():
@@ -40,7 +42,12 @@ def test_a_rerun_goes_on_where_it_was_and_changed_code_starts_anew(tmp_path, mon
         Executor().Do(inputs, outputs, properties)
         return json.loads((tmp_path / name / "run" / "summary.json").read_text())
 
-    first, again = do("first", "a"), do("again", "a")
+    with speaking(Manner.JSON), own_lines_shown():
+        first = do("first", "a")
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert next(one["step"] for one in told if one["event"] == "progress") >= 1
+    assert [one["pictures_per_worker"] for one in told if one["event"] == "start"] == [2]
+    again = do("again", "a")
     assert again["model_id"] == first["model_id"]
     assert again["seconds"] == first["seconds"]  # nothing was left to train
     for name in ("first", "again"):

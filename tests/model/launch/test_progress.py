@@ -1,9 +1,11 @@
 import io
+import json
 import sys
 from dataclasses import replace
 
 import pytest
 
+from ground.speech import Manner, speaking
 from model.launch.progress import ProgressPrinter
 from model.training.events import CheckpointSaved, WarningGiven
 from tests.model.training.test_events import PROGRESS
@@ -15,6 +17,20 @@ def test_what_has_a_line_is_shown(capsys):
         printer(CheckpointSaved(3, "a"))
         printer(WarningGiven("odd"))
     assert capsys.readouterr().out == f"{PROGRESS.line}\nodd\n"
+
+
+def test_programs_get_the_values_and_quiet_the_warnings(capsys):
+    odd = replace(PROGRESS, loss=float("nan"))
+    for chosen in (Manner.JSON, Manner.QUIET):
+        with speaking(chosen), ProgressPrinter() as printer:
+            printer(odd)
+            printer(WarningGiven("odd"))
+    progress, warning, last = capsys.readouterr().out.splitlines()
+    told = json.loads(progress)
+    assert (told["event"], told["level"], told["loss"]) == ("progress", "info", None)
+    assert (told["step"], told["losses"]) == (PROGRESS.step, PROGRESS.losses)
+    assert (json.loads(warning)["level"], json.loads(warning)["text"]) == ("warning", "odd")
+    assert last == "odd"
 
 
 def test_a_narrow_terminal_keeps_speed_and_time(monkeypatch):

@@ -1,0 +1,125 @@
+"""How a command speaks: lines for people, results and troubles alone, or JSON for programs.
+
+What is said tells how work goes on, what came of it (`RESULT`), or what is odd or wrong (by its
+level); `--quiet` leaves the first out. With `--json-logs` standard output is one object a line:
+
+    {"time": "2026-11-30T12:00:00.000Z", "level": "info", "event": "progress", "text": ..., ...}
+
+with further fields by the event: `progress` of a training has step, steps, loss and so on.
+"""
+
+import contextlib
+import datetime
+import enum
+import functools
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import click
+
+RESULT = "result"
+JSON_OPTION = "--json-logs"
+_INFO = "info"
+
+
+class Manner(enum.Enum):
+    """How this process speaks."""
+
+    PLAIN = "plain"
+    QUIET = "quiet"
+    JSON = "json"
+
+
+_manner = Manner.PLAIN
+
+
+def manner() -> Manner:
+    """Returns how this process speaks."""
+    return _manner
+
+
+@contextlib.contextmanager
+def speaking(chosen: Manner) -> Iterator[None]:
+    """Makes this process speak so within the block."""
+    global _manner
+    before, _manner = _manner, chosen
+    try:
+        yield
+    finally:
+        _manner = before
+
+
+def say(
+    text: str,
+    event: str = "progress",
+    level: str = _INFO,
+    err: bool = False,
+    fields: Mapping[str, Any] | None = None,
+) -> None:
+    """Says a line.
+
+    Args:
+        text: the line as people read it.
+        event: what happened, one word.
+        level: `info`, which --quiet drops unless it is a result; `warning`; `error`.
+        err: plain lines go to standard error.
+        fields: of the JSON object, beside time, level, event and text; not finite numbers are null.
+    """
+    if _manner is Manner.JSON:
+        click.echo(json_line(text, event, level, fields or {}))
+    elif _manner is Manner.PLAIN or event == RESULT or level != _INFO:
+        click.echo(text, err=err)
+
+
+def say_warning(text: str, **fields: Any) -> None:
+    """Says what is odd."""
+    plain = text if _manner is Manner.JSON else f"warning: {text}"
+    say(plain, "warning", "warning", err=True, fields=fields)
+
+
+def say_error(text: str, **fields: Any) -> None:
+    """Says what is wrong."""
+    plain = text if _manner is Manner.JSON else f"error: {text}"
+    say(plain, "error", "error", err=True, fields=fields)
+
+
+def json_line(text: str, event: str, level: str, fields: Mapping[str, Any]) -> str:
+    """Returns what is said as one line of JSON."""
+    now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")
+    own = {"time": now.replace("+00:00", "Z"), "level": level, "event": event, "text": text}
+    rest = {name: value for name, value in fields.items() if name not in own}
+    return json.dumps(_finite({**own, **rest}), default=str, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    """Returns a value of JSON with null for NaN and infinity, which JSON has no words for."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+def speech_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds `--quiet` and `--json-logs` to a command; what it says then is said so.
+
+    It stands above `one_line_errors`, whose line is said so too.
+    """
+
+    @click.option("--quiet", is_flag=True, help="Say results, warnings and errors alone.")
+    @click.option(
+        JSON_OPTION, is_flag=True, help="Say all as one JSON object a line (docs/commands.md)."
+    )
+    @functools.wraps(command)
+    def wrapper(*args: Any, quiet: bool, json_logs: bool, **kwargs: Any) -> Any:
+        if quiet and json_logs:
+            raise click.UsageError("give --quiet or --json-logs, not both")
+        chosen = Manner.JSON if json_logs else Manner.QUIET if quiet else Manner.PLAIN
+        with speaking(chosen):
+            return command(*args, **kwargs)
+
+    return wrapper
