@@ -55,15 +55,22 @@ def tensorflow_rows(seconds: float, environ: Mapping[str, str]) -> list[Row]:
     )
     if asked.values is None:
         return [Row("TensorFlow", "error", asked.problem, asked.mend)]
-    return rows_of_answer(asked, listed_by_tool(), environ)
+    return rows_of_answer(asked, gpus_shown(environ), environ)
 
 
-def rows_of_answer(asked: Asked, by_tool: list[str], environ: Mapping[str, str]) -> list[Row]:
+def gpus_shown(environ: Mapping[str, str]) -> list[str]:
+    """Returns a line for each GPU that this host shows, by nvidia-smi or by the driver's files."""
+    from model.launch.host import gpus_of_host  # loads packages that may be missing
+
+    return listed_by_tool() or [f"/dev/nvidia{number}" for number in gpus_of_host(environ)]
+
+
+def rows_of_answer(asked: Asked, shown: list[str], environ: Mapping[str, str]) -> list[Row]:
     """Returns the rows of what the probe of model/launch/gpu_probe.py said.
 
     Args:
         asked: its answer.
-        by_tool: what nvidia-smi lists.
+        shown: a line for each GPU that this host shows.
         environ: may name GPUs.
     """
     try:
@@ -77,26 +84,26 @@ def rows_of_answer(asked: Asked, by_tool: list[str], environ: Mapping[str, str])
     rows = [Row("TensorFlow", "ok", f"{answer.tensorflow} loads{built}")]
     named = environ.get("CUDA_VISIBLE_DEVICES")
     is_named = bool(named and not named.strip().startswith("-1") and named.strip(" ,"))
-    if not answer.gpus and not by_tool and not is_named:
+    if not answer.gpus and not shown and not is_named:
         rows.append(Row("GPUs", "ok", "none here: everything runs on the processor"))
         return rows
     driver = f"knows CUDA {answer.driver}" if answer.driver else f"none ({answer.driver_problem})"
     rows.append(
         Row("NVIDIA driver", "ok" if answer.driver else "error", driver, _driver_mend(answer))
     )
-    rows += _gpu_rows(answer, by_tool, environ)
+    rows += _gpu_rows(answer, shown, environ)
     rows.append(shared_memory_row(len(answer.gpus)))
     return rows
 
 
-def _gpu_rows(answer: Answer, by_tool: list[str], environ: Mapping[str, str]) -> list[Row]:
+def _gpu_rows(answer: Answer, shown: list[str], environ: Mapping[str, str]) -> list[Row]:
     named = environ.get("CUDA_VISIBLE_DEVICES")
     if not answer.gpus:
         if named is not None and not named.strip(" ,").removeprefix("-1"):
-            found = f"{len(by_tool)} here, hidden by CUDA_VISIBLE_DEVICES={named}"
+            found = f"{len(shown)} here, hidden by CUDA_VISIBLE_DEVICES={named}"
             return [Row("GPUs", "warning", found, "unset CUDA_VISIBLE_DEVICES")]
         why, _, mend = reason(answer, environ).rpartition(": ")
-        given = f" ({'; '.join(by_tool)})" if by_tool else ""
+        given = f" ({'; '.join(shown)})" if shown else ""
         what = f"TensorFlow opens none{given}: {why or mend}"
         return [Row("GPUs", "error", what, mend if why else "nvidia-smi")]
     rows = []
@@ -112,8 +119,8 @@ def _gpu_rows(answer: Answer, by_tool: list[str], environ: Mapping[str, str]) ->
     for line in warnings(answer, environ):
         what, _, mend = line.removeprefix("warning: ").rpartition(": ")
         rows.append(Row("GPUs", "warning", what, mend))
-    if by_tool and named is None and len(by_tool) != len(answer.gpus):
-        found = f"nvidia-smi lists {len(by_tool)}, TensorFlow opens {len(answer.gpus)}"
+    if shown and named is None and len(shown) != len(answer.gpus):
+        found = f"this host shows {len(shown)}, TensorFlow opens {len(answer.gpus)}"
         rows.append(Row("GPUs", "warning", found, "nvidia-smi -L"))
     cudnn = answer.loaded_cudnn or "not loaded"
     rows.append(Row("cuDNN", "ok", f"{cudnn}, NCCL {_nccl()}"))

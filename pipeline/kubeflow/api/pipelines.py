@@ -62,8 +62,7 @@ def upload(service: Service, pipeline_file: Path, name: str, version: str | None
     pipeline_id = find_pipeline(service, name) or _create_pipeline(service, name)
 
     def find() -> Message | None:
-        ending = f"-{file.digest}" if version is None else ""
-        return _find_version(service, pipeline_id, wanted, ending)
+        return _find_version(service, pipeline_id, wanted, file.digest if version is None else "")
 
     found = find()
     if found is not None:
@@ -138,16 +137,14 @@ def _create_pipeline(service: Service, name: str) -> str:
 
 
 def _find_version(
-    service: Service, pipeline_id: str, name: str, ending: str = ""
+    service: Service, pipeline_id: str, name: str, digest: str = ""
 ) -> Message | None:
-    """Returns the version called `name`, else one whose name has the ending, if any."""
+    """Returns the version called `name`; or, where one is given, of a digest and any revision."""
     path = path_of("pipelines", pipeline_id, "versions")
-    looked_for = named(ending, "IS_SUBSTRING") if ending else named(name)
-    found = list(service.listed(path, "pipeline_versions", filter=looked_for))
-    found += list(service.listed(path, "pipeline_versions", filter=named(name))) if ending else []
-    for version in found:
+    looked_for = named(digest, "IS_SUBSTRING") if digest else named(name)
+    for version in service.listed(path, "pipeline_versions", filter=looked_for):
         told = str(version.get("display_name") or "")
-        if told == name or (ending and told.endswith(ending)):
+        if told == name or (digest and told.rpartition("-")[2] == digest):
             return version
     return None
 

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.doctor import libraries
 from pipeline.doctor.ask import Asked
-from pipeline.doctor.libraries import library_checks, listed_by_tool, rows_of_answer
+from pipeline.doctor.libraries import gpus_shown, library_checks, listed_by_tool, rows_of_answer
 from pipeline.doctor.probes import coco
 
 A100 = {"number": 0, "name": "A100", "capability": [8, 0], "problem": ""}
@@ -64,7 +64,7 @@ def test_a_gpu_that_computes_is_well() -> None:
          "has no code for GPU 0 (B200, compute capability 10.0; built for sm_80", "half an hour"),
         ({"gpus": [{**A100, "capability": [12, 0], "problem": "CUDA_ERROR_INVALID_PTX"}]}, "GPUs",
          "error", "does not compute: CUDA_ERROR_INVALID_PTX", "NVIDIA's container"),
-        ({"gpus": [A100, {**A100, "number": 1}]}, "GPUs", "warning", "nvidia-smi lists 1, "
+        ({"gpus": [A100, {**A100, "number": 1}]}, "GPUs", "warning", "this host shows 1, "
          "TensorFlow opens 2", "nvidia-smi -L"),
     ],
 )  # fmt: skip
@@ -98,6 +98,17 @@ def test_the_tool_may_fail(tmp_path, monkeypatch, program, listed) -> None:
         (tmp_path / "nvidia-smi").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}")
     assert listed_by_tool() == listed
+
+
+def test_a_container_without_the_tool_shows_the_drivers_files(tmp_path, monkeypatch) -> None:
+    for name in ("nvidia0", "nvidia1", "nvidiactl"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr("model.launch.host._NVIDIA_DRIVER", tmp_path / "none")
+    monkeypatch.setattr("model.launch.host._DEVICES", tmp_path)
+    shown = gpus_shown({"PATH": str(tmp_path)})
+    assert shown == ["/dev/nvidia0", "/dev/nvidia1"]
+    row = rows(tool=shown, **NO_DRIVER)["GPUs"]
+    assert row.status == "error" and "(/dev/nvidia0; /dev/nvidia1)" in row.found
 
 
 def test_each_probe_is_asked_and_a_failing_one_is_a_row(monkeypatch) -> None:

@@ -36,11 +36,17 @@ def test_upload_makes_the_pipeline_and_a_version_of_its_content(
     )
 
 
+@pytest.mark.parametrize("first_revision", ["", "12345678"])
 def test_the_same_content_is_sent_once_whatever_the_revision(
-    server: KfpServer, service: Service, pipeline_file: Path, monkeypatch: pytest.MonkeyPatch
+    server: KfpServer,
+    service: Service,
+    pipeline_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    first_revision: str,
 ) -> None:
-    first = upload(service, pipeline_file, "detector")
     name = "pipeline.kubeflow.pipeline_file._revision"
+    monkeypatch.setattr(name, lambda _: first_revision)
+    first = upload(service, pipeline_file, "detector")
     monkeypatch.setattr(name, lambda _: "abcdef12")
     again = upload(service, pipeline_file, "detector")
     assert (again.version_id, again.is_new) == (first.version_id, False)
