@@ -25,12 +25,13 @@ from model.batch import Found, arrays_of, row_of
 from model.contract import Detector
 from model.evaluation.coco_numbers import evaluate, results_of_picture
 from model.evaluation.ground_truth import GroundTruth
+from model.evaluation.metrics import Metrics
 from model.evaluation.transformed import ground_truth_of_examples, images_of_split
 from model.examples import read_categories
 from model.input.input_pipeline import TrainingInput
 from model.training.distribution import Distribution
 
-Metrics = dict[str, float]  # "box/AP": 0.123, ...
+Numbers = dict[str, float]  # "box/AP": 0.123, ...
 Results = list[dict[str, Any]]  # COCO's results form
 
 # What training draws at random is fixed; the sides are `short_side_px` and `long_side_px`.
@@ -49,7 +50,7 @@ class Validation(Protocol):
     def detect(self, worker: int, goes_on: Callable[[], bool]) -> Results:
         """Returns what is found in one worker's pictures; asks before each batch to go on."""
 
-    def score(self, results: Results) -> Metrics:
+    def score(self, results: Results) -> Numbers:
         """Returns the numbers of all workers' detections together."""
 
 
@@ -112,17 +113,12 @@ class CocoValidation:
                 results += self._results(image, row_of(found, n), sizes[n])
         return results
 
-    def score(self, results: Results) -> Metrics:
+    def score(self, results: Results) -> Numbers:
         """See `Validation`."""
         if self._ground_truth is None:
             self._ground_truth = ground_truth_of_examples(self._examples_dir, self._split)
-        metrics = evaluate(self._ground_truth, results, self._kinds)
-        return {
-            f"{kind}/{name}": metrics[kind][name]
-            for kind in self._kinds
-            if metrics[kind]
-            for name in _SHOWN
-        }
+        metrics = Metrics(evaluate(self._ground_truth, results, self._kinds))
+        return metrics.named(self._kinds, _SHOWN)
 
     def _results(self, image: dict[str, Any], found: Found, size: np.ndarray) -> Results:
         """Returns what was found in one picture, whose content has `size` [2]."""
@@ -142,7 +138,7 @@ def validate(
     distribution: Distribution,
     beat: Callable[[], None],
     stop_asked: Callable[[], bool],
-) -> Metrics | None:
+) -> Numbers | None:
     """Returns the numbers, the same on every worker; None where any worker was asked to stop.
 
     Args:
@@ -165,10 +161,10 @@ def validate(
     if any(part is None for part in parts):
         return None
     beat()
-    metrics: Metrics = {}
+    metrics: Numbers = {}
     if distribution.is_chief:
         metrics = validation.score([result for part in parts for result in part])
-    told: Metrics = json.loads(distribution.gather(json.dumps(metrics).encode())[0])
+    told: Numbers = json.loads(distribution.gather(json.dumps(metrics).encode())[0])
     return told
 
 
@@ -188,7 +184,7 @@ def best_validation(validations: Sequence[dict[str, Any]], metric: str) -> dict[
     """Returns the validation that is the best by `metric`, of equal ones the last.
 
     Args:
-        validations: `{"step": steps done, "metrics": Metrics}` in order.
+        validations: `{"step": steps done, "metrics": Numbers}` in order.
         metric: such as "box/AP"; a validation without it is worse than any.
     """
     return max(reversed(validations), key=lambda v: _value(v, metric), default=None)
