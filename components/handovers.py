@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from components.shard_progress import NumberedShard
+from components.shard_job import ShardJob
 from ground.errors import DatasetError
 from ground.wording import plural
 from model import records
@@ -62,11 +62,6 @@ class Written(NamedTuple):
         return cls(image_id, len(payload), masked_crc32c(payload))
 
 
-def place_of(shard: NumberedShard) -> str:
-    """Returns how a message names a shard."""
-    return f"split {shard.split!r}, shard {shard.shard + 1} of {shard.shards}"
-
-
 def lost_on_the_way(where: str, way: str, given: str, got: str, ids: str = "") -> DatasetError:
     """Returns the error of a hand-over at which something was lost or doubled.
 
@@ -101,7 +96,7 @@ def difference(given: Iterable[Hashable], got: Iterable[Hashable], noun: str) ->
 
 
 def check_file(
-    shard: NumberedShard, path: str | os.PathLike[str], written: Sequence[Written]
+    job: ShardJob, path: str | os.PathLike[str], written: Sequence[Written]
 ) -> list[int]:
     """Checks that a file of records holds what was written into it, in order.
 
@@ -119,7 +114,7 @@ def check_file(
     ]:
         ids = difference((n.image_id for n in written), image_ids(path), "image id")
         raise lost_on_the_way(
-            place_of(shard),
+            job.place,
             f"the writer to {Path(path).name}",
             f"{plural(len(written), 'record')} written",
             f"the file holds {len(found):,}",

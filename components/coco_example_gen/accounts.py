@@ -10,16 +10,16 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from components.coco_example_gen import spool
+from components.coco_example_gen.job import ShardJob
 from components.coco_example_gen.source import SplitSource
-from components.handovers import difference, lost_on_the_way, place_of
-from components.shard_progress import NumberedShard
+from components.handovers import difference, lost_on_the_way
 from ground.wording import plural
 from model import records
 from model.coco.policies import REFUSE
-from model.coco.splits import Portion, holds_of
+from model.coco.splits import holds_of
 from model.coco.survey import Survey
 from model.coco.tally import Tally
 from model.coco.values import integer_at
@@ -27,17 +27,6 @@ from model.tf_example import decode_example
 from model.tfrecord import read_tfrecord
 
 _WITHOUT_ID = "without an id"
-
-
-class Job(NumberedShard, Protocol):
-    """What the accounts need to know of a shard's job (`ShardJob`)."""
-
-    spool_folder: str
-    rejects: str
-    annotations_file: str
-    seed: int
-    spooled: spool.Accounts
-    portion: Portion | None
 
 
 def check_division(splits: Mapping[str, tuple[spool.Accounts, spool.Accounts]]) -> None:
@@ -94,7 +83,7 @@ def check_listed(
         )
 
 
-def check_spool_file(job: Job, index: spool.SpoolIndex) -> None:
+def check_spool_file(job: ShardJob, index: spool.SpoolIndex) -> None:
     """Checks that a shard finds in its spool file what was written into it.
 
     Raises:
@@ -104,7 +93,7 @@ def check_spool_file(job: Job, index: spool.SpoolIndex) -> None:
         return
     given, got = job.spooled, index.accounts
     raise lost_on_the_way(
-        place_of(job),
+        job.place,
         "the spool file to the shard",
         f"{_both(given.pictures.number, given.objects.number)} spooled",
         f"{_both(got.pictures.number, got.objects.number)} found",
@@ -119,12 +108,11 @@ def check_spool_file(job: Job, index: spool.SpoolIndex) -> None:
     )
 
 
-def check_fates(job: Job, path: str | os.PathLike[str], tally: Tally) -> None:
+def check_fates(job: ShardJob, tally: Tally) -> None:
     """Checks that each picture and object of a shard was read, and was written or rejected.
 
     Args:
-        job: of the shard.
-        path: of its records.
+        job: of the shard, whose records are not in their place yet.
         tally: of its counts.
 
     Raises:
@@ -134,30 +122,29 @@ def check_fates(job: Job, path: str | os.PathLike[str], tally: Tally) -> None:
     read = counts.pictures_read, counts.objects_read
     if read != (spooled.pictures.number, spooled.objects.number):
         raise lost_on_the_way(
-            place_of(job),
+            job.place,
             "the spool file to the shard",
             f"{_both(spooled.pictures.number, spooled.objects.number)} spooled",
             f"{_both(*read)} read",
-            _fates(job, path),
+            _fates(job, job.partial_path),
         )
     written = counts.pictures_written, counts.objects_written
     rejected = counts.pictures_rejected, counts.objects_rejected
     if read != tuple(map(sum, zip(written, rejected, strict=True))):
         raise lost_on_the_way(
-            place_of(job),
+            job.place,
             "the spool file to records and rejects",
             f"{_both(*read)} read",
             f"{_both(*written)} written and {_both(*rejected)} rejected",
-            _fates(job, path),
+            _fates(job, job.partial_path),
         )
 
 
-def copy_rejects(job: Job, records_path: str | os.PathLike[str], tally: Tally, target: Any) -> None:
+def copy_rejects(job: ShardJob, tally: Tally, target: Any) -> None:
     """Appends a shard's rejects to the split's, and checks that its lines are those counted.
 
     Args:
         job: of the shard.
-        records_path: of its records.
         tally: of its counts.
         target: binary file of the split's rejects.
 
@@ -173,11 +160,11 @@ def copy_rejects(job: Job, records_path: str | os.PathLike[str], tally: Tally, t
     )
     if counted != stated:
         raise lost_on_the_way(
-            place_of(job),
+            job.place,
             "the rejects to rejects.jsonl",
             f"{_both(stated.pictures_rejected, stated.objects_rejected)} rejected",
             f"its lines hold {_both(counted.pictures_rejected, counted.objects_rejected)}",
-            _fates(job, records_path) or _reasons(stated, counted),
+            _fates(job, job.path) or _reasons(stated, counted),
         )
 
 
@@ -246,7 +233,7 @@ def _lines(path: str | os.PathLike[str]) -> Iterator[bytes]:
         yield from stream
 
 
-def _fates(job: Job, path: str | os.PathLike[str]) -> str:
+def _fates(job: ShardJob, path: str | os.PathLike[str]) -> str:
     """Returns in words whose fate is not told by a shard's records and rejects, or told twice.
 
     Args:
@@ -275,7 +262,9 @@ def _fates(job: Job, path: str | os.PathLike[str]) -> str:
     return "; ".join(part for part in parts if part)
 
 
-def _found(job: Job, path: str | os.PathLike[str]) -> tuple[list[int | None], list[int | None]]:
+def _found(
+    job: ShardJob, path: str | os.PathLike[str]
+) -> tuple[list[int | None], list[int | None]]:
     """Returns the image and annotation ids of a shard's records and rejects."""
     images: list[int | None] = []
     objects: list[int | None] = []

@@ -4,82 +4,32 @@ A shard depends on its spool file, the pictures and the settings alone, so that 
 any number of workers writes the same bytes. Records are sorted by image id.
 """
 
-import dataclasses
-from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from components.coco_example_gen import spool
 from components.coco_example_gen.accounts import check_fates, check_spool_file
+from components.coco_example_gen.job import ShardJob
 from components.coco_example_gen.record import encode_record
 from components.coco_example_gen.rejects import RejectsFile
-from components.handovers import Written, check_file
-from configs.schema import Policy
+from components.shard_file import ShardFile, opened
+from components.shards import ShardResult
 from ground.files import atomic_path
 from model.coco.entries import (
-    AS_COCO,
     CocoObject,
-    Forms,
     Picture,
     parse_object,
     parse_picture,
 )
 from model.coco.names import locate_picture
 from model.coco.policies import REFUSE, Flaw, Judge, LeftOut
-from model.coco.splits import Portion
 from model.coco.tally import Tally, picture_name
 from model.encoded.check import Facts, inspect
 from model.encoded.decoder import check_decodes
 from model.encoded.files import read_picture_file
 from model.encoded.flaw import PictureFlaw
 from model.encoded.pixels import upright_jpeg
-from model.examples import Category, Shard, shard_file
-from model.input.index import index_path, write_index
-from model.tfrecord import DigestingStream, write_tfrecord
 
 _BUFFER_BYTES = 1 << 20
-
-
-@dataclasses.dataclass(frozen=True)
-class ShardJob:
-    """All that is needed to write one shard.
-
-    Attributes:
-        split: its name.
-        shard: number of the shard, from 0.
-        shards: of the split.
-        spool_folder: of the split.
-        pictures: folder of the split.
-        target: the shard's folder.
-        rejects: file that gets the shard's rejects.
-        max_picture_pixels: limit of height x width.
-        policies: by reason code.
-        categories: by COCO id.
-        annotations_file: the COCO JSON.
-        seed: of the spread over shards.
-        spooled: what the shard's spool file got.
-        examples: the examples folder.
-        forms: how values in the JSON are meant.
-        picture_prefix: taken off the front of file names.
-        portion: of the COCO JSON that the split has; None is all of it.
-    """
-
-    split: str
-    shard: int
-    shards: int
-    spool_folder: str
-    pictures: str
-    target: str
-    rejects: str
-    max_picture_pixels: int
-    policies: dict[str, Policy]
-    categories: dict[int, Category]
-    annotations_file: str
-    seed: int
-    spooled: spool.Accounts
-    examples: str
-    forms: Forms = AS_COCO
-    picture_prefix: str = ""
-    portion: Portion | None = None
 
 
 class Stored(NamedTuple):
@@ -91,40 +41,29 @@ class Stored(NamedTuple):
     width: int
 
 
-def write_shard(job: ShardJob) -> tuple[Shard, Tally]:
-    """Writes a shard, its index and its rejects; returns its manifest line and its counts.
+def write_shard(job: ShardJob) -> ShardResult:
+    """Writes a shard, its index and its rejects; the counts are a `Tally`.
 
     Raises:
         OSError: the disk is full, or the spool or target folder is gone.
         DatasetError: pictures or objects were lost between the spool file and the shard.
     """
     tally = Tally()
-    path = Path(job.target) / shard_file(job.shard, job.shards)
-    try:
-        with (
-            open(spool.spool_path(job.spool_folder, job.shard), "rb") as spooled,
-            atomic_path(job.rejects) as rejects_path,
-            open(rejects_path, "w", encoding="utf-8", errors="surrogatepass") as rejects,
-            atomic_path(path) as partial,
-            open(partial, "wb", buffering=_BUFFER_BYTES) as stream,
-        ):
-            digesting = DigestingStream(stream)
-            writer = _ShardWriter(job, spooled, digesting, RejectsFile(rejects, tally), tally)
-            writer.write()
-        offsets = check_file(job, path, [note for note, _ in writer.rows])
-    except OSError as error:
-        if error.filename is None:  # a failed write does not say of which file
-            error.filename = str(path)
-        raise
-    check_fates(job, path, tally)
-    rows = [row | {"offset": at} for (_, row), at in zip(writer.rows, offsets, strict=True)]
-    write_index(index_path(job.examples, job.split, job.shard, job.shards), rows)
-    line: Shard = {
-        "file": path.name,
-        "records": tally.pictures_written,
-        "sha256": digesting.sha256(),
+    with (
+        open(spool.spool_path(job.spool_folder, job.shard), "rb") as spooled,
+        atomic_path(job.rejects) as rejects_path,
+        open(rejects_path, "w", encoding="utf-8", errors="surrogatepass") as rejects,
+        opened(job) as file,
+    ):
+        _ShardWriter(job, spooled, file, RejectsFile(rejects, tally), tally).write()
+    file.check()
+    check_fates(job, tally)
+    counters = {
+        "pictures_written": tally.pictures_written,
+        "objects_written": tally.objects_written,
+        **tally.reasons,
     }
-    return line, tally
+    return ShardResult(file.publish(), tally.objects_written, tally.to_json(), counters)
 
 
 class _ShardWriter:
@@ -132,17 +71,15 @@ class _ShardWriter:
         self,
         job: ShardJob,
         spooled: BinaryIO,
-        stream: DigestingStream,
+        file: ShardFile,
         rejects: RejectsFile,
         tally: Tally,
     ):
         self._job = job
         self._spooled = spooled
-        self._stream = stream
+        self._file = file
         self._rejects = rejects
         self._tally = tally
-        # Of each record: what was written, and its line in the index but for the offset.
-        self.rows: list[tuple[Written, dict[str, int]]] = []
         self._repeated = set(spool.read_repeated_places(job.spool_folder).tolist())
 
     def write(self) -> None:
@@ -189,17 +126,14 @@ class _ShardWriter:
             stored.format,
             [found for found, _ in objects],
         )
-        write_tfrecord(self._stream, record)
+        self._file.add(
+            record,
+            image_id=picture.id,
+            height=stored.height,
+            width=stored.width,
+            num_objects=len(objects),
+        )
         self._tally.pictures_written += 1
-        row = {
-            "length": len(record),
-            "height": stored.height,
-            "width": stored.width,
-            "image_id": picture.id,
-            "num_objects": len(objects),
-            "mask_side": 0,
-        }
-        self.rows.append((Written.of(picture.id, record), row))
         self._tally.note_losses(picture_flaws, picture_name(image))
         for found, flaws in objects:
             self._tally.write_object(found, flaws, picture.id)

@@ -1,9 +1,7 @@
-"""The Beam graph, and what goes on before and after it: spool files, checks, the manifest."""
+"""The whole of CocoExampleGen: COCO-format splits in, an examples and a rejects folder out."""
 
 import contextlib
 import fcntl
-import functools
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import apache_beam as beam
-from apache_beam.metrics import Metrics
 
 from components.coco_example_gen import spool
 from components.coco_example_gen.accounts import (
@@ -21,8 +18,9 @@ from components.coco_example_gen.accounts import (
     check_rejects,
     copy_rejects,
 )
+from components.coco_example_gen.job import ShardJob
 from components.coco_example_gen.rejects import RejectsFile
-from components.coco_example_gen.shard import ShardJob, write_shard
+from components.coco_example_gen.shard import write_shard
 from components.coco_example_gen.source import SplitSource, check_source
 from components.coco_example_gen.together import (
     check_different,
@@ -30,11 +28,10 @@ from components.coco_example_gen.together import (
     holds_of_source,
     label_map,
 )
-from components.shard_failure import failure, raise_failure, raise_told
-from components.shard_progress import followed
+from components.shards import OnProgress, ShardResult, merged, new_folder, write_shards
 from configs.schema import DataConfig, Policy
 from ground.errors import DatasetError
-from ground.files import atomic_path, write_json
+from ground.files import write_json
 from ground.wording import plural
 from model.coco.entries import Forms
 from model.coco.hints import why_missing
@@ -48,17 +45,14 @@ from model.examples import (
     COUNTS_FILE,
     TRAINING_SPLIT,
     Category,
-    Shard,
     Split,
+    shard_file,
     split_folder,
     write_manifest,
 )
 
 NAMESPACE = "coco_example_gen"
 REJECTS_FILE = "rejects.jsonl"
-
-# Called with one line for people.
-OnProgress = Callable[[str], None]
 
 
 class _Work(NamedTuple):
@@ -73,9 +67,6 @@ class _Work(NamedTuple):
 
     def rejects_part(self, split: str, part: str) -> Path:
         return self.scratch / "rejects" / f"{split}-{part}"
-
-    def result(self, job: ShardJob) -> Path:
-        return self.scratch / "results" / f"{job.split}-{job.shard:05d}.json"
 
 
 def convert(
@@ -119,12 +110,10 @@ def convert(
     tallies = {source.name: Tally() for source in sources}
     with (
         _alone_in(examples_dir.parent),
-        _cleared(examples_dir) as scratch,
-        _cleared(rejects_dir),
-        atomic_path(rejects_dir) as rejects_partial,
-        atomic_path(examples_dir) as examples_partial,
+        new_folder(rejects_dir) as (rejects, _),
+        new_folder(examples_dir) as (examples, scratch),
     ):
-        work = _Work(examples_partial, rejects_partial, scratch)
+        work = _Work(examples, rejects, scratch)
         jobs: list[ShardJob] = []
         parts: dict[str, tuple[spool.Accounts, spool.Accounts]] = {}
         for source in sources:
@@ -140,11 +129,11 @@ def convert(
             jobs += _jobs(source, work, data, policies, categories, spooled)
         if divisions:
             check_division(parts)
-        _write_shards(jobs, work, make_pipeline, on_progress)
+        done = write_shards(jobs, write_shard, NAMESPACE, make_pipeline, on_progress)
         splits: dict[str, Split] = {}
         for source in sources:
-            own_jobs = [job for job in jobs if job.split == source.name]
-            splits[source.name] = _gather(own_jobs, work, tallies[source.name])
+            own = done[source.name]
+            splits[source.name] = _gather(source.name, own, work, tallies[source.name])
             with _hinted(source, surveys[source.name], sources, data):
                 check_losses(_origin(source), tallies[source.name], data)
         summary = {
@@ -207,69 +196,6 @@ def _hinted(
         raise with_notes(error, hints) from None
 
 
-class WriteShardFn(beam.DoFn):
-    """Writes one shard per element and leaves its result as a file; counts flaws by reason."""
-
-    def process(self, element: tuple[ShardJob, str]) -> Iterator[str]:
-        """Yields the path of the result.
-
-        Args:
-            element: the job, and where its result goes.
-        """
-        job, result_path = element
-        try:
-            shard, tally = write_shard(job)
-        except (DatasetError, OSError) as error:
-            # What is raised here reaches the driver wrapped by Beam, or as text; this does not.
-            write_json(result_path, failure(error))
-            raise
-        Metrics.counter(NAMESPACE, "pictures_written").inc(tally.pictures_written)
-        Metrics.counter(NAMESPACE, "objects_written").inc(tally.objects_written)
-        for code, count in tally.reasons.items():
-            Metrics.counter(NAMESPACE, code).inc(count)
-        write_json(result_path, {"shard": shard, "tally": tally.to_json()})
-        yield result_path
-
-
-def _write_shards(
-    jobs: Sequence[ShardJob],
-    work: _Work,
-    make_pipeline: Callable[[], beam.Pipeline],
-    on_progress: OnProgress,
-) -> None:
-    """Runs the Beam graph: one element a shard, no picture in any of them.
-
-    Raises:
-        DatasetError: a shard lost pictures or objects.
-        OSError: a shard could not be written.
-    """
-    elements = [(job, str(work.result(job))) for job in jobs]
-    (work.scratch / "results").mkdir()
-    try:
-        pictures_written = functools.partial(_pictures_written, work)
-        with followed(jobs, pictures_written, on_progress), make_pipeline() as pipeline:
-            (
-                pipeline
-                | "ListShards" >> beam.Create(elements)
-                | "SpreadOverWorkers" >> beam.Reshuffle()
-                | "WriteShard" >> beam.ParDo(WriteShardFn())
-            )
-    except Exception as error:
-        results = [_read_result(path) for _, path in elements if os.path.exists(path)]
-        for result in results:
-            raise_failure(result, error)
-        raise_told(error, work.scratch.parent)
-        raise
-
-
-def _pictures_written(work: _Work, job: ShardJob) -> int | None:
-    """Returns how many pictures a finished job wrote; None where it is not done, or failed."""
-    path = work.result(job)
-    if not path.exists() or "tally" not in (result := _read_result(path)):
-        return None
-    return int(result["tally"]["pictures_written"])
-
-
 @contextlib.contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
     """Holds a lock on the output folder.
@@ -286,19 +212,6 @@ def _alone_in(folder: Path) -> Iterator[None]:
         raise DatasetError(f"{folder}: another conversion is writing here") from None
     finally:
         os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _cleared(target: Path) -> Iterator[Path]:
-    """Yields an empty scratch folder beside `target`; removes what a killed run left there."""
-    scratch = target.parent / f".{target.name}.scratch"
-    for leftover in (scratch, *target.parent.glob(f".{target.name}.*.partial")):
-        shutil.rmtree(leftover, ignore_errors=True)
-    scratch.mkdir()
-    try:
-        yield scratch
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _spool(
@@ -341,16 +254,16 @@ def _jobs(
     categories: Sequence[Category],
     spooled: spool.Spooled,
 ) -> list[ShardJob]:
-    target = split_folder(work.examples, source.name)
-    target.mkdir(parents=True)
     return [
         ShardJob(
             split=source.name,
             shard=shard,
             shards=source.shards,
+            file=shard_file(shard, source.shards),
+            examples_dir=str(work.examples),
+            scratch_dir=str(work.scratch),
             spool_folder=str(work.spool(source.name)),
             pictures=str(source.pictures),
-            target=str(target),
             rejects=str(work.rejects_part(source.name, f"{shard:05d}")),
             max_picture_pixels=data.max_picture_pixels,
             policies=policies,
@@ -358,7 +271,6 @@ def _jobs(
             annotations_file=str(source.annotations),
             seed=data.seed,
             spooled=spooled.shards[shard],
-            examples=str(work.examples),
             forms=Forms.of(data),
             picture_prefix=data.picture_prefix,
             portion=source.portion,
@@ -367,36 +279,26 @@ def _jobs(
     ]
 
 
-def _gather(jobs: Sequence[ShardJob], work: _Work, tally: Tally) -> Split:
+def _gather(
+    name: str, done: Sequence[tuple[ShardJob, ShardResult]], work: _Work, tally: Tally
+) -> Split:
     """Joins a split's rejects and counts; returns its part of the manifest.
 
     Raises:
         DatasetError: a picture or an object was lost.
     """
-    split = jobs[0].split
-    target = split_folder(work.rejects, split)
+    target = split_folder(work.rejects, name)
     target.mkdir(parents=True)
-    shards: list[Shard] = []
-    homeless_path = work.rejects_part(split, "homeless")
+    homeless_path = work.rejects_part(name, "homeless")
     with open(target / REJECTS_FILE, "wb") as joined:
         with open(homeless_path, "rb") as homeless:
             shutil.copyfileobj(homeless, joined)
-        for job in jobs:
-            result = _read_result(work.result(job))
-            own = Tally.from_json(result["tally"])
-            copy_rejects(job, Path(job.target) / result["shard"]["file"], own, joined)
-            shards.append(result["shard"])
+        for job, result in done:
+            own = Tally.from_json(result.counts)
+            copy_rejects(job, own, joined)
             tally.add(own)
-    parts = [homeless_path, *(job.rejects for job in jobs)]
-    check_rejects(split, target / REJECTS_FILE, tally, parts)
-    check_manifest(split, shards, tally)
-    return {
-        "records": tally.pictures_written,
-        "objects": tally.objects_written,
-        "shards": shards,
-    }
-
-
-def _read_result(path: str | os.PathLike[str]) -> dict[str, Any]:
-    result: dict[str, Any] = json.loads(Path(path).read_text("utf-8"))
-    return result
+    parts: list[str | os.PathLike[str]] = [homeless_path, *(job.rejects for job, _ in done)]
+    check_rejects(name, target / REJECTS_FILE, tally, parts)
+    split = merged([result for _, result in done])
+    check_manifest(name, split["shards"], tally)
+    return split

@@ -1,17 +1,14 @@
 """Where a shard's pictures and objects went: each is in a record, or dropped for a reason."""
 
 import collections
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
+from components.coco_transform.job import ShardJob
 from components.coco_transform.record import DROP_REASONS
 from components.coco_transform.statistics import SplitStatistics
-from components.handovers import annotation_ids, difference, image_ids, lost_on_the_way, place_of
-from components.shard_progress import NumberedShard
+from components.handovers import annotation_ids, difference, image_ids, lost_on_the_way
 from ground.files import file_digest
 from ground.wording import plural
 from model.examples import Split
@@ -24,59 +21,48 @@ _DROPPED = tuple(
 _KEPT = ("object_kept", "crowd_kept")
 
 
-class Task(NumberedShard, Protocol):
-    """What the accounts need to know of a shard's task (`ShardTask`)."""
-
-    examples_dir: str
-    records: int
-    sha256: str
-
-
-def check_source_shard(task: Task, path: str | os.PathLike[str]) -> None:
+def check_source_shard(job: ShardJob) -> None:
     """Checks that a shard of CocoExampleGen is the file that its manifest tells of.
-
-    Args:
-        task: of the shard.
-        path: of the file.
 
     Raises:
         DatasetError: it is damaged, or another one; with image ids where the index knows them.
     """
+    path = job.source_path
     number = sum(1 for _ in walk_tfrecord(path))
-    if number == task.records and file_digest(path) == task.sha256:
+    if number == job.records and file_digest(path) == job.sha256:
         return
     collections.deque(read_tfrecord(path), maxlen=0)  # damage is said as such
-    index = _source_index(task)
+    index = _source_index(job)
     found = image_ids(path)
     ids = "" if index is None else difference(index.image_id.tolist(), found, "image id")
     raise lost_on_the_way(
-        place_of(task),
-        f"the manifest of {task.examples_dir} to {Path(path).name}",
-        f"{plural(task.records, 'record')} listed",
+        job.place,
+        f"the manifest of {job.source_dir} to {path.name}",
+        f"{plural(job.records, 'record')} listed",
         f"the file holds {number:,}",
         ids or "other bytes",
     )
 
 
-def check_read(task: Task, read_ids: Sequence[int], statistics: SplitStatistics) -> None:
+def check_read(job: ShardJob, read_ids: Sequence[int], statistics: SplitStatistics) -> None:
     """Checks that the records that were read are those of CocoExampleGen's index, if there is one.
 
     Args:
-        task: of the shard.
+        job: of the shard.
         read_ids: image ids in the file's order.
         statistics: the shard's.
 
     Raises:
         DatasetError: they are not, with image ids.
     """
-    index = _source_index(task)
+    index = _source_index(job)
     if index is None:
         return
     stated, objects = index.image_id.tolist(), int(index.num_objects.sum())
     if list(read_ids) != stated or statistics.objects["read"] != objects:
         raise lost_on_the_way(
-            place_of(task),
-            f"the index of {task.examples_dir} to the records",
+            job.place,
+            f"the index of {job.source_dir} to the records",
             f"{plural(len(stated), 'record')} with {plural(objects, 'object')} listed",
             f"{len(read_ids):,} with {statistics.objects['read']:,} read",
             difference(stated, read_ids, "image id"),
@@ -84,22 +70,20 @@ def check_read(task: Task, read_ids: Sequence[int], statistics: SplitStatistics)
 
 
 def check_fates(
-    task: Task,
+    job: ShardJob,
     read_ids: Sequence[int],
     dropped_ids: Sequence[int],
     statistics: SplitStatistics,
     rows: Sequence[Mapping[str, int]],
-    paths: tuple[Path, Path],
 ) -> None:
     """Checks that each picture and object that was read was written or dropped.
 
     Args:
-        task: of the shard.
+        job: of the shard.
         read_ids: image ids in the source's order.
         dropped_ids: of them those that are of no use.
         statistics: the shard's.
         rows: of its new index.
-        paths: of the source's records, and of those written.
 
     Raises:
         DatasetError: one was lost or came twice, with ids.
@@ -107,14 +91,14 @@ def check_fates(
     pictures, objects = statistics.pictures, statistics.objects
     dropped = sum(pictures[reason] for reason in DROP_REASONS)
     read, written = len(read_ids), len(rows)
-    if not task.records == read == pictures["read"] == written + dropped or (
+    if not job.records == read == pictures["read"] == written + dropped or (
         written != pictures["written"]
     ):
         fates = [*(row["image_id"] for row in rows), *dropped_ids]
         raise lost_on_the_way(
-            place_of(task),
+            job.place,
             "the records that were read to those written",
-            f"{plural(task.records, 'picture')} listed, {read:,} read",
+            f"{plural(job.records, 'picture')} listed, {read:,} read",
             f"{written:,} written and {dropped:,} dropped",
             difference(read_ids, fates, "image id"),
         )
@@ -122,11 +106,13 @@ def check_fates(
     lost = sum(objects[kind] for kind in _DROPPED) + objects["dropped_with_picture"]
     if not objects["read"] == sum(objects[kind] for kind in _KEPT) + lost == held + lost:
         raise lost_on_the_way(
-            place_of(task),
+            job.place,
             "the records that were read to those written",
             f"{plural(objects['read'], 'object')} read",
             f"{held:,} written and {lost:,} dropped",
-            difference(annotation_ids(paths[0]), annotation_ids(paths[1]), "annotation id"),
+            difference(
+                annotation_ids(job.source_path), annotation_ids(job.partial_path), "annotation id"
+            ),
         )
 
 
@@ -176,7 +162,7 @@ def check_index(name: str, split: Split, index: ShardIndex) -> None:
         )
 
 
-def _source_index(task: Task) -> ShardIndex | None:
+def _source_index(job: ShardJob) -> ShardIndex | None:
     """Returns CocoExampleGen's index of a shard; None in a folder that has no indexes."""
-    path = index_path(task.examples_dir, task.split, task.shard, task.shards)
+    path = index_path(job.source_dir, job.split, job.shard, job.shards)
     return read_index(path) if path.parent.is_dir() else None

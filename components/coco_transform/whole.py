@@ -1,8 +1,7 @@
 """The whole of CocoTransform: an examples folder in, an examples folder and a report out."""
 
 import os
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +10,19 @@ import numpy as np
 from absl import logging
 
 from components.coco_transform.accounts import check_index, check_split
+from components.coco_transform.job import ShardJob
 from components.coco_transform.limits import check_losses
-from components.coco_transform.pipeline import TransformShards
 from components.coco_transform.report import TRAIN_SPLIT, report_content, write_report
 from components.coco_transform.settings import CocoTransformSettings
-from components.coco_transform.shard import PARTS_FOLDER, ShardTask
+from components.coco_transform.shard import write_shard
 from components.coco_transform.source import check_source, read_origin
 from components.coco_transform.statistics import ExamplePlace, SplitStatistics
-from components.shard_failure import raise_failure, raise_told
-from components.shard_progress import followed
-from ground.console import read_json
-from ground.errors import DatasetError
-from ground.files import atomic_path
+from components.shards import OnProgress, ShardResult, merged, new_folder, write_shards
 from model.examples import Split, read_categories, read_manifest, write_manifest
 from model.input.buckets import Bucket, training_buckets, write_buckets
 from model.input.index import ShardIndex, index_path, joined, read_index
+
+NAMESPACE = "coco_transform"  # of Beam's counters
 
 
 def transform_examples(
@@ -34,7 +31,7 @@ def transform_examples(
     report_dir: str | os.PathLike[str],
     settings: CocoTransformSettings,
     new_pipeline: Callable[[], beam.Pipeline],
-    on_progress: Callable[[str], None] = logging.info,
+    on_progress: OnProgress = logging.info,
 ) -> dict[str, Any]:
     """Writes an examples folder for training and the data report.
 
@@ -53,116 +50,70 @@ def transform_examples(
         DatasetError: `examples_dir` is no examples folder or not what its manifest says, records
             were lost, or more could not be used than the limits of `data` allow.
     """
-    out_dir = Path(out_dir)
-    for leftover in out_dir.parent.glob(f".{out_dir.name}.*.partial"):
-        shutil.rmtree(leftover, ignore_errors=True)  # of a run that was killed
-    with atomic_path(out_dir) as partial_dir:
-        partial_dir.mkdir()
-        report, examples = _transform(
-            str(examples_dir), str(partial_dir), settings, new_pipeline, on_progress
-        )
-        write_report(report_dir, partial_dir, report, examples)
+    with new_folder(Path(out_dir)) as (new_dir, scratch):
+        places = str(examples_dir), str(new_dir), str(scratch)
+        report, examples = _transform(*places, settings, new_pipeline, on_progress)
+        write_report(report_dir, new_dir, report, examples)
     return report
 
 
 def _transform(
-    examples_dir: str,
+    source_dir: str,
     out_dir: str,
+    scratch_dir: str,
     settings: CocoTransformSettings,
     new_pipeline: Callable[[], beam.Pipeline],
-    on_progress: Callable[[str], None],
+    on_progress: OnProgress,
 ) -> tuple[dict[str, Any], dict[str, list[ExamplePlace]]]:
     """Writes the examples folder; returns the report's numbers and pictures, by split."""
-    check_source(examples_dir)
-    manifest = read_manifest(examples_dir)
-    categories = read_categories(examples_dir)
-    tasks = {
-        name: [
-            ShardTask(
-                examples_dir=examples_dir,
-                out_dir=out_dir,
-                split=name,
-                shard=number,
-                shards=len(split["shards"]),
-                file=shard["file"],
-                records=shard["records"],
-                sha256=shard["sha256"],
-                num_classes=len(categories),
-            )
-            for number, shard in enumerate(split["shards"])
-        ]
-        for name, split in manifest["splits"].items()
-    }
-    _run([task for split in tasks.values() for task in split], settings, new_pipeline, on_progress)
+    check_source(source_dir)
+    sources, categories = read_manifest(source_dir)["splits"], read_categories(source_dir)
+    jobs = [
+        ShardJob(
+            split=name,
+            shard=number,
+            shards=len(split["shards"]),
+            file=shard["file"],
+            examples_dir=out_dir,
+            scratch_dir=scratch_dir,
+            source_dir=source_dir,
+            records=shard["records"],
+            sha256=shard["sha256"],
+            num_classes=len(categories),
+            settings=settings,
+        )
+        for name, split in sources.items()
+        for number, shard in enumerate(split["shards"])
+    ]
+    done = write_shards(jobs, write_shard, NAMESPACE, new_pipeline, on_progress)
     splits: dict[str, Split] = {}
     statistics: dict[str, SplitStatistics] = {}
-    for name, split_tasks in tasks.items():
-        splits[name], statistics[name] = _merged(split_tasks, settings)
-        check_split(name, manifest["splits"][name], splits[name], statistics[name])
-        check_losses(name, statistics[name], settings.data)
-    shutil.rmtree(Path(out_dir) / PARTS_FOLDER, ignore_errors=True)
-    indexes = {name: _split_index(out_dir, name, len(tasks[name])) for name in tasks}
+    for name, source in sources.items():
+        results = [result for _, result in done.get(name, [])]
+        counted = SplitStatistics(settings, len(categories))
+        for result in results:
+            counted.merge(SplitStatistics.from_json(result.counts, settings, len(categories)))
+        splits[name], statistics[name] = _split_of(results, counted), counted
+        check_split(name, source, splits[name], counted)
+        check_losses(name, counted, settings.data)
+    indexes = {name: _split_index(out_dir, name, len(sources[name]["shards"])) for name in sources}
     for name, index in indexes.items():
         check_index(name, splits[name], index)
     buckets = _buckets(indexes, settings)
     write_buckets(out_dir, buckets)
     digest = write_manifest(out_dir, splits, categories)["digest"]
     logging.info("transform: buckets %s, digest %s", buckets, digest)
-    origin = read_origin(examples_dir)
+    origin = read_origin(source_dir)
     report = report_content(settings, categories, statistics, indexes, buckets, digest, origin)
     return report, {name: counts.examples for name, counts in statistics.items()}
 
 
-def _run(
-    tasks: list[ShardTask],
-    settings: CocoTransformSettings,
-    new_pipeline: Callable[[], beam.Pipeline],
-    on_progress: Callable[[str], None],
-) -> None:
-    """Runs the Beam graph.
-
-    Raises:
-        DatasetError: a shard is damaged.
-        OSError: a shard could not be written.
-    """
-    try:
-        with followed(tasks, _pictures_written, on_progress), new_pipeline() as pipeline:
-            _ = pipeline | "TransformShards" >> TransformShards(tasks, settings)
-    except Exception as error:
-        # Through Beam an exception comes wrapped, or as text; a shard's own account does not.
-        for task in tasks:
-            if task.summary_path.exists():
-                raise_failure(read_json(task.summary_path, DatasetError), error)
-        if tasks:
-            raise_told(error, tasks[0].summary_path.parent)
-        raise
-
-
-def _pictures_written(task: ShardTask) -> int | None:
-    """Returns how many pictures a finished task wrote; None where it is not done, or failed."""
-    if not task.summary_path.exists():
-        return None
-    line = read_json(task.summary_path, DatasetError).get("line")
-    return None if line is None else int(line["records"])
-
-
-def _merged(
-    tasks: list[ShardTask], settings: CocoTransformSettings
-) -> tuple[Split, SplitStatistics]:
-    """Returns the manifest's entry and the counts of one split."""
-    split: Split = {"records": 0, "objects": 0, "shards": []}
-    statistics = SplitStatistics(settings, tasks[0].num_classes if tasks else 0)
-    for task in tasks:
-        summary = read_json(task.summary_path, DatasetError)
-        split["records"] += summary["line"]["records"]
-        split["objects"] += summary["objects"]
-        split["shards"].append(summary["line"])
-        statistics.merge(
-            SplitStatistics.from_json(summary["statistics"], settings, task.num_classes)
-        )
+def _split_of(results: Sequence[ShardResult], statistics: SplitStatistics) -> Split:
+    """Returns the manifest's entry of a split, with what training can learn from it."""
+    split = merged(results)
     split["crowds"] = statistics.objects["crowd_kept"]
     split["masks"] = statistics.objects["mask_kept"]
-    return split, statistics
+    return split
 
 
 def _split_index(out_dir: str | os.PathLike[str], name: str, shards: int) -> ShardIndex:

@@ -10,6 +10,7 @@ from components.coco_evaluator.decision_file import ground_truth_digest
 from components.coco_evaluator.sources import AnnotationsSource, ExamplesSource
 from components.coco_example_gen import whole
 from components.coco_example_gen.source import SplitSource
+from components.shards import do_job
 from configs.schema import METRIC_NAMES, DataConfig
 from ground.errors import DatasetError
 from model.evaluation.coco_numbers import evaluate
@@ -25,12 +26,10 @@ RANDOM_FILES = 25
 def without_beam(monkeypatch):
     """Writes shards one after the other, without a Beam pipeline around them."""
 
-    def write_shards(jobs, work, make_pipeline, on_progress):
-        (work.scratch / "results").mkdir()
-        for job in jobs:
-            list(whole.WriteShardFn().process((job, str(work.result(job)))))
+    def write_shards(jobs, write_shard, *_):
+        return {job.split: [(j, do_job(j, write_shard)) for j in jobs] for job in jobs[:1]}
 
-    monkeypatch.setattr(whole, "_write_shards", write_shards)
+    monkeypatch.setattr(whole, "write_shards", write_shards)
 
 
 @pytest.fixture

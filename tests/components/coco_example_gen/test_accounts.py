@@ -1,10 +1,12 @@
 """Sabotage at every hand-over: what is lost or doubled is noticed, with the place and the ids."""
 
+import dataclasses
 import json
 import re
 
 import pytest
 
+from components import shard_file, shards
 from components.coco_example_gen import accounts, shard, spool, whole
 from components.coco_example_gen.accounts import check_manifest
 from components.coco_example_gen.rejects import RejectsFile
@@ -142,7 +144,7 @@ def test_object_that_a_shard_leaves_out(folder, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("times", "words"), [(0, "missing"), (2, "too often")])
 def test_record_that_is_lost_or_doubled_while_written(folder, tmp_path, monkeypatch, times, words):
-    write, encode = shard.write_tfrecord, shard.encode_record
+    write, encode = shard_file.write_tfrecord, shard.encode_record
     marked = []
 
     def encode_marked(image_id, *rest):
@@ -156,7 +158,7 @@ def test_record_that_is_lost_or_doubled_while_written(folder, tmp_path, monkeypa
             write(stream, record)
 
     monkeypatch.setattr(shard, "encode_record", encode_marked)
-    monkeypatch.setattr(shard, "write_tfrecord", write_some)
+    monkeypatch.setattr(shard_file, "write_tfrecord", write_some)
     fails(
         folder,
         tmp_path / "out",
@@ -166,9 +168,9 @@ def test_record_that_is_lost_or_doubled_while_written(folder, tmp_path, monkeypa
 
 
 def test_record_with_other_bytes(folder, tmp_path, monkeypatch):
-    write = shard.write_tfrecord
+    write = shard_file.write_tfrecord
     monkeypatch.setattr(
-        shard, "write_tfrecord", lambda stream, record: write(stream, record + b"\x78\x00")
+        shard_file, "write_tfrecord", lambda stream, record: write(stream, record + b"\x78\x00")
     )
     fails(folder, tmp_path / "out", "from the writer to data_tfrecord", "other bytes")
 
@@ -235,10 +237,8 @@ def test_homeless_object_whose_line_is_lost(folder, tmp_path, monkeypatch):
 
 
 def test_result_of_another_shard(folder, tmp_path, monkeypatch):
-    read = whole._read_result
-    monkeypatch.setattr(
-        whole, "_read_result", lambda path: read(str(path).replace("00001.json", "00000.json"))
-    )
+    read = shards.read_result
+    monkeypatch.setattr(shards, "read_result", lambda job: read(dataclasses.replace(job, shard=0)))
     fails(folder, tmp_path / "out", "from the ")
 
 

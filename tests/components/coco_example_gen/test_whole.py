@@ -13,8 +13,8 @@ from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 from PIL import Image
 
+from components import shard_file
 from components.beam_options import beam_arguments
-from components.coco_example_gen import shard as shard_module
 from components.coco_example_gen import whole
 from components.coco_example_gen.source import SplitSource
 from components.coco_example_gen.whole import convert
@@ -618,7 +618,7 @@ def test_full_disk_is_one_line_with_the_file_and_leaves_nothing(tmp_path, monkey
     def fail(stream, record):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(shard_module, "write_tfrecord", fail)
+    monkeypatch.setattr(shard_file, "write_tfrecord", fail)
     with pytest.raises(OSError, match="No space left") as error:
         run(coco_like(tmp_path / "set"), tmp_path / "out")
     assert error.value.errno == errno.ENOSPC

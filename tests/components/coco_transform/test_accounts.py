@@ -8,6 +8,7 @@ import pytest
 from apache_beam import Pipeline
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from components import shard_file
 from components.coco_transform import shard as shard_module
 from components.coco_transform import whole
 from components.coco_transform.settings import CocoTransformSettings
@@ -134,7 +135,7 @@ def test_record_that_is_lost_or_doubled_while_written(tmp_path, monkeypatch, tim
         for _ in range(times if len(count) == 2 else 1):
             write_tfrecord(stream, payload)
 
-    monkeypatch.setattr(shard_module, "write_tfrecord", write_some)
+    monkeypatch.setattr(shard_file, "write_tfrecord", write_some)
     folder = source(tmp_path / "source", shards=((1, 2, 3),))
     fails(folder, tmp_path, "shard 1 of 1: from the writer to", rf"\({words}: image id 2\)")
 
@@ -154,9 +155,10 @@ def test_record_that_is_neither_written_nor_dropped(tmp_path, monkeypatch):
 
 
 def _without_last_record(write_records):
-    def write(*arguments):
-        ids, dropped, written = write_records(*arguments)
-        return ids, dropped, written[:-1]
+    def write(job, file, statistics):
+        ids = write_records(job, file, statistics)
+        del file.rows[-1], file._written[-1]
+        return ids
 
     return write
 
@@ -165,8 +167,8 @@ def test_record_that_is_lost_beside_a_dropped_one_is_named(tmp_path, monkeypatch
     write_records = shard_module._write_records
 
     def forget_one(*arguments):
-        ids, dropped, written = write_records(*arguments)
-        return [*ids, 9], dropped, written
+        ids, dropped = write_records(*arguments)
+        return [*ids, 9], dropped
 
     monkeypatch.setattr(shard_module, "_write_records", forget_one)
     monkeypatch.setattr(shard_module, "check_read", lambda *arguments: None)

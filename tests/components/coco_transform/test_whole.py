@@ -11,9 +11,8 @@ from click.testing import CliRunner
 
 from components.beam_options import beam_arguments
 from components.coco_transform.__main__ import main
-from components.coco_transform.pipeline import NAMESPACE
 from components.coco_transform.settings import CocoTransformSettings
-from components.coco_transform.whole import transform_examples
+from components.coco_transform.whole import NAMESPACE, transform_examples
 from configs.schema import Config
 from ground.errors import DatasetError
 from model import records
@@ -252,7 +251,7 @@ def test_full_disk_stays_a_full_disk(source, tmp_path, monkeypatch):
     def fail(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device", "/some/file")
 
-    monkeypatch.setattr("components.coco_transform.shard.write_tfrecord", fail)
+    monkeypatch.setattr("components.shard_file.write_tfrecord", fail)
     with pytest.raises(OSError, match="No space left") as caught:
         transform_examples(source, tmp_path / "o", tmp_path, CONFIG, pipelines())
     assert caught.value.errno == errno.ENOSPC

@@ -1,0 +1,43 @@
+"""What CocoExampleGen's shard machine is told about one shard."""
+
+from dataclasses import dataclass
+
+from components import shard_job
+from components.coco_example_gen import spool
+from configs.schema import Policy
+from model.coco.entries import AS_COCO, Forms
+from model.coco.splits import Portion
+from model.examples import Category
+
+
+@dataclass(frozen=True)
+class ShardJob(shard_job.ShardJob):
+    """All that is needed to write one shard of examples.
+
+    Attributes:
+        spool_folder: of the split.
+        pictures: folder of the split.
+        rejects: file that gets the shard's rejects.
+        max_picture_pixels: limit of height x width.
+        policies: by reason code.
+        categories: by COCO id.
+        annotations_file: the COCO JSON.
+        seed: of the spread over shards.
+        spooled: what the shard's spool file got.
+        forms: how values in the JSON are meant.
+        picture_prefix: taken off the front of file names.
+        portion: of the COCO JSON that the split has; None is all of it.
+    """
+
+    spool_folder: str
+    pictures: str
+    rejects: str
+    max_picture_pixels: int
+    policies: dict[str, Policy]
+    categories: dict[int, Category]
+    annotations_file: str
+    seed: int
+    spooled: spool.Accounts
+    forms: Forms = AS_COCO
+    picture_prefix: str = ""
+    portion: Portion | None = None

@@ -1,0 +1,241 @@
+"""The shard machine: one job a shard, done by Beam wherever it runs; what came of each is merged.
+
+A component lists its jobs, and says what it does to one shard. Every job leaves its result as a
+file, since what Beam hands back to the driver is at best its text: the manifest's line, or why it
+failed. No picture travels between workers, so that the bytes are the same on any runner.
+"""
+
+import contextlib
+import dataclasses
+import os
+import re
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+
+from components.shard_job import ShardJob
+from ground.console import read_json
+from ground.errors import DatasetError
+from ground.files import atomic_path, write_json
+from ground.wording import plural
+from model.examples import Shard, Split
+
+_POLL_SECONDS = 0.2
+_OS_ERROR = re.compile(r"Error: \[Errno (\d+)\] [^:'\[]*(?:: '([^']+)')?")
+
+AnyJob = TypeVar("AnyJob", bound=ShardJob)
+OnProgress = Callable[[str], None]  # called with one line for people
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardResult:
+    """What came of a shard.
+
+    Attributes:
+        line: of the manifest.
+        num_objects: in the shard's records.
+        counts: the component's own, as a JSON value.
+        counters: for Beam's metrics, by name; they are not kept with the rest.
+    """
+
+    line: Shard
+    num_objects: int
+    counts: dict[str, Any]
+    counters: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+
+@contextlib.contextmanager
+def new_folder(target: Path) -> Iterator[tuple[Path, Path]]:
+    """Yields a folder that takes the place of `target` when all went well, and a scratch folder.
+
+    Both vanish after an error. A folder is renamed, never filled in its place: who reads it while
+    we write finds the old one or the new one, whole. The scratch folder lies beside it and not in
+    it, on the same file system: a file becomes part of the new folder by a rename too. What a
+    killed run left beside `target` is removed first; nobody else may be at work there.
+    """
+    scratch = target.parent / f".{target.name}.scratch"
+    for leftover in (scratch, *target.parent.glob(f".{target.name}.*.partial")):
+        shutil.rmtree(leftover, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    try:
+        with atomic_path(target) as partial:
+            partial.mkdir()
+            yield partial, scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def write_shards(
+    jobs: Sequence[AnyJob],
+    write_shard: Callable[[AnyJob], ShardResult],
+    namespace: str,
+    new_pipeline: Callable[[], beam.Pipeline],
+    on_progress: OnProgress,
+) -> dict[str, list[tuple[AnyJob, ShardResult]]]:
+    """Does every job with Beam; returns each with what came of it, by split, in their order.
+
+    Args:
+        jobs: one a shard.
+        write_shard: does one of them, in any of Beam's processes; a function of a module.
+        namespace: of Beam's counters.
+        new_pipeline: gives the Beam pipeline that does the work.
+        on_progress: is called with a line for each shard that gets done.
+
+    Raises:
+        DatasetError: the data is damaged, or some of it was lost on the way.
+        OSError: a file could not be read or written.
+    """
+    try:
+        with followed(jobs, on_progress), new_pipeline() as pipeline:
+            _ = (
+                pipeline
+                | "ListShards" >> beam.Create(list(jobs), reshuffle=False)
+                | "SpreadOverWorkers" >> beam.Reshuffle()
+                | "WriteShard" >> beam.ParDo(_WriteShard(write_shard, namespace))
+            )
+    except Exception as error:
+        # Through Beam an exception comes wrapped, or as text; a shard's own account does not.
+        for job in jobs:
+            if job.result_path.exists():
+                _raise_failure(read_json(job.result_path, DatasetError), error)
+        if jobs:
+            raise_told(error, Path(jobs[0].scratch_dir).parent)
+        raise
+    done: dict[str, list[tuple[AnyJob, ShardResult]]] = {}
+    for job in jobs:
+        done.setdefault(job.split, []).append((job, read_result(job)))
+    return done
+
+
+class _WriteShard(beam.DoFn, Generic[AnyJob]):
+    """Does a job and leaves its result as a file; counts for Beam."""
+
+    def __init__(self, write_shard: Callable[[AnyJob], ShardResult], namespace: str) -> None:
+        super().__init__()
+        self._write_shard = write_shard
+        self._namespace = namespace
+
+    def process(self, job: AnyJob) -> Iterator[str]:
+        """Yields the shard's name when it is done."""
+        done = do_job(job, self._write_shard)
+        for name, number in done.counters.items():
+            Metrics.counter(self._namespace, name).inc(number)
+        yield f"{job.split}-{job.shard}"
+
+
+def do_job(job: AnyJob, write_shard: Callable[[AnyJob], ShardResult]) -> ShardResult:
+    """Does a job here; returns its result, which its file holds too, or why there is none."""
+    try:
+        done = write_shard(job)
+    except (DatasetError, OSError) as error:
+        write_json(job.result_path, _failure(error))
+        raise
+    kept = {"line": done.line, "num_objects": done.num_objects, "counts": done.counts}
+    write_json(job.result_path, kept)
+    return done
+
+
+def read_result(job: ShardJob) -> ShardResult:
+    """Returns what came of a job that is done."""
+    return ShardResult(**read_json(job.result_path, DatasetError))
+
+
+def merged(results: Sequence[ShardResult]) -> Split:
+    """Returns the manifest's entry of a split, from what came of its shards in their order."""
+    lines = [result.line for result in results]
+    return {
+        "records": sum(line["records"] for line in lines),
+        "objects": sum(result.num_objects for result in results),
+        "shards": lines,
+    }
+
+
+@contextlib.contextmanager
+def followed(jobs: Sequence[ShardJob], on_progress: OnProgress) -> Iterator[None]:
+    """Calls `on_progress` with a line for each shard that gets done within the block.
+
+    It looks for the results' files: whichever of Beam's processes does a job, it leaves one.
+
+    Args:
+        jobs: what is to be done.
+        on_progress: gets the lines, from another thread.
+    """
+    waiting = list(jobs)
+    finished = threading.Event()
+
+    def report() -> None:
+        for job in list(waiting):
+            pictures = _pictures_written(job)
+            if pictures is not None:
+                waiting.remove(job)
+                on_progress(
+                    f"{job.split}: shard {job.shard + 1} of {job.shards} written, "
+                    f"{plural(pictures, 'picture')}"
+                )
+
+    def follow() -> None:
+        while not finished.wait(_POLL_SECONDS):
+            try:
+                report()
+            except OSError:  # nobody reads the screen any more: the other thread meets it, too
+                return
+
+    follower = threading.Thread(target=follow, name="shard-progress", daemon=True)
+    follower.start()
+    try:
+        yield
+    finally:
+        finished.set()
+        follower.join()
+        report()
+
+
+def _pictures_written(job: ShardJob) -> int | None:
+    """Returns how many pictures a job wrote; None where it is not done, or failed."""
+    if not job.result_path.exists():
+        return None
+    line = read_json(job.result_path, DatasetError).get("line")
+    return None if line is None else int(line["records"])
+
+
+def _failure(error: DatasetError | OSError) -> dict[str, Any]:
+    """Returns what stands in place of a shard's result."""
+    if isinstance(error, OSError):
+        return {"os_error": [error.errno, error.strerror, error.filename]}
+    return {"dataset_error": str(error)}
+
+
+def _raise_failure(result: dict[str, Any], cause: Exception) -> None:
+    """Raises what `_failure` made a result of; nothing where it is none.
+
+    Raises:
+        DatasetError: the data is damaged, or some of it was lost.
+        OSError: a file could not be read or written.
+    """
+    if "os_error" in result:
+        raise OSError(*result["os_error"]) from cause
+    if "dataset_error" in result:
+        raise DatasetError(result["dataset_error"]) from cause
+
+
+def raise_told(error: Exception, place: str | os.PathLike[str]) -> None:
+    """Raises the OSError that an exception of Beam's tells of; nothing where it tells of none.
+
+    A full disk has no room for a shard's account of its failure either.
+
+    Args:
+        error: as it reached the driver: the worker's, wrapped, or its text.
+        place: the output folder, named where the error names no file.
+
+    Raises:
+        OSError: what the worker raised.
+    """
+    told = _OS_ERROR.search(str(error))
+    if told:
+        number = int(told[1])
+        raise OSError(number, os.strerror(number), told[2] or os.fspath(place)) from error
