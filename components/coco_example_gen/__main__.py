@@ -21,7 +21,6 @@ from ground.wording import part_line, plural, reason_lines
 from model.quiet_tensorflow import quiet_tensorflow
 
 _SPLIT_NAME = re.compile(r"[A-Za-z0-9_-]+")
-_TRAINING_SPLIT = "train"
 
 
 class _Split(NamedTuple):
@@ -118,7 +117,9 @@ def _sources(config: Any, data_dir: Path, splits: tuple[_Split, ...]) -> list[Sp
         from components.coco_example_gen.together import sources_of
 
         return sources_of(config.data, data_dir)
-    shards = {_TRAINING_SPLIT: config.data.train_shards}
+    from model.examples import TRAINING_SPLIT
+
+    shards = {TRAINING_SPLIT: config.data.train_shards}
     return [
         SplitSource(
             split.name,

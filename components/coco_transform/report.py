@@ -17,12 +17,11 @@ from components.coco_transform.statistics import ExamplePlace, SplitStatistics
 from configs.schema import InputSizes
 from ground.files import atomic_path, write_json
 from ground.wording import listed, part_line, plural
-from model.examples import Category, read_categories, shard_paths
+from model.examples import TRAINING_SPLIT, Category, read_categories, shard_paths
 from model.input.buckets import Bucket, assign_buckets
 from model.input.index import ShardIndex
 from model.input.sizes import resized_sides
 
-TRAIN_SPLIT = "train"
 REPORT_PAGE = "report.html"
 REPORT_NUMBERS = "report.json"
 
@@ -178,13 +177,17 @@ def _notes(name: str, split: Mapping[str, Any]) -> list[str]:
 
 def _overflow_notes(most: int, indexes: Mapping[str, ShardIndex]) -> list[str]:
     """Returns a sentence where pictures hold more objects than training looks at."""
-    excess = np.maximum(indexes[TRAIN_SPLIT].num_objects - most, 0) if TRAIN_SPLIT in indexes else 0
+    excess = (
+        np.maximum(indexes[TRAINING_SPLIT].num_objects - most, 0)
+        if TRAINING_SPLIT in indexes
+        else 0
+    )
     if not np.any(excess):
         return []
     objects = plural(int(np.sum(excess)), "object")
     pictures = plural(int(np.count_nonzero(excess)), "picture")
     return [
-        f"{TRAIN_SPLIT}: {objects} in {pictures} exceed input.max_objects {most}: training sees "
+        f"{TRAINING_SPLIT}: {objects} in {pictures} exceed input.max_objects {most}: training sees "
         "the largest of a picture"
     ]
 

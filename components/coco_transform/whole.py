@@ -12,13 +12,13 @@ from absl import logging
 from components.coco_transform.accounts import check_index, check_split
 from components.coco_transform.job import ShardJob
 from components.coco_transform.limits import check_losses
-from components.coco_transform.report import TRAIN_SPLIT, report_content, write_report
+from components.coco_transform.report import report_content, write_report
 from components.coco_transform.settings import CocoTransformSettings
 from components.coco_transform.shard import write_shard
 from components.coco_transform.source import check_source, read_origin
 from components.coco_transform.statistics import ExamplePlace, SplitStatistics
 from components.shards import OnProgress, ShardResult, merged, new_folder, write_shards
-from model.examples import Split, read_categories, read_manifest, write_manifest
+from model.examples import TRAINING_SPLIT, Split, read_categories, read_manifest, write_manifest
 from model.input.buckets import Bucket, training_buckets, write_buckets
 from model.input.index import ShardIndex, index_path, joined, read_index
 
@@ -122,7 +122,7 @@ def _split_index(out_dir: str | os.PathLike[str], name: str, shards: int) -> Sha
 
 def _buckets(indexes: dict[str, ShardIndex], settings: CocoTransformSettings) -> list[Bucket]:
     """Returns the buckets of the split named train, or of all splits where there is none."""
-    chosen = [indexes[TRAIN_SPLIT]] if TRAIN_SPLIT in indexes else list(indexes.values())
+    chosen = [indexes[TRAINING_SPLIT]] if TRAINING_SPLIT in indexes else list(indexes.values())
     return training_buckets(
         settings.input,
         np.concatenate([index.height for index in chosen]),
