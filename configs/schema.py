@@ -431,18 +431,52 @@ class TrainConfig(Section):
 class Threshold(Section):
     """One condition of the gate on one metric."""
 
-    metric: str = Field(description='"box/AP", "box/AP50", "mask/APs", ...')
+    metric: str = Field(description='"box/AP", "box/AP50", "mask/APs", "box/AR10", ...')
+    classes: Literal["all"] | tuple[Text, ...] | None = Field(
+        None,
+        description="The condition holds for each of these classes, `all` or names, in place of "
+        "their mean.",
+    )
+    min_objects: Count | None = Field(
+        None,
+        description="Of the classes only those with so many objects, for APs, APm ... of that "
+        "size.",
+    )
     min: Fraction | None = Field(
         None, description="The candidate must reach it; a share: 0.375 for 37.5 %."
     )
     max_drop: Fraction | None = Field(
-        None, description="The candidate may be this much below the pushed model."
+        None,
+        description="The candidate may be this much below the newest pushed model, and below the "
+        "best of the last evaluate.best_of_last.",
+    )
+    min_gain: Fraction | None = Field(
+        None, description="The candidate must be this much above the newest pushed model."
+    )
+    confidence: float | None = Field(
+        None,
+        ge=0.5,
+        lt=1,
+        description="Judge max_drop and min_gain by chance: a drop is refused where it is beyond "
+        "max_drop at this level, a gain accepted where it reaches min_gain. Without, the numbers "
+        "alone judge.",
     )
 
     @model_validator(mode="after")
     def _something_is_asked(self) -> "Threshold":
-        if self.min is None and self.max_drop is None:
-            raise ValueError(f"threshold on {self.metric}: give min, max_drop or both")
+        if self.min is None and self.max_drop is None and self.min_gain is None:
+            raise ValueError(f"threshold on {self.metric}: give min, max_drop, min_gain or several")
+        if self.min_objects is not None and self.classes is None:
+            raise ValueError(
+                f"threshold on {self.metric}: min_objects chooses among classes: "
+                "give classes: all, or names"
+            )
+        if self.classes == ():
+            raise ValueError(f"threshold on {self.metric}: classes names none")
+        if self.confidence is not None and self.max_drop is None and self.min_gain is None:
+            raise ValueError(
+                f"threshold on {self.metric}: confidence is that of max_drop or min_gain: give one"
+            )
         return self
 
     @field_validator("metric")
@@ -456,10 +490,40 @@ class Threshold(Section):
         return metric
 
 
+class LimitsConfig(Section):
+    """What a model may cost; measured only where it is asked for."""
+
+    size_mb: float | None = Field(
+        None, gt=0, le=1e6, description="Of all files of the exported model, in 10^6 bytes."
+    )
+    latency_p50_ms: float | None = Field(
+        None, gt=0, le=1e9, description="Median time of a call with one picture, where this runs."
+    )
+    latency_p99_ms: float | None = Field(
+        None, gt=0, le=1e9, description="Time that 99 of 100 calls with one picture keep."
+    )
+
+
 class EvaluateConfig(Section):
     """Evaluation and the gate. No thresholds: never blessed."""
 
     thresholds: tuple[Threshold, ...] = ()
+    limits: LimitsConfig = LimitsConfig()
+    best_of_last: int = Field(
+        3,
+        ge=1,
+        le=100,
+        description="A max_drop also counts against the best of so many pushed models, each "
+        "measured on these pictures; 1 is the newest alone.",
+    )
+    resamples: int = Field(
+        1000,
+        ge=0,
+        le=100_000,
+        description="Of the pictures, that say what a change owes to chance; fewer (200 at "
+        "least) where the set is so large that they take long. 0 compares numbers alone.",
+    )
+    seed: Seed = Field(0, description="Seeds the resamples.")
     evaluator: Literal["hotcoco", "pycocotools"] = Field(
         "hotcoco",
         description="Computes COCO's numbers. `hotcoco` is many times as fast, and gives way to "
@@ -485,6 +549,17 @@ class EvaluateConfig(Section):
         description="Where a class of the pushed model is gone or has another id or name, or the "
         "data name a class otherwise than the model: bless nothing, or compare what both know.",
     )
+
+    @model_validator(mode="after")
+    def _resamples_can_tell(self) -> "EvaluateConfig":
+        for threshold in self.thresholds:
+            level = threshold.confidence
+            if level is not None and (1 - level) * (self.resamples + 1) < 2:
+                raise ValueError(
+                    f"evaluate.thresholds: a confidence of {level:g} on {threshold.metric} needs "
+                    f"evaluate.resamples of {round(2 / (1 - level))} or more, got {self.resamples}"
+                )
+        return self
 
 
 class PushConfig(Section):

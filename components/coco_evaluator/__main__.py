@@ -26,6 +26,7 @@ from components.coco_evaluator.evaluation import (
     REPORT_FILE,
     detect_with_baseline,
     detect_with_model,
+    detect_with_older,
     detected_of_file,
     evaluate_to_folder,
 )
@@ -134,6 +135,7 @@ def main(
             narrowing,
             say,
             is_baseline,
+            None if is_baseline else settings.limits,
         )
 
     with output_folder(out, _WRITER, WRITTEN, read) as new:
@@ -152,8 +154,14 @@ def main(
                 detected_of_file(str(detections), found) if folder is None else run_model(folder)
             )
             old, problems = detect_with_baseline(chosen, lambda f: run_model(f, is_baseline=True))
+            older = detect_with_older(
+                chosen,
+                settings.best_of_last - 1,
+                candidate.model_id,
+                lambda f: run_model(f, is_baseline=True),
+            )
         metrics, decision = evaluate_to_folder(
-            source, candidate, old, settings, new, narrowing, problems
+            source, candidate, old, settings, new, narrowing, problems, older
         )
         summary = _summary(metrics, decision, reading, out, time.monotonic() - started)
         write_json(new / SUMMARY_FILE, summary)

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.model_pusher.registry import (
+    model_id_or_none,
     newest_pushed_model,
     problem_of_pushed,
     pushed_versions,
 )
 from ground.errors import ModelError
-from model.model_folder import find_saved_model
+from model.model_folder import find_saved_model, version_number
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,28 @@ def newest_other_model(push_folder: str, name: str, model_id: str, skip_unusable
         elif version.model_id != model_id:
             return Baseline(version.path, tuple(problems))
     return Baseline(problems=tuple(problems))
+
+
+def older_versions(newest: Path, count: int, model_id: str | None) -> list[Path]:
+    """Returns the folders of versions that were pushed before one, newest first.
+
+    Args:
+        newest: a version's folder; of a model elsewhere nothing is older.
+        count: how many at most. One that cannot be used counts for nothing, nor does a model that
+            is another's again.
+        model_id: of the candidate, which is left out.
+    """
+    number = version_number(newest.name)
+    if number is None or count < 1:
+        return []
+    seen = {model_id, model_id_or_none(newest)}
+    found: list[Path] = []
+    for version in reversed(pushed_versions(newest.parent.parent, newest.parent.name)):
+        is_new = version.version < number and version.model_id not in seen
+        if len(found) < count and is_new and version.problem is None:
+            seen.add(version.model_id)
+            found.append(version.path)
+    return found
 
 
 def resolved_baseline(destination: str | None, push_folder: str | None, name: str) -> Baseline:

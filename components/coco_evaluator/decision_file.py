@@ -34,6 +34,8 @@ def decision_content(
         "settings": settings.model_dump(mode="json"),
         "narrowing": narrowing.to_dict(),
         "baseline": _baseline_entry(judgement, baseline),
+        "older": [{kind: numbers.get(kind) for kind in KINDS} for numbers in judgement.older],
+        "resamples": judgement.chance.counts,
     }
     return content | {"digest": json_digest(content)}
 

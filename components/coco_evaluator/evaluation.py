@@ -9,17 +9,21 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from components.coco_evaluator.baseline import Baseline
+from absl import logging
+
+from components.coco_evaluator.baseline import Baseline, older_versions
+from components.coco_evaluator.costs import model_costs
 from components.coco_evaluator.decision_file import decision_content
 from components.coco_evaluator.detections import model_detections
 from components.coco_evaluator.findings import WHOLE, Narrowing
 from components.coco_evaluator.gate import Decision
 from components.coco_evaluator.judgement import Detected, Judgement, judge
 from components.coco_evaluator.kept_detections import write_detections
+from components.coco_evaluator.report.changes import changed_numbers, spread_lines
 from components.coco_evaluator.report.render import ReportContent, render
 from components.coco_evaluator.sources import Source
 from components.coco_evaluator.worst_pictures import JudgedPicture, operating_point, worst_pictures
-from configs.schema import EvaluateConfig
+from configs.schema import EvaluateConfig, LimitsConfig
 from ground.errors import DatasetError, RcnnError
 from ground.files import atomic_path, write_json
 from ground.wording import part_line, reason_lines
@@ -48,8 +52,12 @@ def detect_with_model(
     narrowing: Narrowing = WHOLE,
     on_progress: Callable[[str], None] | None = None,
     is_baseline: bool = False,
+    limits: LimitsConfig | None = None,
 ) -> Detected:
-    """Returns what an exported model finds; see `model_detections`."""
+    """Returns what an exported model finds; see `model_detections`.
+
+    What it costs is measured where `limits` has limits.
+    """
     digest = files_digest(saved_model)
     model_id = read_model_id(saved_model)
     settings = read_model_config(saved_model)["model"]
@@ -75,6 +83,7 @@ def detect_with_model(
         categories=tuple(read_categories(saved_model)),
         max_detections=_max_detections(settings),
         failed=tuple(failed),
+        costs=model_costs(saved_model, source, limits) if limits else {},
     )
 
 
@@ -102,6 +111,28 @@ def detect_with_baseline(
         return None, (*baseline.problems, str(error))
 
 
+def detect_with_older(
+    baseline: Baseline, count: int, model_id: str | None, detect: Callable[[Path], Detected]
+) -> list[Detected]:
+    """Returns what models find that were pushed before the baseline; one that cannot is left out.
+
+    Args:
+        baseline: the newest.
+        count: how many at most.
+        model_id: of the candidate, which is not compared with itself.
+        detect: runs the model of a folder.
+    """
+    if baseline.folder is None:
+        return []
+    found = []
+    for folder in older_versions(baseline.folder, count, model_id):
+        try:
+            found.append(detect(folder))
+        except RcnnError as error:
+            logging.warning("%s: a drop is not counted against it: %s", folder, error)
+    return found
+
+
 def detected_of_file(path: str, detections: list[dict[str, Any]]) -> Detected:
     """Returns detections that were read from a file, whichever model made them."""
     has_masks = any(detection.get("segmentation") for detection in detections)
@@ -117,6 +148,7 @@ def evaluate_to_folder(
     out: str | Path,
     narrowing: Narrowing = WHOLE,
     baseline_problems: Sequence[str] = (),
+    older: Sequence[Detected] = (),
 ) -> tuple[dict[str, Any], Decision]:
     """Measures, decides, writes the four files into `out`; returns the metrics and the decision.
 
@@ -128,13 +160,14 @@ def evaluate_to_folder(
         out: folder.
         narrowing: what part of the ground truth counts.
         baseline_problems: of pushed models that are there and cannot be used.
+        older: detections of models that were pushed before the baseline, newest first.
 
     Raises:
         DatasetError: a detection or an id of `narrowing` does not fit the ground truth.
     """
     out = Path(out)
     judgement = judge(
-        source.ground_truth, candidate, baseline, settings, narrowing, baseline_problems
+        source.ground_truth, candidate, baseline, settings, narrowing, baseline_problems, older
     )
     point = operating_point(judgement.matches.values())
     worst = worst_pictures(judgement.matches, point.score, settings.worst_pictures)
@@ -155,6 +188,8 @@ def evaluate_to_folder(
         facts=_facts(candidate, baseline, source, narrowing, not_shown, judgement.metrics),
         compared_classes=_compared_classes(judgement),
         remarks=remarks,
+        changes=changed_numbers(judgement),
+        spread=spread_lines(judgement),
     )
     page = render(content)
     decision = decision_content(judgement, candidate, baseline, source, settings, narrowing)

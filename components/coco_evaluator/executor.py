@@ -14,6 +14,7 @@ from components.coco_evaluator.evaluation import (
     DECISION_FILE,
     detect_with_baseline,
     detect_with_model,
+    detect_with_older,
     evaluate_to_folder,
 )
 from components.coco_evaluator.gate import Decision
@@ -77,12 +78,19 @@ class Executor(base_executor.BaseExecutor):
                 exec_properties.get("detections_dir") or None,
                 on_progress=logging.info,
                 is_baseline=is_baseline,
+                limits=None if is_baseline else settings.evaluate.limits,
             )
 
         folder = find_saved_model(model.uri)
         chosen = _chosen_baseline(baselines, exec_properties, settings, read_model_id(folder))
         candidate = detect(folder)
         baseline, problems = detect_with_baseline(chosen, lambda f: detect(f, is_baseline=True))
+        older = detect_with_older(
+            chosen,
+            settings.evaluate.best_of_last - 1,
+            candidate.model_id,
+            lambda f: detect(f, is_baseline=True),
+        )
         _, decision = evaluate_to_folder(
             source,
             candidate,
@@ -90,6 +98,7 @@ class Executor(base_executor.BaseExecutor):
             settings.evaluate,
             evaluation.uri,
             baseline_problems=problems,
+            older=older,
         )
         _write_blessing(blessing, decision, model, baselines[0] if baselines else None)
         _tie_blessing(blessing, read_json(Path(evaluation.uri) / DECISION_FILE, ModelError))

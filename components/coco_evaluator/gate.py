@@ -1,16 +1,26 @@
 """The gate: may a model take the place of the pushed one? Pure, from numbers alone.
 
 A model is blessed if and only if no finding closes the gate, the evaluation was not empty, at least
-one condition was a comparison with a number (a `min`, or a `max_drop` against a baseline), and
-every condition held. So a first model needs a `min`, for it has no baseline to be compared with.
+one condition on a metric was a comparison with a number (a `min`, or a `max_drop` or `min_gain`
+against a baseline), and every condition and limit held. So a first model needs a `min`, for it has
+no baseline to be compared with.
 """
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from configs.schema import Threshold
+from components.coco_evaluator.comparison import (
+    MAX,
+    NEWEST,
+    Comparison,
+    Metrics,
+    Rival,
+    comparisons_of,
+    cost_comparisons,
+    falls_short,
+)
+from configs.schema import LimitsConfig, Threshold
 
 # Kinds of findings that are about the evaluation as a whole.
 NARROWED = "narrowed"  # only a part of the data counted
@@ -30,8 +40,8 @@ FEWER_CLASSES_COMPARED = "fewer_classes_compared"
 MORE_OBJECTS_THAN_COUNTED = "more_objects_than_counted"
 MORE_OBJECTS_THAN_DETECTED = "more_objects_than_detected"
 
-# Differences of this size come from floating point alone: 0.8 - 0.1 is 0.7000000000000001.
-_ROUNDING = 1e-9
+_NO_LIMITS = LimitsConfig()
+_NO_COSTS: Mapping[str, float] = {}
 
 
 @dataclass(frozen=True)
@@ -46,31 +56,6 @@ class Finding:
 
     kind: str
     closes_gate: bool
-    note: str
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One comparison that was made, or could not be made.
-
-    Attributes:
-        metric: "box/AP", ...
-        rule: "min" or "max_drop".
-        setting: the threshold's number.
-        candidate: the candidate's number; None where it has none.
-        baseline: the baseline's number, for `max_drop`; None where there is none.
-        limit: what the candidate must reach; None where there is no baseline.
-        passed: whether the condition stands.
-        note: what happened, in words.
-    """
-
-    metric: str
-    rule: str
-    setting: float
-    candidate: float | None
-    baseline: float | None
-    limit: float | None
-    passed: bool
     note: str
 
 
@@ -92,21 +77,25 @@ class Decision:
 
 
 def decide(
-    metrics: dict[str, Any],
-    baseline: dict[str, Any] | None,
+    metrics: Metrics,
+    baseline: Metrics | Rival | None,
     thresholds: Iterable[Threshold],
     findings: Sequence[Finding] = (),
-    compared: dict[str, Any] | None = None,
+    older: Sequence[Rival] = (),
+    limits: LimitsConfig = _NO_LIMITS,
+    costs: Mapping[str, float] = _NO_COSTS,
 ) -> Decision:
     """Returns whether the candidate is blessed, and why.
 
     Args:
         metrics: the candidate's, as `model.evaluation.coco_numbers.evaluate` returns them.
-        baseline: the pushed model's on the same pictures; None if there is none.
+        baseline: the pushed model: its numbers on the same pictures, or what is known besides;
+            None if there is none.
         thresholds: the conditions. None at all never bless.
         findings: what else is known about the evaluation; those that close the gate never bless.
-        compared: the candidate's numbers that stand against the baseline's, where they are not
-            `metrics`: over the classes that both models know.
+        older: models pushed before the baseline, whose best a drop is counted against too.
+        limits: what the model may cost.
+        costs: what it does.
 
     Example:
         >>> metrics = {"box": {"AP": 0.4}, "counts": {"pictures": 2, "objects": 5}}
@@ -114,12 +103,15 @@ def decide(
         >>> decide(metrics, None, asked).reason
         'box/AP 0.4000 is below the minimum 0.5000'
     """
-    against = metrics if compared is None else compared
+    newest = baseline
+    if newest is not None and not isinstance(newest, Rival):
+        newest = Rival(NEWEST, newest, metrics)
     comparisons = tuple(
         comparison
         for threshold in thresholds
-        for comparison in _comparisons(metrics, against, baseline, threshold)
+        for comparison in comparisons_of(threshold, metrics, newest, older)
     )
+    comparisons += tuple(cost_comparisons(limits, costs))
     reasons = _reasons_against(metrics, comparisons, findings)
     if reasons:
         others = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
@@ -129,7 +121,7 @@ def decide(
 
 
 def _reasons_against(
-    metrics: dict[str, Any], comparisons: Sequence[Comparison], findings: Sequence[Finding]
+    metrics: Metrics, comparisons: Sequence[Comparison], findings: Sequence[Finding]
 ) -> list[str]:
     """Returns what keeps the candidate from being blessed, of the first sort there is any.
 
@@ -140,7 +132,8 @@ def _reasons_against(
     counts = metrics.get("counts") or {}
     if any(finding.kind == NARROWED for finding in closing):
         return notes
-    if not comparisons:
+    of_metrics = [comparison for comparison in comparisons if comparison.rule != MAX]
+    if not of_metrics:
         return ["no thresholds are set (evaluate.thresholds)"]
     if notes:
         return notes
@@ -149,7 +142,7 @@ def _reasons_against(
     failed = [comparison.note for comparison in comparisons if not comparison.passed]
     if failed:
         return failed
-    if all(comparison.limit is None for comparison in comparisons):
+    if all(comparison.limit is None for comparison in of_metrics):
         return ["there is no baseline yet and no `min`: a first model needs one to be measured by"]
     return [finding.note for finding in closing]
 
@@ -160,102 +153,8 @@ def contradiction(comparisons: Sequence[Comparison], findings: Sequence[Finding]
         if finding.closes_gate:
             return finding.note
     for comparison in comparisons:
-        candidate, limit = comparison.candidate, comparison.limit
-        falls_short = limit is not None and not (candidate or 0.0) >= limit - _ROUNDING
-        if not comparison.passed or candidate is None or falls_short:
+        if not comparison.passed or falls_short(comparison):
             return f"{comparison.metric} does not hold ({comparison.note})"
-    if all(comparison.limit is None for comparison in comparisons):
+    if all(comparison.limit is None for comparison in comparisons if comparison.rule != MAX):
         return "it compares nothing"
     return None
-
-
-def _comparisons(
-    metrics: dict[str, Any],
-    against: dict[str, Any],
-    baseline: dict[str, Any] | None,
-    threshold: Threshold,
-) -> list[Comparison]:
-    metric = threshold.metric
-    result = []
-    if threshold.min is not None:
-        result.append(_against_minimum(metric, _number(metrics, metric), threshold.min))
-    if threshold.max_drop is not None:
-        new = _number(against, metric)
-        old = None if baseline is None else _number(baseline, metric)
-        result.append(_against_baseline(metric, new, old, threshold.max_drop))
-    return result
-
-
-def _number(metrics: dict[str, Any], metric: str) -> float | None:
-    """Returns the number named "kind/name", or None where it is missing."""
-    kind, _, name = metric.partition("/")
-    value = (metrics.get(kind) or {}).get(name)
-    return None if value is None else float(value)
-
-
-def _problem(value: float | None) -> str | None:
-    """Returns what keeps a value from being compared, or None.
-
-    >>> _problem(-1.0)
-    'is undefined (-1)'
-    """
-    if value is None:
-        return "is missing"
-    if not math.isfinite(value):
-        return "is not a number"
-    return "is undefined (-1)" if value < 0 else None
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
-
-
-def _against_minimum(metric: str, candidate: float | None, minimum: float) -> Comparison:
-    problem = _problem(candidate)
-    if problem or candidate is None:
-        passed, note = False, f"{metric} {problem}"
-    elif candidate >= minimum - _ROUNDING:
-        passed, note = True, f"{metric} {candidate:.4f} reaches the minimum {minimum:.4f}"
-    else:
-        passed, note = False, f"{metric} {candidate:.4f} is below the minimum {minimum:.4f}"
-    return Comparison(metric, "min", minimum, _finite(candidate), None, minimum, passed, note)
-
-
-def _against_baseline(
-    metric: str, candidate: float | None, baseline: float | None, max_drop: float
-) -> Comparison:
-    """Returns the comparison with the pushed model.
-
-    A baseline that lacks the number (no pushed model yet, or one without a mask head) cannot be
-    dropped below, so the condition stands; one whose number is NaN or -1 proves nothing, so it
-    fails.
-    """
-    limit = None
-    problem, old_problem = _problem(candidate), _problem(baseline)
-    if problem or candidate is None:
-        passed, note = False, f"{metric} {problem}"
-    elif baseline is None:
-        passed, note = True, f"{metric} has no baseline to be compared with"
-    elif old_problem:
-        passed, note = False, f"{metric} of the baseline {old_problem}"
-    else:
-        limit = baseline - max_drop
-        passed = candidate >= limit - _ROUNDING
-        note = (
-            f"{metric} {candidate:.4f} is {_change(candidate - baseline)} the pushed model's "
-            f"{baseline:.4f} (a drop of {max_drop:.4f} is allowed)"
-        )
-    return Comparison(
-        metric, "max_drop", max_drop, _finite(candidate), _finite(baseline), limit, passed, note
-    )
-
-
-def _change(difference: float) -> str:
-    """Returns a difference in words.
-
-    >>> _change(-0.25), _change(0.0)
-    ('0.2500 below', 'level with')
-    """
-    if abs(difference) <= _ROUNDING:
-        return "level with"
-    return f"{abs(difference):.4f} {'above' if difference > 0 else 'below'}"

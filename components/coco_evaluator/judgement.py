@@ -1,7 +1,7 @@
 """Judges a model's detections: the numbers, what they are compared with, the verdict. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from components.coco_evaluator import findings as about
@@ -10,10 +10,13 @@ from components.coco_evaluator.classes import (
     classes_against_data,
     shared_category_ids,
 )
+from components.coco_evaluator.comparison import NEWEST, Rival
 from components.coco_evaluator.findings import Narrowing
 from components.coco_evaluator.gate import Decision, Finding, decide
+from components.coco_evaluator.paired import Chance
 from configs.schema import EvaluateConfig
 from model.evaluation.coco_numbers import GroundTruth, Measured, PictureMatches, measure
+from model.evaluation.matching import Matches
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Detected:
         max_detections: that the model gives in a picture; None is unknown.
         failed: what is wrong with each picture that could not be measured, with its name.
         file: that they are from; "" for those of a model.
+        costs: what of the model's costs was measured (`costs.model_costs`).
     """
 
     title: str
@@ -41,6 +45,7 @@ class Detected:
     max_detections: int | None = None
     failed: tuple[str, ...] = ()
     file: str = ""
+    costs: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -52,16 +57,24 @@ class Judgement:
         compared: those that stand against the baseline's; `metrics` where all classes are shared.
         baseline: the pushed model's over the same classes; None where nothing is compared.
         compared_category_ids: the classes it was compared over, sorted.
+        older: the numbers of models pushed before that one, likewise, in the order they came.
         matches: the candidate's, by image id.
         decision: the verdict.
+        chance: what of each change may be chance.
+        matches_by_kind: the candidate's, of each detection.
+        baseline_matches: the pushed model's likewise; None where nothing is compared.
     """
 
     metrics: dict[str, Any]
     compared: dict[str, Any]
     baseline: dict[str, Any] | None
     compared_category_ids: list[int]
+    older: list[dict[str, Any]]
     matches: dict[int, PictureMatches]
     decision: Decision
+    chance: Chance
+    matches_by_kind: Mapping[str, Matches]
+    baseline_matches: Mapping[str, Matches] | None
 
 
 def judge(
@@ -71,6 +84,7 @@ def judge(
     settings: EvaluateConfig,
     narrowing: Narrowing,
     baseline_problems: Sequence[str] = (),
+    older: Sequence[Detected] = (),
 ) -> Judgement:
     """Returns the numbers and the verdict.
 
@@ -84,6 +98,7 @@ def judge(
         settings: thresholds, and what is refused.
         narrowing: what part of the ground truth counts.
         baseline_problems: of pushed models that are there and cannot be used.
+        older: detections of models that were pushed before the baseline, newest first.
 
     Raises:
         DatasetError: a detection or an id of `narrowing` does not fit the ground truth.
@@ -106,17 +121,50 @@ def judge(
     metrics, matches = of_candidate.metrics, of_candidate.pictures
     known = frozenset(c["id"] for c in ground_truth.categories)
     counted = known if narrowing.category_ids is None else narrowing.category_ids
+    chance = Chance(of_candidate.matches, settings, can_tell=not narrowing.class_agnostic)
     shared = _shared(ground_truth, candidate, baseline) & counted
-    compared, old_metrics = metrics, None
-    if baseline is not None and shared:
-        old_metrics = measured(baseline, shared).metrics
-        if shared != counted:
-            compared = measured(candidate, shared).metrics
+    rivals, old_matches = [], None
+    for detected in [baseline, *older] if baseline is not None else []:
+        of_both = _shared(ground_truth, candidate, detected) & counted
+        if not of_both:
+            continue
+        theirs = measured(detected, of_both)
+        compared = metrics if of_both == counted else measured(candidate, of_both).metrics
+        name = NEWEST if detected is baseline else f"the earlier {_title(detected)}"
+        deviations = chance.against(theirs.matches, sorted(of_both))
+        rivals.append(Rival(name, theirs.metrics, compared, deviations))
+        if detected is baseline:
+            old_matches = theirs.matches
     found = _findings(ground_truth, candidate, baseline, settings, narrowing, baseline_problems)
     if baseline is not None and shared != counted:
         found.append(about.compared_classes_finding(len(shared), len(counted)))
-    decision = decide(metrics, old_metrics, settings.thresholds, found, compared)
-    return Judgement(metrics, compared, old_metrics, sorted(shared), matches, decision)
+    newest = rivals[0] if old_matches is not None else None
+    earlier = rivals[1:] if newest else rivals
+    decision = decide(
+        metrics,
+        newest,
+        settings.thresholds,
+        found,
+        older=earlier,
+        limits=settings.limits,
+        costs=candidate.costs,
+    )
+    return Judgement(
+        metrics,
+        newest.candidate if newest else metrics,
+        newest.numbers if newest else None,
+        sorted(shared),
+        [rival.numbers for rival in earlier],
+        matches,
+        decision,
+        chance,
+        of_candidate.matches,
+        old_matches,
+    )
+
+
+def _title(detected: Detected) -> str:
+    return f"model {str(detected.model_id)[:12]}"
 
 
 def _shared(

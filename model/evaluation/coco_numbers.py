@@ -258,7 +258,15 @@ def _per_category(
         only = slice(k, k + 1)
         numbers = _twelve_numbers(outcome.precision[:, :, only], outcome.recall[:, only])
         found = {key: counts[category_id][key] for key in ("pictures", "objects", "detections")}
-        result[str(category_id)] = {"name": names[category_id], **numbers, **found}
+        mine = outcome.matches.gt_category == k
+        sizes = {
+            size: int((outcome.matches.gt_counts[a] & mine).sum())
+            for a, size in enumerate(AREAS)
+            if a
+        }
+        result[str(category_id)] = {
+            "name": names[category_id], **numbers, **found, "objects_of_size": sizes
+        }  # fmt: skip
     return result
 
 

@@ -27,8 +27,11 @@ _AP_METRICS = {"all": "AP", "small": "APs", "medium": "APm", "large": "APl"}
 _AT_IOU = {"AP50": 0, "AP75": 5}  # position of the threshold, of objects of any size
 _AR_OF_AREA = {"all": "AR100", "small": "ARs", "medium": "ARm", "large": "ARl"}
 _AR_OF_LIMIT = {1: "AR1", 10: "AR10"}
+_AREA_OF = {name: area for by in (_AP_METRICS, _AR_OF_AREA) for area, name in by.items()}
 # What a recall of 0.30 may lack after rounding to float32: the next smaller count is farther away.
 _ROUNDING = 2e-5
+FEWEST_RESAMPLES = 200
+_MOST_WORK = 12_000_000  # rows of curves times resamples: some seconds
 _AT_ONCE = 250  # resamples; bounds the memory
 _ROWS = 40  # of a curve at once
 
@@ -128,6 +131,13 @@ class Resampler:
                 )
             )
         return num_rows + len(rows)
+
+    def pictures_with_objects(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns by number how many pictures have objects of a class [12, K], and of any [12]."""
+        by_class = {area: np.diff(sums.indptr) for area, sums in self._objects.items()}
+        of_any = {area: len(np.unique(sums.indices)) for area, sums in self._objects.items()}
+        areas = [_AREA_OF.get(name, "all") for name in METRIC_NAMES]
+        return np.stack([by_class[a] for a in areas]), np.array([of_any[a] for a in areas])
 
     def numbers(self, counts: np.ndarray) -> np.ndarray:
         """Returns [12, K, B] float32 by METRIC_NAMES; NaN where nothing is to be found.
@@ -246,6 +256,59 @@ def _add_up(values: np.ndarray) -> None:
     """
     for above, row in pairwise(values):
         np.add(above, row, out=row)
+
+
+@dataclass(frozen=True)
+class Resamples:
+    """COCO's numbers of a model on resamples of the pictures.
+
+    Attributes:
+        plain: [12, K] the numbers on the pictures as they are; NaN where undefined.
+        drawn: [12, K, B] those of the resamples.
+        pictures: [12, K] how many pictures have an object that the number is about.
+        any_pictures: [12] how many have one of any class.
+    """
+
+    plain: np.ndarray
+    drawn: np.ndarray
+    pictures: np.ndarray
+    any_pictures: np.ndarray
+
+
+def resample_count(matches: Matches, resamples: int, fewest: int = FEWEST_RESAMPLES) -> int:
+    """Returns how many resamples are drawn: `resamples`, fewer where they would take long.
+
+    Args:
+        matches: those of a model; its curves' lengths decide.
+        resamples: how many at most.
+        fewest: so many in any case, but no more than `resamples`.
+    """
+    num_rows = int(((matches.right | matches.ignored) != 0).sum())
+    return min(resamples, max(fewest, _MOST_WORK // max(1, num_rows)))
+
+
+def resampled(
+    matches: Matches, category_ids: Sequence[int], resamples: int, seed: int
+) -> Resamples:
+    """Returns COCO's numbers of a model; of models on the same pictures, on the same resamples.
+
+    Args:
+        matches: what the model's detections find.
+        category_ids: ids of the classes that count, all in the matches.
+        resamples: how many.
+        seed: number that seeds the draws.
+    """
+    resampler = Resampler(matches, category_ids)
+    num_pictures = resampler.num_pictures
+    drawn = [resampler.numbers(c) for c in drawn_counts(num_pictures, resamples, seed)]
+    as_they_are = np.ones((num_pictures, 1), np.float32)
+    pictures, any_pictures = resampler.pictures_with_objects()
+    return Resamples(
+        resampler.numbers(as_they_are)[:, :, 0],
+        np.concatenate(drawn, axis=-1),
+        pictures,
+        any_pictures,
+    )
 
 
 def drawn_counts(num_pictures: int, resamples: int, seed: int) -> Iterator[np.ndarray]:

@@ -9,6 +9,7 @@ from typing import Any
 from components.coco_evaluator.frames import picture_of_annotations
 from components.coco_evaluator.gate import Decision
 from components.coco_evaluator.report import figures
+from components.coco_evaluator.report.changes import ChangedNumber
 from components.coco_evaluator.worst_pictures import JudgedPicture, OperatingPoint
 from configs.schema import METRIC_NAMES
 from model.evaluation.coco_numbers import KINDS
@@ -52,6 +53,8 @@ class ReportContent:
         facts: (name, value) lines at the end.
         compared_classes: how many both models know; None where they are all.
         remarks: lines on flaws of the ground truth and of the detections.
+        changes: against the pushed model, by size and by class, the most harm first.
+        spread: lines on how far chance alone moves the numbers.
     """
 
     title: str
@@ -68,6 +71,8 @@ class ReportContent:
     facts: Sequence[tuple[str, str]]
     compared_classes: int | None = None
     remarks: Sequence[str] = ()
+    changes: Sequence[ChangedNumber] = ()
+    spread: Sequence[str] = ()
 
 
 def render(content: ReportContent) -> str:
@@ -108,6 +113,8 @@ def render(content: ReportContent) -> str:
         ),
         facts=content.facts,
         remarks=content.remarks,
+        changes=content.changes,
+        spread=content.spread,
     )
 
 

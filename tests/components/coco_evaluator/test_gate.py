@@ -4,6 +4,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from components.coco_evaluator.comparison import NEWEST, Rival
 from components.coco_evaluator.gate import (
     CLASS_GONE,
     CLASS_NEW,
@@ -175,7 +176,7 @@ def test_the_reason_is_what_weighs_most(findings, thresholds, reason):
 
 def test_the_pushed_model_is_compared_over_the_classes_that_both_know():
     # Over all classes the candidate is above both limits; over the shared ones it has dropped.
-    decision = decide(metrics(0.9), metrics(0.8), [BOTH], compared=metrics(0.6))
+    decision = decide(metrics(0.9), Rival(NEWEST, metrics(0.8), metrics(0.6)), [BOTH])
 
     against_minimum, against_pushed = decision.comparisons
     assert (against_minimum.candidate, against_minimum.passed) == (0.9, True)
@@ -184,7 +185,7 @@ def test_the_pushed_model_is_compared_over_the_classes_that_both_know():
 
 
 def test_shared_classes_without_objects_prove_nothing():
-    decision = decide(metrics(0.9), metrics(-1.0), [BOTH], compared=metrics(-1.0))
+    decision = decide(metrics(0.9), Rival(NEWEST, metrics(-1.0), metrics(-1.0)), [BOTH])
 
     assert decision.reason == "box/AP is undefined (-1)"
 

@@ -342,3 +342,30 @@ def test_a_run_that_fails_leaves_no_older_verdict(tmp_path, data, make_model, ev
         shutil.copy(tmp_path / "sound.json", data / "instances.json")
     assert evaluate("--model", model)[0].exit_code == 0
     assert all((tmp_path / "out" / name).exists() for name in VERDICT)
+
+
+def test_limits_on_size_and_latency_are_measured_and_kept(make_model, evaluate):
+    limits = "evaluate.limits={size_mb: 1000, latency_p50_ms: 1000000, latency_p99_ms: 0.000001}"
+
+    result, decision = evaluate("--model", make_model("model", 0.75), "--set", limits)
+
+    assert result.exit_code == 3, result.output
+    size, middle, slowest = decision["comparisons"][-3:]
+    assert size["passed"] and 0 < size["candidate"] < 1000
+    assert middle["passed"] and middle["candidate"] > 0
+    assert not slowest["passed"] and slowest["candidate"] >= middle["candidate"]
+    assert "latency_p99_ms" in decision["reason"] and "exceeds the limit" in decision["reason"]
+
+
+def test_models_pushed_before_the_newest_are_measured_too(tmp_path, make_model, evaluate):
+    for version, score in enumerate((0.3, 0.4, 0.5, 0.6), 1):
+        make_model(f"served/{version}", score)
+    arguments = ["--model", make_model("model", 0.75), "--baseline", tmp_path / "served"]
+
+    result, decision = evaluate(*arguments)
+    assert result.exit_code == 0, result.output
+    assert len(decision["older"]) == 2  # with the newest, the last 3
+    assert decision["older"][0]["box"]["AP50"] == decision["baseline"]["box"]["AP50"]
+
+    result, decision = evaluate(*arguments, "--set", "evaluate.best_of_last=1")
+    assert decision["older"] == []
