@@ -4,6 +4,9 @@ Lengths are pixels of the model-input frame unless a field says otherwise; times
 epochs. Each component gets only the sections that it declares (`configs/parts.py`), so that a
 changed threshold does not retrain a model. The detector's sections are in model_schema.py, the
 cluster's in kubeflow_schema.py.
+
+Longer than other files: it is a list of fields with their meaning, which a person searches from top
+to bottom, and not code that is followed.
 """
 
 import re
