@@ -32,6 +32,11 @@ Key = tuple[str, ...]
 WHOLE = Config.model_validate(
     {
         "name": "a",
+        "data": {
+            "annotations": "a.json",
+            "pictures": "pictures",
+            "split": {"train": 0.5, "eval": 0.5, "group": "(a)"},
+        },
         "model": {"mask_head": {}, "cascade": {}, "box_head": {"class_agnostic": True}},
         "input": {"large_scale_jitter": {}},
     }
@@ -40,6 +45,9 @@ WHOLE = Config.model_validate(
 VALUES: dict[str, Any] = {
     "name": "b",
     "data.policies": {"picture_missing": "drop"},
+    "data.split.eval": 0.75,
+    "data.split.group": "(b)",
+    "data.split.train": 0.75,
     "evaluate.thresholds": [{"metric": "box/AP", "min": 0.5}],
     "model.backbone.checkpointed_stages": ["c3"],
     "model.backbone.name": "resnet101",
@@ -49,6 +57,8 @@ VALUES: dict[str, Any] = {
 }
 # What else must change with it.
 TOGETHER: dict[str, dict[str, Any]] = {
+    "data.split.eval": {"data.split.train": 0.25},
+    "data.split.train": {"data.split.eval": 0.25},
     "input.scale_jitter": {"input.large_scale_jitter": None},
     "input.short_side_choices_px": {"input.large_scale_jitter": None},
     "model.box_head.class_agnostic": {"model.cascade": None},
