@@ -14,7 +14,7 @@ pytestmark = pytest.mark.e2e
 
 def settings_of(**data):
     config = Config.model_validate({"name": "x", "data": data})
-    return CocoExampleGenSettings.of(config).to_json()
+    return CocoExampleGenSettings.of(config)
 
 
 def beam_context(folder):
@@ -54,7 +54,7 @@ def converted(tmp_path, monkeypatch):
         eval_pictures="val/pictures",
         train_shards=2,
         eval_shards=1,
-    )
+    ).to_json()
     examples = artifact(standard_artifacts.Examples, tmp_path / "examples" / "1")
     rejects = artifact(Rejects, tmp_path / "rejects" / "1")
     Executor(beam_context(tmp_path)).Do(

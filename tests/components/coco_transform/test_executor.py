@@ -70,14 +70,15 @@ def test_component_wires_inputs_outputs_and_properties():
     from components.artifacts import DataReport
     from components.coco_transform.component import CocoTransform
 
+    settings = CocoTransformSettings.of(Config(name="tiny"))
     component = CocoTransform(
         examples=Channel(type=standard_artifacts.Examples),
         anomalies=Channel(type=standard_artifacts.ExampleAnomalies),
-        settings="{}",
+        settings=settings,
         source_digest="abc",
     )
     assert component.exec_properties == {
-        "settings": "{}",
+        "settings": settings.to_json(),
         "source_digest": "abc",
         "overrides": None,
     }
@@ -91,5 +92,6 @@ def test_validation_is_optional():
 
     from components.coco_transform.component import CocoTransform
 
-    component = CocoTransform(examples=Channel(type=standard_artifacts.Examples), settings="{}")
+    settings = CocoTransformSettings.of(Config(name="tiny"))
+    component = CocoTransform(Channel(type=standard_artifacts.Examples), settings)
     assert set(component.inputs) == {"examples"}
