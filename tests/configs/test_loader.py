@@ -66,7 +66,7 @@ def test_override_wins_and_reads_its_value_as_yaml(tmp_path):
         ),
         (
             "name: a\nevaluate: {thresholds: [{metric: box/AP}]}\n",
-            "give min, max_drop or both",
+            "give min, max_drop, min_gain or several",
         ),
         ("- 1\n", "expected `key: value` lines, got [1]"),
         ("a: [\n", "not YAML"),

@@ -118,12 +118,12 @@ def test_file_names_that_come_again_are_counted(tmp_path):
 def test_entry_that_does_not_reach_a_file_is_noticed(tmp_path, monkeypatch):
     spool_images = spool._spool_images
 
-    def forgetful(path, put, on_homeless, spooled):
+    def forgetful(path, holds, put, on_homeless, spooled):
         def put_but_one(kind, image_id, place, entry):
             if image_id != 2:
                 put(kind, image_id, place, entry)
 
-        spool_images(path, put_but_one, on_homeless, spooled)
+        spool_images(path, holds, put_but_one, on_homeless, spooled)
 
     monkeypatch.setattr(spool, "_spool_images", forgetful)
     content = {"images": [{"id": n} for n in range(4)], "annotations": []}
