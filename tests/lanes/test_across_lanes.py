@@ -47,6 +47,8 @@ def test_a_config_means_the_same(left: Left) -> None:
 
 def _shared(value: Any, asked: Any) -> Any:
     """Returns `value` without the settings that came since, which `asked` does not have."""
+    if isinstance(value, list) and isinstance(asked, list) and len(value) == len(asked):
+        return [_shared(one, other) for one, other in zip(value, asked, strict=True)]
     if not isinstance(value, dict) or not isinstance(asked, dict):
         return value
     return {name: _shared(value[name], asked[name]) for name in asked if name in value}

@@ -24,7 +24,7 @@ from configs.model_schema import (
     RpnConfig,
 )
 from model.batch import Batch, Masks
-from model.detector import Detector, build_detector
+from model.detector import RcnnDetector, build_detector
 from model.input.resize import resize_values, resized_size
 from model.layers.fpn import LEVELS
 from model.layers.resnet import MEAN, STD, normalize_pixels
@@ -94,7 +94,7 @@ class Fixture:
         salt = json.loads((self.folder / "meta.json").read_text())["salt"]
         return rule.state_dict(kind, salt)
 
-    def detector(self, kind: str, for_losses: bool, jit: bool = False) -> Detector:
+    def detector(self, kind: str, for_losses: bool, jit: bool = False) -> RcnnDetector:
         config = torchvision_config(kind == "mask", for_losses)
         detector = build_detector(config, NUM_CLASSES, jit=jit)
         shapes = {variable.path: variable.shape for variable in detector.variables}
@@ -173,7 +173,7 @@ def _as_graph(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def detection_checks(
-    prefix: str, fixture: Fixture, kind: str, detector: Detector, wrap: Wrap = _as_is
+    prefix: str, fixture: Fixture, kind: str, detector: RcnnDetector, wrap: Wrap = _as_is
 ) -> Iterator[Check]:
     """Yields the comparisons of inference, stage by stage.
 
@@ -239,7 +239,7 @@ def _proposal_checks(prefix: str, i: int, proposals: Proposals, stored: Arrays) 
 
 
 def _box_head_checks(
-    prefix: str, detector: Detector, wrap: Wrap, pyramid: Any, stored: Arrays
+    prefix: str, detector: RcnnDetector, wrap: Wrap, pyramid: Any, stored: Arrays
 ) -> Iterator[Check]:
     """Compares the box head's outputs for the stored proposals."""
     rois = _stacked(stored, "proposals_{}/boxes", 100)[:, :, Y_FIRST]
@@ -275,7 +275,7 @@ def _final_checks(
 
 
 def _mask_checks(
-    prefix: str, fixture: Fixture, detector: Detector, wrap: Wrap, pyramid: Any, stored: Arrays
+    prefix: str, fixture: Fixture, detector: RcnnDetector, wrap: Wrap, pyramid: Any, stored: Arrays
 ) -> Iterator[Check]:
     """Compares masks for the stored boxes, and their pasting into the pictures."""
     boxes = _stacked(stored, "detections_{}/boxes_in_batch")[:, :, Y_FIRST]
@@ -303,7 +303,7 @@ def _mask_checks(
 
 
 def _loss_checks(
-    prefix: str, fixture: Fixture, kind: str, detector: Detector, wrap: Wrap
+    prefix: str, fixture: Fixture, kind: str, detector: RcnnDetector, wrap: Wrap
 ) -> Iterator[Check]:
     batch = fixture.training_batch()
     variables = detector.trainable_variables + [

@@ -577,7 +577,7 @@ def test_a_changed_config_starts_anew_and_a_finished_run_stays(tmp_path):
     assert again == first
     events = []
     changed = launch(tmp_path, tiny_config(steps=4, seed=1), on_progress=events.append)
-    assert events[0]["first_step"] == 0
+    assert events[0].first_step == 0
     assert changed.checkpoints_dir != first.checkpoints_dir
 
 
