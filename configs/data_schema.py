@@ -63,6 +63,31 @@ class SplitConfig(Section):
         return self
 
 
+class ClassesConfig(Section):
+    """Which classes are learnt and measured, and as what; classes go by their names."""
+
+    merge: dict[Text, tuple[Text, ...]] = Field(
+        {},
+        description="Classes that become one, by its name: {vehicle: [car, truck]}; of one alone, "
+        "a new name for it.",
+    )
+    keep: tuple[Text, ...] = Field(
+        (), description="These alone, by their names after `merge`; empty is all."
+    )
+    drop: tuple[Text, ...] = Field((), description="All but these, likewise.")
+
+    @model_validator(mode="after")
+    def _each_class_has_one_fate(self) -> "ClassesConfig":
+        if self.keep and self.drop:
+            raise ValueError("data.classes.keep and data.classes.drop exclude each other")
+        merged = [name for names in self.merge.values() for name in names]
+        if twice := next((name for name in merged if merged.count(name) > 1), None):
+            raise ValueError(f"data.classes.merge has {twice!r} twice: a class becomes one other")
+        if empty := next((name for name, names in self.merge.items() if not names), None):
+            raise ValueError(f"data.classes.merge.{empty}: expected names of classes, got none")
+        return self
+
+
 class DataInput(NamedTuple):
     """A COCO file and the folder of its pictures, below the data folder.
 

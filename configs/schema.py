@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from configs.data_schema import DataPlaces, SplitConfig
+from configs.data_schema import ClassesConfig, DataPlaces, SplitConfig
 from configs.kubeflow_schema import KubeflowConfig
 from configs.model_schema import MaskHeadConfig, ModelConfig
 from configs.section import Count, Fraction, Section, Seed, Text
@@ -54,6 +54,9 @@ class DataConfig(LossLimits, DataPlaces):
 
     split: SplitConfig | None = Field(
         None, description="How the pictures of `data.annotations` are split, see below."
+    )
+    classes: ClassesConfig | None = Field(
+        None, description="Which classes are learnt, and as what; null: those of the files."
     )
     train_shards: int = Field(
         8, ge=1, le=99_999, description="TFRecord files of the training split."

@@ -42,6 +42,25 @@ def part_line(part: Mapping[str, Any]) -> str:
     return f"{line} (data.split asks for {part['asked']:g})"
 
 
+def class_line(classes: Mapping[str, Any]) -> str:
+    """Returns what became of a file's classes, of a summary's `classes`.
+
+    >>> class_line({"merged": {"vehicle": {"car": 12, "van": 3}}, "not_kept": {"dog": 1}})
+    'objects by data.classes: vehicle (car 12, van 3); not kept: dog 1'
+    """
+    merged = [f"{name} ({listed(parts)})" for name, parts in classes["merged"].items()]
+    lines = [", ".join(merged)] if merged else []
+    if classes["not_kept"]:
+        lines.append(f"not kept: {listed(classes['not_kept'])}")
+    return f"objects by data.classes: {'; '.join(lines) or 'as in the file'}"
+
+
+def made_lines(summary: Mapping[str, Any]) -> list[str]:
+    """Returns a line on what the config made of the file: its part, its classes."""
+    lines = [part_line(summary["part"])] if summary.get("part") else []
+    return [*lines, class_line(summary["classes"])] if summary.get("classes") else lines
+
+
 def reason_lines(summary: Mapping[str, Any]) -> list[str]:
     """Returns a line for each of the most frequent reasons of a `Tally.summary`."""
     counts = sorted(summary["reasons"].items(), key=lambda item: (-item[1], item[0]))

@@ -26,7 +26,7 @@ from components.coco_evaluator.worst_pictures import JudgedPicture, operating_po
 from configs.schema import EvaluateConfig, LimitsConfig
 from ground.errors import DatasetError, RcnnError
 from ground.files import atomic_path, write_json
-from ground.wording import part_line, reason_lines
+from ground.wording import made_lines, reason_lines
 from model.evaluation.coco_numbers import KINDS
 from model.evaluation.result_hints import notes_on_detections
 from model.model_folder import (
@@ -208,8 +208,7 @@ def _remarks(source: Source, candidate: Detected, metrics: Mapping[str, Any]) ->
     flaws = metrics["counts"].get("detection_flaws", {})
     notes = notes_on_detections(source.ground_truth, candidate.detections) if candidate.file else []
     lines = [*reason_lines(reading), *reading["notes"]] if reading else []
-    if "part" in reading:
-        lines.insert(0, f"split {part_line(reading['part'])}")
+    lines = [*made_lines(reading), *lines]
     return [
         *(f"ground truth: {line}" for line in lines),
         *(f"detections: {code} {count:,}" for code, count in flaws.items()),

@@ -182,8 +182,9 @@ class AnnotationsSource:
         truth = self.ground_truth
         missing = self._note_on_missing_pictures()
         notes = [*truth.notes, missing] if missing else list(truth.notes)
-        part = {} if truth.part is None else {"part": truth.part}
-        return truth.tally.summary() | part | {"notes": notes}
+        made = {"part": truth.part, "classes": truth.classes}
+        made = {key: value for key, value in made.items() if value is not None}
+        return truth.tally.summary() | made | {"notes": notes}
 
     def pictures(
         self, image_ids: set[int] | None, max_pixels: int, on_failure: OnFailure

@@ -17,7 +17,7 @@ from ground.files import write_json
 from ground.output_record import SUMMARY_FILE
 from ground.outputs import output_folder
 from ground.speech import say, speech_options
-from ground.wording import part_line, plural, reason_lines
+from ground.wording import made_lines, plural, reason_lines
 from model.quiet_tensorflow import quiet_tensorflow
 
 _SPLIT_NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -163,8 +163,8 @@ def _table(summary: dict[str, Any]) -> list[str]:
         counts = [split[what][kind] for what in ("pictures", "objects") for kind in kinds]
         lines.append(form.format(name, *(f"{count:,}" for count in counts)))
     for name, split in summary["splits"].items():
-        parts = [part_line(split["part"])] if "part" in split else []
-        lines += [f"{name}: {line}" for line in (*parts, *reason_lines(split), *split["notes"])]
+        own = (*made_lines(split), *reason_lines(split), *split["notes"])
+        lines += [f"{name}: {line}" for line in own]
     return lines
 
 

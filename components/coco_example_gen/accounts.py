@@ -53,6 +53,7 @@ def check_listed(
     found: Survey,
     listed: spool.Accounts,
     spool_folder: str | os.PathLike[str],
+    left_out_name: spool.LeftOutName = spool.nothing_left_out,
 ) -> None:
     """Checks that the pass that spooled a COCO file saw the entries of the one before it.
 
@@ -61,6 +62,7 @@ def check_listed(
         found: by the pass before.
         listed: what the spooling pass saw.
         spool_folder: of the split.
+        left_out_name: gives the class of an object where that is not kept.
 
     Raises:
         DatasetError: it did not: the file was changed meanwhile, or entries were lost; with the
@@ -79,6 +81,7 @@ def check_listed(
                 spool_folder,
                 source.shards,
                 holds_of(source.annotations, source.portion),
+                left_out_name,
             ),
         )
 
@@ -104,6 +107,7 @@ def check_spool_file(job: ShardJob, index: spool.SpoolIndex) -> None:
             job.shard,
             index,
             holds_of(job.annotations_file, job.portion),
+            job.not_kept,
         ),
     )
 

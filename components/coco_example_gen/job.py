@@ -27,6 +27,7 @@ class ShardJob(shard_job.ShardJob):
         forms: how values in the JSON are meant.
         picture_prefix: taken off the front of file names.
         portion: of the COCO JSON that the split has; None is all of it.
+        not_kept: category ids whose objects are in no spool file (`data.classes`).
     """
 
     spool_folder: str
@@ -41,3 +42,4 @@ class ShardJob(shard_job.ShardJob):
     forms: Forms = AS_COCO
     picture_prefix: str = ""
     portion: Portion | None = None
+    not_kept: frozenset[int] = frozenset()

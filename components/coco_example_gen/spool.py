@@ -11,7 +11,8 @@ import hashlib
 import os
 import pickle
 import struct
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -29,6 +30,8 @@ _IMAGE, _ANNOTATION = 0, 1
 _HEADER = struct.Struct("<BqqI")
 _REPEATED_IDS_FILE = "repeated.npy"
 
+# Gives the class of an entry of `annotations` where that is not kept; else None.
+LeftOutName = Callable[[Any], str | None]
 # Called with (reason code, what is wrong, the entry) for what belongs to no shard.
 OnHomeless = Callable[[str, str, Any], None]
 
@@ -60,7 +63,8 @@ class Spooled:
     Attributes:
         listed: what the JSON's lists hold for this split.
         elsewhere: what they hold for another one.
-        homeless: what belongs to no shard.
+        not_kept: objects of `listed` by the class that is not kept.
+        homeless: what belongs to no shard, or is not kept.
         shards: what each spool file got.
         names: of the pictures' files.
     """
@@ -69,6 +73,7 @@ class Spooled:
     homeless: Accounts
     shards: list[Accounts]
     elsewhere: Accounts = dataclasses.field(default_factory=Accounts)
+    not_kept: Counter[str] = dataclasses.field(default_factory=Counter)
     names: RepeatedNames = dataclasses.field(default_factory=RepeatedNames)
 
 
@@ -89,6 +94,11 @@ class SpoolIndex:
     accounts: Accounts
 
 
+def nothing_left_out(annotation: Any) -> None:
+    """Leaves no class out."""
+    del annotation
+
+
 def shard_of(image_id: int, seed: int, shards: int) -> int:
     """Returns the shard of a picture: the same on every machine, whatever else there is."""
     digest = hashlib.blake2b(b"%d/%d" % (seed, image_id), digest_size=8).digest()
@@ -107,6 +117,7 @@ def write_spool(
     seed: int,
     on_homeless: OnHomeless,
     holds: Holds = everything,
+    left_out_name: LeftOutName = nothing_left_out,
 ) -> Spooled:
     """Writes the spool files of a COCO JSON into `folder`; returns what became of its entries.
 
@@ -117,6 +128,8 @@ def write_spool(
         seed: of the spread over shards.
         on_homeless: called with what belongs to no shard.
         holds: tells which entries the split has.
+        left_out_name: gives the class of an object where that is not kept; such objects are in no
+            spool file.
 
     Raises:
         DatasetError: the JSON is cut off, or no COCO instances file; or entries were lost.
@@ -135,8 +148,10 @@ def write_spool(
             _account(spooled.shards[shard], kind).add(place)
 
         _spool_images(annotations_file, holds, put, on_homeless, spooled)
-        ids, id_places = _spool_annotations(annotations_file, holds, put, on_homeless, spooled)
-    _check_spooled(annotations_file, folder, spooled, holds)
+        ids, id_places = _spool_annotations(
+            annotations_file, holds, left_out_name, put, on_homeless, spooled
+        )
+    _check_spooled(annotations_file, folder, spooled, holds, left_out_name)
     np.save(Path(folder) / _REPEATED_IDS_FILE, repeated_places(ids, id_places))
     return spooled
 
@@ -150,6 +165,7 @@ def _check_spooled(
     folder: str | os.PathLike[str],
     spooled: Spooled,
     holds: Holds,
+    left_out_name: LeftOutName,
 ) -> None:
     """Checks that each entry of the JSON's lists is in a spool file, or belongs to none.
 
@@ -165,7 +181,9 @@ def _check_spooled(
                 "the JSON to the spool files",
                 f"{plural(listed.number, noun)} listed",
                 f"{found.number:,} spooled",
-                missing_from_spools(annotations_file, folder, len(spooled.shards), holds),
+                missing_from_spools(
+                    annotations_file, folder, len(spooled.shards), holds, left_out_name
+                ),
             )
 
 
@@ -199,6 +217,7 @@ def missing_from_spools(
     folder: str | os.PathLike[str],
     shards: int,
     holds: Holds,
+    left_out_name: LeftOutName = nothing_left_out,
 ) -> str:
     """Returns in words which ids of a JSON, that is read again, are not in its spool files."""
     found_images: list[Any] = []
@@ -217,7 +236,9 @@ def missing_from_spools(
     objects = [
         annotation.get("id")
         for annotation in iterate_annotations(annotations_file)
-        if (image_id := integer_at(annotation, "image_id")) is not None and holds(image_id)
+        if (image_id := integer_at(annotation, "image_id")) is not None
+        and holds(image_id)
+        and left_out_name(annotation) is None
     ]
     parts = [
         difference(images, found_images, "image id"),
@@ -233,6 +254,7 @@ def missing_from_spool(
     shard: int,
     index: SpoolIndex,
     holds: Holds = everything,
+    not_kept: Container[int | None] = (),
 ) -> str:
     """Returns in words which entries of a JSON a spool file should hold, and does not.
 
@@ -251,7 +273,8 @@ def missing_from_spool(
     ]
     places: dict[int, Any] = {}
     for place, annotation in enumerate(iterate_annotations(annotations_file)):
-        if is_here(integer_at(annotation, "image_id")):
+        is_kept = integer_at(annotation, "category_id") not in not_kept
+        if is_kept and is_here(integer_at(annotation, "image_id")):
             places[place] = annotation.get("id")
     found_images = [*index.images, *(image_id for image_id, _ in index.repeated_images)]
     found_places = [entry.place for entries in index.annotations.values() for entry in entries]
@@ -314,6 +337,7 @@ def _spool_images(
 def _spool_annotations(
     path: str | os.PathLike[str],
     holds: Holds,
+    left_out_name: LeftOutName,
     put: Callable[[int, int, int, Any], None],
     on_homeless: OnHomeless,
     spooled: Spooled,
@@ -326,6 +350,10 @@ def _spool_annotations(
             spooled.elsewhere.objects.add(place)
             continue
         spooled.listed.objects.add(place)
+        if (name := left_out_name(annotation)) is not None:
+            spooled.not_kept[name] += 1
+            spooled.homeless.objects.add(place)
+            continue
         if not isinstance(annotation, dict):
             on_homeless("bad_annotation", f"entry {place} of `annotations`", annotation)
             spooled.homeless.objects.add(place)

@@ -4,13 +4,17 @@ import filecmp
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from components.coco_example_gen.source import SplitSource
 from configs.data_schema import SPLIT_NAMES
 from configs.schema import DataConfig
 from ground.errors import DatasetError
+from model.coco.notes import notes_on, notes_on_use
 from model.coco.splits import Division, Holds, Portion, everything, read_division
-from model.examples import Category
+from model.coco.survey import Survey
+from model.coco.tally import Tally
+from model.examples import TRAINING_SPLIT, Category
 
 
 def sources_of(data: DataConfig, data_dir: Path) -> list[SplitSource]:
@@ -86,3 +90,36 @@ def label_map(maps: Sequence[tuple[SplitSource, list[Category]]]) -> list[Catego
         {"id": id_, "name": names[id_], "label": label}
         for label, id_ in enumerate(sorted(names), 1)
     ]
+
+
+def split_summary(
+    source: SplitSource,
+    tally: Tally,
+    surveys: Mapping[str, Survey],
+    divisions: Mapping[Path, Division],
+    classes: Mapping[str, Any] | None,
+    data: DataConfig,
+) -> dict[str, Any]:
+    """Returns what the summary says of a split.
+
+    Args:
+        source: of the split.
+        tally: of its counts.
+        surveys: by split, with the classes as they are learnt.
+        divisions: by JSON that is split.
+        classes: of `ClassMap.facts`; None where the classes are those of the file.
+        data: how it is read.
+    """
+    name, made = source.name, {}
+    others = {other: found for other, found in surveys.items() if other != name}
+    notes = [
+        *notes_on_use(tally, is_for_training=name == TRAINING_SPLIT),
+        *notes_on(surveys[name], data, name, others),
+    ]
+    if source.portion is not None:
+        division = divisions[source.annotations]
+        made["part"] = division.facts(name)
+        notes = [*division.notes(name), *notes]
+    if classes is not None:
+        made["classes"] = dict(classes)
+    return tally.summary() | made | {"notes": notes}

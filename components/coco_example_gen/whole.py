@@ -4,7 +4,7 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,24 +27,24 @@ from components.coco_example_gen.together import (
     divisions_of,
     holds_of_source,
     label_map,
+    split_summary,
 )
 from components.shards import OnProgress, ShardResult, merged, new_folder, write_shards
 from configs.schema import DataConfig, Policy
 from ground.errors import DatasetError
 from ground.files import write_json
 from ground.wording import plural
+from model.coco.classes import ClassMap, class_map
 from model.coco.entries import Forms
 from model.coco.hints import why_missing
 from model.coco.limits import Origin, check_losses
-from model.coco.notes import notes_on, notes_on_use, with_notes
+from model.coco.notes import notes_on, with_notes
 from model.coco.policies import Flaw, resolve_policies
-from model.coco.splits import Division, Holds
+from model.coco.splits import Holds
 from model.coco.survey import Survey, survey
 from model.coco.tally import Tally, picture_name
 from model.examples import (
     COUNTS_FILE,
-    TRAINING_SPLIT,
-    Category,
     Split,
     shard_file,
     split_folder,
@@ -92,7 +92,8 @@ def convert(
     Returns:
         `{"splits": {name: {"pictures": {"read", "written", "rejected"}, "objects": {likewise},
         "reasons": {code: count}, ..., "notes": [line]}}}`, of `Tally.summary`; and `part`, of
-        `Division.facts`, where one JSON is split.
+        `Division.facts`, where one JSON is split, and `classes`, of `ClassMap.facts`, where
+        `data.classes` changes them.
 
     Raises:
         ConfigError: `data.policies` has an unknown code, or `data.split.group` fits no file name.
@@ -105,7 +106,10 @@ def convert(
     divisions = divisions_of(sources)
     holds = {source.name: holds_of_source(source, divisions) for source in sources}
     surveys = {source.name: survey(source.annotations, holds[source.name]) for source in sources}
-    categories = label_map([(source, surveys[source.name].categories) for source in sources])
+    classes = class_map(
+        label_map([(source, surveys[source.name].categories) for source in sources]), data.classes
+    )
+    of_classes = {name: classes.mapped(found) for name, found in surveys.items()}
     examples_dir, rejects_dir = Path(examples_dir), Path(rejects_dir)
     tallies = {source.name: Tally() for source in sources}
     with (
@@ -117,16 +121,17 @@ def convert(
         jobs: list[ShardJob] = []
         parts: dict[str, tuple[spool.Accounts, spool.Accounts]] = {}
         for source in sources:
+            name = source.name
             spooled = _spool(
-                source, work, data.seed, policies, tallies[source.name], holds[source.name]
+                source, work, data.seed, policies, tallies[name], (holds[name], classes)
             )
             parts[source.name] = spooled.listed, spooled.elsewhere
             folder = work.spool(source.name)
-            check_listed(source, surveys[source.name], spooled.listed, folder)
+            check_listed(source, surveys[name], spooled.listed, folder, classes.left_out_name)
             pictures = plural(spooled.listed.pictures.number, "picture")
             objects = plural(spooled.listed.objects.number, "object")
             on_progress(f"{source.name}: {pictures} and {objects} listed")
-            jobs += _jobs(source, work, data, policies, categories, spooled)
+            jobs += _jobs(source, work, data, policies, classes, spooled)
         if divisions:
             check_division(parts)
         done = write_shards(jobs, write_shard, NAMESPACE, make_pipeline, on_progress)
@@ -134,40 +139,25 @@ def convert(
         for source in sources:
             own = done[source.name]
             splits[source.name] = _gather(source.name, own, work, tallies[source.name])
-            with _hinted(source, surveys[source.name], sources, data):
+            with _hinted(source, of_classes[source.name], sources, data):
                 check_losses(_origin(source), tallies[source.name], data)
         summary = {
             "splits": {
-                source.name: _summary(source, tallies[source.name], surveys, divisions, data)
+                source.name: split_summary(
+                    source,
+                    tallies[source.name],
+                    of_classes,
+                    divisions,
+                    None if data.classes is None else classes.facts(surveys[source.name].objects),
+                    data,
+                )
                 for source in sources
             }
         }
         for folder in (work.examples, work.rejects):
             write_json(folder / COUNTS_FILE, summary)
-        write_manifest(work.examples, splits, categories)
+        write_manifest(work.examples, splits, classes.categories)
     return summary
-
-
-def _summary(
-    source: SplitSource,
-    tally: Tally,
-    surveys: Mapping[str, Survey],
-    divisions: Mapping[Path, Division],
-    data: DataConfig,
-) -> dict[str, Any]:
-    """Returns what a split's part of the summary says."""
-    name, notes = source.name, _notes(source.name, tally, surveys, data)
-    if source.portion is None:
-        return tally.summary() | {"notes": notes}
-    division = divisions[source.annotations]
-    notes = [*division.notes(name), *notes]
-    return tally.summary() | {"part": division.facts(name), "notes": notes}
-
-
-def _notes(split: str, tally: Tally, surveys: Mapping[str, Survey], data: DataConfig) -> list[str]:
-    others = {name: found for name, found in surveys.items() if name != split}
-    own = notes_on_use(tally, is_for_training=split == TRAINING_SPLIT)
-    return [*own, *notes_on(surveys[split], data, split, others)]
 
 
 def _origin(source: SplitSource) -> Origin:
@@ -220,7 +210,7 @@ def _spool(
     seed: int,
     policies: dict[str, Policy],
     tally: Tally,
-    holds: Holds,
+    chosen: tuple[Holds, ClassMap],
 ) -> spool.Spooled:
     """Spreads a split over its spool files; returns what became of its JSON's entries."""
     work.spool(source.name).mkdir()
@@ -239,9 +229,17 @@ def _spool(
                 tally.read_object(entry)
                 rejects.annotation(flaw, entry)
 
+        holds, classes = chosen
         spooled = spool.write_spool(
-            source.annotations, work.spool(source.name), source.shards, seed, reject, holds
+            source.annotations,
+            work.spool(source.name),
+            source.shards,
+            seed,
+            reject,
+            holds,
+            classes.left_out_name,
         )
+    tally.not_kept.update(spooled.not_kept)
     tally.see_names(spooled.names)
     return spooled
 
@@ -251,7 +249,7 @@ def _jobs(
     work: _Work,
     data: DataConfig,
     policies: dict[str, Policy],
-    categories: Sequence[Category],
+    classes: ClassMap,
     spooled: spool.Spooled,
 ) -> list[ShardJob]:
     return [
@@ -267,13 +265,14 @@ def _jobs(
             rejects=str(work.rejects_part(source.name, f"{shard:05d}")),
             max_picture_pixels=data.max_picture_pixels,
             policies=policies,
-            categories={category["id"]: category for category in categories},
+            categories=classes.by_id,
             annotations_file=str(source.annotations),
             seed=data.seed,
             spooled=spooled.shards[shard],
             forms=Forms.of(data),
             picture_prefix=data.picture_prefix,
             portion=source.portion,
+            not_kept=frozenset(classes.left_out),
         )
         for shard in range(source.shards)
     ]

@@ -16,7 +16,7 @@ from components.coco_transform.settings import CocoTransformSettings
 from components.coco_transform.statistics import ExamplePlace, SplitStatistics
 from configs.schema import InputSizes
 from ground.files import atomic_path, write_json
-from ground.wording import listed, part_line, plural
+from ground.wording import listed, made_lines, plural
 from model.examples import TRAINING_SPLIT, Category, read_categories, shard_paths
 from model.input.buckets import Bucket, assign_buckets
 from model.input.index import ShardIndex
@@ -239,7 +239,7 @@ def _page(content: Mapping[str, Any], shown: Mapping[str, Sequence[dict[str, str
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.Undefined
     )
     environment.filters["percent"] = lambda share: "–" if share is None else f"{100 * share:.1f} %"
-    environment.filters["part"] = part_line
+    environment.filters["made"] = made_lines
     environment.filters["words"] = lambda code: code.replace("_", " ")
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
     plots = [figure | {"svg": Markup(figure["svg"])} for figure in report_figures(content)]

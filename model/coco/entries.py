@@ -174,7 +174,7 @@ def parse_object(
     category = categories[category_id]
     return CocoObject(
         annotation_id=annotation_id,
-        category_id=category_id,
+        category_id=category["id"],
         label=category["label"],
         name=category["name"],
         bbox=bbox,

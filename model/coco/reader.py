@@ -2,16 +2,16 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from configs.schema import DataConfig
+from model.coco.classes import ClassMap
 from model.coco.entries import CocoObject, Forms, Picture, parse_object, parse_picture
 from model.coco.names import RepeatedNames
 from model.coco.policies import REFUSE, Flaw, Judge, LeftOut, resolve_policies
 from model.coco.tally import Tally, object_name, picture_name
 from model.coco.values import meant_integer, shortened
-from model.examples import Category
 
 Size = tuple[int, int]  # height and width in pixels
 # Returns the sizes of a file as stored and after EXIF's turn; None where there is no such file.
@@ -48,7 +48,7 @@ class InstancesReader:
 
     Args:
         data: the policies, and how values are meant.
-        categories: the label map.
+        classes: what becomes of the file's categories.
         sizes_of: gives the sizes of a picture's file, which then holds; None: the stated one does.
 
     Raises:
@@ -56,14 +56,14 @@ class InstancesReader:
     """
 
     def __init__(
-        self, data: DataConfig, categories: list[Category], sizes_of: SizesOf | None = None
+        self, data: DataConfig, classes: ClassMap, sizes_of: SizesOf | None = None
     ) -> None:
         self.tally = Tally()
         self._policies = resolve_policies(data.policies)
         self._forms = Forms.of(data)
         self._sizes_of = sizes_of
         self._max_picture_pixels = data.max_picture_pixels
-        self._categories: Mapping[int, Category] = {c["id"]: c for c in categories}
+        self._classes = classes
         self._taken: dict[int, _Taken] = {}
         # Pictures that their own entry leaves out; by id, since their objects go with them.
         self._left_out: dict[int, tuple[Flaw, str]] = {}
@@ -103,6 +103,9 @@ class InstancesReader:
 
     def read_object(self, place: int, annotation: Any) -> None:
         """Takes an entry of `annotations`, at a place in the list."""
+        if (name := self._classes.left_out_name(annotation)) is not None:
+            self.tally.not_kept[name] += 1
+            return
         self.tally.read_object(annotation)
         if not isinstance(annotation, dict):
             self._leave_out("bad_annotation", f"entry {place} of `annotations`", annotation)
@@ -169,7 +172,7 @@ class InstancesReader:
                 is_repeated,
                 taken.picture.height,
                 taken.picture.width,
-                self._categories,
+                self._classes.by_id,
                 judge,
                 self._forms,
             )

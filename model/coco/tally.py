@@ -40,6 +40,8 @@ class Tally:
         lost_objects: used after a repair that loses a part or guesses a number, by code.
         lost_masks: objects that a repair cost their mask, or a part of it, by code.
         objects_by_category: written objects that are no crowds, by COCO id in decimal.
+        not_kept: entries of `annotations` of classes that are not kept (`data.classes`), by class;
+            they count nowhere else.
         examples: the first record of each code that was left out or lost something.
         seen: how often something was seen that is no flaw, for the notes.
     """
@@ -61,6 +63,7 @@ class Tally:
     lost_objects: Counter[str] = field(default_factory=Counter)
     lost_masks: Counter[str] = field(default_factory=Counter)
     objects_by_category: Counter[str] = field(default_factory=Counter)
+    not_kept: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
     seen: Counter[str] = field(default_factory=Counter)
 

@@ -12,6 +12,7 @@ from configs.data_schema import SPLIT_NAMES
 from configs.schema import DataConfig
 from ground.errors import DatasetError
 from model import records
+from model.coco.classes import class_map
 from model.coco.entries import CocoObject, Picture
 from model.coco.limits import Origin, check_losses
 from model.coco.masks import compressed_rle
@@ -43,6 +44,7 @@ class GroundTruth:
         left_out_ids: ids of pictures that the file lists and policy leaves out.
         ids_of_other_splits: gives the image ids of each other split of the examples, or the file.
         part: what this is of a file that is split (`Division.facts`); None of a whole one.
+        classes: what `data.classes` made of the file's (`ClassMap.facts`); None without it.
     """
 
     images: list[dict[str, Any]]
@@ -53,6 +55,7 @@ class GroundTruth:
     left_out_ids: Set[int] = frozenset()
     ids_of_other_splits: Callable[[], Mapping[str, Set[int]]] = dict
     part: Mapping[str, Any] | None = None
+    classes: Mapping[str, Any] | None = None
 
     @property
     def has_masks(self) -> bool:
@@ -86,7 +89,8 @@ def ground_truth_from_json(
     division = None if data.split is None else read_division(path, data.split)
     holds = everything if division is None else Portion(division.split, split).of(division)
     found = survey(path, holds)
-    reader = InstancesReader(data, found.categories, sizes_of)
+    classes = class_map(found.categories, data.classes, knows_all=False)
+    reader = InstancesReader(data, classes, sizes_of)
     for image in iterate_images(path):
         if holds(integer_at(image, "id")):
             reader.read_picture(image)
@@ -94,7 +98,7 @@ def ground_truth_from_json(
         if holds(integer_at(annotation, "image_id")):
             reader.read_object(place, annotation)
     reader.close()
-    notes = notes_on(found, data)
+    notes = notes_on(classes.mapped(found), data)
     try:
         check_losses(Origin(str(path), str(path)), reader.tally, data)
     except DatasetError as error:
@@ -108,7 +112,7 @@ def ground_truth_from_json(
     return GroundTruth(
         images,
         annotations,
-        [{"id": category["id"], "name": category["name"]} for category in found.categories],
+        [{"id": category["id"], "name": category["name"]} for category in classes.categories],
         reader.tally,
         tuple(
             [
@@ -120,6 +124,7 @@ def ground_truth_from_json(
         reader.left_out_ids,
         dict if division is None else lambda: _ids_outside(division, split),
         None if division is None else division.facts(split),
+        None if data.classes is None else classes.facts(found.objects),
     )
 
 

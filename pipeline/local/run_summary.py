@@ -9,7 +9,7 @@ from components.model_pusher import properties
 from configs.schema import METRIC_NAMES
 from ground.console import read_json
 from ground.errors import DatasetError, ModelError
-from ground.wording import listed, part_line, plural
+from ground.wording import listed, made_lines, plural
 from pipeline.local.lineage import Lineage, Output
 from pipeline.local.run_folder import RunFolder
 
@@ -23,9 +23,9 @@ def summarise(folder: RunFolder, run_id: str) -> dict[str, Any]:
     Returns:
         `metrics` by kind, `blessed`, `reason` and `findings` of the verdict, `pushed_model`,
         `report` and `data_report` as paths; by split: `records` (pictures) and `objects`, each
-        read, written and rejected, `reasons` (flaws by code), `parts` (of one file by `data.split`;
-        null where each split has its own), `transformed` (what CocoTransform did with pictures
-        and objects) and `anomalies`; `notes`, a line each.
+        read, written and rejected, `reasons` (flaws by code), `parts` (by `data.split`) and
+        `classes` (by `data.classes`), null without that setting, `transformed` (what CocoTransform
+        did with pictures and objects) and `anomalies`; `notes`, a line each.
     """
     outputs = Lineage(str(folder.metadata), run_id).outputs()
 
@@ -56,7 +56,8 @@ def summarise(folder: RunFolder, run_id: str) -> dict[str, Any]:
         "report": report,
         "data_report": str(Path(data_report.uri) / "report.html") if data_report else None,
         **_counts(output("CocoExampleGen", "rejects")),
-        "parts": _parts(output("CocoExampleGen", "rejects")),
+        "parts": _made(output("CocoExampleGen", "rejects"), "part"),
+        "classes": _made(output("CocoExampleGen", "rejects"), "classes"),
         "transformed": _transformed(data_report),
         "notes": _notes(output("CocoExampleGen", "rejects"), data_report),
         "anomalies": read_anomalies(anomalies.uri) if anomalies else None,
@@ -74,12 +75,12 @@ def _counts(rejects: Output | None) -> dict[str, Any]:
     }
 
 
-def _parts(rejects: Output | None) -> dict[str, Any] | None:
-    """Returns what each split has of a file that is split; None where each has its own."""
+def _made(rejects: Output | None, key: str) -> dict[str, Any] | None:
+    """Returns what the config made of a file, by split; None where it is taken as it is."""
     if rejects is None:
         return None
     splits = read_json(Path(rejects.uri) / "counts.json", DatasetError)["splits"]
-    return {name: split["part"] for name, split in splits.items() if "part" in split} or None
+    return {name: split[key] for name, split in splits.items() if key in split} or None
 
 
 def _transformed(data_report: Output | None) -> dict[str, Any] | None:
@@ -135,8 +136,12 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
 
 def _data_lines(summary: dict[str, Any]) -> list[str]:
     """Returns what was left out or flawed in each split, and the notes."""
-    parts = summary.get("parts") or {}
-    lines = [f"{split}: {part_line(part)}" for split, part in parts.items()]
+    made = {"part": summary.get("parts") or {}, "classes": summary.get("classes") or {}}
+    lines = [
+        f"{split}: {line}"
+        for split in dict.fromkeys([*made["part"], *made["classes"]])
+        for line in made_lines({key: found.get(split) for key, found in made.items()})
+    ]
     for split, pictures in (summary["records"] or {}).items():
         objects = (summary["objects"] or {}).get(split)
         for counts, noun in ((pictures, "picture"), (objects, "object")):

@@ -272,6 +272,6 @@ def test_notes_and_counts_of_the_conversion_are_in_the_report(tmp_path):
     assert report["origin"]["train"]["reasons"] == {"bad_bbox": 7}
     page = (tmp_path / "report.html").read_text()
     assert "bad bbox 7" in page
-    assert "train: 9 of 10 pictures (data.split asks for 0.9), seed 3" in page
+    assert "train: 9 of 10 pictures (data.split asks for 0.9)" in page
     assert "<li>train: odd</li>" in page
     assert len(read_categories(tmp_path / "examples")) == 3
