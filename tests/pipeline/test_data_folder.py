@@ -7,7 +7,7 @@ import pytest
 
 from configs.schema import DataConfig
 from ground.errors import DatasetError
-from pipeline.data_folder import check_data_folder, pictures_digest
+from pipeline.data_folder import check_data_folder, data_names, pictures_digest
 
 DATA = DataConfig(
     train_annotations="annotations/train.json",
@@ -115,3 +115,24 @@ def test_pictures_behind_a_link_count(folder: Path, tmp_path: Path) -> None:
     before = pictures_digest(DATA, folder)
     (elsewhere / "3.jpg").write_bytes(b"three")
     assert pictures_digest(DATA, folder) != before
+
+
+def test_one_file_for_both_splits_is_looked_at_and_counts_once(folder: Path) -> None:
+    data = DataConfig.model_validate(
+        {
+            "annotations": "annotations/train.json",
+            "pictures": "train",
+            "split": {"train": 0.9, "eval": 0.1},
+        }
+    )
+    (folder / "annotations/val.json").unlink()
+    check_data_folder(data, folder)
+    assert data_names(data) == ["annotations/train.json", "train"]
+    before = pictures_digest(data, folder)
+    (folder / "val/inner/2.jpg").unlink()
+    assert pictures_digest(data, folder) == before
+    (folder / "train/1.jpg").write_bytes(b"other")
+    assert pictures_digest(data, folder) != before
+    (folder / "annotations/train.json").unlink()
+    with pytest.raises(DatasetError, match=r"--set data\.annotations="):
+        check_data_folder(data, folder)
