@@ -35,6 +35,7 @@ WHOLE = Config.model_validate(
         "data": {
             "annotations": "a.json",
             "pictures": "pictures",
+            "classes": {"merge": {"a": ["b"]}, "keep": ["a"]},
             "split": {"train": 0.5, "eval": 0.5, "group": "(a)"},
         },
         "model": {"mask_head": {}, "cascade": {}, "box_head": {"class_agnostic": True}},
@@ -44,6 +45,9 @@ WHOLE = Config.model_validate(
 # Another value, where none can be told from the one that is there.
 VALUES: dict[str, Any] = {
     "name": "b",
+    "data.classes.drop": ["c"],
+    "data.classes.keep": ["a", "c"],
+    "data.classes.merge": {"a": ["b", "c"]},
     "data.policies": {"picture_missing": "drop"},
     "data.split.eval": 0.75,
     "data.split.group": "(b)",
@@ -57,6 +61,7 @@ VALUES: dict[str, Any] = {
 }
 # What else must change with it.
 TOGETHER: dict[str, dict[str, Any]] = {
+    "data.classes.drop": {"data.classes.keep": []},
     "data.split.eval": {"data.split.train": 0.25},
     "data.split.train": {"data.split.eval": 0.25},
     "input.scale_jitter": {"input.large_scale_jitter": None},
