@@ -23,7 +23,7 @@ class ClassMap:
         categories: the label map.
         by_id: the class of each category that is kept, by the file's id.
         left_out: names of those that are not, likewise.
-        names: of all categories in the file, likewise.
+        names: the names of all categories in the file, likewise.
     """
 
     categories: list[Category]
@@ -71,7 +71,7 @@ def class_map(
     the order of ids as it is without a change.
 
     Args:
-        categories: of the file, or of all files together.
+        categories: those of the file, or of all files together.
         classes: `data.classes`.
         knows_all: whether these are all that there are, so that another name is a mistake.
 
