@@ -7,7 +7,6 @@ import pytest
 from components.coco_evaluator.sources import AnnotationsSource, ExamplesSource
 from components.coco_example_gen import spool, whole
 from components.coco_example_gen.source import SplitSource
-from components.shards import do_job
 from configs.schema import DataConfig
 from ground.errors import ConfigError, DatasetError
 from model.examples import read_categories
@@ -17,17 +16,7 @@ CATEGORIES = [{"id": i, "name": n} for i, n in ((2, "car"), (5, "truck"), (7, "d
 CLASSES = {"merge": {"vehicle": ["car", "truck"]}, "drop": ["dog"]}
 
 
-@pytest.fixture(autouse=True)
-def without_beam(monkeypatch):
-    """Writes shards one after the other, without a Beam pipeline around them."""
-
-    def write_shards(jobs, write_shard, *_):
-        done = {}
-        for job in jobs:
-            done.setdefault(job.split, []).append((job, do_job(job, write_shard)))
-        return done
-
-    monkeypatch.setattr(whole, "write_shards", write_shards)
+pytestmark = pytest.mark.usefixtures("without_beam")
 
 
 @pytest.fixture

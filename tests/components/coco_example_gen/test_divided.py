@@ -9,7 +9,6 @@ from components.coco_evaluator.sources import AnnotationsSource, ExamplesSource
 from components.coco_example_gen import accounts, spool, whole
 from components.coco_example_gen.__main__ import main
 from components.coco_example_gen.together import sources_of
-from components.shards import do_job
 from configs.data_schema import SPLIT_NAMES
 from configs.schema import DataConfig
 from ground.errors import DatasetError
@@ -23,17 +22,7 @@ SPLIT = {"train": 0.5, "eval": 0.5, "group": r"cam(\d+)", "seed": 1}
 LOOSE = {"max_rejected_fraction": 1.0, "max_lost_objects_fraction": 1.0}
 
 
-@pytest.fixture(autouse=True)
-def without_beam(monkeypatch):
-    """Writes shards one after the other, without a Beam pipeline around them."""
-
-    def write_shards(jobs, write_shard, *_):
-        done = {}
-        for job in jobs:
-            done.setdefault(job.split, []).append((job, do_job(job, write_shard)))
-        return done
-
-    monkeypatch.setattr(whole, "write_shards", write_shards)
+pytestmark = pytest.mark.usefixtures("without_beam")
 
 
 @pytest.fixture
