@@ -31,7 +31,7 @@ def polygon(x, y, width, height):
     [
         ("upload/7/1.jpg", "1.jpg", "set data.picture_prefix=upload/7/"),
         ("C:\\\\data\\\\1.jpg", "1.jpg", "set data.picture_prefix=C:\\\\data\\\\"),
-        ("/home/me/1.jpg", "1.jpg", "set data.picture_prefix=/home/me/"),
+        ("/photos/new/1.jpg", "1.jpg", "set data.picture_prefix=/photos/new/"),
         ("1.png", "1.jpg", "set data.policies.picture_ending_differs=mend"),
         ("1.jpg", "1.JPG", "set data.policies.picture_ending_differs=mend"),
         ("1.jpg", "images/1.jpg", "lie in its folder 'images'"),
