@@ -105,7 +105,8 @@ bring_settings
 bring_checkout
 if (($# == 0)); then
   parity=../shared/data/parity
-  set -- bash -ec "make test && make demo
+  set -- bash -ec "make test
+    make demo
     if [[ -d $parity ]]; then .venv/bin/python -m tests.parity $parity; fi"
 fi
 # In the background, so that a signal is taken at once; it ends with us even where we are killed.

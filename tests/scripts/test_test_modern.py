@@ -19,8 +19,13 @@ case "$*" in
   *update-ca-certificates) exit 0 ;;
   *env*) root=$1; ls "$root/srv/tfx-rcnn" >"$NOTES"; mount >>"$NOTES" ;;
 esac
+if [ -n "$MAKE_FAILS_AT" ]; then for last; do :; done; exec bash -ec "$last"; fi
 echo $$ >"$NOTES.pid"
 exec sleep "$CHROOT_SECONDS"
+"""
+MAKE = """#!/bin/sh
+echo "$1" >>"$NOTES.made"
+test "$1" != "$MAKE_FAILS_AT"
 """
 
 
@@ -35,7 +40,7 @@ pytestmark = pytest.mark.skipif(not is_permitted(), reason="needs root and names
 @pytest.fixture
 def start(tmp_path: Path, repo: Path):
     """Starts the script with a root in `tmp_path`; what still runs is ended afterwards."""
-    for name, text in {"debootstrap": DEBOOTSTRAP, "chroot": CHROOT}.items():
+    for name, text in {"debootstrap": DEBOOTSTRAP, "chroot": CHROOT, "make": MAKE}.items():
         program = tmp_path / "bin" / name
         program.parent.mkdir(exist_ok=True)
         program.write_text(text)
@@ -77,6 +82,16 @@ def test_the_checkout_is_there_and_nothing_is_left(start, tmp_path: Path) -> Non
     assert f"{tmp_path}/trixie/proc" in notes
     assert not (tmp_path / "trixie").exists()
     assert mounts_below(tmp_path) == []
+
+
+@pytest.mark.parametrize(("failing", "made"), [("test", ["test"]), ("demo", ["test", "demo"])])
+def test_the_first_that_fails_in_the_root_ends_it(
+    start, tmp_path: Path, failing: str, made: list[str]
+) -> None:
+    process = start(MAKE_FAILS_AT=failing)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1, said
+    assert (tmp_path / "notes.made").read_text().split() == made
 
 
 def test_a_root_that_cannot_be_made_is_removed(start, tmp_path: Path) -> None:
