@@ -56,6 +56,7 @@ DEV_REQUIRES = [
     "moto>=5",
     "mypy>=1.10",
     "nbformat>=5",
+    "playwright>=1.50",  # Drives Debian's Chromium; its browsers are not downloaded.
     "pytest>=8",
     "pytest-xdist>=3.6",
     "ruff>=0.6",

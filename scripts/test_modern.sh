@@ -3,7 +3,8 @@
 # debootstrap and removed at the end, however that comes. A copy of this checkout, with what is not
 # yet committed, is set up, tested and runs its demo there.
 #
-#   scripts/test_modern.sh                 make test, make demo, parity where its data is
+#   scripts/test_modern.sh                 make test (with Chromium), make demo, parity where its
+#                                          data is
 #   scripts/test_modern.sh COMMAND...      this instead, in the checkout's folder
 #
 # Needs root, debootstrap, network and 15 GB. Settings:
@@ -105,7 +106,8 @@ bring_settings
 bring_checkout
 if (($# == 0)); then
   parity=../shared/data/parity
-  set -- bash -ec "make test
+  set -- bash -ec "scripts/chromium.sh
+    make test
     make demo
     if [[ -d $parity ]]; then .venv/bin/python -m tests.parity $parity; fi"
 fi

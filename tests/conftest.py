@@ -1,10 +1,15 @@
-"""What all tests share: the hypothesis profile, the shared data folder, the GPU mark."""
+"""What all tests share: the hypothesis profile, the shared data folder, the GPU mark, a browser."""
 
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from tests.browser import Browser, Page
 
 REPO = Path(__file__).resolve().parents[1]
 
@@ -37,3 +42,30 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no shared test data: {folder} is no folder (set TFX_RCNN_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator["Browser"]:
+    """The system's headless Chromium; a test that needs it is skipped where there is none."""
+    from tests.browser import Browser, find_chromium
+
+    executable = find_chromium()
+    if executable is None:
+        pytest.skip("no Chromium here: scripts/chromium.sh installs Debian's")
+    browser = Browser(executable)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def open_page(browser: "Browser") -> Iterator[Callable[..., "Page"]]:
+    """Opens pages as `Browser.open` does, and closes them after the test."""
+    pages: list[Page] = []
+
+    def open_one(*arguments: object, **named: object) -> "Page":
+        pages.append(browser.open(*arguments, **named))
+        return pages[-1]
+
+    yield open_one
+    for page in pages:
+        page.close()
