@@ -8,6 +8,7 @@ Example:
 import json
 import zipfile
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -37,15 +38,16 @@ def write_weights(path: str, weights: Mapping[str, np.ndarray], kind: str) -> No
     """Writes {name: array} to a .safetensors (with the kind in its metadata) or .npz file."""
     from safetensors.numpy import save_file
 
+    arrays: dict[str, Any] = dict(weights)
     with atomic_path(path) as partial:
         if path.endswith(".npz"):
             with partial.open("wb") as stream:
-                np.savez(stream, **weights)
+                np.savez(stream, **arrays)
             with zipfile.ZipFile(partial, "a") as archive:
                 archive.comment = MARK.encode()
         else:
             metadata = {"weights": json.dumps({"kind": kind}), "about": MARK}
-            save_file(dict(weights), partial, metadata=metadata)
+            save_file(arrays, partial, metadata=metadata)
 
 
 def count_classes(categories: str) -> int:

@@ -303,7 +303,7 @@ def _changes(
     deviations = rival.deviations(threshold.metric, ids or None)
     if deviations is None:
         return [None] * len(subjects)
-    is_known = ~np.isnan(deviations).all(axis=1)
+    is_known = np.asarray(~np.isnan(deviations).all(axis=1))
     values = np.array([(new or 0.0) - (old or 0.0) for new, old in pairs])
     confidence = threshold.confidence or SHOWN_CONFIDENCE
     if not is_known.any():

@@ -5,6 +5,7 @@ import io
 import os
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -57,7 +58,7 @@ def index_path(examples_dir: str | os.PathLike[str], split: str, shard: int, sha
 
 def write_index(path: str | os.PathLike[str], rows: list[dict[str, int]]) -> None:
     """Writes the index of a shard from one dict a record; the same rows give the same bytes."""
-    arrays = {
+    arrays: dict[str, Any] = {
         name: np.asarray([row[name] for row in rows], dtype) for name, dtype in _DTYPES.items()
     }
     packed = io.BytesIO()  # of a file that cannot be written, zipfile would leave a traceback

@@ -26,7 +26,8 @@ def base_anchors(
     # In float32 throughout: rounding x.5 goes by the last bit, and torchvision's is float32.
     height_factors = np.sqrt(np.asarray(aspect_ratios, np.float32))
     sizes = np.stack([height_factors, 1 / height_factors], axis=-1) * np.float32(size_px)
-    anchors = np.concatenate([-sizes, sizes], axis=-1) / np.float32(2)
+    anchors: npt.NDArray[np.float32] = np.concatenate([-sizes, sizes], axis=-1)
+    anchors /= np.float32(2)
     return np.round(anchors) if rounded else anchors
 
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -56,7 +56,8 @@ def suspects(parts: Sequence[Part]) -> list[Part]:
 def keep_batch(work_dir: Path, step: int, worker: int, batch: Batch) -> Path:
     """Writes a worker's batch for inspection; returns the file."""
     path = work_dir / f"not-finite-step-{step}-worker-{worker}.npz"
-    np.savez(path, **named_arrays(batch))
+    arrays: dict[str, Any] = named_arrays(batch)
+    np.savez(path, **arrays)
     return path
 
 
