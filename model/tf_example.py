@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from google.protobuf import descriptor_pb2, descriptor_pool
 
 from model.lanes import message_class
@@ -14,7 +16,7 @@ _PACKAGE = "tensorflow"
 def encode_example(
     *,
     bytes_lists: Mapping[str, Sequence[bytes]],
-    float_lists: Mapping[str, Sequence[float]],
+    float_lists: Mapping[str, Sequence[float] | npt.NDArray[np.float64]],
     int64_lists: Mapping[str, Sequence[int]],
 ) -> bytes:
     """Returns a serialized example; the same features give the same bytes.

@@ -1,5 +1,8 @@
 """The names of the graph's nodes, in order: known without TFX, for a fast check of arguments."""
 
+from typing import Literal
+
+Target = Literal["kubeflow", "vertex"]  # what a compiled pipeline is for
 NODES = (
     "CocoExampleGen",
     "StatisticsGen",

@@ -97,16 +97,15 @@ def _write_split(folder: Path, split: str, first_id: int, count: int, seed: int,
     for number in range(1, count + 1):
         random = np.random.default_rng([seed, first_id, number])
         pixels, objects = _draw_picture(random, number, size)
+        file_name = f"{first_id + number:012d}.jpg"
         image = {
             "id": first_id + number,
-            "file_name": f"{first_id + number:012d}.jpg",
+            "file_name": file_name,
             "height": pixels.shape[0],
             "width": pixels.shape[1],
             "license": 1,
         }
-        Image.fromarray(pixels).save(
-            folder / split / image["file_name"], "JPEG", quality=_JPEG_QUALITY
-        )
+        Image.fromarray(pixels).save(folder / split / file_name, "JPEG", quality=_JPEG_QUALITY)
         images.append(image)
         for category_id, mask, is_crowd in objects:
             annotation = {"id": first_id * 10 + len(annotations) + 1, "image_id": image["id"]}
@@ -196,6 +195,7 @@ def _shape(
 ) -> Bitmap:
     """Returns the pixels [H, W] of one shape, turned by up to 30 degrees."""
     turn = random.uniform(-math.pi / 6, math.pi / 6)
+    radii: tuple[float, ...]
     if CATEGORIES[category_id] == "circle":
         corners, radii = 48, (1.0,)
     elif CATEGORIES[category_id] == "square":
@@ -226,7 +226,8 @@ def _texture(random: np.random.Generator, height: int, width: int) -> Pixels:
     y, x = np.mgrid[:height, :width]
     angle, period = random.uniform(0, math.pi), random.uniform(5, 14)
     wave = np.sin((y * math.cos(angle) + x * math.sin(angle)) * 2 * math.pi / period)
-    return (colour + random.uniform(8, 30) * wave[..., None]).astype(np.float32)
+    striped: Pixels = (colour + random.uniform(8, 30) * wave[..., None]).astype(np.float32)
+    return striped
 
 
 def _clouds(

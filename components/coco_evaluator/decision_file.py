@@ -7,7 +7,8 @@ from components.coco_evaluator.judgement import Detected, Judgement
 from components.coco_evaluator.sources import Source
 from configs.schema import EvaluateConfig
 from ground.files import json_digest
-from model.evaluation.coco_numbers import KINDS, GroundTruth
+from model.evaluation.coco_numbers import KINDS
+from model.evaluation.ground_truth import GroundTruth
 
 
 def decision_content(

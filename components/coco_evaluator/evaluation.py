@@ -194,7 +194,7 @@ def evaluate_to_folder(
     page = render(content)
     decision = decision_content(judgement, candidate, baseline, source, settings, narrowing)
     write_detections(out / DETECTIONS_FILE, candidate.detections)
-    metrics = judgement.metrics | {"remarks": remarks}
+    metrics = {**judgement.metrics, "remarks": remarks}
     write_json(out / METRICS_FILE, metrics)
     with atomic_path(out / REPORT_FILE) as partial:
         partial.write_text(page, encoding="utf-8")

@@ -16,7 +16,7 @@ from components.coco_evaluator.gate import (
     UNUSABLE_BASELINE,
     Finding,
 )
-from model.evaluation.coco_numbers import GroundTruth
+from model.evaluation.ground_truth import GroundTruth
 
 _NAMED_PICTURES = 3
 

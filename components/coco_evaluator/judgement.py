@@ -15,7 +15,8 @@ from components.coco_evaluator.findings import Narrowing
 from components.coco_evaluator.gate import Decision, Finding, decide
 from components.coco_evaluator.paired import Chance
 from configs.schema import EvaluateConfig
-from model.evaluation.coco_numbers import GroundTruth, Measured, PictureMatches, measure
+from model.evaluation.coco_numbers import Measured, PictureMatches, measure
+from model.evaluation.ground_truth import GroundTruth
 from model.evaluation.matching import Matches
 
 
@@ -65,11 +66,11 @@ class Judgement:
         baseline_matches: the pushed model's likewise; None where nothing is compared.
     """
 
-    metrics: dict[str, Any]
-    compared: dict[str, Any]
-    baseline: dict[str, Any] | None
+    metrics: Mapping[str, Any]
+    compared: Mapping[str, Any]
+    baseline: Mapping[str, Any] | None
     compared_category_ids: list[int]
-    older: list[dict[str, Any]]
+    older: list[Mapping[str, Any]]
     matches: dict[int, PictureMatches]
     decision: Decision
     chance: Chance

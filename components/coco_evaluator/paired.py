@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from components.coco_evaluator.chance import FEWEST_PICTURES, Change, changes_and_chance
+from components.coco_evaluator.chance import FEWEST_PICTURES, Array, Change, changes_and_chance
 from components.coco_evaluator.comparison import SHOWN_CONFIDENCE, Deviations
 from configs.schema import METRIC_NAMES, EvaluateConfig
 from model.evaluation.matching import Matches
@@ -76,7 +76,7 @@ class Chance:
         classes: tuple[int, ...],
         metric: str,
         category_ids: Sequence[int] | None,
-    ) -> np.ndarray | None:
+    ) -> Array | None:
         kind, _, name = metric.partition("/")
         if kind not in self.counts or (rival is not None and kind not in rival) or not classes:
             return None
@@ -99,7 +99,7 @@ class Chance:
         classes: tuple[int, ...],
         metric: str,
         category_ids: Sequence[int] | None,
-    ) -> np.ndarray:
+    ) -> Array:
         kind, _, name = metric.partition("/")
         plain = self._resamples(model, kind, classes).plain[METRIC_NAMES.index(name)]
         return _chosen(plain[:, None], classes, category_ids)[:, 0]
@@ -116,14 +116,12 @@ def _deviations(
     number: int,
     classes: tuple[int, ...],
     category_ids: Sequence[int] | None,
-) -> np.ndarray:
+) -> Array:
     drawn = _chosen(resamples.drawn[number], classes, category_ids)
     return drawn - _chosen(resamples.plain[number][:, None], classes, category_ids)
 
 
-def _chosen(
-    values: np.ndarray, classes: tuple[int, ...], category_ids: Sequence[int] | None
-) -> np.ndarray:
+def _chosen(values: Array, classes: tuple[int, ...], category_ids: Sequence[int] | None) -> Array:
     """Returns the rows of some classes as float64, or of all the mean of those that are defined.
 
     Args:

@@ -29,22 +29,20 @@ class _Split(NamedTuple):
     pictures: str
 
 
-class _SplitType(click.ParamType):
-    name = "NAME=JSON:PICTURES"
+def _split(text: str) -> _Split:
+    """Returns the split that a text such as NAME=JSON:PICTURES names.
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, context: click.Context | None
-    ) -> _Split:
-        name, _, places = str(value).partition("=")
-        annotations, _, pictures = places.rpartition(":")
-        if not (_SPLIT_NAME.fullmatch(name) and annotations and pictures):
-            self.fail(
-                f"{value!r}: expected NAME=ANNOTATIONS_JSON:PICTURES_FOLDER, such as "
-                "train=annotations/instances_train2017.json:train2017",
-                param,
-                context,
-            )
-        return _Split(name, annotations, pictures)
+    Raises:
+        click.BadParameter: it names none.
+    """
+    name, _, places = text.partition("=")
+    annotations, _, pictures = places.rpartition(":")
+    if not (_SPLIT_NAME.fullmatch(name) and annotations and pictures):
+        raise click.BadParameter(
+            f"{text!r}: expected NAME=ANNOTATIONS_JSON:PICTURES_FOLDER, such as "
+            "train=annotations/instances_train2017.json:train2017"
+        )
+    return _Split(name, annotations, pictures)
 
 
 @click.command(
@@ -63,7 +61,8 @@ class _SplitType(click.ParamType):
     "--split",
     "splits",
     multiple=True,
-    type=_SplitType(),
+    type=_split,
+    metavar="NAME=JSON:PICTURES",
     help="A split's name, COCO JSON and picture folder; once for each split. The split named "
     "train gets data.train_shards shards, any other data.eval_shards. Without it, the splits "
     "train and eval of the config's data section, also of one JSON (data.split).",

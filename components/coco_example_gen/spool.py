@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from components.handovers import Account, difference, lost_on_the_way
 from ground.wording import plural
@@ -30,6 +31,7 @@ _IMAGE, _ANNOTATION = 0, 1
 _HEADER = struct.Struct("<BqqI")
 _REPEATED_IDS_FILE = "repeated.npy"
 
+Places = npt.NDArray[np.int64]
 # Gives the class of an entry of `annotations` where that is not kept; else None.
 LeftOutName = Callable[[Any], str | None]
 # Called with (reason code, what is wrong, the entry) for what belongs to no shard.
@@ -295,12 +297,13 @@ def read_entry(stream: BinaryIO, entry: Entry) -> Any:
     return pickle.loads(stream.read(entry.length))
 
 
-def read_repeated_places(folder: str | os.PathLike[str]) -> "np.ndarray":
+def read_repeated_places(folder: str | os.PathLike[str]) -> Places:
     """Returns the places of annotations whose id came before: int64, sorted."""
-    return np.load(Path(folder) / _REPEATED_IDS_FILE)
+    places: Places = np.load(Path(folder) / _REPEATED_IDS_FILE)
+    return places
 
 
-def repeated_places(ids: "array.array[int]", places: "array.array[int]") -> "np.ndarray":
+def repeated_places(ids: "array.array[int]", places: "array.array[int]") -> Places:
     """Returns the places at which an id is not for the first time: int64, sorted.
 
     >>> repeated_places(array.array("q", [7, 5, 7, 7]), array.array("q", [0, 1, 2, 3])).tolist()

@@ -52,7 +52,7 @@ def main(examples: str, config_file: Path, out: Path, overrides: tuple[str, ...]
     settle_inputs([examples])
     check_source(examples)
     written = ("examples", "report.html", "report.json", SUMMARY_FILE)
-    read = [examples, config_file]
+    read: list[str | Path] = [examples, config_file]
     with output_folder(out, "components.coco_transform", written, read) as new:
         report = _transform(config, examples, new)
         write_json(new / SUMMARY_FILE, report)

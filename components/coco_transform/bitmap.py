@@ -74,7 +74,7 @@ def shrunk(bits: Bits, max_side: int) -> Bits:
         return bits
     # In units of 1 / (rows * columns) pixels, a new pixel has the area height * width.
     small = height * width * 4 < np.iinfo(np.int32).max  # 4: part sums before they are cut
-    counts = bits.astype(np.int32 if small else np.int64)
+    counts: Counts = bits.astype(np.int32) if small else bits.astype(np.int64)
     areas = _summed(_summed(counts, rows).T, columns).T
     return areas * 2 >= height * width
 

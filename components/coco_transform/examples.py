@@ -3,6 +3,7 @@
 import base64
 import io
 import os
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -49,19 +50,22 @@ def drawn_example(
         label = names.get(labels[row], "") if len(boxes) <= _MOST_LABELS else ""
         marks.append(Mark(yxyx_to_xywh(box), colour, label, None, is_crowd))
     drawn = draw(picture, marks, _LONG_SIDE_PX)
-    stream = io.BytesIO()
-    drawn.save(stream, "JPEG", quality=_JPEG_QUALITY)
+    jpeg = io.BytesIO()
+    drawn.save(jpeg, "JPEG", quality=_JPEG_QUALITY)
     name = record[records.FILENAME][0].decode(errors="replace")
     return {
         "caption": f"{name}: {len(boxes)} objects" if len(boxes) != 1 else f"{name}: 1 object",
-        "uri": "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode(),
+        "uri": "data:image/jpeg;base64," + base64.b64encode(jpeg.getvalue()).decode(),
     }
 
 
-def _boxes(record: dict[str, list], kind: str, picture: Image.Image) -> npt.NDArray[np.float64]:
+def _boxes(
+    record: dict[str, list[Any]], kind: str, picture: Image.Image
+) -> npt.NDArray[np.float64]:
     sides = [record[f"image/object/{kind}/{side}"] for side in ("ymin", "xmin", "ymax", "xmax")]
     sizes = np.asarray([picture.height, picture.width, picture.height, picture.width])
-    return np.asarray(sides, np.float64).T.reshape(-1, 4) * sizes
+    boxes: npt.NDArray[np.float64] = np.asarray(sides, np.float64).T.reshape(-1, 4) * sizes
+    return boxes
 
 
 def _with_bitmap(

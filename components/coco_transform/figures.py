@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -86,7 +87,9 @@ def _class_figure(splits: Mapping[str, Any]) -> str:
     return _svg(draw, 9.6, 3.4)
 
 
-def _bars(axes: Axes, number: int, of: int, values: np.ndarray, total: int, label: str) -> None:
+def _bars(
+    axes: Axes, number: int, of: int, values: npt.NDArray[np.int64], total: int, label: str
+) -> None:
     width = 0.8 / of
     places = np.arange(len(values)) + (number - (of - 1) / 2) * width
     colour = _COLOURS[number % len(_COLOURS)]

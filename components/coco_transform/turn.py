@@ -1,11 +1,13 @@
 """The EXIF orientations: how a stored picture, its boxes and its masks are turned upright."""
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Turn:
     flips_columns: bool = False
     transposes: bool = False
 
-    def pixels(self, values: npt.NDArray) -> npt.NDArray:
+    def pixels(self, values: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
         """Returns the turned array, [H, W] or [H, W, C]."""
         if self.flips_rows:
             values = values[::-1]

@@ -93,7 +93,7 @@ def _first_push_of(pushed: types.Artifact, in_service: list[types.Artifact]) -> 
 
 
 def _model_id(pushed: types.Artifact) -> str:
-    return pushed.get_string_custom_property(properties.MODEL_ID)
+    return str(pushed.get_string_custom_property(properties.MODEL_ID))
 
 
 def _folder(pushed: types.Artifact) -> Path:
@@ -112,7 +112,7 @@ def _model_order(store: mlmd.MetadataStore, pushed: types.Artifact) -> int:
     """Returns the MLMD id of the Model that was pushed: ids rise in the order of making."""
     events = store.get_events_by_artifact_ids([pushed.id])
     executions = [e.execution_id for e in events if e.type == metadata_store_pb2.Event.OUTPUT]
-    inputs = [
+    inputs: list[int] = [
         event.artifact_id
         for event in store.get_events_by_execution_ids(executions)
         if event.type == metadata_store_pb2.Event.INPUT and event.path.steps[0].key == CANDIDATE_KEY

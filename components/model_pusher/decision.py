@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from components.coco_evaluator.gate import Comparison, Finding, contradiction
+from components.coco_evaluator.comparison import Comparison
+from components.coco_evaluator.gate import Finding, contradiction
 from ground.errors import ModelError, RefusedError
 from ground.files import json_digest
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from model.launch.gpu_answer import Answer, parse_answer, problems, reason, warnings
@@ -20,7 +21,7 @@ _PROBED_WITH = {"TF_CPP_MIN_LOG_LEVEL": "0", "TF_CPP_VMODULE": "dso_loader=1"}
 
 def library_checks(seconds: float) -> list[Callable[[], list[Row]]]:
     """Returns the checks of this module, each of which takes seconds and may run beside others."""
-    tried = [
+    tried: list[tuple[str, str, Callable[[Any], str]]] = [
         ("pycocotools", "coco", lambda values: f"{values['version']} counts right"),
         ("pictures", "pictures", lambda values: f"{' and '.join(values['formats'])} are decoded"),
     ]
@@ -31,8 +32,7 @@ def library_checks(seconds: float) -> list[Callable[[], list[Row]]]:
             ("TFX", "tfx", lambda values: f"{values['version']} loads"),
         ]
     checks: list[Callable[[], list[Row]]] = [
-        lambda row=row: [_tried(*row, seconds)]  # type: ignore[misc]
-        for row in tried
+        partial(_tried, check, probe, say, seconds) for check, probe, say in tried
     ]
     if not has_pipeline():
         found = "TFX, Beam and ML Metadata are not installed: this machine only trains"
@@ -40,11 +40,11 @@ def library_checks(seconds: float) -> list[Callable[[], list[Row]]]:
     return [lambda: tensorflow_rows(seconds, os.environ), *checks]
 
 
-def _tried(check: str, probe: str, say: Callable[[Any], str], seconds: float) -> Row:
+def _tried(check: str, probe: str, say: Callable[[Any], str], seconds: float) -> list[Row]:
     asked = ask(f"{_PROBES}.{probe}", seconds=seconds)
     if asked.values is None:
-        return Row(check, "error", asked.problem, asked.mend)
-    return Row(check, "ok", say(asked.values))
+        return [Row(check, "error", asked.problem, asked.mend)]
+    return [Row(check, "ok", say(asked.values))]
 
 
 def tensorflow_rows(seconds: float, environ: Mapping[str, str]) -> list[Row]:

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import IO
 
 import click
 
@@ -102,7 +103,10 @@ class HostProcesses:
                 start_new_session=True,  # a terminal's Ctrl-C is ours to pass on
             )
             self._processes[host] = process
-            printer = threading.Thread(target=_print_lines, args=(host, process), daemon=True)
+            assert process.stdout is not None, "it is a pipe"
+            printer = threading.Thread(
+                target=_print_lines, args=(host, process.stdout), daemon=True
+            )
             printer.start()
             self._printers.append(printer)
 
@@ -147,8 +151,9 @@ class HostProcesses:
 
     def _close_connections(self) -> None:
         for process in self._processes.values():
-            with contextlib.suppress(OSError):
-                process.stdin.close()
+            if process.stdin is not None:
+                with contextlib.suppress(OSError):
+                    process.stdin.close()
 
     def _kill(self) -> None:
         for process in self._processes.values():
@@ -156,8 +161,8 @@ class HostProcesses:
                 process.kill()
 
 
-def _print_lines(host: Host, process: "subprocess.Popen[str]") -> None:
-    with process.stdout as lines:
+def _print_lines(host: Host, output: IO[str]) -> None:
+    with output as lines:
         for line in lines:
             print(f"[{host.name}] {line.rstrip()}", flush=True)
 
@@ -229,7 +234,7 @@ def _arguments(host: Host, config: Path, settings: tuple[str, ...], *more: str) 
     """Returns the arguments of a host's `pipeline run`."""
     data = os.environ.get("DATA_DIR", "data").replace("%h", host.name)
     root = os.environ.get("ROOT", f"runs/{config.stem}").replace("%h", host.name)
-    places = {"--config": config, "--data-dir": data, "--root": root}
+    places: dict[str, str | Path] = {"--config": config, "--data-dir": data, "--root": root}
     options = [text for name, path in places.items() for text in (name, os.path.abspath(path))]
     return [*options, *(f"--set={setting}" for setting in settings), *more]
 

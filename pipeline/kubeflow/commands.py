@@ -4,7 +4,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -13,6 +13,7 @@ from ground.console import OneLineCommand, finish, one_line_errors
 from ground.errors import EXIT_FAILED
 from ground.speech import say_error, speech_options
 from pipeline.kubeflow.player.dialects import DIALECTS
+from pipeline.nodes import Target
 from pipeline.quiet import quiet_libraries
 
 _PLAYED = ("logs", "metadata.json", "pods", "store", "summary.json")  # in run-compiled's folder
@@ -28,7 +29,7 @@ _PLAYED = ("logs", "metadata.json", "pods", "store", "summary.json")  # in run-c
 @config_option()
 @click.option(
     "--target",
-    type=click.Choice(["kubeflow", "vertex"]),
+    type=click.Choice(get_args(Target)),
     default="kubeflow",
     show_default=True,
     help="Kubeflow Pipelines on a cluster of yours, or Vertex AI Pipelines (all addresses gs://).",
@@ -71,7 +72,7 @@ _PLAYED = ("logs", "metadata.json", "pods", "store", "summary.json")  # in run-c
 @one_line_errors
 def compile_(
     config_file: Path,
-    target: str,
+    target: Target,
     image: str,
     pipeline_root: str,
     out: Path,
@@ -112,7 +113,7 @@ def compile_(
 
 
 def _check(
-    config: Any, target: str, image: str, pipeline_root: str, places: dict[str, str]
+    config: Any, target: Target, image: str, pipeline_root: str, places: dict[str, str]
 ) -> None:
     """Warns of what the cluster must do by itself.
 

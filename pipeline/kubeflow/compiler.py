@@ -1,7 +1,7 @@
 """Compiles the graph for Kubeflow Pipelines v2; nothing is run."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 from google.protobuf.json_format import MessageToDict
@@ -19,9 +19,9 @@ from pipeline.kubeflow.resources import BEAM_WORKERS, resources, set_beam_worker
 from pipeline.kubeflow.rewrite import rewrite
 from pipeline.kubeflow.tasks import DATA_VERSION, with_gpus
 from pipeline.kubeflow.vertex import check_vertex
+from pipeline.nodes import Target
 from pipeline.pipeline import Places, create_pipeline
 
-Target = Literal["kubeflow", "vertex"]
 _BEAM_MODES = ("--direct_running_mode=multi_processing", "--direct_running_mode=multi_threading")
 
 

@@ -64,10 +64,10 @@ def check_vertex(asked: KubeflowConfig, root: str, places: Mapping[str, str]) ->
     for setting in _OF_KUBERNETES:
         if getattr(asked, setting):
             _refuse(f"pipeline.kubeflow.{setting}")
-    for task, own in asked.tasks.items():
+    for name, own in asked.tasks.items():
         for setting in _OF_KUBERNETES_BY_TASK:
             if getattr(own, setting):
-                _refuse(f"pipeline.kubeflow.tasks.{task}.{setting}")
+                _refuse(f"pipeline.kubeflow.tasks.{name}.{setting}")
     accelerator = asked.vertex_accelerator or ""
     for task in ("DataVersion", *(node for node in NODES if node != "Resolver")):
         _check_machine(asked, task, accelerator)

@@ -56,8 +56,8 @@ class Lineage:
         """Returns the name of the node that an execution is of."""
         for context in self._store.get_contexts_by_execution(execution.id):
             if context.type == "node":
-                return context.name.rpartition(".")[2]
-        return execution.type.rpartition(".")[2]
+                return str(context.name).rpartition(".")[2]
+        return str(execution.type).rpartition(".")[2]
 
 
 def _properties(artifact: mlmd.Artifact) -> dict[str, Any]:

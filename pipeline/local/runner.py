@@ -76,9 +76,9 @@ def run_pipeline(
         try:
             runs, run_id = _run_graph(pipeline, folder, _partial_run(from_node, to_node))
         except TrainingStopped as stopped:
-            summary = {"resumable": True, "step": stopped.step}
-            finish(summary, folder.root, [str(stopped)])
-            return summary
+            so_far = {"resumable": True, "step": stopped.step}
+            finish(so_far, folder.root, [str(stopped)])
+            return so_far
         from pipeline.local.run_summary import summarise, summary_lines
 
         summary = summarise(folder, run_id)

@@ -173,12 +173,12 @@ def _run(module: str, arguments: list[str]) -> None:
         raise DatasetError(f"{module}: {last[0].removeprefix('error: ')}")
 
 
-def _plain(text: Any) -> str:
+def _plain(value: object) -> str:
     """Returns a hyperparameter as it was meant: AWS's container gets each as JSON.
 
     What would not survive the shell of AWS's container is JSON inside that (`job.py` beside this).
     """
-    text = str(text)
+    text = str(value)
     while text.startswith('"'):
         try:
             text = str(json.loads(text))

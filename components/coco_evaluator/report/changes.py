@@ -50,8 +50,10 @@ def _changes(judgement: Judgement) -> Iterator[ChangedNumber]:
         new, old = judgement.compared.get(kind), old_metrics.get(kind)
         if not new or not old:
             continue
-        lines = [(f"{kind}, {words}", name, None, new[name], old[name])
-                 for name, words in _BY_SIZE.items()]  # fmt: skip
+        lines: list[tuple[str, str, int | None, float, float]] = [
+            (f"{kind}, {words}", name, None, new[name], old[name])
+            for name, words in _BY_SIZE.items()
+        ]
         of_old = old_metrics["per_category"].get(kind, {})
         for number, numbers in judgement.compared["per_category"].get(kind, {}).items():
             if number in of_old:

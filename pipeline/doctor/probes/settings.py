@@ -2,11 +2,15 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ground.console import explain
 from ground.errors import RcnnError
+
+if TYPE_CHECKING:
+    from configs.schema import Config
 
 
 def main(config_file: str, data_dir: str) -> None:
@@ -28,14 +32,13 @@ def main(config_file: str, data_dir: str) -> None:
     print(json.dumps({"checks": checks, "store": store, "device": config.train.device}))
 
 
-def _checks(config: object, data_dir: str) -> Iterator[list[str]]:
-    from configs.schema import Config
+def _checks(config: "Config", data_dir: str) -> Iterator[list[str]]:
     from model.weights.files import check_start_weights
     from pipeline.data_folder import check_data_folder
 
-    assert isinstance(config, Config)
-    looked_at = [
-        ("weights", str(config.model.weights), lambda: check_start_weights(config.model.weights))
+    weights = config.model.weights
+    looked_at: list[tuple[str, str, Callable[[], object]]] = [
+        ("weights", str(weights), lambda: check_start_weights(weights))
     ]
     if data_dir:
         looked_at.append(("data", data_dir, lambda: check_data_folder(config.data, Path(data_dir))))

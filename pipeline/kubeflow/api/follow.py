@@ -108,7 +108,7 @@ def _task_names(service: Service, run: Message) -> list[str]:
                 service, str(reference.get("pipeline_id")), str(reference["pipeline_version_id"])
             ).message
     try:
-        spec = message.get("pipeline_spec", message)
+        spec = message.get("pipeline_spec", message) if message else {}
         tasks = spec["root"]["dag"]["tasks"]
         needs = {key: set(task.get("dependentTasks") or ()) for key, task in tasks.items()}
     except (AttributeError, KeyError, TypeError):

@@ -100,7 +100,8 @@ class ClusterApi:
             ServiceError: the API server refuses, or does not answer for minutes.
         """
         name = environ.get(POD_VARIABLE) or environ.get("HOSTNAME", "")
-        return self._patiently(lambda: self.pod(name), f"pod {name}")
+        pod: Manifest = self._patiently(lambda: self.pod(name), f"pod {name}")
+        return pod
 
     def pod(self, name: str) -> Manifest:
         """Returns a pod.
