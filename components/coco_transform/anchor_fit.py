@@ -144,7 +144,8 @@ class _Objects:
         shares = np.cumsum(self.weights[order])
         wanted = (np.arange(number) + 0.5) / number
         places = np.minimum(np.searchsorted(shares, wanted), len(order) - 1)
-        return values[order][places] * np.linspace(0.99, 1.01, number)
+        chosen: Floats = values[order][places] * np.linspace(0.99, 1.01, number)
+        return chosen
 
     def fit(self, sizes: Floats, ratios: Floats) -> Fit:
         """Returns how well anchors fit."""
@@ -165,7 +166,8 @@ class _Objects:
         along = np.minimum(np.minimum(boxes, others), (boxes + others) / 2 - strides / 4)
         overlap = np.prod(np.maximum(along, 0.0), axis=0)
         union = np.prod(boxes, axis=0) + np.prod(others, axis=0) - overlap
-        return np.max(overlap / union, axis=1)
+        best: Floats = np.max(overlap / union, axis=1)
+        return best
 
 
 def _climb(
