@@ -119,6 +119,36 @@ def match(
     )
 
 
+def overlaps_in_pictures(
+    objects: Annotations,
+    detections: Annotations,
+    kind: str,
+    image_ids: Sequence[int],
+    category_ids: Sequence[int],
+    lowest: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns which detections lie on which objects, of any class; crowds are left out.
+
+    Args:
+        objects: as in `match`.
+        detections: as in `match`.
+        kind: "box" or "mask".
+        image_ids: those of the pictures that count, sorted.
+        category_ids: those of the classes that count, sorted.
+        lowest: IoU from which on a pair is one.
+
+    Returns:
+        Of each pair the positions in the list of detections and in that of objects, and the IoU.
+    """
+    images, categories = np.asarray(image_ids, int), np.asarray(category_ids, int)
+    gts = _side(objects, images, categories, class_agnostic=True)
+    gts = gts.taken(np.flatnonzero(~gts.is_crowd))
+    dts = _side(detections, images, categories, class_agnostic=True)
+    overlaps = _box_overlaps if kind == "box" else _mask_overlaps
+    dt, gt, iou = _candidates(dts, gts, overlaps, lowest)
+    return dts.source[dt], gts.source[gt], iou
+
+
 def nothing_matched(
     objects: Annotations,
     detections: Annotations,
@@ -223,7 +253,7 @@ def _places(group: np.ndarray) -> np.ndarray:
 
 
 def _candidates(
-    dts: _Side, gts: _Side, overlaps: Overlaps
+    dts: _Side, gts: _Side, overlaps: Overlaps, lowest: float = IOU_THRESHOLDS[0]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns the pairs of a group whose IoU reaches the lowest threshold: detection, object, IoU.
 
@@ -242,7 +272,7 @@ def _candidates(
         within = np.arange(len(dt)) - np.repeat(np.cumsum(counts) - counts, counts)
         gt = first[dt] + within
         iou = overlaps(dts, gts, dt, gt)
-        near = iou >= IOU_THRESHOLDS[0]
+        near = iou >= lowest
         found.append((dt[near], gt[near], iou[near]))
         start = stop
     if not found:
