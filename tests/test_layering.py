@@ -29,7 +29,10 @@ TFX_AND_BEAM = {
     "tfx",
     "tfx_bsl",
 }
-LIBRARIES_OF = {"ground": {"click", "rich"}, "configs": {"pydantic", "pydantic_core", "yaml"}}
+LIBRARIES_OF = {
+    "ground": {"click", "jinja2", "rich"},
+    "configs": {"pydantic", "pydantic_core", "yaml"},
+}
 DOTTED = re.compile(r"\w+(\.\w+)*")
 PURE_PLACES = ("components/coco_evaluator/gate.py", "model/coco/", "model/evaluation/")
 MAY_IMPORT_CLICK = "model/commands/"
