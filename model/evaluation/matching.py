@@ -130,8 +130,8 @@ def overlaps_in_pictures(
     """Returns which detections lie on which objects, of any class; crowds are left out.
 
     Args:
-        objects: as in `match`.
-        detections: as in `match`.
+        objects: COCO's annotations; with `segmentation` as run-length code where `kind` is "mask".
+        detections: what was found, in the same form and with `score`.
         kind: "box" or "mask".
         image_ids: those of the pictures that count, sorted.
         category_ids: those of the classes that count, sorted.
