@@ -88,6 +88,18 @@ class ClassesConfig(Section):
         return self
 
 
+class DataSource(Section):
+    """One of several COCO files that become one data set."""
+
+    annotations: Text = Field(description="Its COCO JSON.")
+    pictures: Text = Field(description="Folder of the pictures in it.")
+    split: SplitName | None = Field(
+        None,
+        description="That all of it is; null: `data.split` says which picture is in which. "
+        "Either all sources have one, or none.",
+    )
+
+
 class DataInput(NamedTuple):
     """A COCO file and the folder of its pictures, below the data folder.
 
@@ -125,9 +137,18 @@ class DataPlaces(Section):
         "then.",
     )
     pictures: Text | None = Field(None, description="Folder of the pictures in it.")
+    sources: tuple[DataSource, ...] = Field(
+        (),
+        max_length=1000,
+        description="Several COCO files, each with its folder, that become one data set: classes "
+        "go by their names, ids are kept apart. The four settings above are not read then.",
+    )
 
     def inputs(self) -> list[DataInput]:
         """Returns the files that a run reads, with their folders."""
+        if self.sources:
+            key = "data.sources"
+            return [DataInput(s.annotations, s.pictures, s.split, key, key) for s in self.sources]
         if self.annotations is not None and self.pictures is not None:
             keys = ("data.annotations", "data.pictures")
             return [DataInput(self.annotations, self.pictures, None, *keys)]
@@ -149,4 +170,22 @@ class DataPlaces(Section):
                 ("annotations", "pictures") if self.annotations else ("pictures", "annotations")
             )
             raise ValueError(f"data.{given} needs data.{missing}")
+        return self
+
+    @model_validator(mode="after")
+    def _sources_are_apart(self) -> "DataPlaces":
+        if self.sources and self.annotations is not None:
+            raise ValueError("data.sources and data.annotations exclude each other: keep one")
+        places = [(source.annotations, source.pictures) for source in self.sources]
+        if twice := next((place for place in places if places.count(place) > 1), None):
+            raise ValueError(f"data.sources has {twice[0]!r} with {twice[1]!r} twice")
+        splits = {source.split for source in self.sources}
+        if None in splits and len(splits) > 1:
+            raise ValueError(
+                "data.sources: some have a split and some have none: give each one its split, or "
+                "none and data.split"
+            )
+        if len(splits) == 1 and None not in splits:
+            missing = "eval" if "train" in splits else "train"
+            raise ValueError(f"data.sources: none is split {missing!r}")
         return self

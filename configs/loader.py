@@ -294,6 +294,8 @@ def _nearest(location: tuple[int | str, ...]) -> str:
     """Returns ": did you mean ...?" for an unknown key, from the fields of its section."""
     section: type[BaseModel] = Config
     for part in location[:-1]:
+        if isinstance(part, int):  # of a list of sections
+            continue
         field = section.model_fields.get(str(part))
         if field is None:
             return ""

@@ -78,6 +78,8 @@ def _type_name(annotation: Any) -> str:
         return " | ".join(f"`{value}`" for value in arguments)
     if origin in (Union, UnionType):
         return " | ".join(_type_name(argument) for argument in arguments)
+    if origin is tuple and _inner_section(arguments[0]) is not None:
+        return "list of sections"
     if origin is tuple and Ellipsis not in arguments:
         return f"{len(arguments)} {_type_name(arguments[0])}s"
     return f"{getattr(origin, '__name__', origin)} of {_type_name(arguments[0])}"

@@ -53,7 +53,9 @@ class DataConfig(LossLimits, DataPlaces):
     """Where the COCO-format data lies (below --data-dir) and how it is read."""
 
     split: SplitConfig | None = Field(
-        None, description="How the pictures of `data.annotations` are split, see below."
+        None,
+        description="How the pictures of `data.annotations`, or of all `data.sources` together, "
+        "are split, see below.",
     )
     classes: ClassesConfig | None = Field(
         None, description="Which classes are learnt, and as what; null: those of the files."
@@ -103,14 +105,24 @@ class DataConfig(LossLimits, DataPlaces):
     @model_validator(mode="after")
     def _split_has_a_file(self) -> "DataConfig":
         is_undivided = any(each.split is None for each in self.inputs())
+        if self.split is None and self.sources and is_undivided:
+            raise ValueError(
+                "data.sources needs data.split, such as {train: 0.9, eval: 0.1}, or each source "
+                "its own split"
+            )
         if self.split is None and is_undivided:
             raise ValueError(
                 "data.annotations needs data.split, such as {train: 0.9, eval: 0.1}; one file a "
                 "split is data.train_annotations and data.eval_annotations"
             )
+        if self.split is not None and self.sources and not is_undivided:
+            raise ValueError(
+                "data.split and a split of each of data.sources exclude each other: keep one"
+            )
         if self.split is not None and not is_undivided:
             raise ValueError(
-                "data.split splits one file: name it by data.annotations and data.pictures"
+                "data.split splits one file: name it by data.annotations and data.pictures, or "
+                "several by data.sources"
             )
         return self
 

@@ -42,6 +42,21 @@ def part_line(part: Mapping[str, Any]) -> str:
     return f"{line} (data.split asks for {part['asked']:g})"
 
 
+def sources_line(sources: Mapping[str, Mapping[str, int]]) -> str:
+    """Returns what of a split comes from which source, of a summary's `sources`.
+
+    >>> sources_line({"day.json": {"pictures": 2, "objects": 5}})
+    'of day.json: 2 pictures with 5 objects'
+    """
+    parts = [
+        f"of {name}: {plural(of['pictures'], 'picture')} with {plural(of['objects'], 'object')}"
+        for name, of in list(sources.items())[:_MOST_LINES]
+    ]
+    if more := len(sources) - len(parts):
+        parts.append(f"and of {plural(more, 'more source')}")
+    return "; ".join(parts)
+
+
 def class_line(classes: Mapping[str, Any]) -> str:
     """Returns what became of a file's classes, of a summary's `classes`.
 
@@ -56,9 +71,9 @@ def class_line(classes: Mapping[str, Any]) -> str:
 
 
 def made_lines(summary: Mapping[str, Any]) -> list[str]:
-    """Returns a line on what the config made of the file: its part, its classes."""
-    lines = [part_line(summary["part"])] if summary.get("part") else []
-    return [*lines, class_line(summary["classes"])] if summary.get("classes") else lines
+    """Returns lines on what the config made of the files: the sources, the part, the classes."""
+    forms = (("sources", sources_line), ("part", part_line), ("classes", class_line))
+    return [line_of(summary[key]) for key, line_of in forms if summary.get(key)]
 
 
 def reason_lines(summary: Mapping[str, Any]) -> list[str]:

@@ -155,6 +155,12 @@ class AnnotationsSource:
         self._split = split
         if split == WHOLE_FILE:
             self._data = self._data.model_copy(update={"split": None})
+        if self._data.split is not None and self._data.sources:
+            raise DatasetError(
+                f"{annotations}: data.split splits all data.sources together, with other image "
+                f"ids: measure on the examples (--examples), or on all of a file (--split "
+                f"{WHOLE_FILE})"
+            )
         if self._data.split is not None:
             self.name = f"{annotations}, split {split}"
             if split not in SPLIT_NAMES:

@@ -65,7 +65,8 @@ def _split(text: str) -> _Split:
     metavar="NAME=JSON:PICTURES",
     help="A split's name, COCO JSON and picture folder; once for each split. The split named "
     "train gets data.train_shards shards, any other data.eval_shards. Without it, the splits "
-    "train and eval of the config's data section, also of one JSON (data.split).",
+    "train and eval of the config's data section, also of one JSON (data.split) or of several "
+    "(data.sources).",
 )
 @click.option(
     "--out",
@@ -94,6 +95,8 @@ def main(
     from model.coco.policies import resolve_policies
 
     config = load_config(config_file, overrides) if config_file else default_config(overrides)
+    if splits and config.data.sources:
+        raise click.UsageError("--split names whole files: leave it out, or set data.sources=[]")
     if splits and config.data.split is not None:
         raise click.UsageError("--split names whole files: leave it out, or set data.split=null")
     sources = _sources(config, data_dir, splits)
@@ -103,7 +106,7 @@ def main(
         check_source(source)
     start = time.monotonic()
     written = ("examples", "rejects", SUMMARY_FILE)
-    read = [config_file, *(path for s in sources for path in (s.annotations, s.pictures))]
+    read = [config_file, *(path for source in sources for path in source.read)]
     with output_folder(out, "components.coco_example_gen", written, read) as new:
         with quiet_tensorflow():  # it decodes the pictures
             summary = _convert(config, sources, new)

@@ -44,7 +44,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         ).data
         sources = sources_of(data, Path(exec_properties["data_dir"]))
         for output in (examples, rejects):
-            fresh_folder(output.uri, [p for s in sources for p in (s.annotations, s.pictures)])
+            fresh_folder(output.uri, [path for source in sources for path in source.read])
         convert(
             sources,
             examples.uri,

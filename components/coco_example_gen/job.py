@@ -6,6 +6,7 @@ from components import shard_job
 from components.coco_example_gen import spool
 from configs.schema import Policy
 from model.coco.entries import AS_COCO, Forms
+from model.coco.merge import SourceFile, source_of
 from model.coco.splits import Portion
 from model.examples import Category
 
@@ -27,6 +28,7 @@ class ShardJob(shard_job.ShardJob):
         forms: how values in the JSON are meant.
         picture_prefix: taken off the front of file names.
         portion: of the COCO JSON that the split has; None is all of it.
+        files: the sources that the COCO JSON was merged from; empty for a user's own.
         not_kept: category ids whose objects are in no spool file (`data.classes`).
     """
 
@@ -43,3 +45,11 @@ class ShardJob(shard_job.ShardJob):
     picture_prefix: str = ""
     portion: Portion | None = None
     not_kept: frozenset[int] = frozenset()
+    files: tuple[SourceFile, ...] = ()
+
+    def place_of(self, image_id: int, file_name: str) -> tuple[str, str]:
+        """Returns the folder that a picture's file has to be in, and its name there."""
+        if not self.files:
+            return self.pictures, file_name
+        file = source_of(image_id, self.files)
+        return str(file.pictures), file.own_name(file_name)

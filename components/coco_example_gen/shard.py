@@ -145,9 +145,8 @@ class _ShardWriter:
             LeftOut: a flaw's policy leaves the picture out.
         """
         picture = parse_picture(image, judge, self._job.max_picture_pixels)
-        path = locate_picture(
-            self._job.pictures, picture.file_name, self._job.picture_prefix, judge
-        )
+        folder, name = self._job.place_of(picture.id, picture.file_name)
+        path = locate_picture(folder, name, self._job.picture_prefix, judge)
         try:
             facts = inspect(read_picture_file(path), self._job.max_picture_pixels)
             for code, detail in facts.flaws:

@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from ground.errors import DatasetError
 
 if TYPE_CHECKING:  # a command's help comes without NumPy
+    from model.coco.merge import SourceFile
     from model.coco.splits import Portion
+
+# Of the JSON that several sources are merged into.
+MERGED_FILE = "merged.json"
 
 
 class SplitSource(NamedTuple):
@@ -14,10 +18,11 @@ class SplitSource(NamedTuple):
 
     Attributes:
         name: of the split.
-        annotations: its COCO JSON.
-        pictures: folder of the pictures in it.
+        annotations: its COCO JSON; of several sources the one that they are merged into.
+        pictures: folder of the pictures in it; of several sources the folder above all.
         shards: that it gets.
         portion: of the JSON that the split has; None is all of it.
+        files: the sources that are merged; empty where the JSON is the user's own.
     """
 
     name: str
@@ -25,21 +30,35 @@ class SplitSource(NamedTuple):
     pictures: Path
     shards: int
     portion: "Portion | None" = None
+    files: "tuple[SourceFile, ...]" = ()
+
+    @property
+    def places(self) -> list[tuple[Path, Path]]:
+        """The user's own COCO files that it comes from, each with the folder of its pictures."""
+        if self.files:
+            return [(file.annotations, file.pictures) for file in self.files]
+        return [(self.annotations, self.pictures)]
+
+    @property
+    def read(self) -> list[Path]:
+        """The user's files and folders that are read."""
+        return [path for place in self.places for path in place]
 
 
 def check_source(source: SplitSource) -> None:
     """Checks what can be checked at once.
 
     Raises:
-        DatasetError: the annotation file or the picture folder is missing.
+        DatasetError: an annotation file or a picture folder is missing.
     """
-    if not source.annotations.is_file():
-        raise DatasetError(
-            f"{source.annotations}: no such annotation file for split {source.name!r}: "
-            "check the data folder and the split's paths"
-        )
-    if not source.pictures.is_dir():
-        raise DatasetError(
-            f"{source.pictures}: no such picture folder for split {source.name!r}: "
-            "check the data folder and the split's paths"
-        )
+    for annotations, pictures in source.places:
+        if not annotations.is_file():
+            raise DatasetError(
+                f"{annotations}: no such annotation file for split {source.name!r}: "
+                "check the data folder and the split's paths"
+            )
+        if not pictures.is_dir():
+            raise DatasetError(
+                f"{pictures}: no such picture folder for split {source.name!r}: "
+                "check the data folder and the split's paths"
+            )

@@ -2,14 +2,16 @@
 
 import filecmp
 import itertools
+import posixpath
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from components.coco_example_gen.source import SplitSource
+from components.coco_example_gen.source import MERGED_FILE, SplitSource
 from configs.data_schema import SPLIT_NAMES
 from configs.schema import DataConfig
 from ground.errors import DatasetError
+from model.coco.merge import Merge, SourceFile
 from model.coco.notes import notes_on, notes_on_use
 from model.coco.splits import Division, Holds, Portion, everything, read_division
 from model.coco.survey import Survey
@@ -20,6 +22,8 @@ from model.examples import TRAINING_SPLIT, Category
 def sources_of(data: DataConfig, data_dir: Path) -> list[SplitSource]:
     """Returns the splits train and eval of a config."""
     shards = {"train": data.train_shards, "eval": data.eval_shards}
+    if data.sources:
+        return _merged_sources(data, data_dir, shards)
     return [
         SplitSource(
             name,
@@ -33,6 +37,39 @@ def sources_of(data: DataConfig, data_dir: Path) -> list[SplitSource]:
     ]
 
 
+def _merged_sources(
+    data: DataConfig, data_dir: Path, shards: Mapping[str, int]
+) -> list[SplitSource]:
+    """Returns the splits of several sources; `merged` writes the JSON that they name."""
+    inputs = data.inputs()
+    jsons = [each.annotations for each in inputs]
+    sources = []
+    for name in SPLIT_NAMES:
+        files = tuple(
+            SourceFile(
+                number,
+                each.annotations
+                if jsons.count(each.annotations) == 1
+                else f"{each.annotations} ({each.pictures})",
+                data_dir / each.annotations,
+                data_dir / each.pictures,
+                _front(each.pictures),
+            )
+            for number, each in enumerate(inputs, 1)
+            if each.split in (None, name)
+        )
+        portion = None if data.split is None else Portion(data.split, name)
+        target = data_dir / MERGED_FILE
+        sources.append(SplitSource(name, target, data_dir, shards[name], portion, files))
+    return sources
+
+
+def _front(folder: str) -> str:
+    """Returns what the names of a folder's pictures begin with in a merged file."""
+    name = posixpath.normpath(folder)
+    return "" if name == "." else f"{name}/"
+
+
 def check_different(sources: Sequence[SplitSource], data: DataConfig) -> None:
     """Checks that no two splits come from the same JSON.
 
@@ -40,18 +77,15 @@ def check_different(sources: Sequence[SplitSource], data: DataConfig) -> None:
         DatasetError: two do, byte by byte.
     """
     for first, second in itertools.combinations(sources, 2):
-        is_divided = first.portion is not None and second.portion is not None
-        if (
-            not data.allow_same_splits
-            and not is_divided
-            and filecmp.cmp(first.annotations, second.annotations, shallow=False)
-        ):
-            raise DatasetError(
-                f"the splits {first.name!r} and {second.name!r} have the same annotations "
-                f"({first.annotations}, {second.annotations}), so that a model would be measured "
-                "on what it learnt: give another file, split one by data.split, or set "
-                "data.allow_same_splits=true"
-            )
+        if data.allow_same_splits or (first.portion is not None and second.portion is not None):
+            continue
+        for (one, _), (other, _) in itertools.product(first.places, second.places):
+            if filecmp.cmp(one, other, shallow=False):
+                raise DatasetError(
+                    f"the splits {first.name!r} and {second.name!r} have the same annotations "
+                    f"({one}, {other}), so that a model would be measured on what it learnt: give "
+                    "another file, split one by data.split, or set data.allow_same_splits=true"
+                )
 
 
 def divisions_of(sources: Sequence[SplitSource]) -> dict[Path, Division]:
@@ -99,6 +133,7 @@ def split_summary(
     divisions: Mapping[Path, Division],
     classes: Mapping[str, Any] | None,
     data: DataConfig,
+    merge: Merge | None = None,
 ) -> dict[str, Any]:
     """Returns what the summary says of a split.
 
@@ -109,6 +144,7 @@ def split_summary(
         divisions: by JSON that is split.
         classes: of `ClassMap.facts`; None where the classes are those of the file.
         data: how it is read.
+        merge: of the sources; None where none are merged.
     """
     name, made = source.name, {}
     others = {other: found for other, found in surveys.items() if other != name}
@@ -116,6 +152,8 @@ def split_summary(
         *notes_on_use(tally, is_for_training=name == TRAINING_SPLIT),
         *notes_on(surveys[name], data, name, others),
     ]
+    if merge is not None and name == TRAINING_SPLIT:  # once is enough
+        notes = [*merge.notes(), *merge.hints(data.box_format), *notes]
     if source.portion is not None:
         division = divisions[source.annotations]
         made["part"] = division.facts(name)

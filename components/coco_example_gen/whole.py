@@ -19,6 +19,11 @@ from components.coco_example_gen.accounts import (
     copy_rejects,
 )
 from components.coco_example_gen.job import ShardJob
+from components.coco_example_gen.merging import (
+    merged,
+    why_missing_in_sources,
+    written_by_source,
+)
 from components.coco_example_gen.rejects import RejectsFile
 from components.coco_example_gen.shard import write_shard
 from components.coco_example_gen.source import SplitSource, check_source
@@ -29,7 +34,8 @@ from components.coco_example_gen.together import (
     label_map,
     split_summary,
 )
-from components.shards import OnProgress, ShardResult, merged, new_folder, write_shards
+from components.shards import OnProgress, ShardResult, new_folder, write_shards
+from components.shards import merged as merged_shards
 from configs.schema import DataConfig, Policy
 from ground.errors import DatasetError
 from ground.files import write_json
@@ -38,9 +44,10 @@ from model.coco.classes import ClassMap, class_map
 from model.coco.entries import Forms
 from model.coco.hints import why_missing
 from model.coco.limits import Origin, check_losses
+from model.coco.merge import Merge
 from model.coco.notes import notes_on, with_notes
 from model.coco.policies import Flaw, resolve_policies
-from model.coco.splits import Holds
+from model.coco.splits import Division, Holds
 from model.coco.survey import Survey, survey
 from model.coco.tally import Tally, picture_name
 from model.examples import (
@@ -50,6 +57,7 @@ from model.examples import (
     split_folder,
     write_manifest,
 )
+from model.input.index import index_path, joined, read_index
 
 NAMESPACE = "coco_example_gen"
 REJECTS_FILE = "rejects.jsonl"
@@ -92,8 +100,9 @@ def convert(
     Returns:
         `{"splits": {name: {"pictures": {"read", "written", "rejected"}, "objects": {likewise},
         "reasons": {code: count}, ..., "notes": [line]}}}`, of `Tally.summary`; and `part`, of
-        `Division.facts`, where one JSON is split, and `classes`, of `ClassMap.facts`, where
-        `data.classes` changes them.
+        `Division.facts`, where one JSON is split, `classes`, of `ClassMap.facts`, where
+        `data.classes` changes them, and `sources`, of `written_by_source`, where several are
+        merged.
 
     Raises:
         ConfigError: `data.policies` has an unknown code, or `data.split.group` fits no file name.
@@ -103,6 +112,60 @@ def convert(
     for source in sources:
         check_source(source)
     check_different(sources, data)
+    examples_dir, rejects_dir = Path(examples_dir), Path(rejects_dir)
+    with contextlib.ExitStack() as stack:
+        merge = None
+        if any(source.files for source in sources):
+            stack.enter_context(_alone_in(examples_dir.parent))
+            sources, merge = stack.enter_context(merged(sources, examples_dir.parent, on_progress))
+        plan = _plan(sources, data, merge)
+        if merge is None:  # not before: of a wrong setting nothing is left behind
+            stack.enter_context(_alone_in(examples_dir.parent))
+        rejects, _ = stack.enter_context(new_folder(rejects_dir))
+        examples, scratch = stack.enter_context(new_folder(examples_dir))
+        work = _Work(examples, rejects, scratch)
+        jobs = _spool_all(plan, work, data, policies, on_progress)
+        done = write_shards(jobs, write_shard, NAMESPACE, make_pipeline, on_progress)
+        splits: dict[str, Split] = {}
+        for source in sources:
+            tally = plan.tallies[source.name]
+            splits[source.name] = _gather(source.name, done[source.name], work, tally)
+            with _hinted(source, plan.of_classes[source.name], plan, data):
+                check_losses(_origin(source), tally, data)
+        summary = {
+            "splits": {source.name: _summary(source, plan, work, data) for source in sources}
+        }
+        for folder in (work.examples, work.rejects):
+            write_json(folder / COUNTS_FILE, summary)
+        write_manifest(work.examples, splits, plan.classes.categories)
+    return summary
+
+
+class _Plan(NamedTuple):
+    """What is known before anything is written: M splits, each with its name as the key.
+
+    Attributes:
+        sources: the splits.
+        divisions: how each JSON is split that is split.
+        holds: tells which entries of its JSON a split has.
+        surveys: what each split holds.
+        classes: what becomes of the categories.
+        of_classes: the surveys with the classes as they are learnt.
+        tallies: for the counts of each split.
+        merge: of several sources; None where none are merged.
+    """
+
+    sources: Sequence[SplitSource]
+    divisions: dict[Path, Division]
+    holds: dict[str, Holds]
+    surveys: dict[str, Survey]
+    classes: ClassMap
+    of_classes: dict[str, Survey]
+    tallies: dict[str, Tally]
+    merge: Merge | None
+
+
+def _plan(sources: Sequence[SplitSource], data: DataConfig, merge: Merge | None) -> _Plan:
     divisions = divisions_of(sources)
     holds = {source.name: holds_of_source(source, divisions) for source in sources}
     surveys = {source.name: survey(source.annotations, holds[source.name]) for source in sources}
@@ -110,64 +173,59 @@ def convert(
         label_map([(source, surveys[source.name].categories) for source in sources]), data.classes
     )
     of_classes = {name: classes.mapped(found) for name, found in surveys.items()}
-    examples_dir, rejects_dir = Path(examples_dir), Path(rejects_dir)
     tallies = {source.name: Tally() for source in sources}
-    with (
-        _alone_in(examples_dir.parent),
-        new_folder(rejects_dir) as (rejects, _),
-        new_folder(examples_dir) as (examples, scratch),
-    ):
-        work = _Work(examples, rejects, scratch)
-        jobs: list[ShardJob] = []
-        parts: dict[str, tuple[spool.Accounts, spool.Accounts]] = {}
-        for source in sources:
-            name = source.name
-            spooled = _spool(
-                source, work, data.seed, policies, tallies[name], (holds[name], classes)
-            )
-            parts[source.name] = spooled.listed, spooled.elsewhere
-            folder = work.spool(source.name)
-            check_listed(source, surveys[name], spooled.listed, folder, classes.left_out_name)
-            pictures = plural(spooled.listed.pictures.number, "picture")
-            objects = plural(spooled.listed.objects.number, "object")
-            on_progress(f"{source.name}: {pictures} and {objects} listed")
-            jobs += _jobs(source, work, data, policies, classes, spooled)
-        if divisions:
-            check_division(parts)
-        done = write_shards(jobs, write_shard, NAMESPACE, make_pipeline, on_progress)
-        splits: dict[str, Split] = {}
-        for source in sources:
-            own = done[source.name]
-            splits[source.name] = _gather(source.name, own, work, tallies[source.name])
-            with _hinted(source, of_classes[source.name], sources, data):
-                check_losses(_origin(source), tallies[source.name], data)
-        summary = {
-            "splits": {
-                source.name: split_summary(
-                    source,
-                    tallies[source.name],
-                    of_classes,
-                    divisions,
-                    None if data.classes is None else classes.facts(surveys[source.name].objects),
-                    data,
-                )
-                for source in sources
-            }
-        }
-        for folder in (work.examples, work.rejects):
-            write_json(folder / COUNTS_FILE, summary)
-        write_manifest(work.examples, splits, classes.categories)
+    return _Plan(sources, divisions, holds, surveys, classes, of_classes, tallies, merge)
+
+
+def _spool_all(
+    plan: _Plan,
+    work: _Work,
+    data: DataConfig,
+    policies: dict[str, Policy],
+    on_progress: OnProgress,
+) -> list[ShardJob]:
+    """Spreads all splits over spool files; returns the jobs that make shards of them."""
+    jobs: list[ShardJob] = []
+    parts: dict[str, tuple[spool.Accounts, spool.Accounts]] = {}
+    for source in plan.sources:
+        name, classes = source.name, plan.classes
+        chosen = (plan.holds[name], classes)
+        spooled = _spool(source, work, data.seed, policies, plan.tallies[name], chosen)
+        parts[name] = spooled.listed, spooled.elsewhere
+        listed, folder = spooled.listed, work.spool(name)
+        check_listed(source, plan.surveys[name], listed, folder, classes.left_out_name)
+        pictures = plural(listed.pictures.number, "picture")
+        objects = plural(listed.objects.number, "object")
+        on_progress(f"{name}: {pictures} and {objects} listed")
+        jobs += _jobs(source, work, data, policies, classes, spooled)
+    if plan.divisions:
+        check_division(parts)
+    return jobs
+
+
+def _summary(source: SplitSource, plan: _Plan, work: _Work, data: DataConfig) -> dict[str, Any]:
+    """Returns what the summary says of a split whose shards are written."""
+    name = source.name
+    classes = None if data.classes is None else plan.classes.facts(plan.surveys[name].objects)
+    summary = split_summary(
+        source, plan.tallies[name], plan.of_classes, plan.divisions, classes, data, plan.merge
+    )
+    if source.files:
+        paths = [index_path(work.examples, name, n, source.shards) for n in range(source.shards)]
+        index = joined([read_index(path) for path in paths])
+        summary["sources"] = written_by_source(source.files, index)
     return summary
 
 
 def _origin(source: SplitSource) -> Origin:
-    return Origin(f"split {source.name!r}", str(source.annotations), str(source.pictures))
+    annotations, pictures = (
+        " or ".join(map(str, paths)) for paths in zip(*source.places, strict=True)
+    )
+    return Origin(f"split {source.name!r}", annotations, pictures)
 
 
 @contextlib.contextmanager
-def _hinted(
-    source: SplitSource, found: Survey, sources: Sequence[SplitSource], data: DataConfig
-) -> Iterator[None]:
+def _hinted(source: SplitSource, found: Survey, plan: _Plan, data: DataConfig) -> Iterator[None]:
     """Adds to the error of a split what fits instead.
 
     Raises:
@@ -176,14 +234,23 @@ def _hinted(
     try:
         yield
     except DatasetError as error:
-        hints = notes_on(found, data)
+        hints = [*(plan.merge.hints(data.box_format) if plan.merge else []), *notes_on(found, data)]
         if "picture_missing" in str(error) or "picture_ending_differs" in str(error):
-            names = [image.get("file_name") for image in found.images if isinstance(image, dict)]
-            texts = [name for name in names if isinstance(name, str) and name]
-            folders = {other.name: str(other.pictures) for other in sources if other != source}
-            hint = why_missing(texts, str(source.pictures), data.picture_prefix, folders)
-            hints = [hint, *hints] if hint else hints
+            hints = [*_why_missing(source, found, plan.sources, data.picture_prefix), *hints]
         raise with_notes(error, hints) from None
+
+
+def _why_missing(
+    source: SplitSource, found: Survey, sources: Sequence[SplitSource], prefix: str
+) -> list[str]:
+    """Returns what fits the names of a split's missing pictures."""
+    if source.files:
+        return why_missing_in_sources(source.files, found, prefix)
+    names = [image.get("file_name") for image in found.images if isinstance(image, dict)]
+    texts = [name for name in names if isinstance(name, str) and name]
+    folders = {other.name: str(other.pictures) for other in sources if other != source}
+    hint = why_missing(texts, str(source.pictures), prefix, folders)
+    return [hint] if hint else []
 
 
 @contextlib.contextmanager
@@ -273,6 +340,7 @@ def _jobs(
             picture_prefix=data.picture_prefix,
             portion=source.portion,
             not_kept=frozenset(classes.left_out),
+            files=source.files,
         )
         for shard in range(source.shards)
     ]
@@ -298,6 +366,6 @@ def _gather(
             tally.add(own)
     parts: list[str | os.PathLike[str]] = [homeless_path, *(job.rejects for job, _ in done)]
     check_rejects(name, target / REJECTS_FILE, tally, parts)
-    split = merged([result for _, result in done])
+    split = merged_shards([result for _, result in done])
     check_manifest(name, split["shards"], tally)
     return split

@@ -122,6 +122,18 @@ def box_note(survey: Survey, stated: str) -> str | None:
     )
 
 
+def note_on_unknown_categories(survey: Survey) -> str | None:
+    """Returns a line where the objects' category ids look like something else than ids."""
+    known = {category["id"] for category in survey.categories}
+    stated = {id_ for id_ in survey.objects if id_ is not None}
+    if survey.objects[None] == survey.objects.total() > 0:
+        return "no `category_id` is a whole number: write the `id` of the entry in `categories`"
+    looks = "" if stated <= known else as_positions(stated, known, "categories")
+    if not looks:
+        return None
+    return f"of the objects' category ids {len(stated & known)} of {len(stated)} are known; {looks}"
+
+
 def format_of_boxes(images: Sequence[Any], entries: Sequence[Any], stated: str) -> str | None:
     """Returns the format in which boxes plainly are, where it is not the stated one.
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from configs.schema import DataConfig
 from ground.errors import DatasetError
 from ground.wording import plural
-from model.coco.hints import as_positions, box_note
+from model.coco.hints import box_note, note_on_unknown_categories
 from model.coco.survey import Survey
 from model.coco.tally import SEEN_NAME_AGAIN, Tally
 from model.examples import TRAINING_SPLIT, Category
@@ -29,7 +29,8 @@ def notes_on(
         split: that it is of.
         others: what was found in the files of other splits.
     """
-    notes = [*_note_on_unknown_categories(found), *_notes_on_objects(found, split, others)]
+    unknown = note_on_unknown_categories(found)
+    notes = [*([unknown] if unknown else []), *_notes_on_objects(found, split, others)]
     names = Counter(category["name"] for category in found.categories)
     for name in [name for name, number in names.items() if number > 1][:_MOST_LISTED]:
         ids = [str(c["id"]) for c in found.categories if c["name"] == name]
@@ -63,20 +64,6 @@ def _notes_on_objects(found: Survey, split: str, others: Mapping[str, Survey]) -
             notes.append(f"no objects of {_named(new)}, which split {name!r} has{end}")
     empty = [c for c in found.categories if not found.objects[c["id"]] and c["id"] not in told]
     return [f"no objects of {_named(empty)}", *notes] if empty else notes
-
-
-def _note_on_unknown_categories(found: Survey) -> list[str]:
-    """Returns a line where the objects' category ids look like something else than ids."""
-    known = {category["id"] for category in found.categories}
-    stated = {id_ for id_ in found.objects if id_ is not None}
-    if found.objects[None] == found.objects.total() > 0:
-        return ["no `category_id` is a whole number: write the `id` of the entry in `categories`"]
-    looks = "" if stated <= known else as_positions(stated, known, "categories")
-    return (
-        [f"of the objects' category ids {len(stated & known)} of {len(stated)} are known; {looks}"]
-        if looks
-        else []
-    )
 
 
 def _named(categories: Sequence[Category]) -> str:

@@ -22,6 +22,7 @@ class Survey:
     Attributes:
         path: path of the file.
         categories: the label map: labels count from 1 in the order of category ids.
+        supercategories: what stands above a category, by its id, where that is said.
         text_ids: categories whose id is a whole number in another form.
         pictures: entries of `images`.
         objects: entries of `annotations` by category id; what is no id counts as None.
@@ -32,6 +33,7 @@ class Survey:
 
     path: str
     categories: list[Category] = dataclasses.field(default_factory=list)
+    supercategories: dict[int, str] = dataclasses.field(default_factory=dict)
     text_ids: int = 0
     pictures: int = 0
     objects: Counter[int | None] = dataclasses.field(default_factory=Counter)
@@ -117,6 +119,9 @@ def _read_categories(entries: list[Any], result: Survey) -> None:
                 f"{result.path}: categories {names[id_]!r} and {name!r} both have the id {id_}"
             )
         names[id_] = name
+        above = category.get("supercategory")
+        if isinstance(above, str) and above.strip():
+            result.supercategories[id_] = above
         result.text_ids += integer(stated) is None
     result.categories = [
         {"id": id_, "name": names[id_], "label": label}

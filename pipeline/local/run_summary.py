@@ -23,9 +23,10 @@ def summarise(folder: RunFolder, run_id: str) -> dict[str, Any]:
     Returns:
         `metrics` by kind, `blessed`, `reason` and `findings` of the verdict, `pushed_model`,
         `report` and `data_report` as paths; by split: `records` (pictures) and `objects`, each
-        read, written and rejected, `reasons` (flaws by code), `parts` (by `data.split`) and
-        `classes` (by `data.classes`), null without that setting, `transformed` (what CocoTransform
-        did with pictures and objects) and `anomalies`; `notes`, a line each.
+        read, written and rejected, `reasons` (flaws by code), `sources` (by `data.sources`),
+        `parts` (by `data.split`) and `classes` (by `data.classes`), null without that setting,
+        `transformed` (what CocoTransform did with pictures and objects) and `anomalies`; `notes`,
+        a line each.
     """
     outputs = Lineage(str(folder.metadata), run_id).outputs()
 
@@ -56,6 +57,7 @@ def summarise(folder: RunFolder, run_id: str) -> dict[str, Any]:
         "report": report,
         "data_report": str(Path(data_report.uri) / "report.html") if data_report else None,
         **_counts(output("CocoExampleGen", "rejects")),
+        "sources": _made(output("CocoExampleGen", "rejects"), "sources"),
         "parts": _made(output("CocoExampleGen", "rejects"), "part"),
         "classes": _made(output("CocoExampleGen", "rejects"), "classes"),
         "transformed": _transformed(data_report),
@@ -136,10 +138,11 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
 
 def _data_lines(summary: dict[str, Any]) -> list[str]:
     """Returns what was left out or flawed in each split, and the notes."""
-    made = {"part": summary.get("parts") or {}, "classes": summary.get("classes") or {}}
+    keys = {"sources": "sources", "part": "parts", "classes": "classes"}
+    made = {key: summary.get(of_summary) or {} for key, of_summary in keys.items()}
     lines = [
         f"{split}: {line}"
-        for split in dict.fromkeys([*made["part"], *made["classes"]])
+        for split in dict.fromkeys(split for found in made.values() for split in found)
         for line in made_lines({key: found.get(split) for key, found in made.items()})
     ]
     for split, pictures in (summary["records"] or {}).items():

@@ -140,8 +140,8 @@ def _examples(channels: Path, config: Config, config_path: Path, settings: list[
 
 
 def _splits(config: Config) -> list[str]:
-    """Returns the splits that are needed; none where all of the config's are made of one file."""
-    if config.data.split is not None:
+    """Returns the splits that are needed; none where the command makes them of the config."""
+    if config.data.split is not None or config.data.sources:
         return []
     needed = {"train": TRAINING_SPLIT}
     if config.train.validate_every_epochs:

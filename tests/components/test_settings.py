@@ -49,6 +49,7 @@ VALUES: dict[str, Any] = {
     "data.classes.keep": ["a", "c"],
     "data.classes.merge": {"a": ["b", "c"]},
     "data.policies": {"picture_missing": "drop"},
+    "data.sources": [{"annotations": "b.json", "pictures": "b"}],
     "data.split.eval": 0.75,
     "data.split.group": "(b)",
     "data.split.train": 0.75,
@@ -62,6 +63,7 @@ VALUES: dict[str, Any] = {
 # What else must change with it.
 TOGETHER: dict[str, dict[str, Any]] = {
     "data.classes.drop": {"data.classes.keep": []},
+    "data.sources": {"data.annotations": None, "data.pictures": None},
     "data.split.eval": {"data.split.train": 0.25},
     "data.split.train": {"data.split.eval": 0.25},
     "input.scale_jitter": {"input.large_scale_jitter": None},

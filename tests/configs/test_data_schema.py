@@ -72,3 +72,48 @@ def test_what_belongs_together_is_asked_for():
     refused(r"data\.split splits one file: name it by data\.annotations", split=SHARES)
     refused(r"data\.annotations needs data\.pictures", annotations="a.json", split=SHARES)
     refused(r"data\.pictures needs data\.annotations", pictures="images", split=SHARES)
+
+
+SOURCES = [{"annotations": "a.json", "pictures": "a"}, {"annotations": "b.json", "pictures": "b"}]
+
+
+def test_sources_are_inputs_whatever_a_base_names():
+    found = data(sources=SOURCES, split=SHARES, train_annotations="of a base").inputs()
+    assert [(each.annotations, each.pictures, each.split) for each in found] == [
+        ("a.json", "a", None),
+        ("b.json", "b", None),
+    ]
+    apart = [{**SOURCES[0], "split": "train"}, {**SOURCES[1], "split": "eval"}]
+    assert [each.split for each in data(sources=apart).inputs()] == ["train", "eval"]
+
+
+@pytest.mark.parametrize(
+    ("said", "settings"),
+    [
+        (r"data\.sources needs data\.split", {"sources": SOURCES}),
+        (r"exclude each other: keep one", {"sources": SOURCES, "split": SHARES, **ONE}),
+        (
+            r"data\.sources has 'a\.json' with 'a' twice",
+            {"sources": [SOURCES[0]] * 2, "split": SHARES},
+        ),
+        (
+            "some have a split and some have none",
+            {"sources": [SOURCES[0], {**SOURCES[1], "split": "train"}], "split": SHARES},
+        ),
+        ("none is split 'eval'", {"sources": [{**SOURCES[0], "split": "train"}]}),
+        (
+            "data.split and a split of each of data.sources exclude each other",
+            {
+                "sources": [{**one, "split": s} for one, s in zip(SOURCES, SHARES, strict=True)],
+                "split": SHARES,
+            },
+        ),
+        (
+            r"unknown key 'data\.sources\.0\.picture': did you mean 'pictures'",
+            {"sources": [{**SOURCES[0], "picture": "x"}], "split": SHARES},
+        ),
+        (r"data\.sources\.0\.pictures is missing", {"sources": [{"annotations": "a"}]}),
+    ],
+)
+def test_sources_that_say_too_little_or_too_much_are_refused(said, settings):
+    refused(said, **settings)

@@ -136,3 +136,27 @@ def test_one_file_for_both_splits_is_looked_at_and_counts_once(folder: Path) -> 
     (folder / "annotations/train.json").unlink()
     with pytest.raises(DatasetError, match=r"--set data\.annotations="):
         check_data_folder(data, folder)
+
+
+def test_every_source_is_looked_at_and_counts(folder: Path) -> None:
+    data = DataConfig.model_validate(
+        {
+            "sources": [
+                {"annotations": f"annotations/{name}.json", "pictures": name}
+                for name in ("train", "val")
+            ],
+            "split": {"train": 0.9, "eval": 0.1},
+        }
+    )
+    check_data_folder(data, folder)
+    both = ["annotations/train.json", "annotations/val.json", "train", "val"]
+    assert data_names(data) == both
+    before = pictures_digest(data, folder)
+    (folder / "val/inner/2.jpg").write_bytes(b"another")
+    changed = pictures_digest(data, folder)
+    assert changed != before
+    (folder / "annotations/val.json").write_text('{"images": [] }')
+    assert pictures_digest(data, folder) != changed
+    (folder / "annotations/val.json").unlink()
+    with pytest.raises(DatasetError, match=r"val\.json: no such .*--set data\.sources="):
+        check_data_folder(data, folder)

@@ -108,17 +108,26 @@ def test_coco_data_becomes_examples_by_our_commands(tmp_path, monkeypatch):
     assert str(folder) == f"{transform[transform.index('--out') + 1]}/examples"
 
 
-def test_one_file_is_split_by_the_command_itself(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["data.annotations=a.json", "data.pictures=p", "data.split={train: 0.5, eval: 0.5}"],
+        [
+            "data.sources=[{annotations: a.json, pictures: p, split: train}, "
+            "{annotations: b.json, pictures: p, split: eval}]"
+        ],
+    ],
+)
+def test_what_is_split_or_merged_is_left_to_the_command(tmp_path, monkeypatch, settings):
     calls = []
     monkeypatch.setattr(entry, "_run", lambda *call: calls.append(call))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     root = container(tmp_path, {"config": "configs/tiny.yaml"}, ["a"], "a")
     (root / "input/data/coco").mkdir(parents=True)
     _, path, _ = read_config(root)
-    settings = ["data.annotations=a.json", "data.pictures=p", "data.split={train: 0.5, eval: 0.5}"]
     entry._examples(root / "input/data", load_config(path, settings), path, settings)
     assert "--split" not in calls[0][1]
-    assert "--set=data.annotations=a.json" in calls[0][1]
+    assert f"--set={settings[0]}" in calls[0][1]
 
 
 def test_a_command_that_fails_says_why():
