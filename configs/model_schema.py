@@ -312,7 +312,9 @@ class ModelConfig(Section):
     weights: Text | None = Field(
         None,
         description="File to start from (docs/weights.md), of ours, torchvision, Detectron2, "
-        "tensorpack, Keras, ...; imagenet: what keras.applications fetches; null: random.",
+        "tensorpack, Keras, ...; a name such as coco/torchvision-mask-rcnn-r50-fpn: that file of "
+        "the cache folder, fetched where it is missing; imagenet: what keras.applications "
+        "fetches; null: random.",
     )
     backbone: BackboneConfig = BackboneConfig()
     fpn: FpnConfig = FpnConfig()

@@ -9,6 +9,7 @@ from configs.data_schema import DataPlaces
 from configs.schema import Config
 from ground.errors import DatasetError
 from ground.files import file_digest, json_digest
+from model.weights.named import weights_path
 
 _EDGE_BYTES = 4096
 
@@ -17,7 +18,7 @@ def read_by_a_run(config: Config, data_dir: Path) -> list[Path]:
     """Returns the files and folders of a user's that a run reads."""
     names = data_names(config.data)
     weights = config.model.weights
-    return [*(data_dir / name for name in names), *([Path(weights)] if weights else [])]
+    return [*(data_dir / name for name in names), *([weights_path(weights)] if weights else [])]
 
 
 def check_data_folder(data: DataPlaces, data_dir: Path) -> None:

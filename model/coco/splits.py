@@ -54,6 +54,11 @@ def split_of_id(image_id: int, split: SplitConfig) -> int:
     return split_of_key(b"id/%d" % image_id, split)
 
 
+def split_of_group(group: str, split: SplitConfig) -> int:
+    """Returns the place in `SPLIT_NAMES` of the pictures of a group."""
+    return split_of_key(b"group/" + _bytes(group), split)
+
+
 class GroupPattern:
     """Finds the group of a picture in its file name.
 
@@ -235,7 +240,7 @@ class _DivisionReader:
         if group is None:
             place = split_of_id(image_id, self._split)
         else:
-            place = split_of_key(b"group/" + _bytes(group), self._split)
+            place = split_of_group(group, self._split)
             self._groups[place].add(_digest(group))
         if self._pattern is not None and group is None:
             self._result.ungrouped += 1

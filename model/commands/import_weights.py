@@ -11,7 +11,9 @@ from ground.errors import ConfigError
 from ground.outputs import check_file
 from model.import_weights import OUT_SUFFIXES, count_classes, imported_weights, write_weights
 from model.quiet_tensorflow import quiet_tensorflow
+from model.weights.fetching import ensure_weights
 from model.weights.files import KINDS
+from model.weights.named import weights_path
 from model.weights.torchvision import to_torchvision
 
 
@@ -25,9 +27,9 @@ from model.weights.torchvision import to_torchvision
     "source",
     required=True,
     nargs=2,
-    type=(click.Choice(KINDS), click.Path()),
+    type=(click.Choice(KINDS), str),
     metavar="KIND FILE",
-    help=f"Whose file it is ({', '.join(KINDS)}), and the file.",
+    help=f"Whose file it is ({', '.join(KINDS)}), and the file, or its name (docs/weights.md).",
 )
 @config_option()
 @click.option("--num-classes", type=click.IntRange(1, 10_000), help="K, without the background.")
@@ -60,7 +62,8 @@ def main(
     if Path(out).suffix not in OUT_SUFFIXES:
         raise ConfigError(f"--out {out}: must be a {' or '.join(OUT_SUFFIXES)} file")
     config = load_config(config_file, overrides)
-    check_file(out, [path, config_file, categories, config.model.weights])
+    check_file(out, [weights_path(path), config_file, categories, config.model.weights])
+    ensure_weights(path, click.echo)
     with quiet_tensorflow():
         weights, report = imported_weights(
             config, _num_classes(num_classes, categories), kind, path

@@ -8,7 +8,7 @@ import click
 from configs.loader import load_config
 from ground.command_options import config_option, set_option
 from ground.console import OneLineCommand, finish, one_line_errors, show_lines
-from ground.speech import speech_options
+from ground.speech import say, speech_options
 from model.launch.cluster import cluster_from_environment
 from model.launch.errors import TrainingStopped
 from model.launch.launcher import TrainResult, train
@@ -16,6 +16,7 @@ from model.launch.places import claim_output
 from model.launch.progress import ProgressPrinter
 from model.training.events import metrics_line
 from model.training_settings import TrainingSettings
+from model.weights.fetching import ensure_weights
 
 
 @click.command(
@@ -57,6 +58,7 @@ def main(
     is_chief = cluster_from_environment(os.environ).is_chief
     if is_chief:
         claim_output(out, checkpoints, [examples, config_file, config.model.weights])
+        ensure_weights(config.model.weights, say)
     try:
         # A line that changes would write over a debugger's prompt.
         with ProgressPrinter(in_place=not eager) as printer:

@@ -48,6 +48,7 @@ from model.training.events import (
     WarningGiven,
 )
 from model.training_settings import TrainingSettings
+from model.weights.fetching import ensure_weights
 from tfx_rcnn import command
 
 WORKER_MODULE = "model.launch.worker"
@@ -137,6 +138,8 @@ def train(
     has_mask_head = config.model.mask_head is not None
     warnings = [check_trainable(examples_dir, TRAINING_SPLIT, has_mask_head)]
     cluster = cluster_from_environment(os.environ)
+    if cluster.is_chief:
+        ensure_weights(config.model.weights, logging.info)
     if eager:
         os.environ.update(usable_environment(config.train.device, os.environ))
         config = eager_config(config, cluster)

@@ -7,6 +7,9 @@ only notes down sizes and bytes; any other name ends the reading with an error t
 PyTorch writes either a zip with `data.pkl` beside one member a storage, or (before 1.6) a row of
 pickles with the storages' bytes behind. A storage is a flat run of numbers; a tensor is a window on
 it (offset, sizes, strides), which is checked to lie within.
+
+A training checkpoint has more beside the weights: options, states of optimiser and scheduler. What
+they are commonly made of (argparse.Namespace, counters, sets) gets a stand-in that keeps nothing.
 """
 
 import collections
@@ -26,6 +29,7 @@ from ground.errors import ModelError
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
 _BFLOAT16 = "bfloat16"  # NumPy has no such type
+_MODULE, _EMA_COUNTER = "module.", "n_averaged"  # of torch.nn.parallel and torch.optim.swa_utils
 _STORAGES = {
     "DoubleStorage": "<f8",
     "FloatStorage": "<f4",
@@ -127,6 +131,41 @@ class _StorageType(NamedTuple):
     dtype: str
 
 
+class _Beside:
+    """Stands for a value that lies beside the weights of a checkpoint; keeps nothing of it."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        pass
+
+    def append(self, value: Any) -> None:
+        """Takes an entry of a list."""
+
+    def extend(self, values: Any) -> None:
+        """Takes entries of a list."""
+
+    def add(self, value: Any) -> None:
+        """Takes a member of a set."""
+
+
+# What training checkpoints have beside their weights, by torchvision's and others' scripts.
+_FOUND_BESIDE = (
+    ("argparse", "Namespace"),
+    ("collections", "Counter"),
+    ("collections", "defaultdict"),
+    ("torch", "Size"),
+    ("torch", "device"),
+    *(("torch", name) for name in ("float16", "bfloat16", "float32", "float64", "int64")),
+    *((module, name) for module in ("__builtin__", "builtins") for name in ("set", "frozenset")),
+    *((module, name) for module in ("__builtin__", "builtins") for name in ("int", "list", "dict")),
+)
+
+
 # What a pickle may ask for -> what it gets. NumPy 2 renamed numpy.core.
 _ADMITTED: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): collections.OrderedDict,
@@ -136,6 +175,7 @@ _ADMITTED: dict[tuple[str, str], Any] = {
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
     ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
     **{("torch", name): _StorageType(dtype) for name, dtype in _STORAGES.items()},
+    **dict.fromkeys(_FOUND_BESIDE, _Beside),
 }
 for _core in ("numpy.core", "numpy._core"):
     _ADMITTED[f"{_core}.multiarray", "_reconstruct"] = _Array
@@ -185,8 +225,9 @@ def read_pickle(path: Path) -> dict[str, np.ndarray]:
 def read_torch(path: Path) -> dict[str, np.ndarray]:
     """Returns the tensors of a state dict that `torch.save` wrote, in today's or the old format.
 
-    The state dict may be the entry `model` or `state_dict` of a training checkpoint. bfloat16
-    becomes float32.
+    The state dict may be the entry `model_ema` (the average that torchvision's scripts keep and
+    evaluate), `model` or `state_dict` of a training checkpoint; a `module.` that all its names
+    begin with (torch.nn.parallel) is taken off. bfloat16 becomes float32.
 
     Raises:
         ModelError: what `read_pickle` raises.
@@ -251,12 +292,20 @@ def _load(stream: BinaryIO, path: Path) -> tuple[Any, dict[str, str]]:
 
 def _state(loaded: Any) -> dict[Any, Any]:
     """Returns the dict with the weights: the pickled one, or its entry of a known name."""
-    for name in ("model", "state_dict", "blobs"):
+    for name in ("model_ema", "model", "state_dict", "blobs"):
         if isinstance(loaded, dict) and isinstance(dict(loaded).get(name), dict):
-            return dict(dict(loaded)[name])
+            return _without_module(dict(dict(loaded)[name]))
     if not isinstance(loaded, dict):
         raise ModelError(f"holds a {type(loaded).__name__} instead of a dict of arrays")
-    return dict(loaded)
+    return _without_module(dict(loaded))
+
+
+def _without_module(state: dict[Any, Any]) -> dict[Any, Any]:
+    """Returns a state dict without the `module.` that wrappers of PyTorch put before each name."""
+    own = {name: value for name, value in state.items() if name != _EMA_COUNTER}
+    if not own or not all(str(name).startswith(_MODULE) for name in own):
+        return state
+    return {str(name).removeprefix(_MODULE): value for name, value in own.items()}
 
 
 def _arrays(loaded: Any, path: Path, storages: Mapping[str, bytes]) -> dict[str, np.ndarray]:

@@ -8,7 +8,6 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +26,7 @@ from model.weights import (
     mobilenet_v2,
     tensorpack,
 )
+from model.weights.named import is_name, named, weights_path, where_to_put
 from model.weights.tensors import Tensor
 from model.weights.torchvision import current_name, from_torchvision, torchvision_name
 
@@ -95,11 +95,14 @@ class WeightReport:
 def read_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """Returns {name: array} of a file; of a pickle only arrays are read (arrays_only.py).
 
+    Args:
+        path: the file, or a name of one in the cache folder (named.py).
+
     Raises:
         ModelError: the file is absent, unreadable, of another kind, or asks for more than arrays.
     """
     check_weights_file(path)
-    path = Path(path)
+    path = weights_path(path)
     try:
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as arrays:
@@ -119,13 +122,15 @@ def check_weights_file(path: str | os.PathLike[str], hint: str = "") -> None:
     """Checks that weights could be read from `path`.
 
     Args:
-        path: path of the file.
+        path: path of the file, or a name.
         hint: what to do where there is none.
 
     Raises:
-        ModelError: there is no such file, or its suffix is unknown.
+        ModelError: there is no such file or name, or its suffix is unknown.
     """
-    path = Path(path)
+    if is_name(os.fspath(path)):
+        hint = f" of {path}: {where_to_put(os.fspath(path))}"
+    path = weights_path(path)
     if path.suffix not in SUFFIXES:
         raise ModelError(f"weights: {path} must be a file of {', '.join(SUFFIXES)}")
     if not path.is_file():
@@ -133,7 +138,12 @@ def check_weights_file(path: str | os.PathLike[str], hint: str = "") -> None:
 
 
 def check_start_weights(weights: str | None) -> None:
-    """Checks what `model.weights` says, as `check_weights_file`."""
+    """Checks what `model.weights` says, as `check_weights_file`.
+
+    A name whose file can be fetched passes.
+    """
+    if weights is not None and is_name(weights) and named(weights).url:
+        return
     if weights is not None and weights != keras_applications.PUBLISHED:
         hint = (
             "; name yours with model.weights=PATH, or start from random weights with "
@@ -144,7 +154,8 @@ def check_start_weights(weights: str | None) -> None:
 
 def weights_digest(weights: str | None) -> str:
     """Returns the digest of the file that `model.weights` names, "" where there is none."""
-    return file_digest(weights) if weights and os.path.isfile(weights) else ""
+    path = weights_path(weights) if weights else None
+    return file_digest(path) if path and path.is_file() else ""
 
 
 def recognise(names: set[str], ours: set[str]) -> str | None:
@@ -263,7 +274,7 @@ def _read(
         name = detector.config.backbone.name
         return keras_applications.fetch_published(detector.backbone, name), "keras"
     stored = read_weights(path)
-    is_keras = Path(path).suffix in keras_files.READERS
+    is_keras = weights_path(path).suffix in keras_files.READERS
     return stored, "keras" if is_keras else recognise(set(stored), ours)
 
 

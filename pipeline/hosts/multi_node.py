@@ -241,9 +241,9 @@ def _arguments(host: Host, config: Path, settings: tuple[str, ...], *more: str) 
 
 def _with_absolute_weights(settings: tuple[str, ...], weights: str | None) -> tuple[str, ...]:
     """Returns settings by which hosts, at work in the checkout, find a file named from here."""
-    from model.weights.keras_applications import PUBLISHED
+    from model.weights.named import is_file_name
 
-    if weights is None or weights == PUBLISHED:
+    if weights is None or not is_file_name(weights):
         return settings
     others = [text for text in settings if text.partition("=")[0].strip() != "model.weights"]
     return (*others, f"model.weights={json.dumps(os.path.abspath(weights))}")

@@ -120,7 +120,7 @@ def _check(
     Raises:
         ConfigError: a cluster would refuse it, or could not run it to its end.
     """
-    from model.weights.keras_applications import PUBLISHED
+    from model.weights.named import is_file_name
     from pipeline.kubeflow import checks
     from pipeline.kubeflow.platform import check_places, left_to_the_cluster
     from pipeline.kubeflow.tasks import with_gpus
@@ -128,7 +128,7 @@ def _check(
 
     if config.push.folder:
         places = {**places, "push.folder": config.push.folder}
-    if config.model.weights and config.model.weights != PUBLISHED:
+    if config.model.weights and is_file_name(config.model.weights):
         places = {**places, "model.weights": config.model.weights}
     checks.check_root(pipeline_root)
     checks.check_image(image)

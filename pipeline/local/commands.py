@@ -165,6 +165,7 @@ def _run(
     from components.model_pusher.registry import check_push_folder
     from model.coco.policies import resolve_policies
     from model.launch.gpus import usable_environment
+    from model.weights.fetching import ensure_weights
     from model.weights.files import check_start_weights
     from pipeline.data_folder import check_data_folder, read_by_a_run
     from pipeline.local.run_folder import RunFolder
@@ -177,6 +178,7 @@ def _run(
     if NODES.index(request.get("to_node") or NODES[-1]) >= NODES.index("DetectionTrainer"):
         check_start_weights(config.model.weights)
         usable_environment(config.train.device, os.environ)
+        ensure_weights(config.model.weights, say)
     from pipeline.local.runner import run_pipeline
 
     summary = run_pipeline(config, data_dir, root, **request)

@@ -20,7 +20,7 @@ from configs.loader import load_config
 from ground.command_options import RenamedOption, set_option
 from ground.console import OneLineCommand, one_line_errors
 from ground.errors import ConfigError, RcnnError, ServiceError
-from model.weights.keras_applications import PUBLISHED
+from model.weights.named import is_file_name
 from pipeline.sagemaker.images import tensorflow_image
 from pipeline.sagemaker.source import START_SCRIPT, source_archive, source_files
 
@@ -340,7 +340,7 @@ def _check(job: SageMakerJob) -> None:
     if not job.image and Path(job.config).as_posix() not in source_files(_REPOSITORY):
         raise ConfigError(f"--config {job.config}: only files below configs/ go to the job")
     weights = load_config(path, job.settings).model.weights
-    if not job.weights and weights not in (None, PUBLISHED) and not weights.startswith("/"):
+    if not job.weights and is_file_name(weights) and not str(weights).startswith("/"):
         raise ConfigError(
             f"model.weights: {weights} is no file of the container: give --weights s3://..., or "
             "--set model.weights=null"

@@ -2,7 +2,8 @@
 
 import os
 import pickle
-from collections import OrderedDict
+from argparse import Namespace
+from collections import Counter, OrderedDict, defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,54 @@ def test_reads_a_state_dict(tmp_path, save, name):
     assert list(read) == ["w", "n"]
     np.testing.assert_array_equal(read["w"], ARRAY)
     assert read["n"] == 7 and read["n"].shape == ()
+
+
+def training_checkpoint(**states):
+    """Returns what torchvision's references/detection/train.py hands to torch.save."""
+    slots = {0: {"momentum_buffer": tensor(ARRAY)}}
+    return {
+        **states,
+        "optimizer": {"state": slots, "param_groups": [{"lr": 0.02, "params": [0]}]},
+        "lr_scheduler": {
+            "milestones": Counter({16: 1, 22: 1}),
+            "_step_count": 3,
+            "_last_lr": [0.1],
+        },
+        "args": Namespace(
+            data_path="/coco", lr_steps=[16, 22], seen={1, 2}, extra=defaultdict(list)
+        ),
+        "epoch": 25,
+        "scaler": {"scale": 65536.0},
+    }
+
+
+@pytest.mark.parametrize("save", SAVES)
+def test_reads_a_training_checkpoint_of_torchvision(tmp_path, save):
+    state = OrderedDict(w=tensor(ARRAY))
+    save(tmp_path / "a.pth", training_checkpoint(model=state))
+    assert list(read_torch(tmp_path / "a.pth")) == ["w"]
+
+
+def test_takes_the_average_and_no_wrappers_names(tmp_path):
+    plain = OrderedDict({"module.w": tensor(ARRAY)})
+    average = OrderedDict(
+        {"n_averaged": tensor(np.array(9), "LongStorage"), "module.w": tensor(ARRAY + 1)}
+    )
+    save_zip(tmp_path / "a.pth", training_checkpoint(model=plain, model_ema=average))
+    read = read_torch(tmp_path / "a.pth")
+    assert list(read) == ["w"]
+    np.testing.assert_array_equal(read["w"], ARRAY + 1)
+    save_zip(tmp_path / "b.pth", training_checkpoint(model=plain))
+    np.testing.assert_array_equal(read_torch(tmp_path / "b.pth")["w"], ARRAY)
+
+
+def test_what_lies_beside_is_not_called(tmp_path):
+    state = training_checkpoint(model=OrderedDict(w=tensor(ARRAY)))
+    state["args"].hidden = Command(tmp_path / "harm")
+    save_zip(tmp_path / "a.pth", state)
+    with pytest.raises(ModelError, match=r"a\.pth: asks for posix\.system"):
+        read_torch(tmp_path / "a.pth")
+    assert not (tmp_path / "harm").exists()
 
 
 @pytest.mark.parametrize("save", SAVES)

@@ -1,0 +1,40 @@
+"""Anchors that are proposed for boxes: sizes in growing order, ratios where boxes are slim."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.anchor_proposal import propose_anchors
+
+SIDES = st.floats(0.5, 5000.0)
+
+
+def test_sizes_span_the_boxes():
+    # Roots of areas from 20 to 101 px: 20 * 1.5**4 = 101.25; P6 has at least two strides, 128.
+    sides = np.geomspace(18.0, 112.0, 400)
+    anchors = propose_anchors(sides, sides)
+    assert anchors.sizes_px == pytest.approx((20, 30, 45, 67, 128), abs=1)
+    assert anchors.aspect_ratios == (0.5, 1.0, 2.0)
+
+
+def test_small_boxes_get_small_anchors_and_large_ones_the_papers():
+    assert propose_anchors([3.0], [3.0]).sizes_px == (8, 16, 32, 64, 128)
+    assert propose_anchors([900.0] * 9, [900.0] * 9).sizes_px == (32, 64, 128, 256, 512)
+
+
+def test_slim_boxes_get_a_ratio_of_their_own():
+    heights, widths = np.full(100, 20.0), np.full(100, 20.0)
+    widths[:6] = 80.0
+    assert propose_anchors(heights, widths).aspect_ratios == (0.25, 0.5, 1.0, 2.0)
+    assert propose_anchors(widths, heights).aspect_ratios == (0.5, 1.0, 2.0, 4.0)
+    widths[4:6] = 20.0
+    assert propose_anchors(heights, widths).aspect_ratios == (0.5, 1.0, 2.0)
+
+
+@given(st.lists(st.tuples(SIDES, SIDES), min_size=1, max_size=40))
+def test_sizes_grow_and_leave_no_gaps_between_neighbours(boxes):
+    heights, widths = np.transpose(boxes)
+    sizes = propose_anchors(heights, widths).sizes_px
+    assert list(sizes) == sorted(sizes)
+    assert all(size >= 2 * stride for size, stride in zip(sizes, (4, 8, 16, 32, 64), strict=True))
