@@ -76,7 +76,8 @@ def shrunk(bits: Bits, max_side: int) -> Bits:
     small = height * width * 4 < np.iinfo(np.int32).max  # 4: part sums before they are cut
     counts: Counts = bits.astype(np.int32) if small else bits.astype(np.int64)
     areas = _summed(_summed(counts, rows).T, columns).T
-    return areas * 2 >= height * width
+    is_set: Bits = np.greater_equal(areas * 2, height * width)
+    return is_set
 
 
 def _summed(values: Counts, parts: int) -> Counts:
@@ -91,7 +92,7 @@ def _summed(values: Counts, parts: int) -> Counts:
     n = len(values)
     whole, share = np.divmod(np.arange(parts + 1) * n, parts)
     sums = np.add.reduceat(values, whole[:-1], axis=0) * parts
-    cut = share[:-1, None].astype(values.dtype) * values[whole[:-1]]
+    cut = np.multiply(share[:-1, None], values[whole[:-1]], dtype=values.dtype)
     sums -= cut
     sums[:-1] += cut[1:]  # what one part has too much, the one before has too little
     return sums

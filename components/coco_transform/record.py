@@ -206,7 +206,7 @@ def _boxes(
     boxes = np.stack(xywh_to_yxyx(numbers[:, :4].T), axis=1)
     limits = np.asarray([height, width, height, width], np.float64)
     clipped = np.clip(boxes, 0.0, limits)
-    has_area = (numbers[:, 2:4] > 0).all(axis=1)
+    has_area = (numbers[:, 2] > 0) & (numbers[:, 3] > 0)
     is_inside = (clipped[:, 2] > clipped[:, 0]) & (clipped[:, 3] > clipped[:, 1])
     is_clipped = np.abs(clipped - boxes).max(axis=1, initial=0.0) > _CLIP_TOLERANCE_PX
     kept = []
