@@ -62,7 +62,7 @@ def _measured(way: str, pictures: int, detections: int, resamples: int) -> dict[
     if way != "nothing":
         evaluator: Any = "pycocotools" if way == "pycocotools" else "hotcoco"
         found = [measure(truth, model, evaluator=evaluator) for model in models]
-        numbers = [one.metrics["box"]["AP"] for one in found]
+        numbers = [one.metrics.number("box/AP") for one in found]
     if way == "hotcoco and bootstrap":
         _bootstrap([one.matches for one in found], truth, resamples)
     return {
@@ -76,7 +76,8 @@ def _measured(way: str, pictures: int, detections: int, resamples: int) -> dict[
 def _bootstrap(matches: list[Any], truth: GroundTruth, resamples: int) -> None:
     """Compares the means and every class by the paired bootstrap, as the gate does."""
     from components.coco_evaluator.paired import Chance
-    from configs.schema import METRIC_NAMES, EvaluateConfig
+    from configs.metric_names import METRIC_NAMES
+    from configs.schema import EvaluateConfig
 
     chance = Chance(matches[0], EvaluateConfig(resamples=resamples))
     classes = sorted(c["id"] for c in truth.categories)

@@ -75,7 +75,7 @@ def _compare_batches(folder: Path, data_dir: Path) -> None:
             found = _served(model, files, batch)
             rate = len(files) / (time.perf_counter() - start)
             results = _results(content["images"], found)
-            ap = measure(truth, results, ("box",)).metrics["box"]["AP"]
+            ap = measure(truth, results, ("box",)).metrics.number("box/AP")
             first = first or found
             score, box = _largest_differences(content["images"], first, found)
             click.echo(f"| {name} | {batch} | {ap:.6f} | {rate:.1f} | {score:.1e} | {box:.1e} |")

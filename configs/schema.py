@@ -16,6 +16,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from configs.data_schema import ClassesConfig, DataPlaces, SplitConfig
 from configs.kubeflow_schema import KubeflowConfig
+from configs.metric_names import METRIC_NAMES, is_known
 from configs.model_schema import MaskHeadConfig, ModelConfig
 from configs.section import Count, Fraction, Section, Seed, Text
 from ground.errors import ConfigError
@@ -25,11 +26,6 @@ LARGEST_SIDE_PX = 32_768
 LARGEST_FACTOR = 100  # on a picture's sides
 BATCH = re.compile(r"([1-9][0-9]{0,3}|auto)x[1-9][0-9]{0,4}")
 BoxFormat = Literal["xywh", "xyxy", "cxcywh", "xywh_shares", "xyxy_shares", "cxcywh_shares"]
-
-# COCO's twelve numbers, in the order in which pycocotools gives them.
-METRIC_NAMES = (
-    "AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl",
-)  # fmt: skip
 
 
 class LossLimits(Section):
@@ -500,8 +496,7 @@ class Threshold(Section):
     @field_validator("metric")
     @classmethod
     def _metric_is_known(cls, metric: str) -> str:
-        kind, _, name = metric.partition("/")
-        if kind not in ("box", "mask") or name not in METRIC_NAMES:
+        if not is_known(metric):
             raise ValueError(
                 f"unknown metric {metric!r}: box/ or mask/ and one of {', '.join(METRIC_NAMES)}"
             )

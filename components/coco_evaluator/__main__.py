@@ -24,6 +24,7 @@ from components.coco_evaluator.evaluation import (
     DETECTIONS_FILE,
     METRICS_FILE,
     REPORT_FILE,
+    Evaluated,
     detect_with_baseline,
     detect_with_model,
     detect_with_older,
@@ -31,13 +32,12 @@ from components.coco_evaluator.evaluation import (
     evaluate_to_folder,
 )
 from components.coco_evaluator.findings import Narrowing, finding_lines
-from components.coco_evaluator.gate import Decision
 from components.coco_evaluator.judgement import Detected
 from components.coco_evaluator.kept_detections import claim_detections_dir
 from components.coco_evaluator.settings import CocoEvaluatorSettings
 from components.coco_evaluator.sources import AnnotationsSource, ExamplesSource, Source
 from configs.loader import default_config, load_config
-from configs.schema import METRIC_NAMES
+from configs.metric_names import METRIC_NAMES
 from ground.command_options import config_option, set_option
 from ground.console import OneLineCommand, one_line_errors, show_lines
 from ground.errors import EXIT_FAILED, EXIT_REFUSED, DatasetError, ModelError
@@ -160,14 +160,14 @@ def main(
                 candidate.model_id,
                 lambda f: run_model(f, is_baseline=True),
             )
-        metrics, decision = evaluate_to_folder(
+        evaluated = evaluate_to_folder(
             source, candidate, old, settings, new, narrowing, problems, older
         )
-        summary = _summary(metrics, decision, reading, out, time.monotonic() - started)
+        summary = _summary(evaluated, reading, out, time.monotonic() - started)
         write_json(new / SUMMARY_FILE, summary)
-    show_lines(_lines(metrics, decision, out))
+    show_lines(_lines(evaluated, out))
     _show_failures([*candidate.failed, *(old.failed if old else ())])
-    if require_blessed and not decision.blessed:
+    if require_blessed and not evaluated.decision.blessed:
         sys.exit(EXIT_REFUSED)
 
 
@@ -214,15 +214,15 @@ def _ids(words: list[Any], where: str) -> frozenset[int]:
 
 
 def _summary(
-    metrics: dict[str, Any],
-    decision: Decision,
+    evaluated: Evaluated,
     reading: Mapping[str, Any],
     out: Path,
     seconds: float,
 ) -> dict[str, Any]:
+    decision = evaluated.decision
     return {
-        "metrics": {"box": metrics["box"], "mask": metrics["mask"]},
-        "counts": metrics["counts"],
+        "metrics": evaluated.metrics.numbers_by_kind(),
+        "counts": evaluated.metrics.to_dict()["counts"],
         "ground_truth": reading,
         "blessed": decision.blessed,
         "reason": decision.reason,
@@ -232,16 +232,14 @@ def _summary(
     }
 
 
-def _lines(metrics: dict[str, Any], decision: Decision, out: Path) -> list[str]:
+def _lines(evaluated: Evaluated, out: Path) -> list[str]:
+    decision = evaluated.decision
     lines = ["      " + "".join(f"{name:>7}" for name in METRIC_NAMES)]
-    for kind in ("box", "mask"):
-        if metrics[kind] is not None:
-            numbers = (metrics[kind][name] for name in METRIC_NAMES)
-            lines.append(
-                f"{kind:6}" + "".join("      -" if n < 0 else f"{n:7.3f}" for n in numbers)
-            )
+    for kind, of_kind in evaluated.metrics.by_kind.items():
+        numbers = (of_kind.numbers[name] for name in METRIC_NAMES)
+        lines.append(f"{kind:6}" + "".join("      -" if n < 0 else f"{n:7.3f}" for n in numbers))
     lines += finding_lines(asdict(finding) for finding in decision.findings)
-    lines += metrics["remarks"]
+    lines += evaluated.remarks
     verdict = "blessed" if decision.blessed else "not blessed"
     return [*lines, f"{verdict}: {decision.reason}", f"report: {out / REPORT_FILE}"]
 

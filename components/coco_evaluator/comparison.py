@@ -7,12 +7,13 @@ may do to it: the pictures are a sample, and others would have given other numbe
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from components.coco_evaluator.chance import FEWEST_PICTURES, Array, Change, changes_and_chance
+from configs.metric_names import parts_of
 from configs.schema import LimitsConfig, Threshold
+from model.evaluation.metrics import ClassNumbers, Metrics
 
 MIN, MAX_DROP, MIN_GAIN, MAX = "min", "max_drop", "min_gain", "max"
 NEWEST = "the pushed model"
@@ -22,7 +23,6 @@ SHOWN_CONFIDENCE = 0.95  # of intervals where a condition names no level
 ROUNDING = 1e-9
 _SIZES = {"s": "small", "m": "medium", "l": "large"}
 
-Metrics = Mapping[str, Any]
 # For a metric and categories (None: the mean over all) [K or 1, B] deviations of the change on
 # resamples; a row of NaN where too few pictures have such objects; None where there are none.
 Deviations = Callable[[str, Sequence[int] | None], Array | None]
@@ -95,16 +95,9 @@ class _Subject:
     def __str__(self) -> str:
         return self.metric if self.category is None else f"{self.metric} of {self.category!r}"
 
-    def number(self, metrics: Metrics | None) -> float | None:
+    def number(self, metrics: Metrics) -> float | None:
         """Returns its number, or None where it is missing."""
-        kind, _, name = self.metric.partition("/")
-        if self.category_id is None:
-            section = (metrics or {}).get(kind)
-        else:
-            by_category = (metrics or {}).get("per_category", {}).get(kind, {})
-            section = by_category.get(str(self.category_id))
-        value = (section or {}).get(name)
-        return None if value is None else float(value)
+        return metrics.number(self.metric, self.category_id)
 
 
 def comparisons_of(
@@ -186,9 +179,8 @@ def _subjects(threshold: Threshold, metrics: Metrics) -> tuple[list[_Subject], s
     metric, wanted = threshold.metric, threshold.classes
     if wanted is None:
         return [_Subject(metric)], ""
-    kind, _, name = metric.partition("/")
-    known: Mapping[str, Mapping[str, Any]] = metrics.get("per_category", {}).get(kind) or {}
-    names = {numbers["name"] for numbers in known.values()}
+    known = metrics.classes(parts_of(metric)[0])
+    names = {one.name for one in known.values()}
     missing = [] if wanted == "all" else [name for name in wanted if name not in names]
     if missing:
         return [], f"the data have no class {missing[0]!r}"
@@ -196,18 +188,17 @@ def _subjects(threshold: Threshold, metrics: Metrics) -> tuple[list[_Subject], s
     if wanted == "all":
         fewest = max(fewest, 1)
     subjects = [
-        _Subject(metric, int(number), numbers["name"])
-        for number, numbers in known.items()
-        if (wanted == "all" or numbers["name"] in wanted) and _num_objects(numbers, name) >= fewest
+        _Subject(metric, number, one.name)
+        for number, one in known.items()
+        if (wanted == "all" or one.name in wanted) and _num_objects(one, metric) >= fewest
     ]
     return subjects, "" if subjects else f"none has {fewest} objects or more"
 
 
-def _num_objects(numbers: Mapping[str, Any], name: str) -> int:
+def _num_objects(numbers: ClassNumbers, metric: str) -> int:
     """Returns how many objects of a class a metric is about."""
-    size = _SIZES.get(name[-1])
-    of_size: int = numbers.get("objects", 0) if size is None else numbers["objects_of_size"][size]
-    return of_size
+    size = _SIZES.get(metric[-1])
+    return numbers.objects if size is None else numbers.objects_of_size[size]
 
 
 def _best_before(

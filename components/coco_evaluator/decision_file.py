@@ -7,8 +7,8 @@ from components.coco_evaluator.judgement import Detected, Judgement
 from components.coco_evaluator.sources import Source
 from configs.schema import EvaluateConfig
 from ground.files import json_digest
-from model.evaluation.coco_numbers import KINDS
 from model.evaluation.ground_truth import GroundTruth
+from model.evaluation.metrics import Metrics
 
 
 def decision_content(
@@ -35,7 +35,7 @@ def decision_content(
         "settings": settings.model_dump(mode="json"),
         "narrowing": narrowing.to_dict(),
         "baseline": _baseline_entry(judgement, baseline),
-        "older": [{kind: numbers.get(kind) for kind in KINDS} for numbers in judgement.older],
+        "older": [numbers.numbers_by_kind() for numbers in judgement.older],
         "resamples": judgement.chance.counts,
     }
     return content | {"digest": json_digest(content)}
@@ -44,12 +44,11 @@ def decision_content(
 def _baseline_entry(judgement: Judgement, baseline: Detected | None) -> dict[str, Any] | None:
     if baseline is None:
         return None
-    numbers = judgement.baseline or {}
     return {
         "model_id": baseline.model_id,
         "model_digest": baseline.model_digest,
         "category_ids": judgement.compared_category_ids,
-        **{kind: numbers.get(kind) for kind in KINDS},
+        **(judgement.baseline or Metrics({})).numbers_by_kind(),
     }
 
 

@@ -3,11 +3,11 @@
 Writes into one folder: `metrics.json`, `detections.json`, `decision.json` and `report.html`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from absl import logging
 
@@ -23,11 +23,12 @@ from components.coco_evaluator.report.changes import changed_numbers, spread_lin
 from components.coco_evaluator.report.render import ReportContent, render
 from components.coco_evaluator.sources import Source
 from components.coco_evaluator.worst_pictures import JudgedPicture, operating_point, worst_pictures
+from configs.metric_names import KINDS
 from configs.schema import EvaluateConfig, LimitsConfig
 from ground.errors import DatasetError, RcnnError
 from ground.files import atomic_path, write_json
 from ground.wording import made_lines, reason_lines
-from model.evaluation.coco_numbers import KINDS
+from model.evaluation.metrics import Metrics
 from model.evaluation.result_hints import notes_on_detections
 from model.model_folder import (
     files_digest,
@@ -140,6 +141,14 @@ def detected_of_file(path: str, detections: list[dict[str, Any]]) -> Detected:
     return Detected(Path(path).name, None, detections, kinds, file=str(path))
 
 
+class Evaluated(NamedTuple):
+    """What came of an evaluation: the numbers, lines on flaws of the inputs, and the verdict."""
+
+    metrics: Metrics
+    remarks: list[str]
+    decision: Decision
+
+
 def evaluate_to_folder(
     source: Source,
     candidate: Detected,
@@ -149,8 +158,8 @@ def evaluate_to_folder(
     narrowing: Narrowing = WHOLE,
     baseline_problems: Sequence[str] = (),
     older: Sequence[Detected] = (),
-) -> tuple[dict[str, Any], Decision]:
-    """Measures, decides, writes the four files into `out`; returns the metrics and the decision.
+) -> Evaluated:
+    """Measures, decides, writes the four files into `out`.
 
     Args:
         source: ground truth, and pictures for the report where it has them.
@@ -194,26 +203,24 @@ def evaluate_to_folder(
     page = render(content)
     decision = decision_content(judgement, candidate, baseline, source, settings, narrowing)
     write_detections(out / DETECTIONS_FILE, candidate.detections)
-    metrics = {**judgement.metrics, "remarks": remarks}
-    write_json(out / METRICS_FILE, metrics)
+    write_json(out / METRICS_FILE, judgement.metrics.to_dict() | {"remarks": remarks})
     with atomic_path(out / REPORT_FILE) as partial:
         partial.write_text(page, encoding="utf-8")
     write_json(out / DECISION_FILE, decision)
-    return metrics, judgement.decision
+    return Evaluated(judgement.metrics, remarks, judgement.decision)
 
 
-def _remarks(source: Source, candidate: Detected, metrics: Mapping[str, Any]) -> list[str]:
+def _remarks(source: Source, candidate: Detected, metrics: Metrics) -> list[str]:
     """Returns a line for each flaw of the ground truth and the detections, and what else is odd."""
     reading = source.reading
-    flaws = metrics["counts"].get("detection_flaws", {})
     notes = notes_on_detections(source.ground_truth, candidate.detections) if candidate.file else []
     lines = [*reason_lines(reading), *reading["notes"]] if reading else []
     lines = [*made_lines(reading), *lines]
     return [
         *(f"ground truth: {line}" for line in lines),
-        *(f"detections: {code} {count:,}" for code, count in flaws.items()),
+        *(f"detections: {code} {count:,}" for code, count in metrics.detection_flaws.items()),
         *(f"detections: {note}" for note in notes),
-        *metrics["notes"],
+        *metrics.notes,
     ]
 
 
@@ -250,7 +257,7 @@ def _facts(
     source: Source,
     narrowing: Narrowing,
     not_shown: Sequence[str],
-    metrics: Mapping[str, Any],
+    metrics: Metrics,
 ) -> list[tuple[str, str]]:
     facts = [("Model id", candidate.model_id or f"detections of {candidate.title}")]
     if baseline is not None:
@@ -263,6 +270,7 @@ def _facts(
     if narrowing != WHOLE:
         facts.append(("Narrowed to", narrowing.in_words()))
     facts += [("Not shown", line) for line in not_shown]
-    libraries = {*metrics["evaluators"].values(), f"pycocotools {version('pycocotools')}"}
+    evaluators = [kind.evaluator for kind in metrics.by_kind.values()]
+    libraries = {*evaluators, f"pycocotools {version('pycocotools')}"}
     facts.append(("Numbers", ", ".join(sorted(libraries))))
     return facts

@@ -91,7 +91,7 @@ class Executor(base_executor.BaseExecutor):
             candidate.model_id,
             lambda f: detect(f, is_baseline=True),
         )
-        _, decision = evaluate_to_folder(
+        decision = evaluate_to_folder(
             source,
             candidate,
             baseline,
@@ -99,7 +99,7 @@ class Executor(base_executor.BaseExecutor):
             evaluation.uri,
             baseline_problems=problems,
             older=older,
-        )
+        ).decision
         _write_blessing(blessing, decision, model, baselines[0] if baselines else None)
         _tie_blessing(blessing, read_json(Path(evaluation.uri) / DECISION_FILE, ModelError))
         for finding in decision.findings:

@@ -14,13 +14,13 @@ from components.coco_evaluator.comparison import (
     MAX,
     NEWEST,
     Comparison,
-    Metrics,
     Rival,
     comparisons_of,
     cost_comparisons,
     falls_short,
 )
 from configs.schema import LimitsConfig, Threshold
+from model.evaluation.metrics import Metrics
 
 # Kinds of findings that are about the evaluation as a whole.
 NARROWED = "narrowed"  # only a part of the data counted
@@ -98,7 +98,8 @@ def decide(
         costs: what it does.
 
     Example:
-        >>> metrics = {"box": {"AP": 0.4}, "counts": {"pictures": 2, "objects": 5}}
+        >>> from model.evaluation.metrics import Counts, KindMetrics
+        >>> metrics = Metrics({"box": KindMetrics({"AP": 0.4})}, Counts(pictures=2, objects=5))
         >>> asked = [Threshold(metric="box/AP", min=0.5)]
         >>> decide(metrics, None, asked).reason
         'box/AP 0.4000 is below the minimum 0.5000'
@@ -129,7 +130,6 @@ def _reasons_against(
     """
     closing = [finding for finding in findings if finding.closes_gate]
     notes = [finding.note for finding in closing if finding.kind != NO_MODEL]
-    counts = metrics.get("counts") or {}
     if any(finding.kind == NARROWED for finding in closing):
         return notes
     of_metrics = [comparison for comparison in comparisons if comparison.rule != MAX]
@@ -137,7 +137,7 @@ def _reasons_against(
         return ["no thresholds are set (evaluate.thresholds)"]
     if notes:
         return notes
-    if not counts.get("pictures") or not counts.get("objects"):
+    if not metrics.counts.pictures or not metrics.counts.objects:
         return ["the evaluation set has no pictures or no objects"]
     failed = [comparison.note for comparison in comparisons if not comparison.passed]
     if failed:

@@ -18,6 +18,7 @@ from configs.schema import EvaluateConfig
 from model.evaluation.coco_numbers import Measured, PictureMatches, measure
 from model.evaluation.ground_truth import GroundTruth
 from model.evaluation.matching import Matches
+from model.evaluation.metrics import Metrics
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,11 @@ class Judgement:
         baseline_matches: the pushed model's likewise; None where nothing is compared.
     """
 
-    metrics: Mapping[str, Any]
-    compared: Mapping[str, Any]
-    baseline: Mapping[str, Any] | None
+    metrics: Metrics
+    compared: Metrics
+    baseline: Metrics | None
     compared_category_ids: list[int]
-    older: list[Mapping[str, Any]]
+    older: list[Metrics]
     matches: dict[int, PictureMatches]
     decision: Decision
     chance: Chance

@@ -8,7 +8,8 @@ import numpy as np
 
 from components.coco_evaluator.chance import FEWEST_PICTURES, Array, Change, changes_and_chance
 from components.coco_evaluator.comparison import SHOWN_CONFIDENCE, Deviations
-from configs.schema import METRIC_NAMES, EvaluateConfig
+from configs.metric_names import METRIC_NAMES, parts_of
+from configs.schema import EvaluateConfig
 from model.evaluation.matching import Matches
 from model.evaluation.resampling import FEWEST_RESAMPLES, Resamples, resample_count, resampled
 
@@ -77,7 +78,7 @@ class Chance:
         metric: str,
         category_ids: Sequence[int] | None,
     ) -> Array | None:
-        kind, _, name = metric.partition("/")
+        kind, name = parts_of(metric)
         if kind not in self.counts or (rival is not None and kind not in rival) or not classes:
             return None
         number = METRIC_NAMES.index(name)
@@ -100,7 +101,7 @@ class Chance:
         metric: str,
         category_ids: Sequence[int] | None,
     ) -> Array:
-        kind, _, name = metric.partition("/")
+        kind, name = parts_of(metric)
         plain = self._resamples(model, kind, classes).plain[METRIC_NAMES.index(name)]
         return _chosen(plain[:, None], classes, category_ids)[:, 0]
 

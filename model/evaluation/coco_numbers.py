@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from configs.schema import METRIC_NAMES
+from configs.metric_names import METRIC_NAMES
 from ground.errors import DatasetError
 from model.coco.boxes import yxyx_to_xywh
 from model.evaluation.engine import Evaluator, Outcome, Task, evaluate_task, task_of
 from model.evaluation.ground_truth import GroundTruth
 from model.evaluation.matching import AREAS, IOU_THRESHOLDS, Matches
+from model.evaluation.metrics import ClassNumbers, Counts, KindMetrics, Metrics
 from model.evaluation.results import check_detections, range_of
 
-KINDS = ("box", "mask")
 UNDEFINED = -1.0
 MAX_DETECTIONS = 100  # COCO's: of a category in a picture, best first
 
@@ -50,12 +50,12 @@ class Measured:
     """What measuring gives.
 
     Attributes:
-        metrics: the numbers, as `metrics.json` holds them.
+        metrics: the numbers.
         pictures: how the detections of each picture fit its objects, by image id.
         matches: by kind, of each detection.
     """
 
-    metrics: dict[str, Any]
+    metrics: Metrics
     pictures: dict[int, PictureMatches]
     matches: dict[str, Matches]
 
@@ -109,7 +109,7 @@ def evaluate(
     category_ids: Iterable[int] | None = None,
     class_agnostic: bool = False,
     max_detections: int = MAX_DETECTIONS,
-) -> dict[str, Any]:
+) -> Metrics:
     """Returns COCO's numbers; see `measure`, which also says what was found in each picture."""
     return measure(
         ground_truth, detections, kinds, image_ids, category_ids, class_agnostic, max_detections
@@ -145,12 +145,6 @@ def measure(
         where: the detections are from, for errors.
         evaluator: see `model.evaluation.engine.evaluate_task`.
 
-    Returns:
-        The metrics: `{"box": {the twelve numbers} or None, "mask": likewise, "per_category":
-        {kind: {id: ...}}, "per_iou": {kind: {"0.50": AP, ...}}, "curves": {kind: {"0.50": 101
-        precisions at recall 0.00, 0.01, ..., 1.00, ...}}, "counts": {...}, "evaluators": {kind:
-        ...}}`; and the matches.
-
     Raises:
         DatasetError: a detection, `image_ids` or `category_ids` name what is not in the ground
             truth, or a detection is malformed.
@@ -159,19 +153,9 @@ def measure(
     categories = _chosen("category", category_ids, [c["id"] for c in ground_truth.categories])
     checked, reasons = check_detections(ground_truth, detections, where)
     counts = _counts(ground_truth, checked, images, categories)
-    keys = ("pictures", "objects", "crowds", "detections")
-    totals = {key: sum(c[key] for c in counts.values()) for key in keys}
-    metrics: dict[str, Any] = {
-        "box": None,
-        "mask": None,
-        "counts": totals | {"pictures": len(images)} | _flaws(ground_truth, reasons),
-        "max_detections": max_detections,
-        "per_category": {},
-        "per_iou": {},
-        "curves": {},
-        "evaluators": {},
-        "notes": [],
-    }
+    totals = sum(counts.values(), Counter[str]())
+    by_kind: dict[str, KindMetrics] = {}
+    notes: list[str] = []
     pictures: dict[int, PictureMatches] = {}
     matches: dict[str, Matches] = {}
     for kind in kinds:
@@ -181,28 +165,32 @@ def measure(
             ground_truth, checked, kind, images, categories, class_agnostic, max_detections
         )
         outcome = evaluate_task(task, evaluator)
-        precision = outcome.precision
-        metrics["evaluators"][kind] = outcome.by
-        metrics["notes"] += [outcome.note] if outcome.note else []
-        metrics[kind] = _twelve_numbers(precision, outcome.recall)
-        metrics["per_iou"][kind] = {
-            f"{iou:.2f}": _mean(precision[i, :, :, 0, -1]) for i, iou in enumerate(IOU_THRESHOLDS)
-        }
-        metrics["curves"][kind] = {
-            name: _curve(precision[i, :, :, 0, -1]) for name, i in _CURVES.items()
-        }
-        if not class_agnostic:
-            metrics["per_category"][kind] = _per_category(ground_truth, outcome, counts)
+        notes += [outcome.note] if outcome.note else []
+        by_class = None if class_agnostic else _by_class(ground_truth, outcome, counts)
+        by_kind[kind] = _kind_metrics(outcome, by_class)
         matches[kind] = outcome.matches
         if kind == "box":
             pictures = _pictures(task, outcome.matches)
+    metrics = Metrics(
+        by_kind,
+        Counts(len(images), totals["objects"], totals["crowds"], totals["detections"]),
+        ground_truth_flaws=dict(sorted(ground_truth.tally.reasons.items())),
+        detection_flaws=dict(sorted(reasons.items())),
+        max_detections=max_detections,
+        notes=notes,
+    )
     return Measured(metrics, pictures, matches)
 
 
-def _flaws(ground_truth: GroundTruth, reasons: Counter[str]) -> dict[str, dict[str, int]]:
-    """Returns how often each flaw of the ground truth's file and of the detections came up."""
-    flaws = {"ground_truth_flaws": ground_truth.tally.reasons, "detection_flaws": reasons}
-    return {name: dict(sorted(counts.items())) for name, counts in flaws.items() if counts}
+def _kind_metrics(outcome: Outcome, by_class: dict[int, ClassNumbers] | None) -> KindMetrics:
+    precision = outcome.precision[:, :, :, 0, -1]
+    return KindMetrics(
+        numbers=_twelve_numbers(outcome.precision, outcome.recall),
+        by_class=by_class,
+        by_iou={f"{iou:.2f}": _mean(precision[i]) for i, iou in enumerate(IOU_THRESHOLDS)},
+        curves={name: _curve(precision[i]) for name, i in _CURVES.items()},
+        evaluator=outcome.by,
+    )
 
 
 def _chosen(what: str, wanted: Iterable[int] | None, known: list[int]) -> list[int]:
@@ -248,25 +236,25 @@ def _curve(precision: np.ndarray) -> list[float]:
     return defined.mean(axis=1).tolist() if defined.size else []
 
 
-def _per_category(
+def _by_class(
     ground_truth: GroundTruth, outcome: Outcome, counts: dict[int, Counter[str]]
-) -> dict[str, dict[str, Any]]:
-    """Returns the numbers of each category by its id as a string (JSON's keys are strings)."""
+) -> dict[int, ClassNumbers]:
+    """Returns the numbers of each category by its id."""
     names = {c["id"]: c["name"] for c in ground_truth.categories}
     result = {}
     for k, category_id in enumerate(outcome.matches.category_ids.tolist()):
         only = slice(k, k + 1)
-        numbers = _twelve_numbers(outcome.precision[:, :, only], outcome.recall[:, only])
-        found = {key: counts[category_id][key] for key in ("pictures", "objects", "detections")}
         mine = outcome.matches.gt_category == k
-        sizes = {
-            size: int((outcome.matches.gt_counts[a] & mine).sum())
-            for a, size in enumerate(AREAS)
-            if a
-        }
-        result[str(category_id)] = {
-            "name": names[category_id], **numbers, **found, "objects_of_size": sizes
-        }  # fmt: skip
+        result[category_id] = ClassNumbers(
+            names[category_id],
+            _twelve_numbers(outcome.precision[:, :, only], outcome.recall[:, only]),
+            **{key: counts[category_id][key] for key in ("pictures", "objects", "detections")},
+            objects_of_size={
+                size: int((outcome.matches.gt_counts[a] & mine).sum())
+                for a, size in enumerate(AREAS)
+                if a
+            },
+        )
     return result
 
 

@@ -18,7 +18,7 @@ from itertools import pairwise
 import numpy as np
 from scipy import sparse
 
-from configs.schema import METRIC_NAMES
+from configs.metric_names import METRIC_NAMES
 from model.evaluation.matching import AREAS, IOU_THRESHOLDS, Matches
 
 _T = len(IOU_THRESHOLDS)

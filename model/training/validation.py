@@ -25,7 +25,6 @@ from model.batch import Found, arrays_of, row_of
 from model.contract import Detector
 from model.evaluation.coco_numbers import evaluate, results_of_picture
 from model.evaluation.ground_truth import GroundTruth
-from model.evaluation.metrics import Metrics
 from model.evaluation.transformed import ground_truth_of_examples, images_of_split
 from model.examples import read_categories
 from model.input.input_pipeline import TrainingInput
@@ -117,8 +116,7 @@ class CocoValidation:
         """See `Validation`."""
         if self._ground_truth is None:
             self._ground_truth = ground_truth_of_examples(self._examples_dir, self._split)
-        metrics = Metrics(evaluate(self._ground_truth, results, self._kinds))
-        return metrics.named(self._kinds, _SHOWN)
+        return evaluate(self._ground_truth, results, self._kinds).named(self._kinds, _SHOWN)
 
     def _results(self, image: dict[str, Any], found: Found, size: np.ndarray) -> Results:
         """Returns what was found in one picture, whose content has `size` [2]."""

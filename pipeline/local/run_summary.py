@@ -6,7 +6,7 @@ from typing import Any
 from components.anomalies import read_anomalies
 from components.coco_evaluator.findings import finding_lines
 from components.model_pusher import properties
-from configs.schema import METRIC_NAMES
+from configs.metric_names import METRIC_NAMES
 from ground.console import read_json
 from ground.errors import DatasetError, ModelError
 from ground.wording import listed, made_lines, plural

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from components.coco_evaluator.judgement import Judgement
-from model.evaluation.coco_numbers import KINDS
+from configs.metric_names import KINDS, metric_of
+from model.evaluation.metrics import Metrics
 
 _BY_SIZE = {"AP": "all", "APs": "small objects", "APm": "medium objects", "APl": "large objects"}
 
@@ -45,24 +46,24 @@ def changed_numbers(judgement: Judgement) -> list[ChangedNumber]:
 
 def _changes(judgement: Judgement) -> Iterator[ChangedNumber]:
     classes, rival = judgement.compared_category_ids, judgement.baseline_matches
-    old_metrics = judgement.baseline or {}
+    before_it = judgement.baseline or Metrics({})
     for kind in KINDS:
-        new, old = judgement.compared.get(kind), old_metrics.get(kind)
+        new, old = judgement.compared.numbers(kind), before_it.numbers(kind)
         if not new or not old:
             continue
         lines: list[tuple[str, str, int | None, float, float]] = [
             (f"{kind}, {words}", name, None, new[name], old[name])
             for name, words in _BY_SIZE.items()
         ]
-        of_old = old_metrics["per_category"].get(kind, {})
-        for number, numbers in judgement.compared["per_category"].get(kind, {}).items():
+        of_old = before_it.classes(kind)
+        for number, one in judgement.compared.classes(kind).items():
             if number in of_old:
-                name = f"{kind}, {numbers['name']}"
-                lines.append((name, "AP", int(number), numbers["AP"], of_old[number]["AP"]))
+                name = f"{kind}, {one.name}"
+                lines.append((name, "AP", number, one.numbers["AP"], of_old[number].numbers["AP"]))
         for name, metric, category_id, value, before in lines:
             if value < 0 or before < 0:
                 continue
-            found = judgement.chance.of_change(rival, classes, f"{kind}/{metric}", category_id)
+            found = judgement.chance.of_change(rival, classes, metric_of(kind, metric), category_id)
             interval = (found.low, found.high) if found else None
             yield ChangedNumber(name, value, value - before, interval)
 
@@ -72,7 +73,7 @@ def spread_lines(judgement: Judgement) -> list[str]:
     lines = []
     for kind, matches in judgement.matches_by_kind.items():
         classes = [c for c in matches.category_ids.tolist() if c >= 0]
-        own = judgement.chance.of_change(None, classes, f"{kind}/AP") if classes else None
+        own = judgement.chance.of_change(None, classes, metric_of(kind, "AP")) if classes else None
         if own is None:
             continue
         line = (
@@ -81,7 +82,7 @@ def spread_lines(judgement: Judgement) -> list[str]:
         )
         rival = judgement.baseline_matches
         paired = rival and judgement.chance.of_change(
-            rival, judgement.compared_category_ids, f"{kind}/AP"
+            rival, judgement.compared_category_ids, metric_of(kind, "AP")
         )
         if paired:
             line += f"; they show changes from {paired.detectable:.3f} on"

@@ -9,7 +9,9 @@ from typing import Any
 from PIL import Image
 
 from components.coco_evaluator.worst_pictures import JudgedPicture
+from configs.metric_names import KINDS
 from model.drawing import Colour, Mark, draw
+from model.evaluation.metrics import Metrics
 
 # Okabe and Ito's bluish green and vermillion: apart for every kind of colour vision.
 RIGHT: Colour = (0, 158, 115)
@@ -80,11 +82,12 @@ def plot(series: Sequence[Series], x_label: str, y_label: str, x_ticks: Sequence
     return "".join([*parts, "</svg>"])
 
 
-def precision_recall_plot(metrics: Mapping[str, Any], baseline: Any, kind: str) -> dict[str, Any]:
+def precision_recall_plot(metrics: Metrics, baseline: Metrics | None, kind: str) -> dict[str, Any]:
     """Returns the SVG and legend of precision over recall, the baseline's dashed."""
     series = []
     for who, numbers, dashes in (("", metrics, ""), ("baseline, ", baseline, " dashed")):
-        for n, (iou, precision) in enumerate(_section(numbers, "curves", kind).items()):
+        curves = numbers.by_kind[kind].curves if numbers and kind in numbers.by_kind else {}
+        for n, (iou, precision) in enumerate(curves.items()):
             points = [(recall / 100, p) for recall, p in enumerate(precision)]
             series.append(Series(f"{who}IoU {iou}", f"curve curve{n}{dashes}", points))
     return {
@@ -93,12 +96,12 @@ def precision_recall_plot(metrics: Mapping[str, Any], baseline: Any, kind: str) 
     }
 
 
-def ap_by_iou_plot(metrics: Mapping[str, Any], baseline: Any) -> dict[str, Any]:
+def ap_by_iou_plot(metrics: Metrics, baseline: Metrics | None) -> dict[str, Any]:
     """Returns the SVG and legend of AP over the IoU threshold, box and mask."""
     series = []
-    for n, kind in enumerate(("box", "mask")):
+    for n, kind in enumerate(KINDS):
         for who, numbers, dashes in (("", metrics, ""), (", baseline", baseline, " dashed")):
-            by_iou = _section(numbers, "per_iou", kind)
+            by_iou = numbers.by_kind[kind].by_iou if numbers and kind in numbers.by_kind else {}
             points = [(float(iou), ap) for iou, ap in by_iou.items() if ap >= 0]
             if points:
                 series.append(Series(f"{kind}{who}", f"curve curve{n}{dashes}", points))
@@ -106,10 +109,6 @@ def ap_by_iou_plot(metrics: Mapping[str, Any], baseline: Any) -> dict[str, Any]:
         "svg": plot(series, "IoU threshold", "AP", _IOU_TICKS),
         "series": series,
     }
-
-
-def _section(metrics: Mapping[str, Any] | None, name: str, kind: str) -> dict[str, Any]:
-    return (metrics or {}).get(name, {}).get(kind) or {}
 
 
 def judged_panels(

@@ -11,9 +11,9 @@ from components.coco_evaluator.gate import Decision
 from components.coco_evaluator.report import figures
 from components.coco_evaluator.report.changes import ChangedNumber
 from components.coco_evaluator.worst_pictures import JudgedPicture, OperatingPoint
-from configs.schema import METRIC_NAMES
-from model.evaluation.coco_numbers import KINDS
+from configs.metric_names import METRIC_NAMES
 from model.evaluation.ground_truth import GroundTruth
+from model.evaluation.metrics import Metrics
 from model.pictures import Picture
 
 _TEMPLATE = Path(__file__).with_name("report.html.j2")
@@ -60,9 +60,9 @@ class ReportContent:
     title: str
     source: str
     created: str
-    metrics: Mapping[str, Any]
-    compared: Mapping[str, Any]
-    baseline: Mapping[str, Any] | None
+    metrics: Metrics
+    compared: Metrics
+    baseline: Metrics | None
     decision: Decision
     point: OperatingPoint
     worst: Sequence[JudgedPicture]
@@ -84,7 +84,7 @@ def render(content: ReportContent) -> str:
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     environment.filters |= {"number": _number, "signed": _signed, "tone": _tone}
-    kinds = [kind for kind in KINDS if content.metrics.get(kind)]
+    kinds = list(content.metrics.by_kind)
     plots = [
         figures.precision_recall_plot(content.metrics, content.baseline, kind)
         | {"title": f"Precision over recall, {kind}"}
@@ -120,9 +120,9 @@ def render(content: ReportContent) -> str:
 
 def _headline(content: ReportContent, kinds: Iterable[str]) -> str:
     return ", ".join(
-        f"{kind} AP {content.metrics[kind]['AP']:.3f}"
+        f"{kind} AP {content.metrics.numbers(kind)['AP']:.3f}"
         for kind in kinds
-        if content.metrics[kind]["AP"] >= 0
+        if content.metrics.numbers(kind)["AP"] >= 0
     )
 
 
@@ -131,9 +131,9 @@ def _number_rows(content: ReportContent, kinds: Sequence[str]) -> list[dict[str,
     for name in METRIC_NAMES:
         cells = []
         for kind in kinds:
-            new = (content.compared.get(kind) or {}).get(name)
-            old = ((content.baseline or {}).get(kind) or {}).get(name)
-            value = content.metrics[kind][name]
+            new = content.compared.numbers(kind).get(name)
+            old = content.baseline.numbers(kind).get(name) if content.baseline else None
+            value = content.metrics.numbers(kind)[name]
             cells.append({"value": value, "baseline": old, "change": _change(new, old)})
         rows.append({"name": name, "cells": cells, "meaning": _MEANINGS[name]})
     return rows
@@ -141,17 +141,18 @@ def _number_rows(content: ReportContent, kinds: Sequence[str]) -> list[dict[str,
 
 def _category_rows(content: ReportContent) -> list[dict[str, Any]]:
     """Returns the classes that have objects or detections, most objects first."""
-    boxes = content.metrics["per_category"].get("box", {})
-    masks = content.metrics["per_category"].get("mask", {})
-    old = (content.baseline or {}).get("per_category", {}).get("box", {})
+    masks = content.metrics.classes("mask")
+    old = content.baseline.classes("box") if content.baseline else {}
     rows = [
-        numbers
+        one.to_dict()
         | {
-            "mask_AP": masks.get(number, {}).get("AP"),
-            "change": _change(numbers["AP"], old.get(number, {}).get("AP")),
+            "mask_AP": masks[number].numbers["AP"] if number in masks else None,
+            "change": _change(
+                one.numbers["AP"], old[number].numbers["AP"] if number in old else None
+            ),
         }
-        for number, numbers in boxes.items()
-        if numbers["objects"] or numbers["detections"]
+        for number, one in content.metrics.classes("box").items()
+        if one.objects or one.detections
     ]
     return sorted(rows, key=lambda row: -row["objects"])
 

@@ -7,6 +7,7 @@ from components.coco_evaluator.chance import changes_and_chance
 from components.coco_evaluator.comparison import NEWEST, Rival
 from components.coco_evaluator.gate import contradiction, decide
 from configs.schema import LimitsConfig, Threshold
+from model.evaluation.metrics import ClassNumbers, Counts, KindMetrics, Metrics
 
 NAMES = {1: "wide", 2: "tall", 3: "rare"}
 OBJECTS = {1: 500, 2: 200, 3: 4}
@@ -18,21 +19,17 @@ def spread(se, seed=0, rows=1):
 
 def numbers(*by_class):
     defined = [value for value in by_class if value >= 0]
-    return {
-        "box": {"AP": sum(defined) / len(defined)},
-        "counts": {"pictures": 100, "objects": 700},
-        "per_category": {
-            "box": {
-                str(k): {
-                    "name": NAMES[k],
-                    "AP": value,
-                    "objects": OBJECTS[k],
-                    "objects_of_size": {"small": 0, "medium": OBJECTS[k], "large": 0},
-                }
-                for k, value in enumerate(by_class, 1)
-            }
-        },
+    classes = {
+        k: ClassNumbers(
+            NAMES[k],
+            {"AP": value},
+            objects=OBJECTS[k],
+            objects_of_size={"small": 0, "medium": OBJECTS[k], "large": 0},
+        )
+        for k, value in enumerate(by_class, 1)
     }
+    mean = sum(defined) / len(defined)
+    return Metrics({"box": KindMetrics({"AP": mean}, classes)}, Counts(pictures=100, objects=700))
 
 
 def rival(old, new, se, name=NEWEST):

@@ -19,14 +19,15 @@ from components.coco_evaluator.gate import (
     decide,
 )
 from configs.schema import Threshold
+from model.evaluation.metrics import Counts, KindMetrics, Metrics
 
 
 def metrics(ap, *, mask=None, pictures=10, objects=50):
-    return {
-        "box": {"AP": ap},
-        "mask": mask,
-        "counts": {"pictures": pictures, "objects": objects},
-    }
+    numbers = {"box": {"AP": ap}} | ({"mask": mask} if mask else {})
+    return Metrics(
+        {kind: KindMetrics(of_kind) for kind, of_kind in numbers.items()},
+        Counts(pictures=pictures, objects=objects),
+    )
 
 
 AT_LEAST_HALF = Threshold(metric="box/AP", min=0.5)
@@ -86,7 +87,7 @@ def test_an_empty_evaluation_set_never_blesses(empty):
 
 
 def test_metrics_without_counts_never_bless():
-    assert not decide({"box": {"AP": 1.0}}, None, [AT_LEAST_HALF]).blessed
+    assert not decide(Metrics({"box": KindMetrics({"AP": 1.0})}), None, [AT_LEAST_HALF]).blessed
 
 
 def test_all_comparisons_are_kept_also_after_one_failed():

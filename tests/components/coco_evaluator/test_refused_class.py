@@ -76,9 +76,9 @@ def pushed(tmp_path, make_model):
     def run(candidate, baseline, folder, older=()):
         out = tmp_path / "evaluated"
         out.mkdir(exist_ok=True)
-        _, decision = evaluate_to_folder(
+        decision = evaluate_to_folder(
             SyntheticSource(), candidate, baseline, SETTINGS, out, older=older
-        )
+        ).decision
         arguments = ["--model", folder, "--decision", out / "decision.json",
                      "--folder", tmp_path / "serving", "--name", "cells"]  # fmt: skip
         return decision, CliRunner().invoke(push_main, list(map(str, arguments)))

@@ -11,7 +11,8 @@ from components.coco_evaluator.sources import AnnotationsSource, ExamplesSource
 from components.coco_example_gen import whole
 from components.coco_example_gen.source import SplitSource
 from components.shards import do_job
-from configs.schema import METRIC_NAMES, DataConfig
+from configs.metric_names import METRIC_NAMES
+from configs.schema import DataConfig
 from ground.errors import DatasetError
 from model.evaluation.coco_numbers import evaluate
 from tests.fuzz.annotations import LENIENT, sound_annotations, sound_results, write_pictures
@@ -102,9 +103,9 @@ def check_same(from_json, from_records):
     found = [d for d in sound_results() if d["image_id"] in known and d["category_id"] in ids]
     numbers = [evaluate(each, found, ("box", "mask")) for each in (truth, other)]
     for kind in ("box", "mask"):
-        assert numbers[0][kind] == numbers[1][kind]
-    assert set(numbers[0]["box"]) == set(METRIC_NAMES)
-    return numbers[0]["box"]
+        assert numbers[0].numbers(kind) == numbers[1].numbers(kind)
+    assert set(numbers[0].numbers("box")) == set(METRIC_NAMES)
+    return numbers[0].numbers("box")
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from configs.schema import METRIC_NAMES
+from configs.metric_names import METRIC_NAMES
 from ground.errors import DatasetError
 from model.evaluation.coco_numbers import evaluate, measure, results_of_picture
 from model.evaluation.ground_truth import GroundTruth, ground_truth_from_json
+from model.evaluation.metrics import Counts
 from model.evaluation.results import read_detections
 
 # The names in the shared expected.json, in the order of METRIC_NAMES.
@@ -67,22 +68,21 @@ def test_numbers_equal_those_of_pycocotools(shared_data, name, kind, coco_kind, 
     metrics = evaluate(truth, detections, [kind], **narrowed)
 
     stats = dict(zip(METRIC_NAMES, map(expected["stats"].get, EXPECTED_NAMES), strict=True))
-    assert metrics[kind] == pytest.approx(stats, abs=1e-9)
-    assert metrics["per_iou"][kind] == pytest.approx(expected["AP_by_iou"], abs=1e-9)
-    per_category = metrics["per_category"].get(kind, {})
-    by_category = {c: numbers["AP"] for c, numbers in per_category.items()}
+    assert metrics.numbers(kind) == pytest.approx(stats, abs=1e-9)
+    assert metrics.by_kind[kind].by_iou == pytest.approx(expected["AP_by_iou"], abs=1e-9)
+    by_category = {str(c): one.numbers["AP"] for c, one in metrics.classes(kind).items()}
     assert by_category == pytest.approx(expected.get("AP_by_category_id", {}), abs=1e-9)
 
 
 def test_perfect_detections_score_one_and_absent_sizes_are_undefined():
     metrics = evaluate(ground_truth([10, 10, 20, 20]), [detection([10, 10, 20, 20])])
 
-    assert metrics["box"]["AP"] == pytest.approx(1.0)
-    assert metrics["box"]["APs"] == pytest.approx(1.0)  # 20 x 20 is below 32 x 32
-    assert metrics["box"]["APm"] == -1
-    assert metrics["per_category"]["box"]["5"]["AP"] == -1
-    assert metrics["mask"] is None
-    assert metrics["counts"] == {"pictures": 1, "objects": 1, "crowds": 0, "detections": 1}
+    assert metrics.number("box/AP") == pytest.approx(1.0)
+    assert metrics.number("box/APs") == pytest.approx(1.0)  # 20 x 20 is below 32 x 32
+    assert metrics.number("box/APm") == -1
+    assert metrics.number("box/AP", 5) == -1
+    assert list(metrics.by_kind) == ["box"]
+    assert metrics.counts == Counts(pictures=1, objects=1, crowds=0, detections=1)
 
 
 def test_a_picture_without_detections_counts():
@@ -92,21 +92,21 @@ def test_a_picture_without_detections_counts():
 
     metrics = evaluate(truth, [detection([10, 10, 20, 20])])
 
-    assert metrics["box"]["AR100"] == pytest.approx(0.5)
+    assert metrics.number("box/AR100") == pytest.approx(0.5)
 
 
 def test_no_detections_at_all_score_zero():
     metrics = evaluate(ground_truth([10, 10, 20, 20]), [])
 
-    assert metrics["box"]["AP"] == 0
-    assert metrics["box"]["APl"] == -1
+    assert metrics.number("box/AP") == 0
+    assert metrics.number("box/APl") == -1
 
 
 def test_no_pictures_are_undefined():
     metrics = evaluate(GroundTruth([], [], [{"id": 1, "name": "one"}]), [])
 
-    assert set(metrics["box"].values()) == {-1.0}
-    assert metrics["counts"]["pictures"] == 0
+    assert set(metrics.numbers("box").values()) == {-1.0}
+    assert metrics.counts.pictures == 0
 
 
 def test_matches_say_what_was_found():
@@ -125,7 +125,7 @@ def test_a_crowd_is_neither_missed_nor_are_detections_in_it_wrong():
     measured = measure(ground_truth([0, 0, 90, 90], iscrowd=1), [detection([5, 5, 20, 20])])
     metrics, matches = measured.metrics, measured.pictures
 
-    assert metrics["counts"]["crowds"] == 1
+    assert metrics.counts.crowds == 1
     assert matches[7].missed == matches[7].wrong == matches[7].pairs == []
 
 
@@ -140,7 +140,7 @@ def test_an_object_without_mask_is_ignored_by_the_mask_numbers():
     ]
     metrics = evaluate(truth, found, ["box", "mask"])
 
-    assert metrics["mask"]["AP"] == pytest.approx(1.0)
+    assert metrics.number("mask/AP") == pytest.approx(1.0)
 
 
 def test_a_huge_box_without_mask_is_drawn_within_the_picture():
@@ -151,7 +151,7 @@ def test_a_huge_box_without_mask_is_drawn_within_the_picture():
 
     metrics = evaluate(truth, [detection([60, 60, 20, 20], segmentation=square)], ["box", "mask"])
 
-    assert metrics["mask"]["AP"] == pytest.approx(1.0)
+    assert metrics.number("mask/AP") == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_reading_numbers_annotations_from_one(tmp_path):
 
     truth = ground_truth_from_json(path)
 
-    assert evaluate(truth, [detection([1, 1, 9, 9])])["box"]["AP"] == pytest.approx(1.0)
+    assert evaluate(truth, [detection([1, 1, 9, 9])]).number("box/AP") == pytest.approx(1.0)
     assert truth.annotations[0]["area"] == 81
 
 

@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from configs.schema import METRIC_NAMES
+from configs.metric_names import METRIC_NAMES
 from model.evaluation import engine
 from model.evaluation.coco_numbers import measure
 from model.evaluation.engine import by_hotcoco, by_pycocotools, evaluate_task
@@ -128,9 +128,9 @@ def test_the_numbers_are_those_that_pycocotools_prints(capsys):
     run.summarize()
 
     metrics = measure(truth, detections).metrics
-    assert metrics["box"] == dict(zip(METRIC_NAMES, run.stats.tolist(), strict=True))
-    assert metrics["evaluators"]["box"].startswith("hotcoco ")
-    assert metrics["notes"] == []
+    assert metrics.numbers("box") == dict(zip(METRIC_NAMES, run.stats.tolist(), strict=True))
+    assert metrics.by_kind["box"].evaluator.startswith("hotcoco ")
+    assert metrics.notes == []
 
 
 def test_a_setting_uses_pycocotools_alone():
@@ -138,8 +138,8 @@ def test_a_setting_uses_pycocotools_alone():
 
     metrics = measure(truth, detections, evaluator="pycocotools").metrics
 
-    assert metrics["evaluators"]["box"].startswith("pycocotools ")
-    assert metrics["box"] == measure(truth, detections).metrics["box"]
+    assert metrics.by_kind["box"].evaluator.startswith("pycocotools ")
+    assert metrics.numbers("box") == measure(truth, detections).metrics.numbers("box")
 
 
 def off_by_a_bit(outcome):
@@ -184,7 +184,7 @@ def test_an_error_of_hotcoco_leaves_all_to_pycocotools(monkeypatch):
 
     metrics = measure(*random_case(2)).metrics
 
-    (note,) = metrics["notes"]
+    (note,) = metrics.notes
     assert "cannot evaluate this (PanicException: index out of bounds)" in note
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from configs.schema import METRIC_NAMES
+from configs.metric_names import METRIC_NAMES
 from model.evaluation.coco_numbers import evaluate
 from model.evaluation.engine import by_hotcoco
 from model.evaluation.ground_truth import GroundTruth
@@ -41,10 +41,10 @@ def test_numbers_of_a_resample_are_those_of_its_pictures(seed):
     numbers = resampler.numbers(counts)
 
     for b in range(3):
-        expected = evaluate(*drawn_again(truth, detections, counts[:, b]))["per_category"]["box"]
+        expected = evaluate(*drawn_again(truth, detections, counts[:, b])).classes("box")
         for k, category_id in enumerate(CLASSES):
             ours = np.nan_to_num(numbers[:, k, b], nan=-1.0)
-            theirs = [expected[str(category_id)][name] for name in METRIC_NAMES]
+            theirs = [expected[category_id].numbers[name] for name in METRIC_NAMES]
             # Where a recall is met exactly, COCO's float comparison may miss it: one of 101 points.
             np.testing.assert_allclose(ours, theirs, atol=0.011)
             assert np.abs(ours - theirs).mean() < 2e-3

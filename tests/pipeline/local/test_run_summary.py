@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from configs.schema import METRIC_NAMES
+from configs.metric_names import METRIC_NAMES
 from pipeline.local.run_summary import summary_lines
 
 
