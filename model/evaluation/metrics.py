@@ -24,8 +24,8 @@ class ClassNumbers:
     """What came of one class.
 
     Attributes:
-        name: of the class.
-        numbers: of its objects alone.
+        name: the class's.
+        numbers: those of its objects alone.
         pictures: that have such objects.
         objects: how many there are, crowds left out.
         detections: how many there are.
@@ -69,7 +69,7 @@ class Metrics:
     """The numbers of one evaluation.
 
     Attributes:
-        by_kind: of the kinds that were evaluated.
+        by_kind: what came of the kinds that were evaluated.
         counts: what there was.
         ground_truth_flaws: how often each flaw of the ground truth came up.
         detection_flaws: how often each flaw of the detections did.
@@ -89,7 +89,7 @@ class Metrics:
 
         Args:
             metric: such as "box/AP".
-            category_id: of one class; None is the mean.
+            category_id: a class's; None is the mean.
 
         Example:
             >>> Metrics({"box": KindMetrics({"AP": 0.25})}).number("box/AP")
