@@ -17,6 +17,17 @@ def plural(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def duration(seconds: float) -> str:
+    """Returns a time as people read it.
+
+    >>> duration(65.4), duration(3 * 3600 + 5)
+    ('1:05', '3:00:05')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
 def listed(counts: Mapping[str, int]) -> str:
     """Returns counts by reason, the most frequent first; of many the rest are only counted.
 

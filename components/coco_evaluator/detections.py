@@ -1,7 +1,6 @@
 """What a model finds in the pictures of a source; kept, so that new thresholds only compare."""
 
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from components.coco_evaluator.frames import turn_from_upright, turned_detection
 from components.coco_evaluator.kept_detections import claim_detections_dir, read_kept, write_kept
 from components.coco_evaluator.sources import Source
 from ground.errors import DatasetError, ModelError
+from ground.progress import Progress
 from ground.source_digest import source_digest
 from model.encoded.files import shown
 from model.evaluation.coco_numbers import results_of_picture
@@ -21,7 +21,6 @@ from model.model_folder import files_digest, read_categories
 from model.predict import LoadedModel
 
 _KEY_DIGITS = 12
-_SECONDS_BETWEEN_LINES = 10.0
 
 
 def model_detections(
@@ -104,7 +103,7 @@ def _run_model(
     """Returns what is found; adds to `failed` a line for each picture that cannot be measured."""
     images = source.ground_truth.images
     total = sum(image_ids is None or image["id"] in image_ids for image in images)
-    progress = _Progress(total, on_progress)
+    progress = Progress("evaluating", total, on_progress and (lambda line, _: on_progress(line)))
     by_image: dict[int, list[dict[str, Any]]] = {}
     if not total:
         return []
@@ -129,34 +128,3 @@ def _run_model(
         )
         progress.advance()
     return [result for image in images for result in by_image.get(image["id"], [])]
-
-
-class _Progress:
-    """Says now and then how far it is and how long it will take.
-
-    The clock starts with the first picture: before it lies the first call of the model, which
-    takes its time to optimise the graph.
-    """
-
-    def __init__(self, total: int, emit: Callable[[str], None] | None) -> None:
-        self._total = total
-        self._emit = emit
-        self._done = 0
-        self._started = self._last = 0.0
-
-    def advance(self) -> None:
-        """Counts a picture."""
-        self._done += 1
-        now = time.monotonic()
-        if self._done == 1:
-            self._started = self._last = now
-        is_due = now - self._last >= _SECONDS_BETWEEN_LINES or self._done == self._total
-        if self._emit is None or not is_due:
-            return
-        self._last = now
-        line = f"evaluating: {self._done}/{self._total} pictures"
-        if now > self._started:
-            rate = (self._done - 1) / (now - self._started)
-            seconds = round((self._total - self._done) / rate)
-            line += f", {rate:.1f} pictures/s, {seconds // 60}:{seconds % 60:02} left"
-        self._emit(line)

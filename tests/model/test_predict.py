@@ -94,6 +94,32 @@ def test_pictures_of_one_name_from_two_folders_are_both_kept(tmp_path, model_fol
     assert drawn == ["it-2.jpg", "it.jpg"]
 
 
+def test_large_pictures_are_cut_and_what_is_found_lies_at_its_place(tmp_path, model_folder):
+    picture = save_picture(tmp_path / "in/large.png", 100, 400)
+    arguments = ["--model", model_folder, picture, "--out", tmp_path / "out"]
+
+    result = run(*arguments, "--tile-px", 100, "--tile-overlap", 0)
+
+    assert result.exit_code == 0, result.stderr
+    found = json.loads((tmp_path / "out/detections.json").read_text())
+    # Each tile is as wide as it is high and wholly "toothbrush", as is the picture: all of them
+    # are cut, and lie within that of the picture. The "dog" of the first tile is within that of
+    # the picture's left half, and only cut ones give way; the others reach beyond it or not.
+    toothbrushes = [d["bbox"] for d in found if d["category_id"] == 90]
+    assert toothbrushes == [pytest.approx([0, 0, 400, 100], abs=1e-3)]
+    dogs = sorted(d["bbox"][0] for d in found if d["category_id"] == 18)
+    assert dogs == pytest.approx([0, 0, 200, 300], abs=1e-3)
+    summary = json.loads((tmp_path / "out/summary.json").read_text())
+    assert summary["tiling"] == {"side_px": 100, "overlap": 0.0}
+
+
+@pytest.mark.parametrize("side", ["0", "-5", "x", "1e3"])
+def test_a_senseless_tile_is_one_line(side):
+    result = run("--model", "m", "p.jpg", "--out", "o", "--tile-px", side)
+    assert result.exit_code == 2
+    assert f"{side!r}: expected a side in pixels, or auto" in result.stderr
+
+
 def test_only_confident_detections_are_drawn(tmp_path, model_folder):
     picture = save_picture(tmp_path / "black.png", 60, 80, value=0)
 
@@ -162,10 +188,10 @@ def test_what_is_no_file_is_named_and_the_others_go_on(tmp_path, model_folder):
 
     assert result.exit_code == 1
     lines = result.stderr.splitlines()
-    assert len(lines) == 4
+    assert len(lines) == 3
     assert all(line.startswith("error: ") for line in lines)
     summary = json.loads((tmp_path / "out/summary.json").read_text())
-    assert summary["pictures"] == {"read": 1, "failed": 4}
+    assert summary["pictures"] == {"read": 1, "failed": 3}
     assert json.loads((tmp_path / "out/detections.json").read_text())[0]["file_name"] == good
 
 

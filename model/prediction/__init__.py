@@ -1,0 +1,1 @@
+"""What `predict` does around the model: which pictures, tiles of them, the journal, the files."""
