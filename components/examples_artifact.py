@@ -16,7 +16,7 @@ def describe_examples(examples: types.Artifact, split_names: Sequence[str]) -> N
 
     Args:
         examples: artifact of type Examples.
-        split_names: of the folders `Split-<name>` below its uri.
+        split_names: names of the folders `Split-<name>` below its uri.
     """
     examples.split_names = artifact_utils.encode_split_names(list(split_names))
     examples_utils.set_payload_format(examples, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)

@@ -28,8 +28,8 @@ class Account:
     """How many entries passed, and a sum over their keys that their order does not change.
 
     Attributes:
-        number: of entries.
-        mark: of their keys: two accounts with equal marks passed the same ones.
+        number: number of entries.
+        mark: digest of their keys: two accounts with equal marks passed the same ones.
     """
 
     number: int = 0

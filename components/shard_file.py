@@ -18,7 +18,7 @@ class ShardFile:
     """The records of a shard, in order.
 
     Attributes:
-        rows: of the index, a dict a record.
+        rows: rows of the index, a dict a record.
     """
 
     def __init__(self, job: ShardJob, stream: DigestingStream) -> None:
@@ -41,9 +41,9 @@ class ShardFile:
 
         Args:
             payload: the serialized example.
-            image_id: of the picture.
-            height: of the stored picture, in pixels.
-            width: of the stored picture, in pixels.
+            image_id: id of the picture.
+            height: height of the stored picture, in pixels.
+            width: width of the stored picture, in pixels.
             num_objects: that the record holds, crowds too.
             mask_side: longest side of the bitmaps, 0 without any.
         """

@@ -14,7 +14,7 @@ class ShardJob:
     Attributes:
         split: name of the split.
         shard: number of the shard, from 0.
-        shards: of the split.
+        shards: shards of the split.
         file: the shard's file name.
         examples_dir: the new examples folder, while it is being made.
         scratch_dir: folder beside it for what does not stay.

@@ -37,7 +37,7 @@ class ShardResult:
     """What came of a shard.
 
     Attributes:
-        line: of the manifest.
+        line: line of the manifest.
         num_objects: in the shard's records.
         counts: the component's own, as a JSON value.
         counters: for Beam's metrics, by name; they are not kept with the rest.
@@ -82,7 +82,7 @@ def write_shards(
     Args:
         jobs: one a shard.
         write_shard: does one of them, in any of Beam's processes; a function of a module.
-        namespace: of Beam's counters.
+        namespace: namespace of Beam's counters.
         new_pipeline: gives the Beam pipeline that does the work.
         on_progress: is called with a line for each shard that gets done.
 
@@ -229,7 +229,7 @@ def raise_told(error: Exception, place: str | os.PathLike[str]) -> None:
     A full disk has no room for a shard's account of its failure either.
 
     Args:
-        error: as it reached the driver: the worker's, wrapped, or its text.
+        error: error as it reached the driver: the worker's, wrapped, or its text.
         place: the output folder, named where the error names no file.
 
     Raises:

@@ -108,7 +108,7 @@ class DataInput(NamedTuple):
         pictures: the folder.
         split: that all of it is; None where `data.split` says which picture is in which.
         annotations_key: the setting that names the file, for messages.
-        pictures_key: likewise the folder.
+        pictures_key: key of the folder.
     """
 
     annotations: str

@@ -62,7 +62,7 @@ def default_config(overrides: Iterable[str] = ()) -> Config:
     """Returns the defaults under `overrides`, for commands that can do without a config file.
 
     Raises:
-        ConfigError: as in `load_config`.
+        ConfigError: see `load_config`.
     """
     settings: dict[str, Any] = {"name": "defaults"}
     apply_overrides(settings, overrides, "--set ")
@@ -73,7 +73,7 @@ def check_config(settings: dict[str, Any], source: str) -> Config:
     """Returns `settings` as a `Config`.
 
     Raises:
-        ConfigError: as in `load_config`; `source` is named as the place.
+        ConfigError: see `load_config`; `source` is named as the place.
     """
     return checked(Config, settings, source)
 
@@ -85,7 +85,7 @@ def checked(kind: type[AnySection], settings: dict[str, Any], source: str) -> An
     text or true for a number, no 2.0 for a whole one).
 
     Raises:
-        ConfigError: as in `load_config`; `source` is named as the place.
+        ConfigError: see `load_config`; `source` is named as the place.
     """
     try:
         return kind.model_validate_json(
@@ -101,7 +101,7 @@ def config_from_json(text: str, source: str = "settings") -> Config:
     """Returns the config in the JSON of `Config.to_json`.
 
     Raises:
-        ConfigError: as in `load_config`; `source` is named as the place.
+        ConfigError: see `load_config`; `source` is named as the place.
     """
     return check_config(read_object(text, source), source)
 

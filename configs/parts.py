@@ -45,7 +45,7 @@ class Part(Section):
         """Returns the part in a JSON text, with a run's own changes on top.
 
         Args:
-            text: of `to_json`. What the config has and this part does not is passed over.
+            text: what `to_json` gave. What the config has and this part does not is passed over.
             overrides: `key=value` settings, separated by `;`, that a run of a compiled pipeline was
                 given. Those of settings that this part does not have are passed over too.
 

@@ -52,7 +52,7 @@ def read_text_file(path: str | os.PathLike[str], largest_bytes: int, what: str =
     """Returns the text of a file in UTF-8, or in UTF-16 with its mark.
 
     Args:
-        path: of a regular file.
+        path: path of a regular file.
         largest_bytes: that are read.
         what: the file is, for errors.
 

@@ -156,9 +156,9 @@ def commit(folder: Path, record: Record, writer: str, new: Path) -> None:
 
     Args:
         folder: that the caller holds.
-        record: of the folder, as it is now; nothing pending.
+        record: the folder's, as it is now; nothing pending.
         writer: who wrote it.
-        new: of `stage_path`.
+        new: what `stage_path` gave.
     """
     sync_tree(new)
     sync_folder(new.parent)

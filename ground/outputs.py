@@ -57,9 +57,9 @@ def output_folder(
     Args:
         out: the folder, which is made where there is none.
         writer: the command, such as `model.predict`.
-        names: of files and folders that will be written, as far as they are known.
+        names: names of files and folders that will be written, as far as they are known.
         inputs: files and folders that the command reads; None is left out.
-        option: of the command line, for messages.
+        option: option of the command line, for messages.
 
     Raises:
         OutputError: something there would be harmed (see `check_folder`).
@@ -111,13 +111,13 @@ def growing_folder(
     Args:
         out: the folder.
         writer: whose names they are.
-        names: of files and folders that it adds to and updates.
-        inputs: as of `output_folder`.
-        option: likewise.
+        names: names of files and folders that it adds to and updates.
+        inputs: see `output_folder`.
+        option: option of the command line, for messages.
         is_earlier: whether a folder without a record is of an earlier version of ours.
 
     Raises:
-        OutputError: as `check_folder`.
+        OutputError: see `check_folder`.
     """
     names, inputs = sorted(names), list(inputs)
     settle_inputs([*inputs, out])
@@ -229,8 +229,8 @@ def check_file(
 
     Args:
         path: the file.
-        inputs: as of `output_folder`.
-        option: likewise.
+        inputs: see `output_folder`.
+        option: option of the command line, for messages.
         is_ours: whether a file is of ours; by default one with our mark (`is_marked`).
 
     Raises:

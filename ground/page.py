@@ -16,7 +16,7 @@ def page_templates(folder: Path) -> "jinja2.Environment":
     phone) and the blocks `title`, `style`, `content` and `script`. What is put in is escaped.
 
     Args:
-        folder: of the page's own templates.
+        folder: folder of the page's own templates.
     """
     import jinja2
 

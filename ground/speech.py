@@ -65,7 +65,8 @@ def say(
         event: what happened, one word.
         level: `info`, which --quiet drops unless it is a result; `warning`; `error`.
         err: plain lines go to standard error.
-        fields: of the JSON object, beside time, level, event and text; not finite numbers are null.
+        fields: further fields of the JSON object, beside time, level, event and text; not finite
+            numbers are null.
     """
     if _manner is Manner.JSON:
         click.echo(json_line(text, event, level, fields or {}))

@@ -56,9 +56,9 @@ class Places:
 
     Attributes:
         data_dir: the COCO-format folder.
-        pictures_digest: of that folder, so that a changed picture is seen; "" where the compiler
-            cannot see it.
-        weights_digest: of the file that `model.weights` names; likewise, and "" without one.
+        pictures_digest: digest of that folder, so that a changed picture is seen; "" where the
+            compiler cannot see it.
+        weights_digest: digest of the file that `model.weights` names; likewise, and "" without one.
         pipeline_root: below it TFX puts every output.
         checkpoints: stable place of training checkpoints.
         detections: stable place of cached detections.

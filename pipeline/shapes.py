@@ -60,7 +60,7 @@ def generate_shapes(
         out_dir: gets `annotations/instances_{train,val}2017.json`, `train2017/`, `val2017/`.
         train: number of training pictures.
         val: number of validation pictures; none is also a training picture.
-        seed: of everything that is drawn.
+        seed: seed of everything that is drawn.
         size: upper limit of a picture's longer side, in pixels.
 
     Raises:

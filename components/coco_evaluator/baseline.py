@@ -24,7 +24,7 @@ class Baseline:
 
     Attributes:
         folder: the pushed model's SavedModel; None where there is none that can be used.
-        problems: of what is there and cannot be used, in words.
+        problems: problems of what is there and cannot be used, in words.
     """
 
     folder: Path | None = None
@@ -52,8 +52,8 @@ def newest_other_model(push_folder: str, name: str, model_id: str, skip_unusable
 
     Args:
         push_folder: base folder of the served models.
-        name: of the model.
-        model_id: of the candidate, which may have been pushed meanwhile.
+        name: name of the model.
+        model_id: id of the candidate, which may have been pushed meanwhile.
         skip_unusable: step over a version that cannot be used and take an older one; else such a
             version ends the search.
     """
@@ -80,7 +80,7 @@ def older_versions(newest: Path, count: int, model_id: str | None) -> list[Path]
         newest: a version's folder; of a model elsewhere nothing is older.
         count: how many at most. One that cannot be used counts for nothing, nor does a model that
             is another's again.
-        model_id: of the candidate, which is left out.
+        model_id: id of the candidate, which is left out.
     """
     number = version_number(newest.name)
     if number is None or count < 1:
@@ -102,7 +102,7 @@ def resolved_baseline(destination: str | None, push_folder: str | None, name: st
         destination: the version's folder; None where the Resolver found none.
         push_folder: base folder of the served models, whose newest version may be of another
             origin and thus unknown to the Resolver; None does not look.
-        name: of the model.
+        name: name of the model.
     """
     found = Baseline()
     if destination is not None:

@@ -28,7 +28,8 @@ class Change:
         high: upper end.
         chance_of_drop: the probability that chance alone makes a change as low as this, were the
             number truly no lower than the drop that is allowed.
-        chance_of_gain: likewise as high as this, were the true gain less than the one asked for.
+        chance_of_gain: the probability of a change as high as this, were the true gain less than
+            the one asked for.
         detectable: the smallest true change that such a set of pictures shows 4 times of 5.
     """
 

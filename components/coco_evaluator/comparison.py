@@ -36,7 +36,7 @@ class Rival:
         name: in words.
         numbers: its metrics.
         candidate: the candidate's over the same classes.
-        deviations: of the change, on resamples.
+        deviations: deviations of the change, on resamples.
     """
 
     name: str

@@ -40,11 +40,11 @@ class CocoEvaluator(base_component.BaseComponent):
     Args:
         examples: channel of CocoExampleGen's Examples (split `eval`).
         model: channel of the Model.
-        settings: of the config.
+        settings: settings of the config.
         baseline_model: channel of the PushedModel to compare with
             (`components.model_pusher.baseline`); None, or one without artifacts, compares with
             nothing.
-        source_digest: of the executor's source files, so that the cache knows them.
+        source_digest: digest of the executor's source files, so that the cache knows them.
         detections_dir: a stable folder where detections are kept; "" keeps none.
         push_folder: base folder of the served models. Where no Resolver can name a baseline
             (Kubeflow), it is the newest model there that is not the candidate; else what is served

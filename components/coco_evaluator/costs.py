@@ -22,7 +22,7 @@ def model_costs(saved_model: Path, source: Source, limits: LimitsConfig) -> dict
 
     Args:
         saved_model: the exported model.
-        source: of the pictures.
+        source: source of the pictures.
         limits: what it may cost.
     """
     costs = {}

@@ -120,7 +120,7 @@ def detect_with_older(
     Args:
         baseline: the newest.
         count: how many at most.
-        model_id: of the candidate, which is not compared with itself.
+        model_id: id of the candidate, which is not compared with itself.
         detect: runs the model of a folder.
     """
     if baseline.folder is None:
@@ -168,7 +168,7 @@ def evaluate_to_folder(
         settings: thresholds and the number of worst pictures shown.
         out: folder.
         narrowing: what part of the ground truth counts.
-        baseline_problems: of pushed models that are there and cannot be used.
+        baseline_problems: problems of pushed models that are there and cannot be used.
         older: detections of models that were pushed before the baseline, newest first.
 
     Raises:

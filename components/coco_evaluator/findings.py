@@ -143,7 +143,7 @@ def crowded_findings(
     Args:
         ground_truth: what is to be found; crowds are not.
         narrowing: what part of it counts.
-        max_detections: of a class in a picture that COCO's numbers count.
+        max_detections: number of a class's detections in a picture that COCO's numbers count.
         model_limit: detections in a picture that the model gives; None is unknown.
     """
     of_class: Counter[tuple[int, int | None]] = Counter()

@@ -26,7 +26,7 @@ class Detected:
     """Detections, and whose they are.
 
     Attributes:
-        title: of the model, for people.
+        title: title of the model, for people.
         model_id: None for detections from a file.
         detections: in COCO's results form.
         kinds: what they can be measured as: "box", "mask".
@@ -99,7 +99,7 @@ def judge(
         baseline: the pushed model's detections in the same pictures, or None.
         settings: thresholds, and what is refused.
         narrowing: what part of the ground truth counts.
-        baseline_problems: of pushed models that are there and cannot be used.
+        baseline_problems: problems of pushed models that are there and cannot be used.
         older: detections of models that were pushed before the baseline, newest first.
 
     Raises:

@@ -57,9 +57,9 @@ class Chance:
         Args:
             rival: the other model's matches; None for the candidate's own number, as if the other
                 had none.
-            category_ids: of the classes of both.
+            category_ids: ids of the classes of both.
             metric: "box/AP", ...
-            category_id: of one class; None is the mean.
+            category_id: id of one class; None is the mean.
         """
         ids = None if category_id is None else [category_id]
         classes = tuple(category_ids)
@@ -128,7 +128,7 @@ def _chosen(values: Array, classes: tuple[int, ...], category_ids: Sequence[int]
     Args:
         values: [K, B].
         classes: [K] sorted ids.
-        category_ids: of the rows; None is the mean.
+        category_ids: ids of the rows; None is the mean.
     """
     if category_ids is not None:
         return values[np.searchsorted(classes, category_ids)].astype(float)

@@ -65,7 +65,7 @@ class Source(Protocol):
         """Yields each picture, or those of `image_ids`.
 
         Args:
-            image_ids: of COCO; None is all.
+            image_ids: COCO's ids; None is all.
             max_pixels: limit of height x width.
             on_failure: called instead for one that cannot be used.
         """
@@ -174,7 +174,7 @@ class AnnotationsSource:
         """The objects in the file.
 
         Raises:
-            DatasetError: as `ground_truth_from_json`, or none of the pictures is there.
+            DatasetError: see `ground_truth_from_json`; or none of the pictures is there.
         """
         takes_size_of_file = self._policies["picture_size_differs"] == MEND
         sizes_of = self._sizes_of if self.has_pictures and takes_size_of_file else None

@@ -61,7 +61,7 @@ def check_listed(
         source: the split.
         found: by the pass before.
         listed: what the spooling pass saw.
-        spool_folder: of the split.
+        spool_folder: folder of the split.
         left_out_name: gives the class of an object where that is not kept.
 
     Raises:
@@ -116,8 +116,8 @@ def check_fates(job: ShardJob, tally: Tally) -> None:
     """Checks that each picture and object of a shard was read, and was written or rejected.
 
     Args:
-        job: of the shard, whose records are not in their place yet.
-        tally: of its counts.
+        job: job of the shard, whose records are not in their place yet.
+        tally: tally of its counts.
 
     Raises:
         DatasetError: one was lost or came twice, with ids.
@@ -148,8 +148,8 @@ def copy_rejects(job: ShardJob, tally: Tally, target: Any) -> None:
     """Appends a shard's rejects to the split's, and checks that its lines are those counted.
 
     Args:
-        job: of the shard.
-        tally: of its counts.
+        job: job of the shard.
+        tally: tally of its counts.
         target: binary file of the split's rejects.
 
     Raises:
@@ -182,8 +182,8 @@ def check_rejects(
 
     Args:
         split: its name.
-        path: of its rejects.
-        tally: of its counts.
+        path: path of its rejects.
+        tally: tally of its counts.
         parts: the files that the rejects were joined of.
 
     Raises:
@@ -241,8 +241,8 @@ def _fates(job: ShardJob, path: str | os.PathLike[str]) -> str:
     """Returns in words whose fate is not told by a shard's records and rejects, or told twice.
 
     Args:
-        job: of the shard.
-        path: of its records.
+        job: job of the shard.
+        path: path of its records.
     """
     index = spool.read_index(job.spool_folder, job.shard)
     images = [*index.images, *(image_id for image_id, _ in index.repeated_images)]
@@ -310,7 +310,7 @@ def check_manifest(split: str, lines: Iterable[Any], tally: Tally) -> None:
     Args:
         split: its name.
         lines: the manifest's, one a shard.
-        tally: of the split.
+        tally: tally of the split.
 
     Raises:
         DatasetError: a shard is named twice, or records are missing or too many.

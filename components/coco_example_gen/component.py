@@ -33,9 +33,9 @@ class CocoExampleGen(base_beam_component.BaseBeamComponent):
 
     Args:
         data_dir: folder that the paths in the settings are relative to.
-        settings: of the config.
-        pictures_digest: of the data, so that changed pictures are converted anew.
-        source_digest: of the executor's source files, likewise.
+        settings: settings of the config.
+        pictures_digest: digest of the data, so that changed pictures are converted anew.
+        source_digest: digest of the executor's source files, for the same reason.
         overrides: `key=value` settings of one run, separated by `;` (`configs.parts`).
 
     Outputs:

@@ -16,18 +16,18 @@ class ShardJob(shard_job.ShardJob):
     """All that is needed to write one shard of examples.
 
     Attributes:
-        spool_folder: of the split.
+        spool_folder: folder of the split.
         pictures: folder of the split.
         rejects: file that gets the shard's rejects.
         max_picture_pixels: limit of height x width.
         policies: by reason code.
         categories: by COCO id.
         annotations_file: the COCO JSON.
-        seed: of the spread over shards.
+        seed: seed of the spread over shards.
         spooled: what the shard's spool file got.
         forms: how values in the JSON are meant.
         picture_prefix: taken off the front of file names.
-        portion: of the COCO JSON that the split has; None is all of it.
+        portion: portion of the COCO JSON that the split has; None is all of it.
         files: the sources that the COCO JSON was merged from; empty for a user's own.
         not_kept: category ids whose objects are in no spool file (`data.classes`).
     """

@@ -30,7 +30,7 @@ def merged(
     Raises:
         DatasetError: a source is missing, cut off or no COCO file; or as the body, with the ids of
             the sources' own files.
-        ConfigError: likewise.
+        ConfigError: the body raises it.
     """
     files = sorted({file for source in sources for file in source.files})
     if not files:
@@ -62,7 +62,7 @@ def written_by_source(files: Sequence[SourceFile], index: ShardIndex) -> dict[st
 
     Args:
         files: the split's sources.
-        index: of its records.
+        index: index of its records.
     """
     numbers = index.image_id // SOURCE_STRIDE
     counts = {}

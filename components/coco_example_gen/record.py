@@ -21,7 +21,7 @@ def encode_record(
 
     Args:
         image_id: COCO's.
-        file_name: as the COCO file has it.
+        file_name: name as the COCO file has it.
         size: height and width in pixels.
         encoded: the picture file.
         format_: "jpeg" or "png".

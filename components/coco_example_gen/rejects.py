@@ -12,7 +12,7 @@ class RejectsFile:
     """Writes rejects as lines of JSON and counts them.
 
     Args:
-        stream: of the file.
+        stream: stream of the file.
         tally: gets the counts of lines by reason.
     """
 

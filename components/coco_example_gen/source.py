@@ -17,11 +17,11 @@ class SplitSource(NamedTuple):
     """Where one split comes from, and how many shards it gets.
 
     Attributes:
-        name: of the split.
+        name: name of the split.
         annotations: its COCO JSON; of several sources the one that they are merged into.
         pictures: folder of the pictures in it; of several sources the folder above all.
         shards: that it gets.
-        portion: of the JSON that the split has; None is all of it.
+        portion: portion of the JSON that the split has; None is all of it.
         files: the sources that are merged; empty where the JSON is the user's own.
     """
 

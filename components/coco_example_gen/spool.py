@@ -68,7 +68,7 @@ class Spooled:
         not_kept: objects of `listed` by the class that is not kept.
         homeless: what belongs to no shard, or is not kept.
         shards: what each spool file got.
-        names: of the pictures' files.
+        names: names of the pictures' files.
     """
 
     listed: Accounts
@@ -87,7 +87,7 @@ class SpoolIndex:
         images: first entry of each image id.
         repeated_images: entries whose image id came before.
         annotations: entries by image id, in the JSON's order.
-        accounts: of all of them.
+        accounts: accounts of all of them.
     """
 
     images: dict[int, Entry]
@@ -126,8 +126,8 @@ def write_spool(
     Args:
         annotations_file: the JSON.
         folder: gets a file a shard.
-        shards: of the split.
-        seed: of the spread over shards.
+        shards: shards of the split.
+        seed: seed of the spread over shards.
         on_homeless: called with what belongs to no shard.
         holds: tells which entries the split has.
         left_out_name: gives the class of an object where that is not kept; such objects are in no

@@ -138,13 +138,13 @@ def split_summary(
     """Returns what the summary says of a split.
 
     Args:
-        source: of the split.
-        tally: of its counts.
+        source: source of the split.
+        tally: tally of its counts.
         surveys: by split, with the classes as they are learnt.
         divisions: by JSON that is split.
-        classes: of `ClassMap.facts`; None where the classes are those of the file.
+        classes: what `ClassMap.facts` gives; None where the classes are those of the file.
         data: how it is read.
-        merge: of the sources; None where none are merged.
+        merge: facts of the merged sources; None where none are merged.
     """
     name, made = source.name, {}
     others = {other: found for other, found in surveys.items() if other != name}

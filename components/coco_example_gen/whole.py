@@ -152,7 +152,7 @@ class _Plan(NamedTuple):
         classes: what becomes of the categories.
         of_classes: the surveys with the classes as they are learnt.
         tallies: for the counts of each split.
-        merge: of several sources; None where none are merged.
+        merge: facts of the merged sources; None where none are merged.
     """
 
     sources: Sequence[SplitSource]
@@ -229,7 +229,7 @@ def _hinted(source: SplitSource, found: Survey, plan: _Plan, data: DataConfig) -
     """Adds to the error of a split what fits instead.
 
     Raises:
-        DatasetError: as the body, with hints.
+        DatasetError: what the body raises, with hints.
     """
     try:
         yield

@@ -48,7 +48,7 @@ def check_read(job: ShardJob, read_ids: Sequence[int], statistics: SplitStatisti
     """Checks that the records that were read are those of CocoExampleGen's index, if there is one.
 
     Args:
-        job: of the shard.
+        job: job of the shard.
         read_ids: image ids in the file's order.
         statistics: the shard's.
 
@@ -79,11 +79,11 @@ def check_fates(
     """Checks that each picture and object that was read was written or dropped.
 
     Args:
-        job: of the shard.
+        job: job of the shard.
         read_ids: image ids in the source's order.
-        dropped_ids: of them those that are of no use.
+        dropped_ids: ids of those of them that are of no use.
         statistics: the shard's.
-        rows: of its new index.
+        rows: rows of its new index.
 
     Raises:
         DatasetError: one was lost or came twice, with ids.

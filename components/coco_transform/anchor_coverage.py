@@ -22,10 +22,10 @@ def best_anchor_iou(
 
     Args:
         boxes: [n, 4] float64, yxyx, pixels of the resized picture.
-        height: of the resized picture.
-        width: likewise.
+        height: height of the resized picture.
+        width: width of the resized picture.
         anchors: sizes, aspects and offset.
-        multiple_px: of the padded sides, which the grid covers.
+        multiple_px: what the padded sides, which the grid covers, are multiples of.
     """
     best = np.zeros(len(boxes))
     sizes = boxes[:, 2:] - boxes[:, :2]

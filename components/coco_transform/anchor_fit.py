@@ -52,7 +52,7 @@ class FittedAnchors(NamedTuple):
     """Anchors that fit, and how those that were given do.
 
     Attributes:
-        sizes_px: of P2 ... P6, rising: whole pixels.
+        sizes_px: sizes of P2 ... P6, rising: whole pixels.
         aspect_ratios: height / width, rising, as many as were given.
         given: the fit of the anchors that were given.
         fitted: the fit of these.
@@ -97,7 +97,7 @@ def fit_anchors(shapes: Counts, anchors: AnchorConfig) -> FittedAnchors | None:
     The number of ratios stays, since with another one pretrained weights do not fit the network.
 
     Args:
-        shapes: of `count_shapes`.
+        shapes: what `count_shapes` gives.
         anchors: those that the model has now.
     """
     objects = _Objects(shapes)

@@ -42,7 +42,7 @@ def object_bitmap(
             picture has one, at their resolution, or at `max_side` where a side is longer;
             "picture": the whole picture, exact. (The zeros around let a reader interpolate at the
             mask's edge as it would in the whole picture.)
-        max_side: of a bitmap in the "box" frame.
+        max_side: largest side of a bitmap in the "box" frame.
         turn: from the RLE's frame to the upright picture.
     """
     rle = json.loads(segmentation)

@@ -35,9 +35,9 @@ class CocoTransform(base_beam_component.BaseBeamComponent):
 
     Args:
         examples: channel of CocoExampleGen's Examples.
-        settings: of the config.
+        settings: settings of the config.
         anomalies: channel of ExampleAnomalies, so that validation comes first; not read.
-        source_digest: of the executor's source files, so that the cache knows them.
+        source_digest: digest of the executor's source files, so that the cache knows them.
         overrides: `key=value` settings of one run, separated by `;` (`configs.parts`).
 
     Outputs:

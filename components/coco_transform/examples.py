@@ -29,9 +29,9 @@ def drawn_example(
 
     Args:
         shard: the file that the record lies in.
-        offset: of its payload, in bytes.
-        length: of its payload.
-        names: of the classes by label.
+        offset: offset of its payload, in bytes.
+        length: length of its payload.
+        names: names of the classes by label.
     """
     with open(shard, "rb") as stream:
         stream.seek(offset)

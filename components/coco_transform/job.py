@@ -14,10 +14,10 @@ class ShardJob(shard_job.ShardJob):
 
     Attributes:
         source_dir: CocoExampleGen's folder.
-        records: of the source, by its manifest.
-        sha256: of the source's file, by its manifest.
+        records: records of the source, by its manifest.
+        sha256: digest of the source's file, by its manifest.
         num_classes: K.
-        settings: of the component.
+        settings: settings of the component.
     """
 
     source_dir: str

@@ -27,8 +27,8 @@ class TrainingPicture:
 
     Attributes:
         jpeg: the file.
-        height: of it, upright.
-        width: likewise.
+        height: its height, upright.
+        width: its width, upright.
         stored_size: height and width of the source as it is stored, before any turn.
         turn: from the source to upright.
         changes: why the file is not the source's own bytes; empty where it is.
@@ -57,9 +57,9 @@ def training_picture(
 
     Args:
         encoded: a picture file, JPEG or PNG.
-        short_side_px: of the resized picture, as in `resized_sides`.
-        long_side_px: likewise.
-        quality: of a JPEG that is written here.
+        short_side_px: short side of the resized picture, as in `resized_sides`.
+        long_side_px: its long side.
+        quality: quality of a JPEG that is written here.
 
     Raises:
         UnreadablePictureError: the file cannot be decoded.

@@ -34,7 +34,7 @@ class DroppedPictureError(ValueError):
 
     Args:
         reason: one of `DROP_REASONS`.
-        image_id: of the picture.
+        image_id: id of the picture.
         name: its file's.
         objects: that its record holds, crowds too.
     """
@@ -52,9 +52,9 @@ class RecordForm:
     """What shapes a record.
 
     Attributes:
-        short_side_px: largest size that training resizes to, as in `resized_sides`.
-        long_side_px: likewise.
-        jpeg_quality: of pictures that are written anew.
+        short_side_px: largest short side that training resizes to, as in `resized_sides`.
+        long_side_px: largest long side.
+        jpeg_quality: quality of pictures that are written anew.
         mask_frame: what a bitmap covers, as in `object_bitmap`.
         mask_size: its largest side.
     """
@@ -84,16 +84,16 @@ class TrainingRecord:
 
     Attributes:
         payload: the serialized example.
-        image_id: of the picture.
-        height: of the stored picture.
-        width: likewise.
+        image_id: id of the picture.
+        height: height of the stored picture.
+        width: width of the stored picture.
         source_size: height and width of the source, upright.
         changes: why the picture is not the source's own file; empty where it is.
         boxes_norm: [n, 4] float64, yxyx, in 0-1.
         labels: int64 [n].
         is_crowd: bool [n].
         mask_side: longest side of the bitmaps, 0 without any.
-        counts: of objects and masks by what happened to them.
+        counts: counts of objects and masks by what happened to them.
         lost: by what happened to it: the first object that lost itself or its mask.
     """
 

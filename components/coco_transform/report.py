@@ -56,12 +56,12 @@ def report_content(
     Shares are None where there is nothing to share.
 
     Args:
-        settings: of the run.
+        settings: settings of the run.
         categories: the label map.
         statistics: by split.
-        indexes: of the written records, by split.
+        indexes: indexes of the written records, by split.
         buckets: the input shapes.
-        digest: of the examples.
+        digest: digest of the examples.
         origin: what CocoExampleGen counted, by split; empty where that is not known.
     """
     splits = {
@@ -94,7 +94,7 @@ def write_report(
     Args:
         report_dir: where to.
         examples_dir: the new examples folder, for the pictures that are shown.
-        content: of `report_content`.
+        content: what `report_content` gives.
         examples: the pictures to show, by split.
     """
     write_json(Path(report_dir) / REPORT_NUMBERS, content)

@@ -36,8 +36,8 @@ class ExamplePlace(NamedTuple):
     Attributes:
         number: a hash of the image id: the lowest ones are shown.
         shard: number of the shard.
-        offset: of the payload in the shard's file, in bytes.
-        length: of the payload.
+        offset: offset of the payload in the shard's file, in bytes.
+        length: length of the payload.
     """
 
     number: int
@@ -86,8 +86,8 @@ class SplitStatistics:
         Args:
             record: what was written.
             shard: number of its shard.
-            offset: of its payload in the shard's file, in bytes.
-            length: of its payload.
+            offset: offset of its payload in the shard's file, in bytes.
+            length: length of its payload.
         """
         self.pictures["read"] += 1
         self.pictures["written"] += 1

@@ -41,8 +41,8 @@ class Turn:
 
         Args:
             boxes: [n, 4] float64, yxyx, pixels of the picture as stored.
-            height: of the picture as stored.
-            width: likewise.
+            height: height of the picture as stored.
+            width: width of the picture as stored.
         """
         ymin, xmin, ymax, xmax = boxes.T
         if self.flips_rows:

@@ -33,10 +33,10 @@ class DetectionTrainer(base_component.BaseComponent):
     Args:
         examples: channel of CocoTransform's Examples, with a split named train, and one to
             validate on where `train.validate_every_epochs` asks for it.
-        settings: of the config.
+        settings: settings of the config.
         checkpoints_dir: stable folder; a run that was cut off goes on from its checkpoints there.
-        source_digest: of the executor's and the workers' source files.
-        weights_digest: of the file that `model.weights` names, so that a changed one is seen.
+        source_digest: digest of the executor's and the workers' source files.
+        weights_digest: digest of the file that `model.weights` names: a changed one is seen.
         overrides: `key=value` settings of one run, separated by `;` (`configs.parts`).
 
     Outputs:

@@ -34,8 +34,8 @@ class ModelPusher(base_component.BaseComponent):
         model: channel of the Model.
         model_blessing: channel of its ModelBlessing; not blessed pushes nothing.
         push_folder: base folder of the served models.
-        model_name: of the model, a folder below it.
-        source_digest: of the executor's source files, so that the cache knows them.
+        model_name: name of the model, a folder below it.
+        source_digest: digest of the executor's source files, so that the cache knows them.
 
     Outputs:
         `pushed_model`: PushedModel, with the custom properties of `properties.py`.

@@ -40,7 +40,7 @@ def evaluated_digest(path: str | os.PathLike[str], model_id: str) -> str:
 
     Args:
         path: `decision.json` of CocoEvaluator.
-        model_id: of the model that is to be pushed.
+        model_id: id of the model that is to be pushed.
 
     Raises:
         ModelError: the file is no decision, or is about another model.

@@ -48,7 +48,7 @@ class PushedVersion:
     Attributes:
         version: its number.
         path: its folder.
-        model_id: of the model in it; None for a model of another origin.
+        model_id: id of the model in it; None for a model of another origin.
     """
 
     version: int
@@ -109,7 +109,7 @@ def push(
     Args:
         model: an exported model's folder.
         folder: base of all served models.
-        name: of the model.
+        name: name of the model.
         expected_digest: `files_digest` of the model that was evaluated: nothing else is pushed.
 
     Returns:
@@ -154,7 +154,7 @@ def check_push_folder(
 
     Args:
         folder: base of all served models.
-        name: of the model.
+        name: name of the model.
         inputs: files and folders that are read.
         option: for messages.
 

@@ -26,7 +26,7 @@ def packages_rows(
 
     Args:
         installed: version by normalised name; asked of this Python if None.
-        folder: of the locks.
+        folder: folder of the locks.
         lane: whose.
         only_training: whether the part without TFX is meant, as TFX_RCNN_PACKAGES=train says.
     """

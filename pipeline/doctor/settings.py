@@ -59,7 +59,7 @@ def kubeflow_row(address: str, environ: Mapping[str, str], seconds: float = _SEC
     """Returns the row of Kubeflow Pipelines' health.
 
     Args:
-        address: as `upload --host` takes it.
+        address: address as `upload --host` takes it.
         environ: may have a token, which is not shown.
         seconds: to wait for the answer.
     """

@@ -66,7 +66,7 @@ def processor_row(limits: Limits, cpuinfo: str | None = None) -> Row:
     """Returns the row of the cores that may be used, and of the instructions that wheels need.
 
     Args:
-        limits: of this process.
+        limits: limits of this process.
         cpuinfo: what the kernel says of the processor; read if None.
     """
     if cpuinfo is None:

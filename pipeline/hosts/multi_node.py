@@ -255,8 +255,8 @@ def _run_everywhere(
     """Runs the pipeline on all hosts; ends this process where one fails or a signal comes.
 
     Args:
-        name: of this part of the work, for the screen.
-        arguments: of each host's `pipeline run`.
+        name: name of this part of the work, for the screen.
+        arguments: arguments of each host's `pipeline run`.
         leader: see `HostProcesses.wait`.
     """
     click.echo(f"{name} on {', '.join(host.name for host in arguments)}")

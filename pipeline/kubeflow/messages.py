@@ -30,11 +30,11 @@ def for_tfx(
     A parameter that names a file of our packages (`own_file`) becomes its path.
 
     Args:
-        executor_input: as the launcher puts it in the place of `{{$}}`.
+        executor_input: message as the launcher puts it in the place of `{{$}}`.
         inputs_spec: the component's `inputDefinitions`, which know the types of its inputs.
         outputs_spec: its `outputDefinitions`; outputs that are not among them are left out.
             On Vertex the output file has an address too.
-        root: of the pod (pod_paths.py).
+        root: root of the pod (pod_paths.py).
     """
     message = copy.deepcopy(executor_input)
     inputs, outputs = message.setdefault("inputs", {}), message.setdefault("outputs", {})
@@ -82,8 +82,8 @@ def for_launcher(
     launcher refuses (`StructValueToMLMDValue` in backend/src/v2/metadata/converter.go).
 
     Args:
-        executor_output: as TFX writes it.
-        root: of the pod.
+        executor_output: message as TFX writes it.
+        root: root of the pod.
         addresses_in: maps a property that names a local folder of the task's own.
     """
 

@@ -54,7 +54,7 @@ def with_overrides(settings: Mapping[str, Any], overrides: str | None, wins: boo
 
     Args:
         settings: value by key.
-        overrides: as a run gives them, separated by `;`.
+        overrides: overrides as a run gives them, separated by `;`.
         wins: whether `settings` replace what the overrides say, not the other way round.
     """
     texts = [text.strip() for text in (overrides or "").split(";") if text.strip()]

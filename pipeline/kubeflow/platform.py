@@ -132,7 +132,7 @@ def left_to_the_cluster(asked: KubeflowConfig, places: Mapping[str, str]) -> lis
 
     Args:
         asked: what the cluster is asked for.
-        places: as in `check_places`.
+        places: see `check_places`.
     """
     lines = []
     local = dict.fromkeys(place for place in places.values() if not is_address(place))

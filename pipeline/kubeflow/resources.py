@@ -38,7 +38,7 @@ def set_beam_workers(specification: dict[str, Any], asked: KubeflowConfig) -> No
     """Gives each task as many Beam workers as it has CPUs; its arguments name one.
 
     Args:
-        specification: of the pipeline; is changed.
+        specification: the pipeline's; is changed.
         asked: what the cluster is asked for.
     """
     executors = specification["deploymentSpec"]["executors"]

@@ -35,11 +35,11 @@ def rewrite(
     """Puts our entry, the first task and the parameters with a type into a PipelineSpec.
 
     Args:
-        specification: as TFX compiles it; is changed.
+        specification: pipeline as TFX compiles it; is changed.
         config: all settings, the number of the trainer's GPUs filled in.
-        image: of the containers.
+        image: image of the containers.
         version: default of the parameter `data_version`.
-        resources: of the first task.
+        resources: resources of the first task.
         is_vertex: whether it is for Vertex.
     """
     executors = specification["deploymentSpec"]["executors"]

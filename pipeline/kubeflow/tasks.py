@@ -22,14 +22,14 @@ class Asked:
     """What one task asks for.
 
     Attributes:
-        cpus: as Kubernetes writes it.
-        memory: likewise.
+        cpus: amount as Kubernetes writes it.
+        memory: amount as Kubernetes writes it.
         gpus: number.
         node_selector: labels of its nodes.
-        tolerations: of taints.
+        tolerations: tolerations of taints.
         shared_memory: size of /dev/shm, None leaves it alone.
         scratch: size limit of /tmp, None leaves it alone.
-        retries: of a failure.
+        retries: number of retries after a failure.
         cache: whether KFP's cache may answer.
     """
 

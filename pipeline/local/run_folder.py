@@ -87,10 +87,10 @@ class RunFolder:
         """Holds the folder, which is created, for one process; the system ends it with us.
 
         Args:
-            inputs: as of `check`.
+            inputs: see `check`.
 
         Raises:
-            OutputError: as `check`.
+            OutputError: see `check`.
             FolderInUseError: another process holds it.
         """
         inputs = list(inputs)

@@ -39,7 +39,7 @@ def tensorflow_image(region: str, instance_type: str, lane: str = LANE) -> str:
     """Returns the URI of AWS's TensorFlow training container.
 
     Args:
-        region: of the job.
+        region: region of the job.
         instance_type: such as ml.p3dn.24xlarge; those of the families g and p have GPUs.
         lane: modern or legacy.
 

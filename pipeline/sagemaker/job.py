@@ -40,14 +40,14 @@ class SageMakerJob:
     """A training job.
 
     Attributes:
-        name: of the job, unique in the account and region.
+        name: name of the job, unique in the account and region.
         role: ARN of the role that the job takes on.
         config: file of this checkout (of the image's, where one is given), or an s3:// URI.
         settings: `key=value` changes of the config.
         data: s3:// URI of a COCO-format folder, or of CocoTransform's examples.
         has_examples: whether `data` is the latter.
         output: s3:// URI below which model, logs, scalars and the code sent go.
-        image: of a container in ECR that holds the code; None for AWS's and this checkout.
+        image: address in ECR of a container that holds the code; None for AWS's and this checkout.
         instance_type: such as ml.p3dn.24xlarge.
         instance_count: hosts.
         weights: s3:// URI of the weights file to start from.
@@ -56,7 +56,7 @@ class SageMakerJob:
         max_hours: limit of the training's time.
         max_wait_hours: limit of the time with waiting for spot capacity.
         volume_gb: disk of each host.
-        subnets: of a VPC, with `security_groups`.
+        subnets: subnets of a VPC, with `security_groups`.
         environment: `NAME=value` variables of the container.
         kms_key: id or ARN of the key that what the job leaves is encrypted with.
         tags: `KEY=value` tags of the job.
@@ -106,7 +106,7 @@ def start_training_job(job: SageMakerJob, region: str | None = None) -> None:
     """Sends the archive of this checkout, where the job needs it, and the job's request.
 
     Raises:
-        ConfigError: as for `training_job_request`.
+        ConfigError: see `training_job_request`.
         ServiceError: no region, credentials or boto3, or S3 or SageMaker refuses; in one line.
     """
     _check(job)

@@ -15,7 +15,7 @@ def follow(name: str, sagemaker: Any, logs: Any) -> dict[str, Any]:
     """Prints a job's phases and log until it has ended; returns its description.
 
     Args:
-        name: of the job.
+        name: name of the job.
         sagemaker: boto3's client of SageMaker.
         logs: its client of CloudWatch's logs. Where they may not be read, a line says so once.
     """

@@ -15,7 +15,7 @@ class ChangedNumber:
     """A line of the table.
 
     Attributes:
-        name: of what: a size or a class.
+        name: what it is the number of: a size or a class.
         value: the number now.
         change: from the pushed model's.
         interval: that holds the true change; None where too few pictures have such objects.

@@ -39,7 +39,7 @@ class ReportContent:
     """What a report shows.
 
     Attributes:
-        title: of the page: the model.
+        title: title of the page: the model.
         source: what it was evaluated on.
         created: when.
         metrics: the candidate's.

@@ -62,9 +62,9 @@ def read_answer(host: str, status: int, headers: Mapping[str, str], body: bytes)
 
     Args:
         host: what was asked.
-        status: of the answer.
-        headers: likewise.
-        body: likewise.
+        status: status of the answer.
+        headers: its headers.
+        body: its body.
 
     Raises:
         Refusal: it says that something is wrong.

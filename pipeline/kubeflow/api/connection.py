@@ -39,7 +39,7 @@ class Connection:
 
     Attributes:
         host: address of Kubeflow Pipelines, `https://kubeflow.example.com/pipeline`.
-        namespace: of a multi-user Kubeflow; None for what the service takes by itself.
+        namespace: namespace in a multi-user Kubeflow; None for what the service takes by itself.
         token_file: file with a bearer token; None for the environment's or the pod's.
         cookie_file: file with a `name=value` cookie; None for the environment's.
         ca_file: certificates of the authorities that are trusted; None for the usual ones.
@@ -71,12 +71,12 @@ class Secret:
 
     Args:
         source: what it is read from, for errors.
-        pattern: of its bytes.
+        pattern: pattern of its bytes.
         path: file that it is in; None where it is `value`.
         value: it.
 
     Attributes:
-        last: as it was read last.
+        last: what was read last.
 
     Raises:
         ConfigError: there is none, or an HTTP header cannot hold it; it is not shown.

@@ -127,8 +127,8 @@ def task_states(run: Message, names: list[str]) -> list[TaskState]:
     decided about the cache.
 
     Args:
-        run: as the service has it.
-        names: of the tasks; [] where they are not known.
+        run: run as the service has it.
+        names: names of the tasks; [] where they are not known.
     """
     details = _details(run)
     known = names or [name for name in details if f"{name}-driver" in details and name != "root"]

@@ -16,7 +16,7 @@ class Version:
     """A version of a pipeline as the service has it.
 
     Attributes:
-        pipeline_id: of its pipeline.
+        pipeline_id: id of its pipeline.
         version_id: its own.
         name: its own.
         message: the pipeline, as a version's `pipeline_spec` has it.
@@ -46,7 +46,7 @@ def upload(service: Service, pipeline_file: Path, name: str, version: str | None
     Args:
         service: where to.
         pipeline_file: what `tfx-rcnn compile` wrote.
-        name: of the pipeline; it is created where there is none.
+        name: name of the pipeline; it is created where there is none.
         version: its name; None for one of our revision and the file's digest. A version of any
             revision with the same digest is the same.
 

@@ -22,12 +22,12 @@ class Request:
     """What a run, or each run of a schedule, shall be.
 
     Attributes:
-        version: of the pipeline.
+        version: version of the pipeline.
         experiment: that it belongs to; made where there is none.
         parameters: text by name; a list as JSON.
         pipeline_root: address below which outputs are stored; None for the compiled one.
         use_cache: False runs every task, whatever is known.
-        service_account: of the pods; None for Kubeflow's own.
+        service_account: account of the pods; None for Kubeflow's own.
     """
 
     version: Version

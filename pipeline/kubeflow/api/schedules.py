@@ -39,7 +39,7 @@ def schedule(
     Args:
         service: where.
         request: each run.
-        name: of the schedule.
+        name: name of the schedule.
         trigger: see `trigger_of`.
         is_replaced: whether one of that name and with other settings is replaced; it goes on until
             the new one is there.

@@ -42,7 +42,7 @@ class Service:
 
     Args:
         connection: what the options say.
-        environ: of the process.
+        environ: environment of the process.
         read_seconds: limit for one answer.
         pauses: seconds between tries.
         sleep: waits so many seconds.
@@ -160,7 +160,7 @@ class Service:
         for only.
 
         Args:
-            path: of the collection.
+            path: path of the collection.
             find: returns what was sent before, as the service has it, or None.
             body: the JSON message.
             file: content of the multipart form's one file.

@@ -44,7 +44,7 @@ class Seen:
     Attributes:
         what: its kind and name.
         job: None where it is gone.
-        pods: of it.
+        pods: its pods.
         events: warnings about it.
         operator: what has to look after it; "" where Kubernetes does.
     """
@@ -61,7 +61,7 @@ class ClusterApi:
 
     Args:
         client: Kubernetes' own.
-        namespace: of the pod.
+        namespace: namespace of the pod.
         sleep: waits so many seconds.
     """
 
@@ -116,8 +116,8 @@ class ClusterApi:
         """Makes what a kind needs, each once: where an answer is lost, it is looked for.
 
         Args:
-            kind: of object that has the pods.
-            manifests: of its resources, in their order.
+            kind: kind of the object that has the pods.
+            manifests: manifests of its resources, in their order.
 
         Raises:
             ServiceError: the API server refuses (a quota, a right), does not know the kind, or does

@@ -20,7 +20,7 @@ def manifests(pod: Manifest, work: Work, max_restarts: int) -> tuple[Manifest, .
     Args:
         pod: the trainer's, as the API server has it.
         work: what the pods do.
-        max_restarts: of the training; a pod that fails is replaced as often.
+        max_restarts: the training's; a pod that fails is replaced as often.
     """
     name = name_of(pod)
     service = {
@@ -52,9 +52,9 @@ def indexed_job(template: Manifest, count: int, max_restarts: int) -> Manifest:
     """Returns the spec of an Indexed Job of `count` pods, which replaces those that are lost.
 
     Args:
-        template: of its pods; gets a restart policy.
-        count: of its pods.
-        max_restarts: of the training; a pod that fails is replaced as often.
+        template: template of its pods; gets a restart policy.
+        count: count of its pods.
+        max_restarts: the training's; a pod that fails is replaced as often.
     """
     template["spec"]["restartPolicy"] = "Never"
     return {

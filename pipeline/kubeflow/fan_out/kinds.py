@@ -14,8 +14,8 @@ class Resource:
     """What the API server calls a kind.
 
     Attributes:
-        kind: of a manifest.
-        plural: of an address.
+        kind: kind in a manifest.
+        plural: name in an address.
         group: with its version, as in a manifest.
     """
 
@@ -31,7 +31,7 @@ class Kind:
     Attributes:
         resources: what is made, in this order; the last one has the pods.
         manifests: makes them, from the trainer's pod, its work and the training's restarts.
-        label: of the pods; its value is the object's name.
+        label: label of the pods; its value is the object's name.
         host: pattern of a pod's name in DNS.
         told_of: patterns of the names of objects that events are about.
         operator: what must be installed in the cluster; "" for Kubernetes' own kinds.

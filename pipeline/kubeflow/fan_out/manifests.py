@@ -47,8 +47,8 @@ class Work:
     """What the other pods are told.
 
     Attributes:
-        settings: of the trainer, JSON of `DetectionTrainerSettings`.
-        overrides: of the run.
+        settings: settings of the trainer, JSON of `DetectionTrainerSettings`.
+        overrides: overrides of the run.
         examples: an address, or a folder that every pod mounts.
         hosts: `name:port` of each pod's first worker, the trainer's own first.
         owner: name of the trainer's pod.
@@ -86,8 +86,8 @@ def hosts_of(
     Args:
         pod: the trainer's.
         nodes: pods, its own included.
-        environ: of the trainer.
-        pattern: of the other pods' names in DNS, with {name} and {index}.
+        environ: environment of the trainer.
+        pattern: pattern of the other pods' names in DNS, with {name} and {index}.
 
     Raises:
         ConfigError: the port that the environment gives is none.

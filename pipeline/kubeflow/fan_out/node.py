@@ -40,7 +40,7 @@ def run(
 
     Args:
         folder: for the examples and what else this pod needs.
-        environ: of the process; is told the hosts.
+        environ: environment of the process; is told the hosts.
         connect: makes the API server's client.
         worker_module: the module that is run for each worker.
         poll_seconds: between looks at the trainer's pod.

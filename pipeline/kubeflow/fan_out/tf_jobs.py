@@ -31,7 +31,7 @@ def manifests(pod: Manifest, work: Work, max_restarts: int) -> tuple[Manifest, .
     Args:
         pod: the trainer's, as the API server has it.
         work: what the pods do.
-        max_restarts: of the training; containers that fail are started again as often.
+        max_restarts: the training's; containers that fail are started again as often.
     """
     count = len(work.hosts) - 1
     template = pod_template(pod, work, _CONTAINER)

@@ -35,7 +35,7 @@ def manifests(pod: Manifest, work: Work, max_restarts: int) -> tuple[Manifest, .
     Args:
         pod: the trainer's, as the API server has it.
         work: what the pods do.
-        max_restarts: of the training; a pod that fails is replaced as often.
+        max_restarts: the training's; a pod that fails is replaced as often.
     """
     count = len(work.hosts) - 1
     job = jobs.indexed_job(pod_template(pod, work, _NODE), count, max_restarts)

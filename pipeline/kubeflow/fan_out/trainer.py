@@ -77,8 +77,8 @@ def fan_out(
     Args:
         executor: class path of what is run.
         message: its ExecutorInput with the pod's paths; the overrides are changed.
-        root: of the pod's folders.
-        environ: of the process; is told the hosts.
+        root: root of the pod's folders.
+        environ: environment of the process; is told the hosts.
         connect: makes the API server's client.
         patience: how long what is waited for.
 

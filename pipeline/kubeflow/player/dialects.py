@@ -8,7 +8,7 @@ class Dialect:
     """One version's way.
 
     Attributes:
-        name: of the release.
+        name: name of the release.
         has_log_output: the driver adds an output `executor-logs` (PUBLISH_LOGS=true, which the
             manifests set from 2.5 on), and the launcher writes the task's log into it.
         names_outputs: outputs carry their key as name.

@@ -39,10 +39,10 @@ def executor_input(
 
     Args:
         task: the task.
-        dialect: of KFP.
+        dialect: KFP's.
         run_root: `<pipeline root>/<pipeline>/<run>`.
-        salt: of the outputs' addresses, KFP's new uuid for each driver.
-        parameters: of the run.
+        salt: salt of the outputs' addresses, KFP's new uuid for each driver.
+        parameters: parameters of the run.
         outputs_of: by task, `artifacts` (numbers) and `parameters`.
         artifact: gives the RuntimeArtifact of a number.
 

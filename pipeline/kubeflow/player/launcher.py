@@ -41,9 +41,9 @@ class Attempt:
 
     Attributes:
         task: the task.
-        dialect: of KFP.
+        dialect: KFP's.
         run_root: address below which the run's outputs are.
-        executor_input: of the driver.
+        executor_input: the driver's.
         index: 0, then 1 for the first retry, ....
         pod: a folder of its own, which is removed at the end.
         log: file of what the container says.

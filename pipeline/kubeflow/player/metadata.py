@@ -34,7 +34,7 @@ class Metadata:
         Args:
             name: key of the output.
             artifact: a RuntimeArtifact.
-            provider: of the store, for the session that the launcher notes.
+            provider: provider of the store, for the session that the launcher notes.
 
         Raises:
             RecordError: a property has no value.

@@ -16,10 +16,10 @@ def command_line(task: Task, dialect: Dialect, executor_input: Message, root: st
 
     Args:
         task: the task.
-        dialect: of KFP.
+        dialect: KFP's.
         executor_input: what `{{$}}` stands for, before the component's defaults are added.
-        root: of the pod; `.path` and `.output_file` placeholders lie in it. (On a cluster it is
-            `/`. What `{{$}}` says is as on a cluster.)
+        root: root of the pod; `.path` and `.output_file` placeholders lie in it. (On a cluster it
+            is `/`. What `{{$}}` says is as on a cluster.)
     """
     line = [*task.container.get("command", []), *task.container.get("args", [])]
     variables = {v["name"]: str(v.get("value", "")) for v in task.container.get("env", [])}

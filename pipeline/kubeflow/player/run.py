@@ -53,8 +53,8 @@ class Player:
 
     Args:
         compiled: the pipeline.
-        dialect: of KFP.
-        folder: of everything that is kept: metadata, logs, and the store where none is given.
+        dialect: KFP's.
+        folder: all that is kept: metadata, logs, and the store where none is given.
         store: address or folder of the object store; None for one in `folder`.
         use_cache: whether results of earlier runs in this folder are taken.
         wait: between retries, seconds.
