@@ -22,7 +22,7 @@ class Progress:
         what: is done, such as "evaluating".
         total: pieces to do.
         emit: gets the lines; None says nothing.
-        noun: of a piece, in the singular.
+        noun: name of a piece, in the singular.
     """
 
     def __init__(
