@@ -89,4 +89,4 @@ def _lines(result: TrainResult) -> list[str]:
 def _best_lines(result: TrainResult) -> list[str]:
     if result.best is None:
         return []
-    return [f"best      step {result.best['step']}: {metrics_line(result.best['metrics'])}"]
+    return [f"best      step {result.best.step}: {metrics_line(result.best.metrics)}"]

@@ -47,6 +47,7 @@ from model.training.events import (
     RunStopped,
     WarningGiven,
 )
+from model.training.validated import Validated
 from model.training_settings import TrainingSettings
 from model.weights.fetching import ensure_weights
 from tfx_rcnn import command
@@ -69,7 +70,7 @@ class TrainResult:
         first_losses: by name, of the first step.
         last_losses: by name, of the last step.
         skipped_steps: since something in them was not finite.
-        best: `step` and `metrics` of the best validation; None without validation.
+        best: the best validation; None without validation.
     """
 
     model_dir: str
@@ -82,7 +83,7 @@ class TrainResult:
     first_losses: dict[str, float]
     last_losses: dict[str, float]
     skipped_steps: int
-    best: dict[str, Any] | None
+    best: Validated | None
 
     def summary(self) -> dict[str, Any]:
         """Returns what summary.json says about the run."""

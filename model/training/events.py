@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from model.training.validated import Validated
+
 
 @dataclass(frozen=True)
 class Event:
@@ -28,6 +30,11 @@ class Event:
     def to_json(self) -> dict[str, Any]:
         """Returns what `event_from_json` reads."""
         return {"event": self.name, **dataclasses.asdict(self)}
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> "Event":
+        """Returns the event of its fields in JSON."""
+        return cls(**fields)
 
 
 OnEvent = Callable[[Event], None]
@@ -221,23 +228,33 @@ class RunEnded(Event):
         step: steps done.
         steps: how many the whole run has.
         skipped_steps: since something in them was not finite.
-        best: `step` and `metrics` of the best validation; None without one.
+        best: the best validation; None without one.
         seconds: spent in steps, earlier starts of the run included.
         images_per_second: pictures a second of all workers.
         first_losses: by name, of the first step.
         last_losses: by name, of the last step.
-        validations: `step` and `metrics` of each, the oldest first.
+        validations: the oldest first.
     """
 
     step: int
     steps: int
     skipped_steps: int
-    best: dict[str, Any] | None
+    best: Validated | None
     seconds: float
     images_per_second: float
     first_losses: dict[str, float]
     last_losses: dict[str, float]
-    validations: list[dict[str, Any]]
+    validations: list[Validated]
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> "RunEnded":
+        """See `Event`."""
+        best, validations = fields["best"], fields["validations"]
+        known = {
+            "best": None if best is None else Validated.from_json(best),
+            "validations": [Validated.from_json(one) for one in validations],
+        }
+        return cls(**{**fields, **known})
 
 
 @dataclass(frozen=True)
@@ -294,7 +311,7 @@ _KINDS: dict[str, type[Event]] = {
 def event_from_json(fields: Mapping[str, Any]) -> Event:
     """Returns the event that `Event.to_json` gave, whatever `time` was added to it."""
     rest = {name: value for name, value in fields.items() if name not in ("event", "time")}
-    return _KINDS[fields["event"]](**rest)
+    return _KINDS[fields["event"]].from_json(rest)
 
 
 def metrics_line(metrics: Mapping[str, float]) -> str:

@@ -1,10 +1,12 @@
 """What a run remembers of itself, and what follows from it: what is due, what is best, the end."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from configs.schema import TrainConfig
-from model.training.validation import best_validation, is_patience_over, is_validation_step
+from model.training.validated import Validated, best_validation, is_patience_over
+from model.training.validation import is_validation_step
 
 
 @dataclass
@@ -16,14 +18,24 @@ class RunHistory:
         images_per_second: pictures a second of all workers, by the last checkpoint.
         first_losses: by name, of the first step.
         last_losses: by name, of the last step.
-        validations: `{"step", "metrics"}` of each, the oldest first.
+        validations: the oldest first.
     """
 
     seconds: float = 0.0
     images_per_second: float = 0.0
     first_losses: dict[str, float] = field(default_factory=dict)
     last_losses: dict[str, float] = field(default_factory=dict)
-    validations: list[dict[str, Any]] = field(default_factory=list)
+    validations: list[Validated] = field(default_factory=list)
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> "RunHistory":
+        """Returns the history that `to_json` gave, also that of an older checkpoint."""
+        validations = [Validated.from_json(one) for one in fields["validations"]]
+        return cls(**{**fields, "validations": validations})
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns what a checkpoint keeps."""
+        return asdict(self)
 
     def add_losses(self, losses: dict[str, float]) -> None:
         """Takes up the losses of a step that changed the weights."""
@@ -54,7 +66,7 @@ class RunPlan:
 
     def is_validation_due(self, history: RunHistory, done: int) -> bool:
         """Whether the weights after `done` steps are to be validated, and are not yet."""
-        last = history.validations[-1]["step"] if history.validations else None
+        last = history.validations[-1].step if history.validations else None
         return (
             self.validates
             and last != done
@@ -73,6 +85,6 @@ class RunPlan:
         """Whether the run is over and its last weights are validated."""
         return self.is_over(history, done) and not self.is_validation_due(history, done)
 
-    def best(self, history: RunHistory) -> dict[str, Any] | None:
+    def best(self, history: RunHistory) -> Validated | None:
         """Returns the best validation so far; None before the first."""
         return best_validation(history.validations, self.train.best_metric)

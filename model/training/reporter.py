@@ -139,7 +139,7 @@ class Reporter:
                 learning_rate=learning_rate,
                 images_per_second=self._throughput.recent_images_per_second(),
                 eta_seconds=(self._plan.steps - done) * self._throughput.recent_step_seconds(),
-                validation=validations[-1]["metrics"].get(metric) if validations else None,
+                validation=validations[-1].metrics.get(metric) if validations else None,
             )
             self._status.tell(told)
         if is_last or done % self._plan.train.log_every_steps == 0:
@@ -187,8 +187,8 @@ class Reporter:
         """
         if not self._distribution.is_chief:
             return
-        best, metrics = self._plan.best(history), history.validations[-1]["metrics"]
-        is_best = best is not None and best["step"] == done
+        best, metrics = self._plan.best(history), dict(history.validations[-1].metrics)
+        is_best = best is not None and best.step == done
         self._status.tell(WeightsValidated(done, metrics, is_best, seconds))
         self._write({f"validation/{name}": value for name, value in metrics.items()}, done)
         self._scalars.flush()

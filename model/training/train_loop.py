@@ -40,6 +40,7 @@ from model.training.state import TrainState
 from model.training.status import WorkerStatus
 from model.training.step import INITIAL_LOSS_SCALE, RawReport, StepReport, TrainStep
 from model.training.throughput import Throughput
+from model.training.validated import Validated
 from model.training.validation import Validation, validate
 
 
@@ -153,13 +154,18 @@ class TrainLoop:
             done = self._run_from(done)
         self._profiler.close()
         self._reporter.close()
-        ended = RunDone if self._plan.is_done(self._history, done) else RunStopped
+        history = self._history
+        ended = RunDone if self._plan.is_done(history, done) else RunStopped
         return ended(
             step=done,
             steps=self._plan.steps,
             skipped_steps=self.state.skipped_steps,
-            best=self._plan.best(self._history),
-            **dataclasses.asdict(self._history),
+            best=self._plan.best(history),
+            seconds=history.seconds,
+            images_per_second=history.images_per_second,
+            first_losses=history.first_losses,
+            last_losses=history.last_losses,
+            validations=history.validations,
         )
 
     def put_export_in_place(self) -> dict[str, Any]:
@@ -169,10 +175,11 @@ class TrainLoop:
         """
         best = self._plan.best(self._history) if self._train.export == "best" else None
         if best:
-            self.state.from_arrays(self._checkpoints.load(best["step"])[0])
+            self.state.from_arrays(self._checkpoints.load(best.step)[0])
         self.state.use_averages()
-        step = best["step"] if best else self._checkpoints.steps()[-1]
-        return {"step": step, "last_losses": self._history.last_losses, "validation": best}
+        step = best.step if best else self._checkpoints.steps()[-1]
+        validation = dataclasses.asdict(best) if best else None
+        return {"step": step, "last_losses": self._history.last_losses, "validation": validation}
 
     def _restore(self) -> int:
         """All workers: takes up the newest checkpoint, or the chief's first weights.
@@ -190,7 +197,7 @@ class TrainLoop:
             if steps:
                 step = steps[-1]
                 arrays, kept = self._checkpoints.load(step)
-                self._history = RunHistory(**kept)
+                self._history = RunHistory.from_json(kept)
         # Travels with the weights: two hosts with different settings would else add up their
         # gradients without a word.
         run = zlib.crc32(self._checkpoints.key.encode())
@@ -203,8 +210,8 @@ class TrainLoop:
                 "first host: give every host the same"
             )
         self.state.from_arrays(arrays)
-        history = json.dumps(dataclasses.asdict(self._history)).encode()
-        self._history = RunHistory(**json.loads(self._distribution.gather(history)[0]))
+        history = json.dumps(self._history.to_json()).encode()
+        self._history = RunHistory.from_json(json.loads(self._distribution.gather(history)[0]))
         return step
 
     def _announce(self, first_step: int) -> None:
@@ -367,7 +374,7 @@ class TrainLoop:
         self._last_finish = time.monotonic()  # no part of the next step's time
         if metrics is None:
             return True
-        self._history.validations.append({"step": done, "metrics": metrics})
+        self._history.validations.append(Validated(done, metrics))
         self._save(done)
         self._reporter.validated(done, self._last_finish - before, self._history)
         return False
@@ -387,7 +394,7 @@ class TrainLoop:
         path = self._checkpoints.save(
             done,
             self.state.to_arrays(),
-            dataclasses.asdict(self._history),
-            best["step"] if best else None,
+            self._history.to_json(),
+            best.step if best else None,
         )
         self._reporter.saved(done, path, throughput)

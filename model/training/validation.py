@@ -5,8 +5,8 @@ jitter, by the detector that trains (its precision, its padding to a few shapes)
 all detections with pycocotools. CocoEvaluator in contrast measures the exported model, on the
 picture files as they came and against the annotations as they were written.
 
-Which validation is the best, and when patience is over, follows from the list of all of them, which
-is part of every checkpoint.
+Which validation is the best, and when patience is over, follows from the list of all of them
+(`validated.py`), which is part of every checkpoint.
 """
 
 import itertools
@@ -14,7 +14,7 @@ import json
 import math
 import os
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -176,26 +176,3 @@ def is_validation_step(done: int, every_epochs: float, steps_per_epoch: int, ste
         return math.floor(steps_done / every + 1e-9)  # 57 / (0.1 * 19) is a little less than 30
 
     return done == steps or validations(done) > validations(done - 1)
-
-
-def best_validation(validations: Sequence[dict[str, Any]], metric: str) -> dict[str, Any] | None:
-    """Returns the validation that is the best by `metric`, of equal ones the last.
-
-    Args:
-        validations: `{"step": steps done, "metrics": Numbers}` in order.
-        metric: such as "box/AP"; a validation without it is worse than any.
-    """
-    return max(reversed(validations), key=lambda v: _value(v, metric), default=None)
-
-
-def is_patience_over(validations: Sequence[dict[str, Any]], metric: str, patience: int) -> bool:
-    """Returns whether the last `patience` validations brought no higher value; 0 waits for ever."""
-    values = [_value(validation, metric) for validation in validations]
-    if not patience or not values:
-        return False
-    return len(values) - 1 - values.index(max(values)) >= patience
-
-
-def _value(validation: dict[str, Any], metric: str) -> float:
-    value: float = validation["metrics"].get(metric, -math.inf)
-    return value

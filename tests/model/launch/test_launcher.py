@@ -518,7 +518,7 @@ def test_the_best_is_kept_and_exported_and_patience_ends_the_run(tmp_path):
     ]  # fmt: skip
     values = [event.metrics["mask/AP"] for event in validated]
     assert values[1] == max(values)
-    assert (result.steps, result.best["step"]) == (12, 6)
+    assert (result.steps, result.best.step) == (12, 6)
     [ended] = [event.text for event in events if event.name == "early_stop"]
     assert ended.startswith("ends after step 12 of 24: 2 validations brought no higher mask/AP")
     assert scalars(result.run_dir)["validation/mask/AP"] == pytest.approx(values)

@@ -21,6 +21,7 @@ from model.training.events import (
     WorkerFailed,
     event_from_json,
 )
+from model.training.validated import Validated
 
 PROGRESS = StepDone(3, 10, 1.5, {"rpn_box": 0.5, "roi_class": 1.0}, 0.02, 4.25, 3725.0, None)
 START = RunStarted(
@@ -39,7 +40,8 @@ START = RunStarted(
     steps_per_epoch=3665,
     first_step=0,
 )
-ENDED = (12, 12, 0, {"step": 6, "metrics": {"box/AP": 0.5}}, 3.5, 4.0, {"a": 2.0}, {"a": 1.0}, [])
+BEST = Validated(6, {"box/AP": 0.5})
+ENDED = (12, 12, 0, BEST, 3.5, 4.0, {"a": 2.0}, {"a": 1.0}, [Validated(3, {}), BEST])
 ALL = [
     START,
     PROGRESS,

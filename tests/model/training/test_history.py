@@ -1,12 +1,12 @@
 """What is due in a run, what is best, and when it is over."""
 
-import dataclasses
 import json
 
 import pytest
 
 from configs.schema import TrainConfig
 from model.training.history import RunHistory, RunPlan
+from model.training.validated import Validated
 
 STEPS, PER_EPOCH = 12, 3
 
@@ -18,16 +18,13 @@ def plan(validates=True, **train) -> RunPlan:
 
 def history(*scores: float) -> RunHistory:
     """Validated after each epoch."""
-    found = [
-        {"step": PER_EPOCH * (n + 1), "metrics": {"box/AP": score}}
-        for n, score in enumerate(scores)
-    ]
+    found = [Validated(PER_EPOCH * (n + 1), {"box/AP": score}) for n, score in enumerate(scores)]
     return RunHistory(validations=found)
 
 
 def test_it_comes_back_from_json_as_it_was():
     kept = RunHistory(1.5, 2.5, {"rpn_box": 3.0}, {"rpn_box": 1.0}, history(0.5).validations)
-    assert RunHistory(**json.loads(json.dumps(dataclasses.asdict(kept)))) == kept
+    assert RunHistory.from_json(json.loads(json.dumps(kept.to_json()))) == kept
 
 
 def test_first_losses_stay_and_last_ones_follow():
@@ -65,4 +62,4 @@ def test_patience_ends_a_run_before_its_last_step():
     a_plan = plan(validate_every_epochs=1, best_metric="box/AP", patience_validations=2)
     assert not a_plan.is_over(history(0.5, 0.4), 6)
     assert a_plan.is_over(history(0.5, 0.4, 0.3), 9)
-    assert a_plan.best(history(0.5, 0.4, 0.3))["step"] == 3
+    assert a_plan.best(history(0.5, 0.4, 0.3)).step == 3

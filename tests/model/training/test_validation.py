@@ -1,4 +1,4 @@
-"""Validation: whose pictures, which numbers, the best, patience. Whole runs: test_launcher.py."""
+"""Validation: whose pictures, which numbers, when. Whole runs: test_launcher.py."""
 
 import numpy as np
 import pytest
@@ -12,8 +12,6 @@ from model.evaluation.transformed import drawn, ground_truth_of_examples
 from model.training.distribution import Distribution
 from model.training.validation import (
     CocoValidation,
-    best_validation,
-    is_patience_over,
     is_validation_step,
     validate,
 )
@@ -169,31 +167,3 @@ def test_validations_are_due_every_so_many_epochs_and_at_the_end(every_epochs, s
 def test_a_part_of_an_epoch_that_binary_cannot_hold_is_not_late():
     due = [done for done in range(54, 60) if is_validation_step(done, 0.1, 19, 999)]
     assert due == [54, 56, 57, 59]  # 28 to 31 times 1.9, rounded up
-
-
-def validations(*values):
-    return [
-        {"step": 10 * n, "metrics": {} if value is None else {"box/AP": value}}
-        for n, value in enumerate(values, 1)
-    ]
-
-
-@pytest.mark.parametrize(
-    ("values", "step"), [((0.1, 0.3, 0.2), 20), ((0.3, 0.3, 0.1), 20), ((None, -1.0), 20)]
-)
-def test_the_best_is_the_last_of_the_highest(values, step):
-    assert best_validation(validations(*values), "box/AP")["step"] == step
-
-
-def test_nothing_is_the_best_of_nothing():
-    assert best_validation([], "box/AP") is None
-    assert not is_patience_over([], "box/AP", 1)
-
-
-@pytest.mark.parametrize(
-    ("values", "is_over"),
-    [((0.1, 0.3, 0.2), False), ((0.3, 0.2, 0.3), True), ((0.3, 0.2, 0.4, 0.1), False)],
-)
-def test_patience_ends_after_validations_without_a_better_one(values, is_over):
-    assert is_patience_over(validations(*values), "box/AP", 2) is is_over
-    assert not is_patience_over(validations(*values), "box/AP", 0)
