@@ -59,7 +59,7 @@ def main(folder: Path, data_dir: Path, split: str, side: int, count: int, factor
             results += results_of_picture(content["images"][n], *boxes)
         seconds = (time.perf_counter() - start) / count
         measured = measure(truth, results, kinds, max_detections=_MOST_OBJECTS).metrics
-        cells = [f"{measured[k][m]:.3f}" for k in kinds for m in ("AP", "AP50")]
+        cells = [f"{measured.number(f'{k}/{m}'):.3f}" for k in kinds for m in ("AP", "AP50")]
         name = "none" if tiling is None else str(tiling.side_px)
         click.echo(f"| {name} | {overlap} | {len(results)} | {' | '.join(cells)} | {seconds:.1f} |")
 

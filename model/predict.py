@@ -72,11 +72,6 @@ class LoadedModel:
         return int(self._input.get("max_picture_pixels", DEFAULT_MAX_PIXELS))
 
     @property
-    def seen_side_px(self) -> int:
-        """Side of a square that it sees at its own size."""
-        return int(self._input["short_side_px"])
-
-    @property
     def has_masks(self) -> bool:
         """Whether the model has a mask head."""
         return "detection_masks" in self._detect.structured_outputs

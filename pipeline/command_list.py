@@ -93,6 +93,12 @@ COMMANDS = {
             "model.commands.predict:main",
             ("model.predict",),
         ),
+        Listed(
+            "bulk-predict",
+            "Finds objects in many pictures, by Beam.",
+            "components.bulk_predict.__main__:main",
+            ("components.bulk_predict",),
+        ),
     ),
     "Kubeflow Pipelines and Vertex AI": (
         Listed(

@@ -1,6 +1,5 @@
 """`python -m model.predict`: see model/predict.py."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,31 +13,17 @@ from ground.output_record import SUMMARY_FILE
 from ground.outputs import output_folder, settle_inputs
 from ground.speech import say, say_error, speech_options
 from ground.wording import plural
+from model.commands.tile_options import tile_options, tiling_of
 from model.launch.gpus import show_unused_gpus
-from model.model_folder import find_saved_model
+from model.model_folder import find_saved_model, read_model_config
 from model.predict import LoadedModel
 from model.prediction.files import FILES
 from model.prediction.journal import remove_journal
-from model.prediction.paths import FoundPicture, find_pictures, output_names
+from model.prediction.paths import find_pictures, output_names, places_of
 from model.prediction.run import Settings, predict
-from model.prediction.tiles import DEFAULT_OVERLAP, LARGEST_OVERLAP, Tiling
 from model.quiet_tensorflow import quiet_tensorflow
 
 _WORK = ".tfx-rcnn-predict"
-_AUTO = "auto"
-
-
-class _TileSide(click.ParamType):
-    name = "PX|auto"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, context: click.Context | None
-    ) -> int | str:
-        if value == _AUTO:
-            return _AUTO
-        if not str(value).isascii() or not str(value).isdecimal() or not 1 <= int(str(value)) < 1e6:
-            self.fail(f"{value!r}: expected a side in pixels, or {_AUTO}", param, context)
-        return int(str(value))
 
 
 @click.command(
@@ -63,20 +48,7 @@ class _TileSide(click.ParamType):
 @click.option(
     "--batch-size", default=4, show_default=True, type=click.IntRange(1), help="Pictures a call."
 )
-@click.option(
-    "--tile-px",
-    "tile_side",
-    type=_TileSide(),
-    help="Also look at larger pictures in square tiles of this side, best as large as the "
-    "pictures of the training were; auto is what the model sees without shrinking it.",
-)
-@click.option(
-    "--tile-overlap",
-    default=DEFAULT_OVERLAP,
-    show_default=True,
-    type=click.FloatRange(0, LARGEST_OVERLAP),
-    help="Share of a tile's side that it has in common with the next one.",
-)
+@tile_options
 @click.option("--no-drawing", is_flag=True, help="Write no drawn pictures.")
 @click.argument("pictures", nargs=-1, required=True)
 @speech_options
@@ -100,16 +72,13 @@ def main(
     found = find_pictures(pictures)
     settle_inputs([model_folder])
     model_folder = str(find_saved_model(model_folder))
+    tiling = tiling_of(tile_side, tile_overlap, read_model_config(model_folder)["input"])
     names = {n.partition("/")[0] for n in output_names([p.below for p in found], FILES)}
     written = [*FILES, *(() if no_drawing else sorted(names))]
-    inputs = [Path(model_folder), *_places(pictures, found)]
+    inputs = [Path(model_folder), *places_of(pictures, found)]
     with output_folder(out, "model.predict", written, inputs) as new, quiet_tensorflow():
         model = LoadedModel(model_folder)
         show_unused_gpus(lambda line: say(line, "warning", "warning", err=True))
-        tiling = None
-        if tile_side is not None:
-            side = model.seen_side_px if tile_side == _AUTO else int(tile_side)
-            tiling = Tiling(side, tile_overlap)
         summary = predict(
             model,
             found,
@@ -122,13 +91,6 @@ def main(
         write_json(new / SUMMARY_FILE, summary)
     remove_journal(out / _WORK)
     _close(summary, out)
-
-
-def _places(arguments: tuple[str, ...], found: list[FoundPicture]) -> list[Path]:
-    """Returns what is read: a folder stands for all below it."""
-    folders = {Path(argument) for argument in arguments if os.path.isdir(argument)}
-    others = [p.path for p in found if len(p.below.parts) == 1 and p.path.parent not in folders]
-    return [*folders, *others]
 
 
 def _close(summary: dict[str, Any], out: Path) -> None:

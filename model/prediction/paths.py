@@ -106,6 +106,13 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
+def places_of(arguments: Iterable[str], found: Iterable[FoundPicture]) -> list[Path]:
+    """Returns what the arguments have us read: a folder stands for all below it."""
+    folders = {Path(argument) for argument in arguments if os.path.isdir(argument)}
+    others = [p.path for p in found if len(p.below.parts) == 1 and p.path.parent not in folders]
+    return [*folders, *others]
+
+
 def output_names(pictures: Sequence[PurePath], reserved: Iterable[str] = ()) -> list[str]:
     """Returns a `.jpg` path for each picture, in its folders; equal ones get a number.
 

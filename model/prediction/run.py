@@ -137,7 +137,7 @@ def _look_at_all(
     on_progress: OnProgress | None,
 ) -> int:
     """Adds to the journal what it does not have; returns how many pictures it had."""
-    stamps = {n: _stamp(found.path) for n, found in enumerate(pictures)}
+    stamps = {n: stamp_of(found.path) for n, found in enumerate(pictures)}
     todo = [n for n, stamp in stamps.items() if not journal.has(str(pictures[n].path), stamp)]
     resumed = len(pictures) - len(todo)
     if resumed and on_progress:
@@ -165,7 +165,7 @@ def _look_at_all(
     ):
         journal.open()
         file = str(pictures[n].path)
-        results = _results(model, file, picture, found)
+        results = results_in(model, file, picture, found)
         if settings.is_drawn:
             marks = [
                 _mark(result, labels[result["category_id"]])
@@ -179,7 +179,7 @@ def _look_at_all(
     return resumed
 
 
-def _stamp(path: Path) -> list[int]:
+def stamp_of(path: Path) -> list[int]:
     """Returns size and time of change of a file; empty where there is none."""
     try:
         status = path.stat()
@@ -188,7 +188,9 @@ def _stamp(path: Path) -> list[int]:
     return [status.st_size, status.st_mtime_ns]
 
 
-def _results(model: Model, file: str, picture: Picture, found: Detections) -> list[dict[str, Any]]:
+def results_in(
+    model: Model, file: str, picture: Picture, found: Detections
+) -> list[dict[str, Any]]:
     """Returns what was found in COCO's results form, the picture's id left open.
 
     Raises:

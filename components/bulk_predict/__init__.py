@@ -1,0 +1,1 @@
+"""Prediction on many pictures by Beam: RunInference on any of its runners."""
