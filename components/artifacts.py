@@ -29,7 +29,8 @@ class TrainingRun(Artifact):
 class Evaluation(Artifact):
     """What CocoEvaluator measured and decided.
 
-    `metrics.json`, `detections.json`, `decision.json` and `report.html`.
+    `metrics.json`, `detections.json`, `decision.json`, `analysis.json`, `label_errors.json` and
+    `report.html`.
     """
 
     TYPE_NAME = "components.Evaluation"

@@ -53,13 +53,15 @@ _TOO_WIDE = """(width) => {
     found.push(document.documentElement);
   return found.map((e) => e.outerHTML.slice(0, 120)); }"""
 
-_IN_VIEW = """(e) => { let box = e.getBoundingClientRect();
+_OUT_OF_VIEW = """(elements) => elements.filter((e) => {
+  const box = e.getBoundingClientRect();
+  if (box.width === 0) return false;  // Hidden.
+  if (box.left < -0.5 || box.right > document.documentElement.clientWidth + 0.5) return true;
   for (let p = e.parentElement; p; p = p.parentElement) {
     const outer = p.getBoundingClientRect();
     if (getComputedStyle(p).overflowX !== "visible" &&
-        (box.right > outer.right + 0.5 || box.left < outer.left - 0.5)) return false; }
-  return box.width > 0 && box.left >= -0.5 &&
-    box.right <= document.documentElement.clientWidth + 0.5; }"""
+        (box.right > outer.right + 0.5 || box.left < outer.left - 0.5)) return true; }
+  return false; }).map((e) => e.innerText)"""
 
 # A drop as a hand does it: the events that a browser sends, with the files in their transfer.
 _DROP = """([selector, files]) => {
@@ -162,14 +164,8 @@ class Page:
         return self.do(lambda page: page.locator(selector).first.is_visible())
 
     def out_of_view(self, selector: str) -> list[str]:
-        """Returns the text of those elements of which a part is seen only after scrolling aside."""
-        found: list[str] = self.do(
-            lambda page: [
-                one.inner_text()
-                for one in page.locator(selector).all()
-                if not one.evaluate(_IN_VIEW)
-            ]
-        )
+        """Returns the text of those shown elements that one has to scroll aside for."""
+        found: list[str] = self.do(lambda page: page.locator(selector).evaluate_all(_OUT_OF_VIEW))
         return found
 
     def too_wide(self) -> list[str]:

@@ -22,11 +22,12 @@ def write(folder: Path, body: str) -> Path:
 
 @SCREENS
 def test_a_page_that_fits_has_no_faults(open_page: Open, tmp_path: Path, screen: Screen) -> None:
-    body = "<h1>Fine</h1><div style='overflow-x:auto'><p style='width:3000px'>long</p></div>"
+    body = "<h1>Fine</h1><b hidden>not shown</b>"
+    body += "<div style='overflow-x:auto'><p style='width:3000px'>long</p></div>"
     page = open_page(write(tmp_path, body), screen)
     assert (page.errors, page.too_wide(), page.text("h1")) == ([], [], "Fine")
     assert page.run("innerWidth") == screen.width
-    assert page.out_of_view("p") == ["long"] and page.out_of_view("h1") == []
+    assert page.out_of_view("p") == ["long"] and page.out_of_view("h1, b") == []
 
 
 @SCREENS

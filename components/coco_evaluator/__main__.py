@@ -3,8 +3,9 @@
     python -m components.coco_evaluator --model M/model --examples O/examples --split eval --out E
 
 `--detections RESULTS.json` may stand in place of the model, `--annotations INSTANCES.json` in
-place of the examples. Writes `metrics.json`, `detections.json`, `decision.json`, `report.html` and
-`summary.json`. Without `--config` there are no thresholds, so nothing is blessed.
+place of the examples. Writes `metrics.json`, `detections.json`, `decision.json`, `analysis.json`,
+`label_errors.json`, `report.html` and `summary.json`. Without `--config` there are no thresholds,
+so nothing is blessed.
 """
 
 import json
@@ -20,8 +21,10 @@ import click
 
 from components.coco_evaluator.baseline import Baseline, named_baseline
 from components.coco_evaluator.evaluation import (
+    ANALYSIS_FILE,
     DECISION_FILE,
     DETECTIONS_FILE,
+    LABEL_ERRORS_FILE,
     METRICS_FILE,
     REPORT_FILE,
     Evaluated,
@@ -50,7 +53,15 @@ from model.evaluation.results import read_detections
 from model.model_folder import find_saved_model
 from model.quiet_tensorflow import quiet_tensorflow
 
-WRITTEN = (METRICS_FILE, DETECTIONS_FILE, DECISION_FILE, REPORT_FILE, SUMMARY_FILE)
+WRITTEN = (
+    METRICS_FILE,
+    DETECTIONS_FILE,
+    DECISION_FILE,
+    ANALYSIS_FILE,
+    LABEL_ERRORS_FILE,
+    REPORT_FILE,
+    SUMMARY_FILE,
+)
 _WRITER = "components.coco_evaluator"
 _MOST_FAILURES = 20  # on the screen
 _WHOLE_NUMBER = re.compile(r"\s*-?[0-9]{1,19}\s*")

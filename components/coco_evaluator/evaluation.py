@@ -1,6 +1,7 @@
 """Evaluates detections, decides, and writes what came out: the work of CocoEvaluator.
 
-Writes into one folder: `metrics.json`, `detections.json`, `decision.json` and `report.html`.
+Writes into one folder: `metrics.json`, `detections.json`, `decision.json`, `analysis.json`,
+`label_errors.json` and `report.html`.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 
 from absl import logging
 
+from components.coco_evaluator.analysis import analyse, analysis_content
 from components.coco_evaluator.baseline import Baseline, older_versions
 from components.coco_evaluator.costs import model_costs
 from components.coco_evaluator.decision_file import decision_content
@@ -19,10 +21,12 @@ from components.coco_evaluator.findings import WHOLE, Narrowing
 from components.coco_evaluator.gate import Decision
 from components.coco_evaluator.judgement import Detected, Judgement, judge
 from components.coco_evaluator.kept_detections import write_detections
+from components.coco_evaluator.label_errors import labelling_content
 from components.coco_evaluator.report.changes import changed_numbers, spread_lines
-from components.coco_evaluator.report.render import ReportContent, render
+from components.coco_evaluator.report.lineage import lineage_facts, setting_texts
+from components.coco_evaluator.report.render import ReportContent, render, suspects_shown
 from components.coco_evaluator.sources import Source
-from components.coco_evaluator.worst_pictures import JudgedPicture, operating_point, worst_pictures
+from components.coco_evaluator.worst_pictures import worst_pictures
 from configs.metric_names import KINDS
 from configs.schema import EvaluateConfig, LimitsConfig
 from ground.errors import DatasetError, RcnnError
@@ -43,6 +47,8 @@ METRICS_FILE = "metrics.json"
 DETECTIONS_FILE = "detections.json"
 DECISION_FILE = "decision.json"
 REPORT_FILE = "report.html"
+ANALYSIS_FILE = "analysis.json"
+LABEL_ERRORS_FILE = "label_errors.json"
 
 
 def detect_with_model(
@@ -61,7 +67,9 @@ def detect_with_model(
     """
     digest = files_digest(saved_model)
     model_id = read_model_id(saved_model)
-    settings = read_model_config(saved_model)["model"]
+    config = read_model_config(saved_model)
+    settings = config["model"]
+    description = read_model_description(saved_model)
     chosen = None if narrowing.image_ids is None else set(narrowing.image_ids)
     failed: list[str] = []
     found = model_detections(
@@ -76,7 +84,7 @@ def detect_with_model(
         on_failure=failed.append,
     )
     return Detected(
-        title=str(read_model_description(saved_model).get("name", "model")),
+        title=str(description.get("name", "model")),
         model_id=model_id,
         detections=found,
         kinds=KINDS if settings.get("mask_head") is not None else ("box",),
@@ -85,6 +93,8 @@ def detect_with_model(
         max_detections=_max_detections(settings),
         failed=tuple(failed),
         costs=model_costs(saved_model, source, limits) if limits else {},
+        description=description,
+        config=config,
     )
 
 
@@ -159,7 +169,7 @@ def evaluate_to_folder(
     baseline_problems: Sequence[str] = (),
     older: Sequence[Detected] = (),
 ) -> Evaluated:
-    """Measures, decides, writes the four files into `out`.
+    """Measures, decides, writes the files into `out`.
 
     Args:
         source: ground truth, and pictures for the report where it has them.
@@ -178,8 +188,11 @@ def evaluate_to_folder(
     judgement = judge(
         source.ground_truth, candidate, baseline, settings, narrowing, baseline_problems, older
     )
-    point = operating_point(judgement.matches.values())
-    worst = worst_pictures(judgement.matches, point.score, settings.worst_pictures)
+    names = {c["id"]: c["name"] for c in source.ground_truth.categories}
+    analysis = analyse(judgement.tasks, judgement.matches_by_kind, names)
+    worst = worst_pictures(judgement.matches, analysis.point.score, settings.worst_pictures)
+    shown = {one.image_id for one in worst}
+    shown |= {one.image_id for one in suspects_shown(analysis)}
     remarks = _remarks(source, candidate, judgement.metrics)
     not_shown: list[str] = []
     content = ReportContent(
@@ -190,19 +203,24 @@ def evaluate_to_folder(
         compared=judgement.compared,
         baseline=judgement.baseline,
         decision=judgement.decision,
-        point=point,
+        analysis=analysis,
         worst=worst,
-        pictures=_files_of(source, worst, not_shown),
+        pictures=_files_of(source, shown, not_shown),
         ground_truth=source.ground_truth,
         facts=_facts(candidate, baseline, source, narrowing, not_shown, judgement.metrics),
         compared_classes=_compared_classes(judgement),
         remarks=remarks,
         changes=changed_numbers(judgement),
         spread=spread_lines(judgement),
+        costs=candidate.costs,
+        settings=setting_texts(settings, candidate),
     )
     page = render(content)
     decision = decision_content(judgement, candidate, baseline, source, settings, narrowing)
     write_detections(out / DETECTIONS_FILE, candidate.detections)
+    suspected = labelling_content(source.ground_truth, analysis.suspects, source.name)
+    write_json(out / LABEL_ERRORS_FILE, suspected)
+    write_json(out / ANALYSIS_FILE, analysis_content(analysis))
     write_json(out / METRICS_FILE, judgement.metrics.to_dict() | {"remarks": remarks})
     with atomic_path(out / REPORT_FILE) as partial:
         partial.write_text(page, encoding="utf-8")
@@ -230,14 +248,11 @@ def _compared_classes(judgement: Judgement) -> int | None:
     return len(judgement.compared_category_ids) if is_part else None
 
 
-def _files_of(
-    source: Source, worst: Sequence[JudgedPicture], not_shown: list[str]
-) -> dict[int, Picture]:
+def _files_of(source: Source, wanted: set[int], not_shown: list[str]) -> dict[int, Picture]:
     """Returns the files of some pictures by image id; empty where the source has none.
 
     A line for each that cannot be read is added to `not_shown`.
     """
-    wanted = {judged.image_id for judged in worst}
     if not wanted or not source.has_pictures:
         return {}
 
@@ -264,6 +279,7 @@ def _facts(
         facts.append(("Pushed model", str(baseline.model_id)))
     if candidate.model_digest:
         facts.append(("Digest of the model's files", candidate.model_digest))
+    facts += lineage_facts(candidate.description)
     facts.append(("Ground truth", source.name))
     if source.digest:
         facts.append(("Digest of it", source.digest))

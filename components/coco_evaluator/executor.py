@@ -47,8 +47,9 @@ class Executor(base_executor.BaseExecutor):
             input_dict: `examples`: Examples of CocoExampleGen, split `eval`; `model`: Model;
                 `baseline_model`: PushedModel, absent or empty where nothing is pushed yet.
             output_dict: `evaluation`: Evaluation, with `metrics.json`, `detections.json`,
-                `decision.json`, `report.html`; `blessing`: ModelBlessing, with TFX's custom
-                properties and a file `BLESSED` or `NOT_BLESSED`.
+                `decision.json`, `analysis.json`, `label_errors.json`, `report.html`;
+                `blessing`: ModelBlessing, with TFX's custom properties and a file `BLESSED` or
+                `NOT_BLESSED`.
             exec_properties: `settings`: JSON of `CocoEvaluatorSettings`;
                 `detections_dir`: folder where detections are kept by model and examples, "" keeps
                 none; `push_folder`: str, optional, base of the served models; `baseline_from`:

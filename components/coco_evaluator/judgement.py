@@ -16,6 +16,7 @@ from components.coco_evaluator.gate import Decision, Finding, decide
 from components.coco_evaluator.paired import Chance
 from configs.schema import EvaluateConfig
 from model.evaluation.coco_numbers import Measured, PictureMatches, measure
+from model.evaluation.engine import Task
 from model.evaluation.ground_truth import GroundTruth
 from model.evaluation.matching import Matches
 from model.evaluation.metrics import Metrics
@@ -36,6 +37,8 @@ class Detected:
         failed: what is wrong with each picture that could not be measured, with its name.
         file: that they are from; "" for those of a model.
         costs: what of the model's costs was measured (`costs.model_costs`).
+        description: what the model says of itself (`model_folder.read_model_description`).
+        config: that it was exported with.
     """
 
     title: str
@@ -48,6 +51,8 @@ class Detected:
     failed: tuple[str, ...] = ()
     file: str = ""
     costs: Mapping[str, float] = field(default_factory=dict)
+    description: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,7 @@ class Judgement:
         chance: what of each change may be chance.
         matches_by_kind: the candidate's, of each detection.
         baseline_matches: the pushed model's likewise; None where nothing is compared.
+        tasks: by kind, what was evaluated of the candidate.
     """
 
     metrics: Metrics
@@ -77,6 +83,7 @@ class Judgement:
     chance: Chance
     matches_by_kind: Mapping[str, Matches]
     baseline_matches: Mapping[str, Matches] | None
+    tasks: Mapping[str, Task]
 
 
 def judge(
@@ -162,6 +169,7 @@ def judge(
         chance,
         of_candidate.matches,
         old_matches,
+        of_candidate.tasks,
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from components.coco_evaluator.chance import Array
 from model.evaluation.engine import Task
 from model.evaluation.error_types import (
     BACKGROUND,
@@ -55,7 +56,7 @@ class Suspect:
         sureness: 0-1: the detection's score, the share of the object's like that is found, or the
             overlap of two objects.
         annotation: the object as it is labelled; None where none is.
-        segmentation: of the detection, where it has one.
+        segmentation: the detection's mask, where it has one.
     """
 
     suspicion: str
@@ -107,7 +108,7 @@ def _by_detections(task: Task, matches: Matches, types: ErrorTypes) -> Iterator[
             )
 
 
-def _sure_scores(matches: Matches) -> np.ndarray:
+def _sure_scores(matches: Matches) -> Array:
     """Returns [K] the score of the middle right detection of each class; infinite of too few."""
     is_right = (matches.right[0] & 1).astype(bool)
     scores = np.full(len(matches.category_ids), np.inf)

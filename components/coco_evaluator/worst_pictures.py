@@ -1,48 +1,10 @@
-"""Where a model is wrong: the score to judge it at, and the pictures with most errors. Pure."""
+"""Where a model is wrong: the pictures with most errors. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from model.evaluation.coco_numbers import PictureMatches
-
-
-@dataclass(frozen=True)
-class OperatingPoint:
-    """The score threshold with the best F1, and what it gives (boxes, IoU 0.50).
-
-    Attributes:
-        score: detections that score at least this count; 1.0 where none is right.
-        precision: share of those that are right.
-        recall: share of the objects that are found.
-        f1: harmonic mean of both.
-    """
-
-    score: float
-    precision: float
-    recall: float
-    f1: float
-
-
-def operating_point(matches: Iterable[PictureMatches]) -> OperatingPoint:
-    """Returns the threshold with the best F1 over all pictures and categories together.
-
-    Detections are matched best score first, so a threshold takes away pairs and changes none.
-    """
-    scored, objects = [], 0
-    for picture in matches:
-        objects += len(picture.pairs) + len(picture.missed)
-        scored += [(detection["score"], True) for _, detection in picture.pairs]
-        scored += [(detection["score"], False) for detection in picture.wrong]
-    scored.sort(key=lambda item: item[0], reverse=True)
-    best, right = OperatingPoint(1.0, 0.0, 0.0, 0.0), 0
-    for count, (score, is_right) in enumerate(scored, 1):
-        right += is_right
-        is_last_of_score = count == len(scored) or scored[count][0] != score
-        f1 = 2 * right / (count + objects)
-        if is_last_of_score and f1 > best.f1:
-            best = OperatingPoint(score, right / count, right / objects, f1)
-    return best
 
 
 @dataclass(frozen=True)

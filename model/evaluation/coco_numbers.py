@@ -53,11 +53,13 @@ class Measured:
         metrics: the numbers.
         pictures: how the detections of each picture fit its objects, by image id.
         matches: by kind, of each detection.
+        tasks: by kind, what was evaluated.
     """
 
     metrics: Metrics
     pictures: dict[int, PictureMatches]
     matches: dict[str, Matches]
+    tasks: dict[str, Task]
 
 
 def results_of_picture(
@@ -158,6 +160,7 @@ def measure(
     notes: list[str] = []
     pictures: dict[int, PictureMatches] = {}
     matches: dict[str, Matches] = {}
+    tasks: dict[str, Task] = {}
     for kind in kinds:
         if kind == "mask" and not ground_truth.has_masks:
             continue
@@ -168,7 +171,7 @@ def measure(
         notes += [outcome.note] if outcome.note else []
         by_class = None if class_agnostic else _by_class(ground_truth, outcome, counts)
         by_kind[kind] = _kind_metrics(outcome, by_class)
-        matches[kind] = outcome.matches
+        matches[kind], tasks[kind] = outcome.matches, task
         if kind == "box":
             pictures = _pictures(task, outcome.matches)
     metrics = Metrics(
@@ -179,7 +182,7 @@ def measure(
         max_detections=max_detections,
         notes=notes,
     )
-    return Measured(metrics, pictures, matches)
+    return Measured(metrics, pictures, matches, tasks)
 
 
 def _kind_metrics(outcome: Outcome, by_class: dict[int, ClassNumbers] | None) -> KindMetrics:

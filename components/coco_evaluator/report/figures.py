@@ -8,6 +8,7 @@ from typing import Any
 
 from PIL import Image
 
+from components.coco_evaluator.label_errors import Suspect
 from components.coco_evaluator.worst_pictures import JudgedPicture
 from configs.metric_names import KINDS
 from model.drawing import Colour, Mark, draw
@@ -19,6 +20,8 @@ WRONG: Colour = (213, 94, 0)
 
 _LONG_SIDE_PX = 640
 _JPEG_QUALITY = 82
+_SUSPECT_SIDE_PX = 520
+_SUSPECT_MARGIN_PX = 40
 _MOST_LABELS = 25  # with more, labels hide the picture: then only errors have one
 
 _RECALL_TICKS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -134,6 +137,24 @@ def judged_panels(
         ]
         panels.append(jpeg_uri(draw(picture, marks, _LONG_SIDE_PX)))
     return panels[0], panels[1]
+
+
+def suspect_panel(suspect: Suspect, picture: Image.Image) -> str:
+    """Returns a data URI of the picture around a suspected label.
+
+    What is suspected is solid vermillion; the object as it is labelled, if elsewhere, dashed green.
+    """
+    x, y, width, height = suspect.bbox
+    margin = max(width, height, _SUSPECT_MARGIN_PX)
+    left, top = max(0, int(x - margin)), max(0, int(y - margin))
+    right = max(left + 1, min(picture.width, int(x + width + margin)))
+    bottom = max(top + 1, min(picture.height, int(y + height + margin)))
+    marks = [Mark([x - left, y - top, width, height], WRONG)]
+    labelled = suspect.annotation
+    if labelled is not None and list(labelled["bbox"]) != list(suspect.bbox):
+        box = labelled["bbox"]
+        marks.insert(0, Mark([box[0] - left, box[1] - top, *box[2:]], RIGHT, is_dashed=True))
+    return jpeg_uri(draw(picture.crop((left, top, right, bottom)), marks, _SUSPECT_SIDE_PX))
 
 
 def _label(thing: dict[str, Any], names: Mapping[int, str]) -> str:

@@ -99,7 +99,14 @@ def test_a_model_is_blessed_with_tfxs_own_marks(do, repo, data, make_model, tmp_
     assert blessing.get_int_custom_property("current_model_id") == 2
     assert [p.name for p in Path(blessing.uri).iterdir()] == ["BLESSED"]
     files = sorted(path.name for path in Path(made["evaluation"].uri).iterdir())
-    assert files == ["decision.json", "detections.json", "metrics.json", "report.html"]
+    assert files == [
+        "analysis.json",
+        "decision.json",
+        "detections.json",
+        "label_errors.json",
+        "metrics.json",
+        "report.html",
+    ]
     assert len(list((tmp_path / "kept").rglob("*-eval-*.json"))) == 1
     decision = json.loads((Path(made["evaluation"].uri) / "decision.json").read_text())
     tied = {

@@ -312,7 +312,15 @@ def test_a_picture_that_only_the_report_wants_is_named_there(tmp_path, data, eva
     assert 'alt="objects in 1.png"' in page
 
 
-VERDICT = ("decision.json", "report.html", "summary.json", "metrics.json", "detections.json")
+VERDICT = (
+    "analysis.json",
+    "decision.json",
+    "detections.json",
+    "label_errors.json",
+    "metrics.json",
+    "report.html",
+    "summary.json",
+)
 
 
 @pytest.mark.parametrize("failure", ["weights", "annotations", "no model", "baseline"])
