@@ -13,7 +13,7 @@ import tensorflow as tf
 from ground.errors import DatasetError, TrainingError
 from model.batch import Found
 from model.input.next_batch import next_batch
-from model.training import train_loop
+from model.training import step_meter
 from model.training.checkpoints import CheckpointStore
 from model.training.distribution import Distribution
 from model.training.status import WorkerStatus
@@ -142,7 +142,7 @@ def test_throughput_has_a_row_for_the_worker(watched):
 
 def test_a_traced_step_has_its_own_time_and_no_other_step_has(tmp_path, monkeypatch):
     clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr(train_loop, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(step_meter, "time", SimpleNamespace(monotonic=lambda: clock.now))
 
     class SlowToTrace(Corners):
         def loss_terms(self, *args, **settings):
@@ -156,13 +156,13 @@ def test_a_traced_step_has_its_own_time_and_no_other_step_has(tmp_path, monkeypa
             return iter([batch, batch, batch, wide, batch, wide])
 
     loop = corner_loop(tmp_path, Distribution(), SlowToTrace(), WideFourth(), max_steps=6)
-    start = loop._start
+    start = loop._steps._start
 
     def start_a_step_that_takes_a_second(*args):
         clock.now += 1  # while it is started, as on a CPU
         return start(*args)
 
-    monkeypatch.setattr(loop, "_start", start_a_step_that_takes_a_second)
+    monkeypatch.setattr(loop._steps, "_start", start_a_step_that_takes_a_second)
     loop.run()
     figures = json.loads((tmp_path / "throughput.json").read_text())
     assert (figures["steps_traced"], figures["steps_measured"]) == (2, 4)
