@@ -9,6 +9,7 @@ missing  a picture is missing: one line says so, and what failed is not taken fo
 Where the kernel permits it, the first runs in a network that has nothing but this machine.
 """
 
+import contextlib
 import dataclasses
 import json
 import re
@@ -205,7 +206,8 @@ def test_failed_component_is_not_taken_for_done(story: Story) -> None:
 
 
 def test_lineage_leads_from_blessing_to_examples(story: Story) -> None:
-    with sqlite3.connect(f"file:{story.root / 'metadata.sqlite'}?mode=ro", uri=True) as store:
+    address = f"file:{story.root / 'metadata.sqlite'}?mode=ro"
+    with contextlib.closing(sqlite3.connect(address, uri=True)) as store:
         [blessing] = _artifacts(store, "ModelBlessing")[:1]
         gate = _inputs_of_producer(store, blessing)
         assert set(gate) >= {"examples", "model"}
