@@ -14,6 +14,7 @@ INSTALL_REQUIRES = [
     f"apache-beam>=2.77,<2.78; {MODERN}",
     f"apache-beam>=2.60,<2.65; {LEGACY}",
     "click>=8.1",
+    "defusedxml>=0.7",
     "fsspec>=2024.2",
     "h5py>=3.10",
     "hotcoco>=1.3,<2",

@@ -13,6 +13,7 @@ _FEWEST_STRIDES = 2.0
 _STEPS = (1.5, 2.0)  # from one level's size to the next; 2 is 1612.03144's
 _SMALLEST, _LARGEST = 8.0, 32.0  # size on P2
 _SHARES = (0.05, 0.95)  # of the boxes, that the sizes are spread over
+_BEYOND = 1.5  # the largest anchor over the larger of these
 _RATIOS = (0.5, 1.0, 2.0)
 _FAR_RATIO = 4.0  # added, or its inverse, where enough boxes are so slim
 _SLIM = 2.0**1.5  # half way from 2 to 4
@@ -35,7 +36,7 @@ def propose_anchors(heights: npt.ArrayLike, widths: npt.ArrayLike) -> AnchorConf
     heights, widths = np.asarray(heights, np.float64), np.asarray(widths, np.float64)
     small, large = np.quantile(np.sqrt(heights * widths), _SHARES)
     first = float(np.clip(small, _SMALLEST, _LARGEST))
-    step = float(np.clip((large / first) ** (1 / 4), *_STEPS))
+    step = float(np.clip((_BEYOND * large / first) ** (1 / 4), *_STEPS))
     wanted = [first * step**level for level in range(len(_STRIDES))]
     sizes = [
         float(round(max(size, _FEWEST_STRIDES * stride)))

@@ -8,6 +8,11 @@ COMMANDS = {
             "run", "Runs the whole pipeline here, or a part of it.", "pipeline.local.commands:run"
         ),
         Listed(
+            "init",
+            "Looks at a folder and writes a config that fits it.",
+            "pipeline.init.command:init",
+        ),
+        Listed(
             "demo",
             "Draws pictures and runs the whole pipeline on them.",
             "pipeline.local.commands:demo",

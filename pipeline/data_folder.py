@@ -12,6 +12,8 @@ from ground.files import file_digest, json_digest
 from model.weights.named import weights_path
 
 _EDGE_BYTES = 4096
+# Beside pictures, a config or an annotation file that changes changes no picture.
+_NEVER_PICTURES = (".json", ".yaml", ".yml", ".xml", ".txt", ".csv", ".md")
 
 
 def read_by_a_run(config: Config, data_dir: Path) -> list[Path]:
@@ -82,6 +84,8 @@ def _folder_listing(top: Path) -> list[list[str | int]]:
             if entry is None:
                 continue
             if stat.S_ISREG(entry.st_mode):
+                if name.lower().endswith(_NEVER_PICTURES):
+                    continue
                 relative = os.path.relpath(path, top)
                 found.append([relative, entry.st_size, entry.st_mtime_ns])
             elif stat.S_ISDIR(entry.st_mode) and (entry.st_dev, entry.st_ino) not in seen:

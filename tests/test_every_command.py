@@ -20,7 +20,7 @@ ENTRIES = [entry for entries in COMMANDS.values() for entry in entries]
 NAMES = [entry.name for entry in ENTRIES]
 HEAVY = sorted(TFX_AND_BEAM | {"keras", "tensorflow", "pandas", "boto3"})
 LONG = {"run", "demo", "example-gen", "transform", "tune", "evaluate", "predict", "run-compiled"}
-LONG |= {"train", "submit", "follow", "bulk-predict"}
+LONG |= {"train", "submit", "follow", "bulk-predict", "init"}
 # What they need is not here: a run's results, pictures and weights, a cluster, minutes.
 READ_ONLY = {*NAMES} - {"shapes"}
 
@@ -127,7 +127,17 @@ def test_old_names_of_options_are_taken_and_not_shown() -> None:
 
 
 # Options of one name that are two things; all others mean one thing, in the same words and type.
-TWO_THINGS = {"--from", "--to", "--version", "--name", "--split", "--out", "--root", "--examples"}
+TWO_THINGS = {
+    "--annotations",
+    "--from",
+    "--to",
+    "--version",
+    "--name",
+    "--split",
+    "--out",
+    "--root",
+    "--examples",
+}
 
 
 def test_an_option_is_the_same_wherever_it_is() -> None:

@@ -11,10 +11,10 @@ SIDES = st.floats(0.5, 5000.0)
 
 
 def test_sizes_span_the_boxes():
-    # Roots of areas from 20 to 101 px: 20 * 1.5**4 = 101.25; P6 has at least two strides, 128.
-    sides = np.geomspace(18.0, 112.0, 400)
+    # A twentieth is below 20 and above 216 px: 20 * 2**4 = 320, a half more than 216.
+    sides = np.geomspace(20.0 / 1.14, 216.0 * 1.14, 400)
     anchors = propose_anchors(sides, sides)
-    assert anchors.sizes_px == pytest.approx((20, 30, 45, 67, 128), abs=1)
+    assert anchors.sizes_px == pytest.approx((20, 40, 80, 160, 320), abs=3)
     assert anchors.aspect_ratios == (0.5, 1.0, 2.0)
 
 

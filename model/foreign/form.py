@@ -1,0 +1,170 @@
+"""What the readers of other tools' annotations give, and what they share."""
+
+import math
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from PIL import Image
+
+from ground.errors import DatasetError
+
+PICTURE_ENDINGS = (".jpg", ".jpeg", ".png")
+LARGEST_TEXT_BYTES = 256 << 20
+_ORIENTATION_TAG = 0x0112
+_TURNED = range(5, 9)  # orientations that swap the sides
+
+Ring = list[float]
+Losses = Counter[str]
+
+
+class ForeignObject(NamedTuple):
+    """An object.
+
+    Attributes:
+        name: its class.
+        rings: its outline, [x, y, x, y, ...] in pixels; none where there is a box alone.
+        box: (xmin, ymin, xmax, ymax) in pixels; None where the rings say it.
+    """
+
+    name: str
+    rings: Sequence[Ring] = ()
+    box: tuple[float, float, float, float] | None = None
+
+
+class ForeignPicture(NamedTuple):
+    """A picture.
+
+    Attributes:
+        file_name: below the data folder.
+        height: pixels, upright.
+        width: pixels, upright.
+        objects: what is on it.
+        split: `train`, `eval`, `test`, or None where nothing says it.
+    """
+
+    file_name: str
+    height: int
+    width: int
+    objects: Sequence[ForeignObject]
+    split: str | None
+
+
+class Folder:
+    """The files below a data folder, each seen once; what leads out of it is not followed.
+
+    Args:
+        root: the data folder.
+        names: files below it.
+    """
+
+    def __init__(self, root: Path, names: Sequence[str]) -> None:
+        self.root = root
+        self.names = names
+        self._by_base: dict[str, list[str]] = {}
+        self._pictures = [name for name in names if name.lower().endswith(PICTURE_ENDINGS)]
+        self._known = set(self._pictures)
+        for name in self._pictures:
+            self._by_base.setdefault(os.path.basename(name), []).append(name)
+        self._by_stem: dict[str, list[str]] = {}
+        for name in self._pictures:
+            self._by_stem.setdefault(os.path.splitext(os.path.basename(name))[0], []).append(name)
+
+    @property
+    def pictures(self) -> Sequence[str]:
+        """All pictures."""
+        return self._pictures
+
+    def ending(self, *endings: str) -> list[str]:
+        """Returns the files that end so, in any case of letters."""
+        return [name for name in self.names if name.lower().endswith(endings)]
+
+    def picture(self, named: str, beside: str) -> str | None:
+        """Returns the picture that an annotation names, or the one of its own name; else None.
+
+        Args:
+            named: what the annotation says; "" where it names none.
+            beside: the annotation's file.
+        """
+        named = named.replace("\\", "/")
+        near = os.path.dirname(beside)
+        for place in (os.path.join(near, named), named):
+            if os.path.normpath(place) in self._known:
+                return os.path.normpath(place)
+        base = os.path.basename(named)
+        stem = os.path.splitext(base or os.path.basename(beside))[0]
+        for found in (self._by_base.get(base, []), self._by_stem.get(stem, [])):
+            if len(found) == 1:
+                return found[0]
+            nearest = [name for name in found if _parts_shared(name, beside)]
+            best = sorted(nearest, key=lambda name: -_parts_shared(name, beside))
+            if best:
+                return best[0]
+        return None
+
+
+def _parts_shared(first: str, second: str) -> int:
+    """Returns how many words for splits and folders two paths share."""
+    return len(set(first.split("/")[:-1]) & set(second.split("/")[:-1]))
+
+
+Reader = Callable[[Folder, Losses], Iterator[ForeignPicture]]
+
+
+def picture_size(path: Path) -> tuple[int, int] | None:
+    """Returns (height, width) of a picture, upright, from its header; None where it has none."""
+    try:
+        with Image.open(path) as picture:
+            width, height = picture.size
+            turn = picture.getexif().get(_ORIENTATION_TAG)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+    return (width, height) if turn in _TURNED else (height, width)
+
+
+def bounds(rings: Sequence[Ring]) -> tuple[float, float, float, float]:
+    """Returns (xmin, ymin, xmax, ymax) of rings."""
+    xs = [x for ring in rings for x in ring[0::2]]
+    ys = [y for ring in rings for y in ring[1::2]]
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def number(value: Any) -> float | None:
+    """Returns a finite number, also one that is written as text; else None."""
+    try:
+        found = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return found if abs(found) < 1e9 else None
+
+
+def read_text(path: Path) -> str:
+    """Returns a text file.
+
+    Raises:
+        DatasetError: it is none, or larger than any annotations are.
+    """
+    if path.stat().st_size > LARGEST_TEXT_BYTES:
+        raise DatasetError(f"{path}: has more than {LARGEST_TEXT_BYTES >> 20} MB")
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path}: is no text in UTF-8 ({error.reason})") from None
+
+
+def ellipse(x: float, y: float, radius_x: float, radius_y: float) -> Ring:
+    """Returns a ring along an ellipse, of 32 corners."""
+    turns = [2 * math.pi * corner / 32 for corner in range(32)]
+    return [v for t in turns for v in (x + radius_x * math.cos(t), y + radius_y * math.sin(t))]
+
+
+def words_of(path: str) -> list[str]:
+    """Returns the words in a path, in lower case.
+
+    >>> words_of("Images/train_2/a.jpg")
+    ['images', 'train', 'a', 'jpg']
+    """
+    return re.findall(r"[a-z]+", path.lower())

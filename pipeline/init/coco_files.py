@@ -1,0 +1,214 @@
+"""Finds the COCO files in a folder, which splits they are, and where their pictures lie."""
+
+import itertools
+import os
+import re
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from ground.errors import DatasetError
+from model.coco.stream import iterate_images
+from model.foreign.coco_file import is_as_written
+
+_DEEPEST = 4  # levels of folders that are looked at
+_MOST_FILES = 200_000
+_HEAD_BYTES = 1 << 14
+_SAMPLE = 60  # names of pictures
+_MOST_LISTED = 6
+_COCO_KEYS = (b'"images"', b'"annotations"', b'"categories"')
+# What COCO's own downloads and others have beside instances.
+_OTHER_TASKS = re.compile(r"captions|keypoints|panoptic|image_info|stuff|results|detections|pred")
+# The last of these words in a path says which split a file is.
+_WORDS = {
+    "train": "train", "training": "train", "val": "eval", "valid": "eval", "validation": "eval",
+    "eval": "eval", "dev": "eval", "test": "test", "testing": "test",
+}  # fmt: skip
+
+
+class CocoPlace(NamedTuple):
+    """A COCO file and the folder of its pictures, both below the data folder.
+
+    Attributes:
+        annotations: the file.
+        pictures: the folder; "." is the data folder itself.
+        prefix: what the file names have in front that no folder has.
+        found: how many of a sample of names have a file there.
+        looked_for: names in the sample.
+    """
+
+    annotations: str
+    pictures: str
+    prefix: str
+    found: int
+    looked_for: int
+
+
+def coco_files(data_dir: Path) -> list[str]:
+    """Returns what looks like COCO instances files below a folder, sorted; not our own copies."""
+    return sorted(
+        name
+        for name in files_below(data_dir)
+        if name.lower().endswith(".json")
+        and not _OTHER_TASKS.search(os.path.basename(name).lower())
+        and _looks_like_coco(data_dir / name)
+        and not is_as_written(data_dir / name)
+    )
+
+
+def by_split(names: Sequence[str]) -> dict[str, str]:
+    """Returns the file of each split; that of all pictures is "all".
+
+    Of several files of a split those win that are called `instances`.
+
+    >>> by_split(["annotations/instances_train2017.json", "annotations/instances_val2017.json"])
+    {'train': 'annotations/instances_train2017.json', 'eval': 'annotations/instances_val2017.json'}
+    >>> by_split(["train/_annotations.coco.json", "valid/_annotations.coco.json"])["eval"]
+    'valid/_annotations.coco.json'
+
+    Raises:
+        DatasetError: several files could be meant.
+    """
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(split_word(name) or "all", []).append(name)
+    for split, several in found.items():
+        instances = [n for n in several if os.path.basename(n).startswith("instances")]
+        found[split] = instances if instances else several
+    if "train" in found:
+        found.pop("all", None)
+    wanted = [split for split in ("train", "eval") if split in found] or list(found)[:1]
+    for split in wanted:
+        if len(found[split]) > 1:
+            raise DatasetError(
+                f"several COCO files could be meant ({_listed(found[split])}): name one by "
+                "--annotations FILE, or that of training and that of evaluation by --annotations "
+                "twice"
+            )
+    return {split: files[0] for split, files in found.items() if len(files) == 1}
+
+
+def split_word(name: str) -> str | None:
+    """Returns the split that a path speaks of, by the last word in it that does.
+
+    >>> split_word("train/labels_val.json"), split_word("labels.json")
+    ('eval', None)
+    """
+    words = re.findall(r"[a-z]+", name.lower())
+    return next((_WORDS[word] for word in reversed(words) if word in _WORDS), None)
+
+
+def place_pictures(data_dir: Path, annotations: str) -> CocoPlace:
+    """Returns where the pictures of a COCO file lie, as far as a sample of names tells.
+
+    Raises:
+        DatasetError: the file is no COCO file, or none of its pictures is anywhere.
+    """
+    names = _sample_of_names(data_dir / annotations)
+    folders = list(_folders(data_dir))
+    best = max(
+        (_scored(data_dir, annotations, folder, names, "") for folder in folders),
+        key=lambda place: (place.found, _is_near(place.pictures, annotations)),
+    )
+    if best.found * 2 < len(names):
+        best = max([best, *_with_prefix(data_dir, annotations, folders, names)], key=_found)
+    if not best.found and names:
+        raise DatasetError(
+            f"{data_dir / annotations}: none of its pictures (such as {names[0]!r}) is in "
+            f"{data_dir} or the folders in it: put them there, or mend `file_name`"
+        )
+    return best
+
+
+def _found(place: CocoPlace) -> int:
+    return place.found
+
+
+def _scored(
+    data_dir: Path, annotations: str, folder: str, names: Sequence[str], prefix: str
+) -> CocoPlace:
+    below = data_dir / folder
+    found = sum(os.path.lexists(below / name.removeprefix(prefix)) for name in names)
+    return CocoPlace(annotations, folder, prefix, found, len(names))
+
+
+def _with_prefix(
+    data_dir: Path, annotations: str, folders: Sequence[str], names: Sequence[str]
+) -> Iterator[CocoPlace]:
+    """Yields where the pictures are if what all names begin with is taken off."""
+    folders_of = [name.replace("\\", "/").rpartition("/")[0].split("/") for name in names]
+    common = itertools.takewhile(lambda parts: len(set(parts)) == 1, zip(*folders_of, strict=False))
+    prefix = "".join(f"{parts[0]}/" for parts in common)
+    while prefix.strip("/"):
+        for folder in folders:
+            yield _scored(data_dir, annotations, folder, names, prefix)
+        prefix = prefix[: prefix.rstrip("/").rfind("/") + 1]
+
+
+def _is_near(folder: str, annotations: str) -> int:
+    """Returns how well a folder goes with a file by its name, where two have its pictures."""
+    stem = re.sub(r"^instances_", "", Path(annotations).stem).lower()
+    if stem == os.path.basename(folder).lower():
+        return 2
+    return int(split_word(folder) == split_word(annotations) is not None)
+
+
+def _sample_of_names(path: Path) -> list[str]:
+    names = [
+        image["file_name"]
+        for image in islice(iterate_images(path), 20 * _SAMPLE)
+        if isinstance(image, dict) and isinstance(image.get("file_name"), str)
+    ]
+    step = max(1, len(names) // _SAMPLE)
+    return [name for name in names[::step] if "\0" not in name][:_SAMPLE]
+
+
+def _looks_like_coco(path: Path) -> bool:
+    """Returns whether the beginning of a JSON file, or its end, has a key of COCO's."""
+    try:
+        with open(path, "rb") as stream:
+            head = stream.read(_HEAD_BYTES)
+            if not head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+                return False
+            stream.seek(max(0, path.stat().st_size - _HEAD_BYTES))
+            tail = stream.read()
+    except OSError:
+        return False
+    keys = {key for key in _COCO_KEYS if key in head or key in tail}
+    return b'"images"' in keys or len(keys) > 1 or b'"licenses"' in head
+
+
+def _walk(data_dir: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yields (folder below, its files), those that are near first; hidden ones are left out."""
+    waiting = [""]
+    for depth in range(_DEEPEST + 1):
+        deeper = []
+        for folder in waiting:
+            try:
+                entries = sorted(os.scandir(data_dir / folder), key=lambda entry: entry.name)
+            except OSError:
+                continue
+            shown = [entry for entry in entries if not entry.name.startswith(".")]
+            yield folder, [entry.name for entry in shown if entry.is_file()]
+            deeper += [os.path.join(folder, entry.name) for entry in shown if entry.is_dir()]
+        waiting = deeper
+        if depth == _DEEPEST or not waiting:
+            return
+
+
+def files_below(data_dir: Path) -> Iterator[str]:
+    """Yields the files below a folder, in a fixed order; hidden ones and what is deep are not."""
+    paths = (os.path.join(folder, name) for folder, names in _walk(data_dir) for name in names)
+    yield from islice(paths, _MOST_FILES)
+
+
+def _folders(data_dir: Path) -> Iterator[str]:
+    """Yields the folders that pictures could be looked for in."""
+    for folder, _ in _walk(data_dir):
+        yield folder or "."
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
+    return ", ".join(names[:_MOST_LISTED]) + more

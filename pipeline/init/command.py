@@ -1,0 +1,108 @@
+"""`tfx-rcnn init`: writes a config that fits a folder; see docs/own_data.md."""
+
+import shlex
+from pathlib import Path
+
+import click
+import yaml
+
+from ground.command_examples import program
+from ground.command_options import FILE
+from ground.console import OneLineCommand, one_line_errors, show_lines
+from ground.errors import DatasetError
+from ground.speech import say, speech_options
+
+CONFIG_FILE = "tfx-rcnn.yaml"
+
+
+@click.command(
+    "init",
+    cls=OneLineCommand,
+    epilog="Example: tfx-rcnn init data/cells\n"
+    "Example: tfx-rcnn init data/cells --annotations labels.json "
+    "--weights imagenet/efficientnet-lite0 --out cells.yaml",
+)
+@click.argument("data_dir", type=FILE)
+@click.option(
+    "--annotations",
+    multiple=True,
+    type=FILE,
+    help="COCO file where several could be meant; given twice: that of training, then that of "
+    "evaluation.",
+)
+@click.option("--weights", help="File or name of weights to start from (docs/weights.md).")
+@click.option("--out", type=FILE, help=f"File that is written.  [default: DATA_DIR/{CONFIG_FILE}]")
+@speech_options
+@one_line_errors
+def init(
+    data_dir: Path, annotations: tuple[Path, ...], weights: str | None, out: Path | None
+) -> None:
+    """Looks at a folder of pictures and writes a config that fits it.
+
+    Says what was found, what was chosen and why, and the command that trains with it.
+    """
+    if len(annotations) > 2:
+        raise click.BadParameter("give one file, or two", param_hint="--annotations")
+    if not data_dir.is_dir():
+        raise DatasetError(f"{data_dir}: no such folder")
+    from configs.loader import check_config
+    from ground.files import atomic_path
+    from ground.outputs import check_file, marked_text
+    from pipeline.init.machine import this_machine
+    from pipeline.init.plan import make_plan
+    from pipeline.init.yaml_text import config_text
+
+    target = out or data_dir / CONFIG_FILE
+    check_file(target, [])
+    names = [_below(data_dir, path) for path in annotations]
+    machine = this_machine()
+    plan = make_plan(data_dir, names, weights, target, machine, say)
+    run = f"{program()} run --config {_quoted(target)} --data-dir {_quoted(data_dir)}"
+    head = (
+        f"Fitted to {data_dir.absolute()} by tfx-rcnn init; change what you like.\nCommand: {run}"
+    )
+    text = config_text(plan.name, [(choice.settings, choice.why) for choice in plan.chosen], head)
+    check_config(yaml.safe_load(text), str(target))
+    with atomic_path(target) as partial:
+        partial.write_text(marked_text(text), encoding="utf-8")
+    lines = [f"found     {line}" for line in plan.found]
+    lines.append(f"machine   {machine.words()}")
+    lines += [f"{choice.what:<9} {_shown(choice.settings)}{choice.why}" for choice in plan.chosen]
+    lines.append(f"written   {target}")
+    if plan.minutes is not None:
+        lines.append(f"time      about {_time(plan.minutes)} of training here (a rough guess)")
+    show_lines([*lines, f"next      {run}"])
+
+
+def _below(data_dir: Path, path: Path) -> str:
+    """Returns a file that is named from the working folder or the data folder, below the latter.
+
+    Raises:
+        DatasetError: there is no such file.
+    """
+    from pipeline.init.plan import below
+
+    for place in (data_dir / path, path):
+        if place.is_file():
+            return below(data_dir, place)
+    raise DatasetError(f"--annotations {path}: no such file, in {data_dir} or from here")
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))
+
+
+def _shown(settings: dict[str, object]) -> str:
+    """Returns settings in short: the names without their sections."""
+    parts = [f"{key.rpartition('.')[2]} {_value(value)}" for key, value in settings.items()]
+    return f"{', '.join(parts)}: " if parts else ""
+
+
+def _value(value: object) -> str:
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return "; ".join(" ".join(f"{k} {v}" for k, v in entry.items()) for entry in value)
+    return "null" if value is None else str(value)
+
+
+def _time(minutes: float) -> str:
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
