@@ -90,6 +90,7 @@ setup(
     package_data={
         "": ["py.typed", "*.pbtxt", "*.yaml", "*.j2", "*.html", "*.css", "*.js", "*.svg"],
         "components.coco_evaluator": ["report/*"],
+        "pipeline.look": ["page/*"],
         "configs": ["presets/*.yaml", "awsdet/*.yaml"],
     },
     install_requires=INSTALL_REQUIRES,

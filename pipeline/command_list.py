@@ -25,6 +25,11 @@ COMMANDS = {
     ),
     "Data": (
         Listed(
+            "look",
+            "Shows data and what a model found in the browser.",
+            "pipeline.look.command:look",
+        ),
+        Listed(
             "shapes", "Draws a COCO-format data set of shapes.", "pipeline.local.commands:shapes"
         ),
         Listed(

@@ -20,7 +20,7 @@ ENTRIES = [entry for entries in COMMANDS.values() for entry in entries]
 NAMES = [entry.name for entry in ENTRIES]
 HEAVY = sorted(TFX_AND_BEAM | {"keras", "tensorflow", "pandas", "boto3"})
 LONG = {"run", "demo", "example-gen", "transform", "tune", "evaluate", "predict", "run-compiled"}
-LONG |= {"train", "submit", "follow", "bulk-predict", "init"}
+LONG |= {"train", "submit", "follow", "bulk-predict", "init", "look"}
 # What they need is not here: a run's results, pictures and weights, a cluster, minutes.
 READ_ONLY = {*NAMES} - {"shapes"}
 

@@ -82,6 +82,7 @@ RUN = [pipeline, "run", "--config", "c.yaml", "--data-dir", "D", *DATA, "--root"
 PUSH_THERE = [pipeline, "run", "--config", "c.yaml", "--data-dir", "D", *DATA, "--root", "R"]
 DEMO = [pipeline, "demo", "--root", "R", "--data-dir"]
 PUSH = [push, "--model", "M/model", "--decision", "decision.json", "--name", "x", "--folder"]
+LOOK = [pipeline, "look", "D", "--out"]
 SHAPES = [pipeline, "shapes", "--train", "1", "--val", "1", "--out"]
 TUNE = [tune, "--config", "c.yaml", "--examples", "O/examples", "--out"]
 CURVES = [curves, "M/run", "--out"]
@@ -112,6 +113,8 @@ CASES = [
     ([*RUN, "D/pictures"], "which is read"),
     ([*RUN, "D/pictures/run"], "which is read"),
     ([*PUSH_THERE, "--set=push.folder=D/pictures"], "which is read"),
+    ([*LOOK, "D/pictures"], "which is read"),
+    ([*LOOK, "D/page"], "which is read"),
     ([*PUSH, "M/model"], "which is read"),
     ([*CURVES, "M/run/c.png"], "which is read"),
     ([*IMPORT, "w.safetensors"], "is read"),
@@ -133,6 +136,7 @@ CASES = [
     ([*SHAPES, "D"], "not of ours"),
     ([*SHAPES, "photos"], "not of ours"),
     ([*PUSH, "served"], "not of ours"),
+    ([*LOOK, "photos"], "not of ours"),
     ([*PUSH_THERE, "--set=push.folder=served"], "not of ours"),
     ([*TUNE, "mine.yaml"], "not as we wrote it"),
     ([*CURVES, "mine.png"], "not as we wrote it"),

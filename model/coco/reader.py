@@ -3,7 +3,7 @@
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from configs.schema import DataConfig
 from model.coco.classes import ClassMap
@@ -16,6 +16,28 @@ from model.coco.values import meant_integer, shortened
 Size = tuple[int, int]  # height and width in pixels
 # Returns the sizes of a file as stored and after EXIF's turn; None where there is no such file.
 SizesOf = Callable[[str], tuple[Size, Size] | None]
+# Is given the last flaw of an entry of `images` or `annotations` that is left out, and the entry.
+OnReject = Callable[[Flaw, Any], None]
+
+
+class Judged(NamedTuple):
+    """What is known of a picture whose own entry is sound.
+
+    Attributes:
+        picture: its entry.
+        flaws: flaws of the entry.
+        objects: that are sound, with their flaws.
+        refused: the flaw of an object that refuses the picture; None where it is used.
+    """
+
+    picture: Picture
+    flaws: list[Flaw]
+    objects: list[tuple[CocoObject, list[Flaw]]]
+    refused: Flaw | None
+
+
+def _forget(flaw: Flaw, entry: Any) -> None:
+    """Keeps no entry that is left out."""
 
 
 @dataclasses.dataclass
@@ -50,15 +72,21 @@ class InstancesReader:
         data: the policies, and how values are meant.
         classes: what becomes of the file's categories.
         sizes_of: gives the sizes of a picture's file, which then holds; None: the stated one does.
+        on_reject: is given each entry that is left out for itself, at once.
 
     Raises:
         ConfigError: `data.policies` has an unknown code.
     """
 
     def __init__(
-        self, data: DataConfig, classes: ClassMap, sizes_of: SizesOf | None = None
+        self,
+        data: DataConfig,
+        classes: ClassMap,
+        sizes_of: SizesOf | None = None,
+        on_reject: OnReject = _forget,
     ) -> None:
         self.tally = Tally()
+        self._on_reject = on_reject
         self._policies = resolve_policies(data.policies)
         self._forms = Forms.of(data)
         self._sizes_of = sizes_of
@@ -86,6 +114,7 @@ class InstancesReader:
             self._taken[picture.id] = _Taken(picture, picture_name(image), judge.flaws)
         except LeftOut:
             flaw = judge.flaws[-1]
+            self._on_reject(flaw, image)
             if image_id is None or is_repeated:
                 self.tally.leave_out_picture(flaw, picture_name(image), 0)
             else:
@@ -152,9 +181,15 @@ class InstancesReader:
             if taken.refused is None:
                 yield taken.picture, [found for found, _ in taken.objects]
 
+    def judged(self) -> Iterator[Judged]:
+        """Yields each picture whose own entry is sound, with all flaws, in the file's order."""
+        for taken in self._taken.values():
+            yield Judged(taken.picture, taken.flaws, taken.objects, taken.refused)
+
     def _leave_out(self, code: str, detail: str, annotation: Any) -> None:
         """Counts an object that belongs to no picture."""
         flaw = Flaw(code, self._policies[code], detail)
+        self._on_reject(flaw, annotation)
         self.tally.note_flaws([flaw])
         self.tally.leave_out_object(flaw, object_name(annotation))
 
@@ -179,6 +214,7 @@ class InstancesReader:
             taken.objects.append((found, judge.flaws))
         except LeftOut:
             flaw = judge.flaws[-1]
+            self._on_reject(flaw, annotation)
             taken.dropped.append((flaw, object_name(annotation)))
             if flaw.policy == REFUSE:
                 taken.refused = flaw

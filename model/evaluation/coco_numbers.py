@@ -17,7 +17,7 @@ from ground.errors import DatasetError
 from model.coco.boxes import yxyx_to_xywh
 from model.evaluation.engine import Evaluator, Outcome, Task, evaluate_task, task_of
 from model.evaluation.ground_truth import GroundTruth
-from model.evaluation.matching import AREAS, IOU_THRESHOLDS, Matches
+from model.evaluation.matching import AREAS, IOU_THRESHOLDS, Matches, match
 from model.evaluation.metrics import ClassNumbers, Counts, KindMetrics, Metrics
 from model.evaluation.results import check_detections, range_of
 
@@ -183,6 +183,25 @@ def measure(
         notes=notes,
     )
     return Measured(metrics, pictures, matches, tasks)
+
+
+def matches_by_picture(
+    ground_truth: GroundTruth, checked: list[dict[str, Any]], max_detections: int = MAX_DETECTIONS
+) -> tuple[Matches, dict[int, PictureMatches]]:
+    """Returns how detections fit objects: in columns, and by picture; without any numbers.
+
+    Args:
+        ground_truth: what is to be found.
+        checked: detections that `check_detections` returned.
+        max_detections: those of a category in a picture that count, best first.
+    """
+    image_ids = sorted(image["id"] for image in ground_truth.images)
+    category_ids = sorted(category["id"] for category in ground_truth.categories)
+    task = task_of(ground_truth, checked, "box", image_ids, category_ids, False, max_detections)
+    matches = match(
+        task.objects, task.detections, "box", image_ids, category_ids, False, max_detections
+    )
+    return matches, _pictures(task, matches)
 
 
 def _kind_metrics(outcome: Outcome, by_class: dict[int, ClassNumbers] | None) -> KindMetrics:

@@ -1,0 +1,70 @@
+"""Albums of what CocoEvaluator wrote: the pictures that it measured on, with what was found."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from components.coco_evaluator.decision_file import ground_truth_digest
+from components.coco_evaluator.evaluation import DECISION_FILE, DETECTIONS_FILE
+from ground.console import read_json
+from ground.errors import ConfigError, DatasetError
+from model.evaluation.coco_numbers import MAX_DETECTIONS
+from model.evaluation.results import read_detections
+from pipeline.look.album import Album
+from pipeline.look.of_examples import is_examples_folder
+from pipeline.look.outcomes import add_detections
+from pipeline.look.places import Found, Read, Request, coco_file, read_coco, read_examples
+from pipeline.look.truth import Truth
+
+
+def read_evaluation(request: Request, folder: Path) -> Found:
+    """Returns the pictures that an evaluation measured, with what it found.
+
+    Raises:
+        ConfigError: what it measured on is not where it was, and no option says where it is.
+        DatasetError: a file is damaged, or a detection does not fit the data.
+    """
+    decision = read_json(folder / DECISION_FILE, DatasetError)
+    measured = decision.get("data") if isinstance(decision, dict) else None
+    if not isinstance(measured, dict):
+        raise DatasetError(f"{folder / DECISION_FILE}: not the decision of an evaluation")
+    read = _measured_data(request, folder, measured)
+    truth = read.truths[0]
+    stated = measured.get("ground_truth_digest")
+    if stated and ground_truth_digest(truth.ground_truth) != stated:
+        read.found.album.notes.append("the ground truth is not the one that was measured on")
+    _narrow(read.found.album, truth, decision)
+    settings = decision.get("settings")
+    limit = settings.get("max_detections") if isinstance(settings, dict) else None
+    file = folder / DETECTIONS_FILE
+    most = limit if isinstance(limit, int) else MAX_DETECTIONS
+    add_detections(read.found.album, truth, read_detections(file), str(file), most)
+    read.found.album.title = str(folder)
+    read.found.inputs.append(folder)
+    return read.found
+
+
+def _measured_data(request: Request, folder: Path, measured: dict[str, Any]) -> Read:
+    if request.annotations is not None:
+        return read_coco(request, [coco_file(request.annotations, request.pictures)])
+    split = request.split or measured.get("split") or "eval"
+    name = str(measured.get("name", "")).removesuffix(f", split {split}")
+    examples = request.examples or (Path(name) if measured.get("split") else None)
+    if examples is None or not is_examples_folder(examples):
+        raise ConfigError(
+            f"{folder}: measured on {measured.get('name')}, which is not there as an examples "
+            "folder: give --examples FOLDER, or --annotations JSON with --pictures FOLDER"
+        )
+    return read_examples(dataclasses.replace(request, split=split), examples)
+
+
+def _narrow(album: Album, truth: Truth, decision: dict[str, Any]) -> None:
+    """Leaves the pictures in that were measured on, where that was a part."""
+    narrowing = decision.get("narrowing")
+    ids = narrowing.get("image_ids") if isinstance(narrowing, dict) else None
+    if narrowing:
+        album.notes.append("the evaluation was narrowed to a part of the data")
+    if ids is not None:
+        truth.keep(set(ids))
+        kept = {id(shown) for shown in truth.pictures.values()}
+        album.pictures = [shown for shown in album.pictures if id(shown) in kept]
