@@ -28,9 +28,8 @@ from components.coco_evaluator.evaluation import (
     METRICS_FILE,
     REPORT_FILE,
     Evaluated,
-    detect_with_baseline,
+    detect_pushed,
     detect_with_model,
-    detect_with_older,
     detected_of_file,
     evaluate_to_folder,
 )
@@ -164,20 +163,17 @@ def main(
             candidate = (
                 detected_of_file(str(detections), found) if folder is None else run_model(folder)
             )
-            old, problems = detect_with_baseline(chosen, lambda f: run_model(f, is_baseline=True))
-            older = detect_with_older(
+            pushed = detect_pushed(
                 chosen,
                 settings.best_of_last - 1,
                 candidate.model_id,
                 lambda f: run_model(f, is_baseline=True),
             )
-        evaluated = evaluate_to_folder(
-            source, candidate, old, settings, new, narrowing, problems, older
-        )
+        evaluated = evaluate_to_folder(source, candidate, pushed, settings, new, narrowing)
         summary = _summary(evaluated, reading, out, time.monotonic() - started)
         write_json(new / SUMMARY_FILE, summary)
     show_lines(_lines(evaluated, out))
-    _show_failures([*candidate.failed, *(old.failed if old else ())])
+    _show_failures([*candidate.failed, *(pushed.newest.failed if pushed.newest else ())])
     if require_blessed and not evaluated.decision.blessed:
         sys.exit(EXIT_REFUSED)
 

@@ -8,11 +8,15 @@ with nothing and says so to nobody.
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.model_pusher.push_note import PushNote
 from components.model_pusher.registry import (
+    PushedVersion,
+    in_line,
     model_id_or_none,
     newest_pushed_model,
     problem_of_pushed,
     pushed_versions,
+    rolled_back,
 )
 from ground.errors import ModelError
 from model.model_folder import find_saved_model, version_number
@@ -50,6 +54,8 @@ def named_baseline(folder: str | Path) -> Baseline:
 def newest_other_model(push_folder: str, name: str, model_id: str, skip_unusable: bool) -> Baseline:
     """Returns the newest pushed version of `name` that is not the model `model_id`.
 
+    Versions that were rolled back from are left out.
+
     Args:
         push_folder: base folder of the served models.
         name: name of the model.
@@ -62,7 +68,7 @@ def newest_other_model(push_folder: str, name: str, model_id: str, skip_unusable
         versions = pushed_versions(push_folder, name)
     except ModelError as error:
         return Baseline(problems=(str(error),))
-    for version in reversed(versions):
+    for version in in_line(versions):
         problem = version.problem
         if problem:
             problems.append(problem)
@@ -74,7 +80,7 @@ def newest_other_model(push_folder: str, name: str, model_id: str, skip_unusable
 
 
 def older_versions(newest: Path, count: int, model_id: str | None) -> list[Path]:
-    """Returns the folders of versions that were pushed before one, newest first.
+    """Returns the folders of versions that led to one, newest first.
 
     Args:
         newest: a version's folder; of a model elsewhere nothing is older.
@@ -87,12 +93,40 @@ def older_versions(newest: Path, count: int, model_id: str | None) -> list[Path]
         return []
     seen = {model_id, model_id_or_none(newest)}
     found: list[Path] = []
-    for version in reversed(pushed_versions(newest.parent.parent, newest.parent.name)):
-        is_new = version.version < number and version.model_id not in seen
+    for version in in_line([v for v in _beside(newest) if v.version <= number]):
+        is_new = version.model_id not in seen
         if len(found) < count and is_new and version.problem is None:
             seen.add(version.model_id)
             found.append(version.path)
     return found
+
+
+def pushed_note(baseline: Path) -> PushNote | None:
+    """Returns what the newest version with a baseline's model says of itself; None for nothing.
+
+    Args:
+        baseline: folder of a version, or of a model elsewhere.
+    """
+    model_id = model_id_or_none(baseline)
+    same = [v for v in _beside(baseline) if v.model_id == model_id]
+    return same[-1].note if same else None
+
+
+def rollback_of(baseline: Path, model_id: str | None) -> PushNote | None:
+    """Returns the note of the rollback that took a candidate's model out of service, if one did.
+
+    Args:
+        baseline: folder of a version of the same name; of a model elsewhere nothing is known.
+        model_id: of the candidate.
+    """
+    return None if model_id is None else rolled_back(_beside(baseline), model_id)
+
+
+def _beside(version: Path) -> list[PushedVersion]:
+    """Returns all versions of the model that a version is of; none of a model elsewhere."""
+    if version_number(version.name) is None:
+        return []
+    return pushed_versions(version.parent.parent, version.parent.name)
 
 
 def resolved_baseline(destination: str | None, push_folder: str | None, name: str) -> Baseline:

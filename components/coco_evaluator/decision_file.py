@@ -3,7 +3,7 @@
 from typing import Any
 
 from components.coco_evaluator.findings import Narrowing
-from components.coco_evaluator.judgement import Detected, Judgement
+from components.coco_evaluator.judgement import Detected, Judgement, Pushed
 from components.coco_evaluator.sources import Source
 from configs.schema import EvaluateConfig
 from ground.files import json_digest
@@ -14,7 +14,7 @@ from model.evaluation.metrics import Metrics
 def decision_content(
     judgement: Judgement,
     candidate: Detected,
-    baseline: Detected | None,
+    pushed: Pushed,
     source: Source,
     settings: EvaluateConfig,
     narrowing: Narrowing,
@@ -34,21 +34,24 @@ def decision_content(
         },
         "settings": settings.model_dump(mode="json"),
         "narrowing": narrowing.to_dict(),
-        "baseline": _baseline_entry(judgement, baseline),
+        "baseline": _baseline_entry(judgement, pushed),
         "older": [numbers.numbers_by_kind() for numbers in judgement.older],
         "resamples": judgement.chance.counts,
     }
     return content | {"digest": json_digest(content)}
 
 
-def _baseline_entry(judgement: Judgement, baseline: Detected | None) -> dict[str, Any] | None:
+def _baseline_entry(judgement: Judgement, pushed: Pushed) -> dict[str, Any] | None:
+    baseline, note = pushed.newest, pushed.note
     if baseline is None:
         return None
+    words = {"version", "pushed", "override", "rollback"}
     return {
         "model_id": baseline.model_id,
         "model_digest": baseline.model_digest,
         "category_ids": judgement.compared_category_ids,
         **(judgement.baseline or Metrics({})).numbers_by_kind(),
+        "push": note.model_dump(mode="json", include=words) if note else None,
     }
 
 

@@ -10,16 +10,19 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from absl import logging
-
 from components.coco_evaluator.analysis import analyse, analysis_content
-from components.coco_evaluator.baseline import Baseline, older_versions
+from components.coco_evaluator.baseline import (
+    Baseline,
+    older_versions,
+    pushed_note,
+    rollback_of,
+)
 from components.coco_evaluator.costs import model_costs
 from components.coco_evaluator.decision_file import decision_content
 from components.coco_evaluator.detections import model_detections
 from components.coco_evaluator.findings import WHOLE, Narrowing
 from components.coco_evaluator.gate import Decision
-from components.coco_evaluator.judgement import Detected, Judgement, judge
+from components.coco_evaluator.judgement import Detected, Judgement, Pushed, judge
 from components.coco_evaluator.kept_detections import write_detections
 from components.coco_evaluator.label_errors import labelling_content
 from components.coco_evaluator.report.changes import changed_numbers, spread_lines
@@ -105,43 +108,38 @@ def _max_detections(settings: dict[str, Any]) -> int | None:
     return limit if isinstance(limit, int) else None
 
 
-def detect_with_baseline(
-    baseline: Baseline, detect: Callable[[Path], Detected]
-) -> tuple[Detected | None, tuple[str, ...]]:
-    """Returns what the pushed model finds, and what of it cannot be used.
-
-    Args:
-        baseline: where it lies.
-        detect: runs the model of a folder.
-    """
-    if baseline.folder is None:
-        return None, baseline.problems
-    try:
-        return detect(baseline.folder), baseline.problems
-    except RcnnError as error:
-        return None, (*baseline.problems, str(error))
-
-
-def detect_with_older(
+def detect_pushed(
     baseline: Baseline, count: int, model_id: str | None, detect: Callable[[Path], Detected]
-) -> list[Detected]:
-    """Returns what models find that were pushed before the baseline; one that cannot is left out.
+) -> Pushed:
+    """Returns what the pushed model finds, and those that were pushed before it.
 
     Args:
         baseline: the newest.
-        count: how many at most.
+        count: how many of those before it at most.
         model_id: id of the candidate, which is not compared with itself.
         detect: runs the model of a folder.
     """
     if baseline.folder is None:
-        return []
-    found = []
+        return Pushed(problems=baseline.problems)
+    newest, problems = None, baseline.problems
+    try:
+        newest = detect(baseline.folder)
+    except RcnnError as error:
+        problems = (*problems, str(error))
+    older, unmeasured = [], []
     for folder in older_versions(baseline.folder, count, model_id):
         try:
-            found.append(detect(folder))
+            older.append(detect(folder))
         except RcnnError as error:
-            logging.warning("%s: a drop is not counted against it: %s", folder, error)
-    return found
+            unmeasured.append(str(error))
+    return Pushed(
+        newest=newest,
+        problems=problems,
+        older=tuple(older),
+        unmeasured=tuple(unmeasured),
+        note=pushed_note(baseline.folder),
+        rollback=rollback_of(baseline.folder, model_id),
+    )
 
 
 def detected_of_file(path: str, detections: list[dict[str, Any]]) -> Detected:
@@ -162,32 +160,26 @@ class Evaluated(NamedTuple):
 def evaluate_to_folder(
     source: Source,
     candidate: Detected,
-    baseline: Detected | None,
+    pushed: Pushed,
     settings: EvaluateConfig,
     out: str | Path,
     narrowing: Narrowing = WHOLE,
-    baseline_problems: Sequence[str] = (),
-    older: Sequence[Detected] = (),
 ) -> Evaluated:
     """Measures, decides, writes the files into `out`.
 
     Args:
         source: ground truth, and pictures for the report where it has them.
         candidate: what is judged.
-        baseline: the pushed model's detections in the same pictures, or None.
+        pushed: what it is compared with, on the same pictures.
         settings: thresholds and the number of worst pictures shown.
         out: folder.
         narrowing: what part of the ground truth counts.
-        baseline_problems: problems of pushed models that are there and cannot be used.
-        older: detections of models that were pushed before the baseline, newest first.
 
     Raises:
         DatasetError: a detection or an id of `narrowing` does not fit the ground truth.
     """
     out = Path(out)
-    judgement = judge(
-        source.ground_truth, candidate, baseline, settings, narrowing, baseline_problems, older
-    )
+    judgement = judge(source.ground_truth, candidate, pushed, settings, narrowing)
     names = {c["id"]: c["name"] for c in source.ground_truth.categories}
     analysis = analyse(judgement.tasks, judgement.matches_by_kind, names)
     worst = worst_pictures(judgement.matches, analysis.point.score, settings.worst_pictures)
@@ -207,7 +199,7 @@ def evaluate_to_folder(
         worst=worst,
         pictures=_files_of(source, shown, not_shown),
         ground_truth=source.ground_truth,
-        facts=_facts(candidate, baseline, source, narrowing, not_shown, judgement.metrics),
+        facts=_facts(candidate, pushed.newest, source, narrowing, not_shown, judgement.metrics),
         compared_classes=_compared_classes(judgement),
         remarks=remarks,
         changes=changed_numbers(judgement),
@@ -216,7 +208,7 @@ def evaluate_to_folder(
         settings=setting_texts(settings, candidate),
     )
     page = render(content)
-    decision = decision_content(judgement, candidate, baseline, source, settings, narrowing)
+    decision = decision_content(judgement, candidate, pushed, source, settings, narrowing)
     write_detections(out / DETECTIONS_FILE, candidate.detections)
     suspected = labelling_content(source.ground_truth, analysis.suspects, source.name)
     write_json(out / LABEL_ERRORS_FILE, suspected)

@@ -12,9 +12,8 @@ from tfx.types import artifact_utils
 from components.coco_evaluator.baseline import Baseline, newest_other_model, resolved_baseline
 from components.coco_evaluator.evaluation import (
     DECISION_FILE,
-    detect_with_baseline,
+    detect_pushed,
     detect_with_model,
-    detect_with_older,
     evaluate_to_folder,
 )
 from components.coco_evaluator.gate import Decision
@@ -85,21 +84,14 @@ class Executor(base_executor.BaseExecutor):
         folder = find_saved_model(model.uri)
         chosen = _chosen_baseline(baselines, exec_properties, settings, read_model_id(folder))
         candidate = detect(folder)
-        baseline, problems = detect_with_baseline(chosen, lambda f: detect(f, is_baseline=True))
-        older = detect_with_older(
+        pushed = detect_pushed(
             chosen,
             settings.evaluate.best_of_last - 1,
             candidate.model_id,
             lambda f: detect(f, is_baseline=True),
         )
         decision = evaluate_to_folder(
-            source,
-            candidate,
-            baseline,
-            settings.evaluate,
-            evaluation.uri,
-            baseline_problems=problems,
-            older=older,
+            source, candidate, pushed, settings.evaluate, evaluation.uri
         ).decision
         _write_blessing(blessing, decision, model, baselines[0] if baselines else None)
         _tie_blessing(blessing, read_json(Path(evaluation.uri) / DECISION_FILE, ModelError))

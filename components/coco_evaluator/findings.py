@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from components.coco_evaluator.gate import (
+    BY_A_PERSON,
     FAILED_PICTURES,
     FEWER_CLASSES_COMPARED,
     MORE_OBJECTS_THAN_COUNTED,
@@ -13,9 +14,12 @@ from components.coco_evaluator.gate import (
     NARROWED,
     NO_MODEL,
     OWN_BASELINE,
+    ROLLED_BACK,
+    UNMEASURED_OLDER,
     UNUSABLE_BASELINE,
     Finding,
 )
+from components.model_pusher.push_note import PushNote
 from model.evaluation.ground_truth import GroundTruth
 
 _NAMED_PICTURES = 3
@@ -115,6 +119,55 @@ def baseline_findings(problems: Iterable[str], is_ignored: bool) -> list[Finding
             f"the pushed model cannot be compared with: {problem}; {end}",
         )
         for problem in problems
+    ]
+
+
+def unmeasured_findings(problems: Iterable[str]) -> list[Finding]:
+    """Returns a finding for each model before the baseline that could not be measured."""
+    return [
+        Finding(
+            UNMEASURED_OLDER,
+            False,
+            f"a model pushed before the baseline could not be measured, so a drop is not counted "
+            f"against it: {problem}",
+        )
+        for problem in problems
+    ]
+
+
+def rollback_findings(rollback: PushNote | None) -> list[Finding]:
+    """Returns that a person went back from this very model, if so.
+
+    What a person took out of service no run puts back.
+
+    Args:
+        rollback: of the version that took it out of service.
+    """
+    if rollback is None or rollback.rollback is None:
+        return []
+    note = (
+        f"this model was served, and version {rollback.version} took its place "
+        f"({rollback.rollback.in_words()}); tfx-rcnn bless puts it back"
+    )
+    return [Finding(ROLLED_BACK, True, note)]
+
+
+def word_findings(pushed: PushNote | None) -> list[Finding]:
+    """Returns what a person has said about the pushed model, if they put it there.
+
+    Args:
+        pushed: what its version says of itself.
+    """
+    if pushed is None:
+        return []
+    return [
+        Finding(
+            BY_A_PERSON,
+            False,
+            f"the pushed model, version {pushed.version}, is {word.in_words()}",
+        )
+        for word in (pushed.rollback, pushed.override)
+        if word is not None
     ]
 
 

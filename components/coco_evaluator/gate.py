@@ -28,6 +28,10 @@ NO_MODEL = "no_model"  # detections of a file: no model is known to have made th
 FAILED_PICTURES = "failed_pictures"  # pictures that could not be measured
 UNUSABLE_BASELINE = "unusable_baseline"  # a pushed model is there and cannot be used
 OWN_BASELINE = "own_baseline"  # a model was compared with itself
+UNMEASURED_OLDER = "unmeasured_older"  # a model before the baseline could not be measured
+ROLLED_BACK = "rolled_back"  # this very model was served, and a person went back from it
+BY_A_PERSON = "by_a_person"  # a person put the baseline into service, against the gate or back
+UNSERVABLE = "unservable"  # in a process of its own the exported model fails or finds other things
 # Kinds of findings about classes, each named.
 CLASS_GONE = "class_gone"
 CLASS_MOVED = "class_moved"  # the same name under another id
@@ -39,6 +43,9 @@ FEWER_CLASSES_COMPARED = "fewer_classes_compared"
 # Kinds of findings about limits of detections in a picture.
 MORE_OBJECTS_THAN_COUNTED = "more_objects_than_counted"
 MORE_OBJECTS_THAN_DETECTED = "more_objects_than_detected"
+
+# What no person may bless: nothing is known of the whole model, or it cannot be served.
+BEYOND_A_PERSON = (NARROWED, NO_MODEL, UNSERVABLE)
 
 _NO_LIMITS = LimitsConfig()
 _NO_COSTS: Mapping[str, float] = {}

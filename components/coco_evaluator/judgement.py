@@ -14,6 +14,7 @@ from components.coco_evaluator.comparison import NEWEST, Rival
 from components.coco_evaluator.findings import Narrowing
 from components.coco_evaluator.gate import Decision, Finding, decide
 from components.coco_evaluator.paired import Chance
+from components.model_pusher.push_note import PushNote
 from configs.schema import EvaluateConfig
 from model.evaluation.coco_numbers import Measured, PictureMatches, measure
 from model.evaluation.engine import Task
@@ -56,6 +57,27 @@ class Detected:
 
 
 @dataclass(frozen=True)
+class Pushed:
+    """What a candidate is compared with.
+
+    Attributes:
+        newest: detections of the pushed model; None where there is none that can be used.
+        problems: of pushed models that are there and cannot be used.
+        older: detections of models that led to that one, newest first.
+        unmeasured: what is wrong with each of those that could not be measured.
+        note: what the pushed model's version says of itself; None is unknown.
+        rollback: of the version that took the candidate's own model out of service, if one did.
+    """
+
+    newest: Detected | None = None
+    problems: tuple[str, ...] = ()
+    older: tuple[Detected, ...] = ()
+    unmeasured: tuple[str, ...] = ()
+    note: PushNote | None = None
+    rollback: PushNote | None = None
+
+
+@dataclass(frozen=True)
 class Judgement:
     """What came out.
 
@@ -89,11 +111,9 @@ class Judgement:
 def judge(
     ground_truth: GroundTruth,
     candidate: Detected,
-    baseline: Detected | None,
+    pushed: Pushed,
     settings: EvaluateConfig,
     narrowing: Narrowing,
-    baseline_problems: Sequence[str] = (),
-    older: Sequence[Detected] = (),
 ) -> Judgement:
     """Returns the numbers and the verdict.
 
@@ -103,11 +123,9 @@ def judge(
     Args:
         ground_truth: what is to be found.
         candidate: what is judged.
-        baseline: the pushed model's detections in the same pictures, or None.
+        pushed: what it is compared with, on the same pictures.
         settings: thresholds, and what is refused.
         narrowing: what part of the ground truth counts.
-        baseline_problems: problems of pushed models that are there and cannot be used.
-        older: detections of models that were pushed before the baseline, newest first.
 
     Raises:
         DatasetError: a detection or an id of `narrowing` does not fit the ground truth.
@@ -126,6 +144,7 @@ def judge(
             settings.evaluator,
         )
 
+    baseline = pushed.newest
     of_candidate = measured(candidate, narrowing.category_ids)
     metrics, matches = of_candidate.metrics, of_candidate.pictures
     known = frozenset(c["id"] for c in ground_truth.categories)
@@ -133,7 +152,7 @@ def judge(
     chance = Chance(of_candidate.matches, settings, can_tell=not narrowing.class_agnostic)
     shared = _shared(ground_truth, candidate, baseline) & counted
     rivals, old_matches = [], None
-    for detected in [baseline, *older] if baseline is not None else []:
+    for detected in [baseline, *pushed.older] if baseline is not None else []:
         of_both = _shared(ground_truth, candidate, detected) & counted
         if not of_both:
             continue
@@ -144,7 +163,7 @@ def judge(
         rivals.append(Rival(name, theirs.metrics, compared, deviations))
         if detected is baseline:
             old_matches = theirs.matches
-    found = _findings(ground_truth, candidate, baseline, settings, narrowing, baseline_problems)
+    found = _findings(ground_truth, candidate, pushed, settings, narrowing)
     if baseline is not None and shared != counted:
         found.append(about.compared_classes_finding(len(shared), len(counted)))
     newest = rivals[0] if old_matches is not None else None
@@ -195,12 +214,12 @@ def _categories(detected: Detected, ground_truth: GroundTruth) -> Sequence[Mappi
 def _findings(
     ground_truth: GroundTruth,
     candidate: Detected,
-    baseline: Detected | None,
+    pushed: Pushed,
     settings: EvaluateConfig,
     narrowing: Narrowing,
-    baseline_problems: Sequence[str],
 ) -> list[Finding]:
     """Returns what is to be known besides the numbers, what closes the gate first."""
+    baseline = pushed.newest
     is_allowed = settings.on_changed_classes == "accept"
     is_ignored = settings.on_unusable_baseline == "ignore"
     classes = _categories(candidate, ground_truth)
@@ -208,11 +227,14 @@ def _findings(
     if candidate.model_id is None:
         found.append(about.no_model_finding(candidate.title))
     found += about.failed_pictures_findings(candidate.failed, "the model")
-    found += about.baseline_findings(baseline_problems, is_ignored)
+    found += about.rollback_findings(pushed.rollback)
+    found += about.baseline_findings(pushed.problems, is_ignored)
+    found += about.unmeasured_findings(pushed.unmeasured)
     found += classes_against_data(classes, ground_truth.categories, is_allowed)
     if baseline is not None:
         if _is_the_same(candidate, baseline):
             found.append(about.own_baseline_finding())
+        found += about.word_findings(pushed.note)
         found += about.failed_pictures_findings(baseline.failed, "the pushed model")
         old_classes = _categories(baseline, ground_truth)
         found += classes_against_baseline(classes, old_classes, is_allowed)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from components.model_pusher.decision import NotBlessedError, evaluated_digest
+from components.model_pusher.decision import NotBlessedError, blessed_model
 from components.model_pusher.registry import check_model_name, check_push_folder, push
 from ground.console import OneLineCommand, finish, one_line_errors
 from ground.errors import EXIT_REFUSED, ModelError
@@ -38,11 +38,12 @@ def main(model: str, decision: str, folder: str, name: str) -> None:
     check_push_folder(folder, name, [model, decision])
     model_id = read_model_id(find_saved_model(model))
     try:
-        digest = evaluated_digest(decision, model_id)
+        evaluated = blessed_model(decision, model_id)
     except NotBlessedError as refusal:
         click.echo(str(refusal))
         sys.exit(EXIT_REFUSED)
-    pushed, is_new = push(model, folder, name, digest)
+    note = {"decision_digest": evaluated.decision_digest}
+    pushed, is_new = push(model, folder, name, evaluated.model_digest, note)
     summary = {"pushed_model": str(pushed.path), "version": pushed.version, "model_id": model_id}
     what = "pushed to" if is_new else "not copied again, the newest version is this model:"
     finish(summary | {"is_new": is_new}, Path(folder) / name, [f"{what} {pushed.path}"])

@@ -10,7 +10,13 @@ from tfx import types
 from tfx.dsl.components.common.resolver import ResolverStrategy
 
 from components.model_pusher import properties
-from components.model_pusher.registry import model_id_or_none, problem_of_pushed
+from components.model_pusher.registry import (
+    in_line,
+    model_id_or_none,
+    problem_of_pushed,
+    pushed_versions,
+)
+from ground.errors import ModelError
 from model.model_folder import find_saved_model, read_model_id
 
 CANDIDATE_KEY = "model"
@@ -24,7 +30,8 @@ class NewestPushedModelStrategy(ResolverStrategy):
     candidate itself has been blessed, and so everything after it runs again. This one looks only
     at models made before the candidate (MLMD's order of Model artifacts), leaves out the
     candidate's own model (by model id), and names a model that was pushed more than once by its
-    first push. A pushed model whose folder is gone or holds another model counts as withdrawn. One
+    first push. A pushed model whose folder is gone or holds another model counts as withdrawn, and
+    so does a version that a person rolled back from. One
     whose folder is there and cannot be used is no such thing: it is what the evaluator gets, which
     blesses nothing then.
 
@@ -62,11 +69,13 @@ class NewestPushedModelStrategy(ResolverStrategy):
             return {CANDIDATE_KEY: [], PUSHED_KEY: []}
         candidate = max(candidates, key=lambda artifact: artifact.id)
         candidate_id = read_model_id(find_saved_model(candidate.uri))
+        in_service = [pushed for pushed in input_dict[PUSHED_KEY] if _is_in_service(pushed)]
+        left_out = _rolled_back_from({_folder(pushed).parent for pushed in in_service})
         older = [
             pushed
-            for pushed in input_dict[PUSHED_KEY]
+            for pushed in in_service
             if _model_id(pushed) != candidate_id
-            and _is_in_service(pushed)
+            and _folder(pushed) not in left_out
             and _model_order(store, pushed) < candidate.id
         ]
         return {CANDIDATE_KEY: [candidate], PUSHED_KEY: self._newest(older)}
@@ -106,6 +115,20 @@ def _is_in_service(pushed: types.Artifact) -> bool:
         return False
     folder = _folder(pushed)
     return os.path.lexists(folder) and model_id_or_none(folder) in (None, _model_id(pushed))
+
+
+def _rolled_back_from(bases: set[Path]) -> set[Path]:
+    """Returns the versions' folders that a person rolled back from, below the models' folders."""
+    left_out: set[Path] = set()
+    for base in bases:
+        try:
+            versions = pushed_versions(base.parent, base.name)
+        except ModelError as error:  # what is said of the versions in it by `problem_of_pushed`
+            logging.warning("%s", error)
+            continue
+        left_out |= {version.path for version in versions}
+        left_out -= {version.path for version in in_line(versions)}
+    return left_out
 
 
 def _model_order(store: mlmd.MetadataStore, pushed: types.Artifact) -> int:

@@ -51,8 +51,13 @@ class Executor(base_executor.BaseExecutor):
             raise RefusedError(
                 f"{blessing.uri}: the blessing does not say of which files it is: evaluate again"
             )
+        decision_digest = blessing.get_string_custom_property(properties.DECISION_DIGEST)
         pushed, is_new = push(
-            model.uri, exec_properties["push_folder"], exec_properties["model_name"], digest
+            model.uri,
+            exec_properties["push_folder"],
+            exec_properties["model_name"],
+            digest,
+            {"decision_digest": decision_digest or None},
         )
         pushed_model.set_int_custom_property(properties.PUSHED, 1)
         pushed_model.set_string_custom_property(properties.DESTINATION, str(pushed.path))

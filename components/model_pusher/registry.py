@@ -14,11 +14,13 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
+from components.model_pusher.push_note import PushNote, read_push_note
 from ground.console import read_json
 from ground.errors import ModelError, OutputError, RefusedError
 from ground.files import LOCK_FILE, atomic_path, remove, write_json
@@ -34,7 +36,7 @@ from model.model_folder import (
     version_number,
 )
 
-_WITHDRAWN = "withdrawn-"
+WITHDRAWN = "withdrawn-"
 _LEFTOVER = re.compile(r"\.\d+\.[0-9a-f]{8}\.partial")
 _WRITER = "components.model_pusher"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -59,6 +61,11 @@ class PushedVersion:
     def problem(self) -> str | None:
         """What keeps it from being taken for what was pushed; None for nothing. Reads it all."""
         return problem_of_pushed(self.path)
+
+    @property
+    def note(self) -> PushNote | None:
+        """What it says of itself; None for a model of another origin. Reads it."""
+        return read_push_note(self.path)
 
 
 def check_model_name(name: str) -> None:
@@ -101,8 +108,46 @@ def newest_pushed_model(folder: str | os.PathLike[str], name: str) -> PushedVers
     return versions[-1] if versions else None
 
 
+def in_line(versions: Sequence[PushedVersion]) -> list[PushedVersion]:
+    """Returns the versions that led to the newest, newest first.
+
+    Those that were rolled back from are left out: a person took them out of service.
+
+    Args:
+        versions: as `pushed_versions` returns them.
+    """
+    found: list[PushedVersion] = []
+    newest_left = None
+    for version in reversed(versions):
+        if newest_left is not None and version.version > newest_left:
+            continue
+        found.append(version)
+        note = version.note
+        newest_left = note.rollback.to if note and note.rollback else None
+    return found
+
+
+def rolled_back(versions: Sequence[PushedVersion], model_id: str) -> PushNote | None:
+    """Returns the note of the rollback that took a model out of service; None if it is not out.
+
+    Args:
+        versions: as `pushed_versions` returns them.
+        model_id: of the model.
+    """
+    line = in_line(versions)
+    theirs = [v.version for v in versions if v.model_id == model_id]
+    if not theirs or any(v.model_id == model_id for v in line):
+        return None
+    notes = [v.note for v in line if v.version > max(theirs)]
+    return next((n for n in reversed(notes) if n and n.rollback), None)
+
+
 def push(
-    model: str | os.PathLike[str], folder: str | os.PathLike[str], name: str, expected_digest: str
+    model: str | os.PathLike[str],
+    folder: str | os.PathLike[str],
+    name: str,
+    expected_digest: str,
+    note: Mapping[str, Any] | None = None,
 ) -> tuple[PushedVersion, bool]:
     """Copies a model into service as the next version, unless it is the newest already.
 
@@ -111,6 +156,7 @@ def push(
         folder: base of all served models.
         name: name of the model.
         expected_digest: `files_digest` of the model that was evaluated: nothing else is pushed.
+        note: what else the version says of itself (`PushNote`).
 
     Returns:
         The version that holds the model, and whether it is new.
@@ -127,24 +173,46 @@ def push(
     base = Path(folder) / name
     check_push_folder(folder, name, [source])
     growing_folder(base, _WRITER, [], [source], is_earlier=_is_earlier)
-    with _locked(base):
+    with locked(base):
         newest = newest_pushed_model(folder, name)
-        if newest is not None and _is_the_same(newest, source, model_id):
+        if newest is not None and is_the_same(newest, source, model_id):
             return newest, False
-        _remove_leftovers(base)
-        version = _next_version(base)
-        with atomic_path(base / str(version), replaces=False) as partial:
-            shutil.copytree(source, partial, ignore=_ignore_push_note(source))
-            check_digest(partial, expected_digest, of=source)
-            moment = datetime.now(timezone.utc).isoformat(timespec="seconds")
-            push_note = {
-                "version": version,
-                "model_id": model_id,
-                "files_digest": expected_digest,
-                "pushed": moment,
-            }
-            write_json(partial / PUSH_FILE, push_note)
-    return PushedVersion(version, base / str(version), model_id), True
+        return put_in_service(base, source, model_id, expected_digest, note or {}), True
+
+
+def put_in_service(
+    base: Path, source: Path, model_id: str, expected_digest: str, note: Mapping[str, Any]
+) -> PushedVersion:
+    """Copies a SavedModel to the next version, which appears whole; to be called under the lock.
+
+    Args:
+        base: folder of the model's versions.
+        source: the SavedModel.
+        model_id: of it.
+        expected_digest: of its files; a copy of others is not kept.
+        note: what else the version says of itself (`PushNote`).
+
+    Raises:
+        RefusedError: the files are others.
+    """
+    _remove_leftovers(base)
+    version = _next_version(base)
+    with atomic_path(base / str(version), replaces=False) as partial:
+        shutil.copytree(source, partial, ignore=_ignore_push_note(source))
+        check_digest(partial, expected_digest, of=source)
+        own = {
+            "version": version,
+            "model_id": model_id,
+            "files_digest": expected_digest,
+            "pushed": now(),
+        }
+        write_json(partial / PUSH_FILE, own | dict(note))
+    return PushedVersion(version, base / str(version), model_id)
+
+
+def now() -> str:
+    """Returns the time in ISO form, UTC, to the second."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 def check_push_folder(
@@ -172,7 +240,7 @@ def check_push_folder(
 
 def _is_earlier(base: Path) -> bool:
     """Returns whether a folder without a record holds nothing but versions and our summary."""
-    names = {path.name.removeprefix(_WITHDRAWN) for path in _entries(base)}
+    names = {path.name.removeprefix(WITHDRAWN) for path in _entries(base)}
     return all(n.isdecimal() or n.startswith(".") or n == SUMMARY_FILE for n in names)
 
 
@@ -251,7 +319,7 @@ def _ignore_push_note(source: Path) -> Callable[[str, list[str]], list[str]]:
     return ignored
 
 
-def _is_the_same(newest: PushedVersion, source: Path, model_id: str) -> bool:
+def is_the_same(newest: PushedVersion, source: Path, model_id: str) -> bool:
     """Returns whether the newest version is whole and is the model in `source`.
 
     Exporting the same model again gives another graph file, but the same id and the same weights.
@@ -285,7 +353,7 @@ def _next_version(base: Path) -> int:
     Raises:
         ModelError: there is none.
     """
-    names = [path.name.removeprefix(_WITHDRAWN) for path in _entries(base)]
+    names = [path.name.removeprefix(WITHDRAWN) for path in _entries(base)]
     used = [version for name in names if (version := version_number(name)) is not None]
     following = max(used, default=0) + 1
     if version_number(str(following)) is None:
@@ -301,8 +369,8 @@ def _remove_leftovers(base: Path) -> None:
 
 
 @contextlib.contextmanager
-def _locked(base: Path) -> Iterator[None]:
-    """Keeps two pushes of one model apart; the lock ends with the process."""
+def locked(base: Path) -> Iterator[None]:
+    """Keeps two writers of one model's versions apart; the lock ends with the process."""
     with open(base / LOCK_FILE, "w", encoding="utf-8") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from components.coco_evaluator.evaluation import detected_of_file, evaluate_to_folder
-from components.coco_evaluator.judgement import Detected
+from components.coco_evaluator.judgement import Detected, Pushed
 from components.model_pusher.__main__ import main as push_main
 from configs.schema import EvaluateConfig
 from model.evaluation.ground_truth import GroundTruth
@@ -77,7 +77,7 @@ def pushed(tmp_path, make_model):
         out = tmp_path / "evaluated"
         out.mkdir(exist_ok=True)
         decision = evaluate_to_folder(
-            SyntheticSource(), candidate, baseline, SETTINGS, out, older=older
+            SyntheticSource(), candidate, Pushed(baseline, older=tuple(older)), SETTINGS, out
         ).decision
         arguments = ["--model", folder, "--decision", out / "decision.json",
                      "--folder", tmp_path / "serving", "--name", "cells"]  # fmt: skip
@@ -143,7 +143,7 @@ def test_detections_of_a_file_are_told_how_far_chance_goes(tmp_path):
     source = SyntheticSource()
     found = detections(source, 0, {DOG: 0.7, TOOTHBRUSH: 0.5})
 
-    evaluate_to_folder(source, detected_of_file("f.json", found), None, SETTINGS, tmp_path)
+    evaluate_to_folder(source, detected_of_file("f.json", found), Pushed(), SETTINGS, tmp_path)
 
     assert "Of other such 60 pictures box AP would lie within" in (
         (tmp_path / "report.html").read_text()
