@@ -98,6 +98,21 @@ COMMANDS = {
             ("components.model_pusher",),
         ),
         Listed(
+            "history",
+            "Lists runs, verdicts and versions, and what differs.",
+            "pipeline.local.version_commands:history",
+        ),
+        Listed(
+            "rollback",
+            "Puts an older version back into service.",
+            "pipeline.local.version_commands:rollback",
+        ),
+        Listed(
+            "bless",
+            "Pushes a refused model by a person's word.",
+            "pipeline.local.version_commands:bless",
+        ),
+        Listed(
             "predict",
             "Finds and draws objects in pictures.",
             "model.commands.predict:main",

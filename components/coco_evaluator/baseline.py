@@ -117,7 +117,7 @@ def rollback_of(baseline: Path, model_id: str | None) -> PushNote | None:
 
     Args:
         baseline: folder of a version of the same name; of a model elsewhere nothing is known.
-        model_id: of the candidate.
+        model_id: id of the candidate.
     """
     return None if model_id is None else rolled_back(_beside(baseline), model_id)
 

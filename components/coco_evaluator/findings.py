@@ -141,7 +141,7 @@ def rollback_findings(rollback: PushNote | None) -> list[Finding]:
     What a person took out of service no run puts back.
 
     Args:
-        rollback: of the version that took it out of service.
+        rollback: note of the version that took it out of service.
     """
     if rollback is None or rollback.rollback is None:
         return []

@@ -62,11 +62,11 @@ class Pushed:
 
     Attributes:
         newest: detections of the pushed model; None where there is none that can be used.
-        problems: of pushed models that are there and cannot be used.
+        problems: what is wrong with pushed models that are there and cannot be used.
         older: detections of models that led to that one, newest first.
         unmeasured: what is wrong with each of those that could not be measured.
         note: what the pushed model's version says of itself; None is unknown.
-        rollback: of the version that took the candidate's own model out of service, if one did.
+        rollback: note of the version that took the candidate's own model out of service, if any.
     """
 
     newest: Detected | None = None

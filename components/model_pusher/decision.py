@@ -42,9 +42,9 @@ class Evaluated:
     """What a decision says that may be acted on.
 
     Attributes:
-        model_digest: of the files that were evaluated.
-        decision_digest: of the decision.
-        reason: of the verdict.
+        model_digest: digest of the files that were evaluated.
+        decision_digest: digest of the decision.
+        reason: reason of the verdict.
     """
 
     model_digest: str
@@ -84,7 +84,7 @@ def refused_model(path: str | os.PathLike[str], model_id: str) -> Evaluated:
 
     Args:
         path: `decision.json` of CocoEvaluator.
-        model_id: of the model.
+        model_id: id of the model.
 
     Raises:
         ModelError: the file is no decision, or is about another model.

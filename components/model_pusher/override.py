@@ -21,7 +21,7 @@ def bless(
         model: an exported model's folder.
         decision: `decision.json` of CocoEvaluator about it.
         folder: base of all served models.
-        name: of the model.
+        name: name of the model.
         by: who blesses it.
         because: why.
 

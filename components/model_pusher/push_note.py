@@ -22,7 +22,7 @@ class Override(_Note):
     Attributes:
         by: who.
         because: why.
-        reason: of the gate, for which it refused.
+        reason: the gate's, for which it refused.
         when: in ISO form, UTC.
     """
 
@@ -66,10 +66,10 @@ class PushNote(_Note):
 
     Attributes:
         version: its number.
-        model_id: of the model.
-        files_digest: of the files that were evaluated.
+        model_id: id of the model.
+        files_digest: digest of the files that were evaluated.
         pushed: in ISO form, UTC.
-        decision_digest: of the decision that it was pushed on; None in notes of before.
+        decision_digest: digest of the decision that it was pushed on; None in notes of before.
         override: where a person blessed it.
         rollback: where it is an older version again.
     """

@@ -114,7 +114,7 @@ def in_line(versions: Sequence[PushedVersion]) -> list[PushedVersion]:
     Those that were rolled back from are left out: a person took them out of service.
 
     Args:
-        versions: as `pushed_versions` returns them.
+        versions: all, as `pushed_versions` returns them.
     """
     found: list[PushedVersion] = []
     newest_left = None
@@ -131,8 +131,8 @@ def rolled_back(versions: Sequence[PushedVersion], model_id: str) -> PushNote | 
     """Returns the note of the rollback that took a model out of service; None if it is not out.
 
     Args:
-        versions: as `pushed_versions` returns them.
-        model_id: of the model.
+        versions: all, as `pushed_versions` returns them.
+        model_id: id of the model.
     """
     line = in_line(versions)
     theirs = [v.version for v in versions if v.model_id == model_id]
@@ -188,8 +188,8 @@ def put_in_service(
     Args:
         base: folder of the model's versions.
         source: the SavedModel.
-        model_id: of it.
-        expected_digest: of its files; a copy of others is not kept.
+        model_id: id of the model in it.
+        expected_digest: digest of its files; a copy of others is not kept.
         note: what else the version says of itself (`PushNote`).
 
     Raises:

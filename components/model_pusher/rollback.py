@@ -32,7 +32,7 @@ def roll_back(
 
     Args:
         folder: base of all served models.
-        name: of the model.
+        name: name of the model.
         to: number of the version that is wanted.
         by: who wants it.
         because: why.

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from absl import logging
+
 from configs.schema import Config
 from ground.console import explain, finish, show_lines
-from ground.errors import RcnnError
+from ground.errors import ModelError, RcnnError
 from ground.files import atomic_path, file_digest
 from model.launch.errors import TrainingStopped
 from model.weights.files import weights_digest
@@ -73,6 +75,7 @@ def run_pipeline(
             return {}
         # A run that fails must not leave the summary of the one before as its own.
         folder.summary.unlink(missing_ok=True)
+        _record_versions(folder, config)
         try:
             runs, run_id = _run_graph(pipeline, folder, _partial_run(from_node, to_node))
         except TrainingStopped as stopped:
@@ -115,11 +118,25 @@ def _graph(config: Config, data_dir: Path, folder: RunFolder, use_cache: bool) -
         pipeline_root=str(folder.artifacts),
         checkpoints=str(folder.checkpoints),
         detections=str(folder.detections),
-        push_folder=str(Path(config.push.folder or folder.serving).resolve()),
+        push_folder=str(_push_folder(config, folder)),
         schema_file=str(_schema_copy(folder)),
         metadata=str(folder.metadata),
     )
     return create_pipeline(config, places, enable_cache=use_cache)
+
+
+def _push_folder(config: Config, folder: RunFolder) -> Path:
+    return Path(config.push.folder or folder.serving).resolve()
+
+
+def _record_versions(folder: RunFolder, config: Config) -> None:
+    """Tells MLMD of versions that are served and that no run of this root pushed."""
+    from pipeline.local.versions_record import record_versions
+
+    try:
+        record_versions(folder.metadata, _push_folder(config, folder), config.name)
+    except ModelError as error:  # what is served cannot be read: the gate's own finding
+        logging.warning("%s", error)
 
 
 def _schema_copy(folder: RunFolder) -> Path:

@@ -106,3 +106,16 @@ def test_a_damaged_first_push_does_not_hide_a_sound_later_one(served, monkeypatc
 
 def test_nothing_pushed_is_no_baseline(tfx, tmp_path, monkeypatch):
     assert Served(tfx, tmp_path).baseline(monkeypatch) == []
+
+
+def test_a_version_that_was_rolled_back_from_is_left_out(served, monkeypatch):
+    from components.model_pusher.rollback import roll_back
+
+    served.push("cc")
+    roll_back(served.root / "serving", "cells", 1)
+    assert served.baseline(monkeypatch) == [10]  # also where MLMD does not know of it
+
+    served.push("dd")
+    assert served.baseline(monkeypatch) == [13]
+    damage("weights cut", served.folder(5))
+    assert served.baseline(monkeypatch, skip_unusable=True) == [10]

@@ -115,3 +115,36 @@ def test_a_withdrawn_version_is_no_baseline(runs):
     version.rename(version.with_name("withdrawn-2"))
 
     assert runs.run("cc")[1] == "aa"
+
+
+def test_after_a_rollback_the_older_model_is_what_candidates_meet(runs):
+    from components.model_pusher.rollback import roll_back
+    from pipeline.local.versions_record import record_versions
+
+    runs.run("aa")
+    runs.run("bb")
+    roll_back(runs.root / "serving", "cells", 1)
+    assert runs.run("cc", refuse=True)[1] == "aa"  # before MLMD knows of it: by the versions
+
+    assert record_versions(runs.root / "metadata.sqlite", runs.root / "serving", "cells") == [3]
+    assert runs.run("dd") == (ALL_RAN, "aa")
+    assert runs.pushed() == ["aa", "bb", "aa", "dd"]
+
+    # What was rolled back from comes out of the cache and is not pushed again.
+    assert runs.run("bb") == (ALL_CACHED, "aa")
+    assert runs.pushed() == ["aa", "bb", "aa", "dd"]
+
+
+def test_what_another_root_pushed_is_what_candidates_meet(runs, tmp_path):
+    from components.model_pusher.registry import push
+    from model.model_folder import files_digest
+    from pipeline.local.versions_record import record_versions
+    from tests.components.model_pusher.fake_model import write_fake_model
+
+    other = write_fake_model(tmp_path / "other", "xx")
+    push(other, runs.root / "serving", "cells", files_digest(other))
+    # Before any run: MLMD's file is made, with TFX's own types.
+    assert record_versions(runs.root / "metadata.sqlite", runs.root / "serving", "cells") == [1]
+
+    assert runs.run("aa") == (ALL_RAN, "xx")
+    assert runs.run("bb") == (ALL_RAN, "aa")
