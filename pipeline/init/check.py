@@ -5,6 +5,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from model.coco.classes import ClassMap
 from model.coco.names import find_picture
 from model.coco.policies import REASONS
 from model.coco.reader import InstancesReader
-from model.coco.stream import ANNOTATIONS, IMAGES, iterate_file
+from model.coco.stream import iterate_annotations, iterate_images
 from model.coco.tally import Tally
 from model.coco.values import integer_at
 from model.encoded.check import inspect
@@ -110,9 +111,7 @@ def _look(folder: Path, prefix: str, facts: DataFacts, at: int, found: Findings)
     name = facts.names[at]
     place = find_picture(folder, name, prefix)
     try:
-        if place.code is not None and place.code not in _MENDED:
-            _note(found, place.code, name)
-        elif place.code is not None:
+        if place.code is not None:
             _note(found, place.code, name)
         content = read_picture_file(path_inside(folder, place.name))
         picture = inspect(content, DataConfig().max_picture_pixels)
@@ -147,20 +146,15 @@ def _check_objects(facts: DataFacts, found: Findings) -> None:
     reader = InstancesReader(data, classes)
     known = set(facts.ids[:_MOST_PICTURES].tolist())
     all_ids = set(facts.ids.tolist())
-    taken = 0
-    late: list[tuple[int, Any]] = []
-    for key, entry in iterate_file(facts.path, {}):
-        if key == IMAGES and integer_at(entry, "id") in known:
-            reader.read_picture(entry)
-        elif key == ANNOTATIONS:
-            id_ = integer_at(entry, "image_id")
-            if id_ in all_ids and id_ not in known:
-                continue
-            late.append((taken, entry))
-            taken += 1
-            if taken >= _MOST_OBJECTS:
-                break
-    for place, entry in late:
+    for image in iterate_images(facts.path):
+        if integer_at(image, "id") in known:
+            reader.read_picture(image)
+    of_known = (
+        entry
+        for entry in iterate_annotations(facts.path)
+        if (id_ := integer_at(entry, "image_id")) in known or id_ not in all_ids
+    )
+    for place, entry in enumerate(islice(of_known, _MOST_OBJECTS)):
         reader.read_object(place, entry)
     reader.close()
     _note_losses(facts, reader.tally, found)

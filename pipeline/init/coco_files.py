@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ground.errors import DatasetError
+from model.coco.names import find_picture
 from model.coco.stream import iterate_images
 from model.foreign.coco_file import is_as_written
 
@@ -129,8 +130,17 @@ def _scored(
     data_dir: Path, annotations: str, folder: str, names: Sequence[str], prefix: str
 ) -> CocoPlace:
     below = data_dir / folder
-    found = sum(os.path.lexists(below / name.removeprefix(prefix)) for name in names)
+    found = sum(_is_there(below, name.removeprefix(prefix)) for name in names)
     return CocoPlace(annotations, folder, prefix, found, len(names))
+
+
+def _is_there(folder: Path, name: str) -> bool:
+    """Returns whether a picture is in a folder by its name, or by one that is plainly meant."""
+    name = name.replace("\\", "/")
+    if name.startswith("/") or ".." in name.split("/"):
+        return False
+    found = find_picture(folder, name)
+    return os.path.lexists(folder / found.name)
 
 
 def _with_prefix(

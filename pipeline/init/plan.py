@@ -59,7 +59,7 @@ class _Source:
 
     def __init__(self, data_dir: Path, annotations: str, target: Path, say: Say) -> None:
         say(f"reading {annotations}")
-        self.facts: DataFacts = read_facts(data_dir / annotations)
+        self.facts: DataFacts = read_facts(data_dir / annotations, say)
         self.place: CocoPlace = place_pictures(data_dir, annotations)
         self.mended: Losses = Counter()
         if self.facts.unsized or self.place.found < _ENOUGH * self.place.looked_for:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -194,6 +195,51 @@ def test_many_classes_and_crowded_pictures_get_room(tmp_path):
     init(tmp_path)
     config = written(tmp_path)
     assert config.model.detections.max_detections == config.evaluate.max_detections == 200
+
+
+@pytest.mark.parametrize("cached", [None, "maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth", "R-50.pkl"])
+def test_gpus_get_the_published_network_and_the_weights_that_are_there(
+    tmp_path, monkeypatch, cached
+):
+    monkeypatch.setattr("pipeline.init.machine.this_machine", lambda: Machine(4, 32, 200.0))
+    if cached:
+        path = tmp_path / "cache" / "weights" / cached
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"x")
+    root = tmp_path / "data"
+    write(root / "c.json", draw(root, numbered(40), size=(640, 480), masks=True))
+    output = init(root)
+    config = written(root)
+    assert config.train.batch.startswith("4x") and config.model.fpn.channels == 256
+    assert config.model.backbone.name == "resnet50" and "min of training" not in output
+    if cached is None:
+        assert config.model.weights is None and config.model.backbone.norm == "group_norm"
+        assert "--weights coco/torchvision-mask-rcnn-r50-fpn" in output
+    elif cached.startswith("maskrcnn"):
+        assert config.model.weights == "coco/torchvision-mask-rcnn-r50-fpn"
+        assert config.model.preset == "torchvision"
+        assert config.model.anchors.sizes_px == (32, 64, 128, 256, 512)  # those of the weights
+    else:
+        assert config.model.weights == "imagenet/detectron2-msra-r50"
+        assert config.model.preset == "detectron2" and config.model.roi.sampling_ratio == 2
+        assert config.model.anchors.sizes_px != (32, 64, 128, 256, 512)
+
+
+def test_weights_that_are_given_are_recognised(tmp_path):
+    root = tmp_path / "data"
+    write(root / "c.json", draw(root, numbered(10)))
+    stem = np.zeros((64, 3, 7, 7), np.float32)
+    blocks = {f"layer3.{n}.conv{c}.weight": stem[:1] for n in range(23) for c in (1, 2, 3)}
+    np.savez(tmp_path / "mine.npz", **{"conv1.weight": stem, **blocks})
+    init(root, "--weights", tmp_path / "mine.npz")
+    model = written(root).model
+    assert (model.backbone.name, model.preset) == ("resnet101", "torchvision")
+    assert model.weights == str(tmp_path / "mine.npz")
+    np.savez(tmp_path / "odd.npz", a=stem)
+    said = init(root, "--weights", tmp_path / "odd.npz", status=1)
+    assert "cannot tell which network" in said
+    assert "there is no file" in init(root, "--weights", tmp_path / "absent.npz", status=1)
+    assert "none named" in init(root, "--weights", "coco/nothing", status=1)
 
 
 def test_yolo_is_converted_and_what_was_lost_is_said(tmp_path):
