@@ -21,6 +21,7 @@ class Kind(enum.IntEnum):
     CROWD = 1
     LEFT_OUT = 2
     DETECTION = 3
+    SUSPECT = 4
 
 
 class Reason(NamedTuple):

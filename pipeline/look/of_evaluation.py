@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from components.coco_evaluator.decision_file import ground_truth_digest
-from components.coco_evaluator.evaluation import DECISION_FILE, DETECTIONS_FILE
+from components.coco_evaluator.evaluation import DECISION_FILE, DETECTIONS_FILE, LABEL_ERRORS_FILE
+from components.coco_evaluator.label_errors import SUSPICIONS
 from ground.console import read_json
 from ground.errors import ConfigError, DatasetError
 from model.evaluation.coco_numbers import MAX_DETECTIONS
 from model.evaluation.results import read_detections
-from pipeline.look.album import Album
+from pipeline.look.album import Album, Kind, Reason, Thing
 from pipeline.look.of_examples import is_examples_folder
 from pipeline.look.outcomes import add_detections
 from pipeline.look.places import Found, Read, Request, coco_file, read_coco, read_examples
@@ -39,6 +40,7 @@ def read_evaluation(request: Request, folder: Path) -> Found:
     file = folder / DETECTIONS_FILE
     most = limit if isinstance(limit, int) else MAX_DETECTIONS
     add_detections(read.found.album, truth, read_detections(file), str(file), most)
+    _add_suspects(read.found.album, truth, folder / LABEL_ERRORS_FILE)
     read.found.album.title = str(folder)
     read.found.inputs.append(folder)
     return read.found
@@ -56,6 +58,34 @@ def _measured_data(request: Request, folder: Path, measured: dict[str, Any]) -> 
             "folder: give --examples FOLDER, or --annotations JSON with --pictures FOLDER"
         )
     return read_examples(dataclasses.replace(request, split=split), examples)
+
+
+def _add_suspects(album: Album, truth: Truth, path: Path) -> None:
+    """Adds the labels that the evaluation suspects, each with its suspicion as a reason.
+
+    An evaluation of an earlier version has none.
+    """
+    if not path.exists():
+        return
+    content = read_json(path, DatasetError)
+    try:
+        categories = content["categories"]
+        classes = {c["id"]: c for c in categories if c.get("supercategory") in SUSPICIONS}
+        suspected = [a for a in content["annotations"] if a["category_id"] in classes]
+        for annotation in suspected:
+            category = classes[annotation["category_id"]]
+            suspicion = category["supercategory"]
+            thing = Thing(
+                Kind.SUSPECT,
+                album.class_position(category["name"].removeprefix(f"{suspicion} ")),
+                [float(side) for side in annotation["bbox"]],
+                float(annotation["area"]),
+                reasons=(Reason(suspicion),),
+                score=float(annotation["score"]),
+            )
+            truth.pictures[annotation["image_id"]].things.append(thing)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise DatasetError(f"{path}: not what CocoEvaluator writes") from None
 
 
 def _narrow(album: Album, truth: Truth, decision: dict[str, Any]) -> None:

@@ -7,11 +7,16 @@ Lists stand for records: their places are named in `page/album.js`.
 import json
 from typing import Any
 
+from components.coco_evaluator.label_errors import SUSPICIONS
 from model.coco.policies import REASONS
 from pipeline.look.album import SIZES, Album, Reason, ShownPicture, Thing
 
 PICTURES_A_PART = 500
-_CODES = {code: n for n, code in enumerate(REASONS)}
+_MEANINGS = {
+    **{code: reason.meaning for code, reason in REASONS.items()},
+    **SUSPICIONS,
+}
+_CODES = {code: n for n, code in enumerate(_MEANINGS)}
 _DECIMALS = 1  # of pixels
 _SCORE_DECIMALS = 3
 
@@ -59,7 +64,7 @@ def _index(album: Album, version: str) -> dict[str, Any]:
         "classes": album.classes,
         "splits": album.splits,
         "sizes": SIZES,
-        "reasons": [[reason.code, reason.meaning] for reason in REASONS.values()],
+        "reasons": list(_MEANINGS.items()),
         "pictures": len(album.pictures),
         "picturesAPart": PICTURES_A_PART,
         "hasMasks": has_masks(album),

@@ -3,7 +3,7 @@
 Every text in them (names of classes, files, reasons) is data: it goes into the page by textContent. */
 "use strict";
 
-const KIND = { OBJECT: 0, CROWD: 1, LEFT_OUT: 2, DETECTION: 3 };
+const KIND = { OBJECT: 0, CROWD: 1, LEFT_OUT: 2, DETECTION: 3, SUSPECT: 4 };
 const NOBODY = -1;
 
 const look = {

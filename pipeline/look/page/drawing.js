@@ -8,6 +8,7 @@ const shown = {
 
 // Okabe and Ito's colours: apart for every kind of colour vision.
 const OUTCOME_COLOURS = { found: "#56b4e9", right: "#009e73", missed: "#e69f00", wrong: "#d55e00" };
+const SUSPECTED = "#cc79a7";
 const NEUTRAL = "#9a9a9a";
 const GOLDEN_ANGLE = 137.508;
 
@@ -18,12 +19,13 @@ function classColour(category) {
 
 function colourOf(picture, thing) {
   if (thing.kind === KIND.LEFT_OUT) return NEUTRAL;
+  if (thing.kind === KIND.SUSPECT) return SUSPECTED;
   if (shown.byClass) return classColour(thing.category);
   return OUTCOME_COLOURS[outcomeOf(picture, thing)] || NEUTRAL;
 }
 
 function isDashed(picture, thing) {
-  return thing.kind === KIND.LEFT_OUT || thing.kind === KIND.CROWD
+  return [KIND.LEFT_OUT, KIND.CROWD, KIND.SUSPECT].includes(thing.kind)
     || outcomeOf(picture, thing) === "missed";
 }
 
@@ -32,6 +34,7 @@ function drawnThings(picture) {
   return picture.things.filter((thing) => {
     const isDetection = thing.kind === KIND.DETECTION;
     if (isDetection ? !shown.detections : !shown.objects) return false;
+    if (thing.kind === KIND.SUSPECT && !filters.reasons.size) return false; // only where asked for
     if (outcomeOf(picture, thing) === null) return false;
     return shown.all || fits(picture, thing);
   });

@@ -41,7 +41,7 @@ function countAll() {
     countSplits(counts.splits, picture);
     countReasons(counts.reasons, picture);
     for (const thing of picture.things) {
-      const isObject = thing.kind !== KIND.DETECTION;
+      const isObject = thing.kind < KIND.DETECTION;
       if (isObject) countClasses(counts.classes, picture, thing);
       if (isObject) countSizes(counts.sizes, picture, thing);
       countReasons(counts.reasons, picture, thing);

@@ -123,7 +123,7 @@ class Viewer {
 }
 
 function describe(picture, thing) {
-  const kinds = ["", "crowd", "left out", "detection"];
+  const kinds = ["", "crowd", "left out", "detection", "suspected"];
   const size = thing.box ? `${Math.round(thing.box[2])} × ${Math.round(thing.box[3])}` : "no box";
   const score = thing.score === null ? "" : `score ${thing.score.toFixed(2)}`;
   const number = thing.number === null ? "" : `id ${thing.number}`;

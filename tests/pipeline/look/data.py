@@ -59,7 +59,13 @@ def write_examples(folder: Path, pictures: int = 3) -> Path:
             write_tfrecord(stream, record)
     write_manifest(
         folder / "examples",
-        {"eval": {"records": pictures, "objects": pictures, "shards": [_shard(split / shard)]}},
+        {
+            "eval": {
+                "records": pictures,
+                "objects": pictures,
+                "shards": [_shard(split / shard, pictures)],
+            }
+        },
         LABELS,
     )
     (folder / "rejects" / "Split-eval").mkdir(parents=True)
@@ -71,10 +77,10 @@ def write_examples(folder: Path, pictures: int = 3) -> Path:
     return folder / "examples"
 
 
-def _shard(path: Path) -> Any:
+def _shard(path: Path, records: int) -> Any:
     from ground.files import file_digest
 
-    return {"file": path.name, "records": 3, "sha256": file_digest(path)}
+    return {"file": path.name, "records": records, "sha256": file_digest(path)}
 
 
 def _cat(number: int) -> CocoObject:

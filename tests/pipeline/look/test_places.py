@@ -4,7 +4,10 @@ import dataclasses
 import json
 
 import pytest
+from click.testing import CliRunner
 
+from components.coco_evaluator.__main__ import main as evaluate
+from components.coco_evaluator.label_errors import NOT_LABELLED
 from ground.errors import ConfigError, DatasetError
 from model.evaluation.ground_truth import ground_truth_from_json, ground_truth_from_records
 from pipeline.look.album import NOBODY, UNJUDGED, Kind
@@ -132,10 +135,6 @@ def test_detections_are_found_missed_or_wrong_as_the_evaluation_has_it(tmp_path)
 
 
 def test_an_evaluation_is_shown_on_what_it_was_measured_on(tmp_path, monkeypatch):
-    from click.testing import CliRunner
-
-    from components.coco_evaluator.__main__ import main as evaluate
-
     examples = write_examples(tmp_path / "O")
     file = write_json(tmp_path / "d.json", [detection(1, 0.9), detection(2, 0.3)])
     out = tmp_path / "E"
@@ -156,11 +155,23 @@ def test_an_evaluation_is_shown_on_what_it_was_measured_on(tmp_path, monkeypatch
     assert album(tmp_path / "r").has_detections
 
 
+def test_suspected_labels_come_with_the_evaluation(tmp_path):
+    write_examples(tmp_path / "O", 8)
+    far = {"bbox": [20, 1, 5, 5]}
+    found = [detection(n, 0.9) for n in range(1, 9)] + [detection(1, 0.99, **far)]
+    file = write_json(tmp_path / "d.json", found)
+    arguments = ["--detections", file, "--examples", tmp_path / "O" / "examples"]
+    result = CliRunner().invoke(evaluate, [*map(str, arguments), "--out", str(tmp_path / "E")])
+    assert result.exit_code == 0, result.output
+    things = [thing for picture in album(tmp_path / "E").pictures for thing in picture.things]
+    (suspect,) = [thing for thing in things if thing.kind == Kind.SUSPECT]
+    assert codes(suspect) == [NOT_LABELLED] and suspect.bbox == [20, 1, 5, 5]
+    (tmp_path / "E" / "label_errors.json").write_text("[1]")
+    with pytest.raises(DatasetError, match="not what CocoEvaluator writes"):
+        album(tmp_path / "E")
+
+
 def test_an_evaluation_of_some_pictures_shows_those(tmp_path):
-    from click.testing import CliRunner
-
-    from components.coco_evaluator.__main__ import main as evaluate
-
     write_examples(tmp_path / "O")
     file = write_json(tmp_path / "d.json", [detection(2, 0.3)])
     (tmp_path / "ids.txt").write_text("2")
