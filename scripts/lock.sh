@@ -46,3 +46,4 @@ for lane in modern legacy; do
   resolve "$lane" -c "requirements/$lane.txt" requirements/train.in |
     write "requirements/$lane-train.txt" "The part of the $lane lane that trains"
 done
+if [[ -x .venv/bin/python ]]; then .venv/bin/python scripts/licences.py; fi
