@@ -40,6 +40,7 @@ INSTALL_REQUIRES = [
     "safetensors>=0.4",
     "scipy>=1.11",
     "simplejpeg>=1.8",
+    "starlette>=1.0",
     "tensorboard>=2.16",  # TensorFlow asks for it no longer.
     f"tensorflow>=2.21,<2.22; {MODERN}",
     f"tensorflow>=2.16.2,<2.17; {LEGACY}",
@@ -50,6 +51,7 @@ INSTALL_REQUIRES = [
     f"tfx>=1.21,<1.22; {MODERN}",
     f"tfx[kfp]>=1.16,<1.17; {LEGACY}",
     "tqdm>=4.66",
+    "uvicorn>=0.30",
 ]
 
 DEV_REQUIRES = [
@@ -99,6 +101,7 @@ setup(
         "s3": ["boto3>=1.34"],
         "gcs": ["gcsfs>=2024.2"],
         "sagemaker": ["boto3>=1.34"],
+        "onnx": ["onnx>=1.16", "onnxruntime>=1.20", "tf2onnx>=1.16.1"],
         "gpu": [
             f"tensorflow[and-cuda]>=2.21,<2.22; {MODERN}",
             f"tensorflow[and-cuda]>=2.16.2,<2.17; {LEGACY}",

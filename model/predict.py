@@ -72,6 +72,12 @@ class LoadedModel:
         return int(self._input.get("max_picture_pixels", DEFAULT_MAX_PIXELS))
 
     @property
+    def signatures(self) -> dict[str, Any]:
+        """The SavedModel's functions by name, without those of initialisation."""
+        names = ("serving_default", "decoded")
+        return {name: self._model.signatures[name] for name in names}
+
+    @property
     def has_masks(self) -> bool:
         """Whether the model has a mask head."""
         return "detection_masks" in self._detect.structured_outputs

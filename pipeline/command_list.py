@@ -119,6 +119,12 @@ COMMANDS = {
             ("model.predict",),
         ),
         Listed(
+            "serve",
+            "Serves a model here, with a page to try it on.",
+            "model.commands.serve:main",
+            ("model.serve",),
+        ),
+        Listed(
             "bulk-predict",
             "Finds objects in many pictures, by Beam.",
             "components.bulk_predict.__main__:main",
