@@ -182,7 +182,12 @@ def evaluate_to_folder(
     judgement = judge(source.ground_truth, candidate, pushed, settings, narrowing)
     names = {c["id"]: c["name"] for c in source.ground_truth.categories}
     analysis = analyse(judgement.tasks, judgement.matches_by_kind, names)
-    worst = worst_pictures(judgement.matches, analysis.point.score, settings.worst_pictures)
+    worst = worst_pictures(
+        judgement.tasks["box"],
+        judgement.matches_by_kind["box"],
+        analysis.point.score,
+        settings.worst_pictures,
+    )
     shown = {one.image_id for one in worst}
     shown |= {one.image_id for one in suspects_shown(analysis)}
     remarks = _remarks(source, candidate, judgement.metrics)

@@ -16,7 +16,7 @@ from components.coco_evaluator.gate import Decision, Finding, decide
 from components.coco_evaluator.paired import Chance
 from components.model_pusher.push_note import PushNote
 from configs.schema import EvaluateConfig
-from model.evaluation.coco_numbers import Measured, PictureMatches, measure
+from model.evaluation.coco_numbers import Measured, measure
 from model.evaluation.engine import Task
 from model.evaluation.ground_truth import GroundTruth
 from model.evaluation.matching import Matches
@@ -87,7 +87,6 @@ class Judgement:
         baseline: the pushed model's over the same classes; None where nothing is compared.
         compared_category_ids: the classes it was compared over, sorted.
         older: the numbers of models pushed before that one, likewise, in the order they came.
-        matches: the candidate's, by image id.
         decision: the verdict.
         chance: what of each change may be chance.
         matches_by_kind: the candidate's, of each detection.
@@ -100,7 +99,6 @@ class Judgement:
     baseline: Metrics | None
     compared_category_ids: list[int]
     older: list[Metrics]
-    matches: dict[int, PictureMatches]
     decision: Decision
     chance: Chance
     matches_by_kind: Mapping[str, Matches]
@@ -146,7 +144,7 @@ def judge(
 
     baseline = pushed.newest
     of_candidate = measured(candidate, narrowing.category_ids)
-    metrics, matches = of_candidate.metrics, of_candidate.pictures
+    metrics = of_candidate.metrics
     known = frozenset(c["id"] for c in ground_truth.categories)
     counted = known if narrowing.category_ids is None else narrowing.category_ids
     chance = Chance(of_candidate.matches, settings, can_tell=not narrowing.class_agnostic)
@@ -183,7 +181,6 @@ def judge(
         newest.numbers if newest else None,
         sorted(shared),
         [rival.numbers for rival in earlier],
-        matches,
         decision,
         chance,
         of_candidate.matches,

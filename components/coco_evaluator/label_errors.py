@@ -125,7 +125,12 @@ def _not_there(task: Task, matches: Matches, types: ErrorTypes) -> Iterator[Susp
     Small objects, or those of a rare class, are missed too often to suspect anything.
     """
     _, near, _ = overlaps_in_pictures(
-        task.objects, task.detections, task.kind, task.image_ids, task.category_ids, FAR
+        task.object_columns,
+        task.detection_columns,
+        task.kind,
+        task.image_ids,
+        task.category_ids,
+        FAR,
     )
     has_any = np.zeros(len(task.objects), bool)
     has_any[near] = True
@@ -144,7 +149,12 @@ def _not_there(task: Task, matches: Matches, types: ErrorTypes) -> Iterator[Susp
 def _twice(task: Task) -> Iterator[Suspect]:
     """Yields the later one of two objects of a class in one place."""
     one, other, overlap = overlaps_in_pictures(
-        task.objects, task.objects, task.kind, task.image_ids, task.category_ids, _SAME_PLACE
+        task.object_columns,
+        task.object_columns,
+        task.kind,
+        task.image_ids,
+        task.category_ids,
+        _SAME_PLACE,
     )
     for first, second, iou in zip(one.tolist(), other.tolist(), overlap.tolist(), strict=True):
         a, b = task.objects[first], task.objects[second]

@@ -7,7 +7,7 @@ of that kind in the ground truth).
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,36 +28,17 @@ _CURVES = {"0.50": 0, "0.75": 5}  # position among the ten IoU thresholds 0.50 .
 _BOX_DECIMALS = 4  # of results, in pixels
 
 
-@dataclass
-class PictureMatches:
-    """How the detections of one picture fit its objects (boxes, IoU 0.50, within a category).
-
-    Crowds, and detections that lie in one, are in none of the lists.
-
-    Attributes:
-        pairs: an object (annotation) and the detection that found it.
-        missed: objects without a detection.
-        wrong: detections without an object.
-    """
-
-    pairs: list[tuple[dict[str, Any], dict[str, Any]]] = field(default_factory=list)
-    missed: list[dict[str, Any]] = field(default_factory=list)
-    wrong: list[dict[str, Any]] = field(default_factory=list)
-
-
 @dataclass(frozen=True)
 class Measured:
     """What measuring gives.
 
     Attributes:
         metrics: the numbers.
-        pictures: how the detections of each picture fit its objects, by image id.
         matches: by kind, of each detection.
         tasks: by kind, what was evaluated.
     """
 
     metrics: Metrics
-    pictures: dict[int, PictureMatches]
     matches: dict[str, Matches]
     tasks: dict[str, Task]
 
@@ -112,7 +93,7 @@ def evaluate(
     class_agnostic: bool = False,
     max_detections: int = MAX_DETECTIONS,
 ) -> Metrics:
-    """Returns COCO's numbers; see `measure`, which also says what was found in each picture."""
+    """Returns COCO's numbers; see `measure`, which also says what each detection finds."""
     return measure(
         ground_truth, detections, kinds, image_ids, category_ids, class_agnostic, max_detections
     ).metrics
@@ -129,7 +110,7 @@ def measure(
     where: str = "",
     evaluator: Evaluator = "hotcoco",
 ) -> Measured:
-    """Returns COCO's numbers, and how the detections of each picture fit its objects.
+    """Returns COCO's numbers, and what each detection finds.
 
     Where a detection has both `bbox` and `segmentation`, its area is the box's, as in
     pycocotools' `loadRes`; with `segmentation` alone box and area are the mask's.
@@ -158,7 +139,6 @@ def measure(
     totals = sum(counts.values(), Counter[str]())
     by_kind: dict[str, KindMetrics] = {}
     notes: list[str] = []
-    pictures: dict[int, PictureMatches] = {}
     matches: dict[str, Matches] = {}
     tasks: dict[str, Task] = {}
     for kind in kinds:
@@ -172,8 +152,6 @@ def measure(
         by_class = None if class_agnostic else _by_class(ground_truth, outcome, counts)
         by_kind[kind] = _kind_metrics(outcome, by_class)
         matches[kind], tasks[kind] = outcome.matches, task
-        if kind == "box":
-            pictures = _pictures(task, outcome.matches)
     metrics = Metrics(
         by_kind,
         Counts(len(images), totals["objects"], totals["crowds"], totals["detections"]),
@@ -182,7 +160,7 @@ def measure(
         max_detections=max_detections,
         notes=notes,
     )
-    return Measured(metrics, pictures, matches, tasks)
+    return Measured(metrics, matches, tasks)
 
 
 def matches_by_picture(
@@ -301,21 +279,3 @@ def _counts(
         if detection["image_id"] in images and detection["category_id"] in counts:
             counts[detection["category_id"]]["detections"] += 1
     return counts
-
-
-def _pictures(task: Task, matches: Matches) -> dict[int, PictureMatches]:
-    """Returns what was found in each picture, at IoU 0.50 and for objects of any size."""
-    pictures = {image_id: PictureMatches() for image_id in task.image_ids}
-    finder = dict(zip(matches.finds.tolist(), matches.source.tolist(), strict=True))
-    to_find = np.flatnonzero(matches.gt_counts[0])
-    for row in to_find.tolist():
-        source = int(matches.gt_source[row])
-        picture = pictures[task.image_ids[matches.gt_image[row]]]
-        if source in finder:
-            picture.pairs.append((task.objects[source], task.detections[finder[source]]))
-        else:
-            picture.missed.append(task.objects[source])
-    for row in np.flatnonzero(((matches.right[0] | matches.ignored[0]) & 1) == 0).tolist():
-        detection = task.detections[matches.source[row]]
-        pictures[task.image_ids[matches.image[row]]].wrong.append(detection)
-    return pictures

@@ -47,8 +47,8 @@ def _pairs(
     left = sorted(gt_row)
     wrong = sorted(dt_row)
     dts, gts, iou = overlaps_in_pictures(
-        [task.objects[n] for n in left],
-        [task.detections[n] for n in wrong],
+        task.object_columns.taken(left),
+        task.detection_columns.taken(wrong),
         task.kind,
         task.image_ids,
         task.category_ids,

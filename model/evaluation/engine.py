@@ -9,6 +9,7 @@ import contextlib
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from importlib.metadata import version
 from typing import Any, Literal
 
@@ -16,13 +17,21 @@ import numpy as np
 
 from model.coco.boxes import xywh_to_yxyx
 from model.evaluation.ground_truth import GroundTruth
-from model.evaluation.matching import AREAS, IOU_THRESHOLDS, Matches, match, nothing_matched
+from model.evaluation.matching import (
+    AREAS,
+    IOU_THRESHOLDS,
+    Columns,
+    Matches,
+    match,
+    nothing_matched,
+)
 
 Evaluator = Literal["hotcoco", "pycocotools"]
 
 _IOU_TYPES = {"box": "bbox", "mask": "segm"}
 _CHECKED_PICTURES = 32
 _ARRAYS = ("precision", "recall", "scores")
+_LARGEST_EXACT = 2**53  # of whole numbers in float64
 _KEYS = ("id", "image_id", "category_id", "bbox", "area", "iscrowd", "score")
 
 
@@ -51,6 +60,16 @@ class Task:
     category_ids: list[int]
     class_agnostic: bool
     max_detections: int
+
+    @cached_property
+    def object_columns(self) -> Columns:
+        """The objects in columns."""
+        return Columns.of(self.objects)
+
+    @cached_property
+    def detection_columns(self) -> Columns:
+        """The detections in columns."""
+        return Columns.of(self.detections)
 
 
 @dataclass(frozen=True)
@@ -183,8 +202,8 @@ def _difference(task: Task) -> str:
 
 def _matches(task: Task) -> Matches:
     return match(
-        task.objects,
-        task.detections,
+        task.object_columns,
+        task.detection_columns,
         task.kind,
         task.image_ids,
         task.category_ids,
@@ -197,16 +216,8 @@ def by_hotcoco(task: Task) -> Outcome:
     """Returns what hotcoco and our matching give."""
     import hotcoco
 
-    keys = _KEYS if task.kind == "box" else (*_KEYS, "segmentation")
-
-    def coco(annotations: Sequence[Mapping[str, Any]]) -> Any:
-        trimmed = [{key: a[key] for key in keys if key in a} for a in annotations]
-        images = [{key: image[key] for key in ("id", "height", "width")} for image in task.images]
-        return hotcoco.COCO(
-            {"images": images, "annotations": trimmed, "categories": task.categories}
-        )
-
-    run = hotcoco.COCOeval(coco(task.objects), coco(task.detections), _IOU_TYPES[task.kind])
+    truth = _hotcoco_set(hotcoco, task, task.objects)
+    run = hotcoco.COCOeval(truth, _hotcoco_results(hotcoco, truth, task), _IOU_TYPES[task.kind])
     run.params.img_ids = task.image_ids
     run.params.cat_ids = task.category_ids
     run.params.use_cats = not task.class_agnostic
@@ -215,6 +226,29 @@ def by_hotcoco(task: Task) -> Outcome:
     run.accumulate()
     found: Any = run.eval
     return _outcome(found, _matches(task), f"hotcoco {version('hotcoco')}")
+
+
+def _hotcoco_set(hotcoco: Any, task: Task, annotations: Sequence[Mapping[str, Any]]) -> Any:
+    keys = _KEYS if task.kind == "box" else (*_KEYS, "segmentation")
+    trimmed = [{key: a[key] for key in keys if key in a} for a in annotations]
+    images = [{key: image[key] for key in ("id", "height", "width")} for image in task.images]
+    return hotcoco.COCO({"images": images, "annotations": trimmed, "categories": task.categories})
+
+
+def _hotcoco_results(hotcoco: Any, truth: Any, task: Task) -> Any:
+    """Returns the detections as hotcoco takes them: in an array, in half the time and memory.
+
+    Where that cannot say it, as dicts: an area that is the mask's, ids that float64 cannot hold.
+    """
+    found = task.detection_columns
+    ids = np.concatenate([found.image_id, found.category_id])
+    is_of_box = np.array_equal(found.area, found.boxes[:, 2] * found.boxes[:, 3])
+    if not (len(ids) and is_of_box and np.abs(ids).max() < _LARGEST_EXACT):
+        return _hotcoco_set(hotcoco, task, task.detections)
+    table = np.column_stack([found.image_id, found.boxes, found.score, found.category_id])
+    if task.kind == "box":
+        return truth.load_res(table)
+    return truth.load_res(table, segmentation=[d["segmentation"] for d in task.detections])
 
 
 def by_pycocotools(task: Task, note: str = "") -> Outcome:
@@ -252,8 +286,8 @@ def _outcome(arrays: Any, matches: Matches, by: str, note: str = "") -> Outcome:
 def _matches_of(run: Any, task: Task) -> Matches:
     """Returns what COCOeval matched; the columns without their matches are our own."""
     columns = nothing_matched(
-        task.objects,
-        task.detections,
+        task.object_columns,
+        task.detection_columns,
         task.image_ids,
         task.category_ids,
         task.class_agnostic,

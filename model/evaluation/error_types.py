@@ -62,7 +62,12 @@ def error_types(task: Task, matches: Matches) -> ErrorTypes:
         matches: what its detections find.
     """
     dt_source, gt_source, iou = overlaps_in_pictures(
-        task.objects, task.detections, task.kind, task.image_ids, task.category_ids, FAR
+        task.object_columns,
+        task.detection_columns,
+        task.kind,
+        task.image_ids,
+        task.category_ids,
+        FAR,
     )
     dt, gt = _rows(matches.source, dt_source), _rows(matches.gt_source, gt_source)
     counts = (dt >= 0) & (gt >= 0)

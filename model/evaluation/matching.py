@@ -9,7 +9,7 @@ I pictures, K classes, D detections, G objects, A = 4 ranges of size, T = 10 IoU
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,6 @@ ANY_CLASS = -1  # the one class where classes are ignored
 _PAIRS_AT_ONCE = 1 << 21  # of which the IoU is taken, so that memory stays bounded
 _COUNTS = 1 << 30  # lifts every object that counts above all that are ignored
 
-Annotations = Sequence[Mapping[str, Any]]
 Overlaps = Callable[["_Side", "_Side", np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -70,6 +69,57 @@ class Matches:
 
 
 @dataclass(frozen=True)
+class Columns:
+    """Annotations or detections in columns, in their order.
+
+    Attributes:
+        image_id: [n] int64.
+        category_id: [n] int64.
+        score: [n] float64; 0 of objects.
+        area: [n] float64.
+        is_crowd: [n] bool.
+        boxes: [n, 4] float64 x, y, width, height.
+        entries: COCO's own form of each; with `segmentation` as run-length code for masks.
+    """
+
+    image_id: np.ndarray
+    category_id: np.ndarray
+    score: np.ndarray
+    area: np.ndarray
+    is_crowd: np.ndarray
+    boxes: np.ndarray
+    entries: Sequence[Mapping[str, Any]]
+
+    @classmethod
+    def of(cls, entries: Sequence[Mapping[str, Any]]) -> "Columns":
+        """Returns the columns of annotations, or of detections that have an `area`."""
+        count = len(entries)
+        numbers = chain.from_iterable(entry["bbox"] for entry in entries)
+        return cls(
+            np.fromiter((entry["image_id"] for entry in entries), np.int64, count),
+            np.fromiter((entry["category_id"] for entry in entries), np.int64, count),
+            np.fromiter((entry.get("score", 0.0) for entry in entries), float, count),
+            np.fromiter((entry["area"] for entry in entries), float, count),
+            np.fromiter((entry["iscrowd"] for entry in entries), bool, count),
+            np.fromiter(numbers, float, 4 * count).reshape(count, 4),
+            entries,
+        )
+
+    def taken(self, rows: Sequence[int]) -> "Columns":
+        """Returns some of them."""
+        picked = np.asarray(rows, int)
+        return Columns(
+            self.image_id[picked],
+            self.category_id[picked],
+            self.score[picked],
+            self.area[picked],
+            self.is_crowd[picked],
+            self.boxes[picked],
+            [self.entries[row] for row in picked.tolist()],
+        )
+
+
+@dataclass(frozen=True)
 class _Side:
     """Objects or detections in columns, sorted by group: those of one class in one picture."""
 
@@ -80,17 +130,17 @@ class _Side:
     area: np.ndarray
     score: np.ndarray
     is_crowd: np.ndarray
-    entries: Annotations
+    columns: Columns
 
     def taken(self, rows: np.ndarray) -> "_Side":
         """Returns some of the rows."""
-        columns = ("group", "image", "category", "source", "area", "score", "is_crowd")
-        return replace(self, **{name: getattr(self, name)[rows] for name in columns})
+        names = ("group", "image", "category", "source", "area", "score", "is_crowd")
+        return replace(self, **{name: getattr(self, name)[rows] for name in names})
 
 
 def match(
-    objects: Annotations,
-    detections: Annotations,
+    objects: Columns,
+    detections: Columns,
     kind: str,
     image_ids: Sequence[int],
     category_ids: Sequence[int],
@@ -100,8 +150,8 @@ def match(
     """Returns what each detection finds.
 
     Args:
-        objects: COCO's annotations; with `segmentation` as run-length code where `kind` is "mask".
-        detections: what was found, in the same form and with `score`.
+        objects: what is to be found.
+        detections: what was found.
         kind: "box" or "mask".
         image_ids: those of the pictures that count, sorted.
         category_ids: those of the classes that count, sorted.
@@ -120,8 +170,8 @@ def match(
 
 
 def overlaps_in_pictures(
-    objects: Annotations,
-    detections: Annotations,
+    objects: Columns,
+    detections: Columns,
     kind: str,
     image_ids: Sequence[int],
     category_ids: Sequence[int],
@@ -130,8 +180,8 @@ def overlaps_in_pictures(
     """Returns which detections lie on which objects, of any class; crowds are left out.
 
     Args:
-        objects: COCO's annotations; with `segmentation` as run-length code where `kind` is "mask".
-        detections: what was found, in the same form and with `score`.
+        objects: what is to be found.
+        detections: what was found.
         kind: "box" or "mask".
         image_ids: those of the pictures that count, sorted.
         category_ids: those of the classes that count, sorted.
@@ -150,8 +200,8 @@ def overlaps_in_pictures(
 
 
 def nothing_matched(
-    objects: Annotations,
-    detections: Annotations,
+    objects: Columns,
+    detections: Columns,
     image_ids: Sequence[int],
     category_ids: Sequence[int],
     class_agnostic: bool,
@@ -170,8 +220,8 @@ def nothing_matched(
 
 
 def _match(
-    objects: Annotations,
-    detections: Annotations,
+    objects: Columns,
+    detections: Columns,
     overlaps: Overlaps,
     images: np.ndarray,
     categories: np.ndarray,
@@ -210,21 +260,18 @@ _ALL_THRESHOLDS = np.uint16((1 << len(IOU_THRESHOLDS)) - 1)
 
 
 def _side(
-    entries: Annotations, images: np.ndarray, categories: np.ndarray, class_agnostic: bool
+    columns: Columns, images: np.ndarray, categories: np.ndarray, class_agnostic: bool
 ) -> _Side:
     """Returns the entries of some pictures and classes, in COCO's order: by score, then as given.
 
     Where classes are ignored, equal scores stand by class first, as in pycocotools.
     """
-
-    def column(name: str, kind: type) -> np.ndarray:
-        return np.fromiter((entry[name] for entry in entries), kind, len(entries))
-
-    image_id, category_id = column("image_id", np.int64), column("category_id", np.int64)
-    source = np.flatnonzero(np.isin(image_id, images) & np.isin(category_id, categories))
-    image = np.searchsorted(images, image_id[source])
-    category = np.searchsorted(categories, category_id[source])
-    scores = np.fromiter((e.get("score", 0.0) for e in entries), float, len(entries))[source]
+    source = np.flatnonzero(
+        np.isin(columns.image_id, images) & np.isin(columns.category_id, categories)
+    )
+    image = np.searchsorted(images, columns.image_id[source])
+    category = np.searchsorted(categories, columns.category_id[source])
+    scores = columns.score[source]
     among = category if class_agnostic else np.zeros_like(category)
     group = image if class_agnostic else category * len(images) + image
     order = np.lexsort((source, among, -scores, group))
@@ -233,10 +280,10 @@ def _side(
         image=image[order],
         category=np.zeros_like(category) if class_agnostic else category[order],
         source=source[order],
-        area=column("area", float)[source][order],
+        area=columns.area[source][order],
         score=scores[order],
-        is_crowd=column("iscrowd", bool)[source][order],
-        entries=entries,
+        is_crowd=columns.is_crowd[source][order],
+        columns=columns,
     )
 
 
@@ -296,9 +343,8 @@ def _box_overlaps(dts: _Side, gts: _Side, dt: np.ndarray, gt: np.ndarray) -> np.
 
 def _boxes(side: _Side, rows: np.ndarray) -> np.ndarray:
     """Returns [4, n] float64 x, y, width, height."""
-    used = np.unique(rows)
-    boxes = np.array([side.entries[n]["bbox"] for n in side.source[used]], float).reshape(-1, 4)
-    return boxes[np.searchsorted(used, rows)].T
+    boxes: np.ndarray = side.columns.boxes[side.source[rows]].T
+    return boxes
 
 
 def _mask_overlaps(dts: _Side, gts: _Side, dt: np.ndarray, gt: np.ndarray) -> np.ndarray:
@@ -311,8 +357,8 @@ def _mask_overlaps(dts: _Side, gts: _Side, dt: np.ndarray, gt: np.ndarray) -> np
         found, meant = np.unique(dt[start:stop]), np.unique(gt[start:stop])
         iou[start:stop] = np.asarray(
             coco_mask.iou(
-                [dts.entries[n]["segmentation"] for n in dts.source[found]],
-                [gts.entries[n]["segmentation"] for n in gts.source[meant]],
+                [dts.columns.entries[n]["segmentation"] for n in dts.source[found]],
+                [gts.columns.entries[n]["segmentation"] for n in gts.source[meant]],
                 gts.is_crowd[meant].astype(int).tolist(),
             )
         ).ravel()

@@ -24,6 +24,7 @@ from model.evaluation.ground_truth import GroundTruth
 from model.evaluation.result_hints import why_unknown
 
 _KEYS = ("image_id", "category_id", "score")
+_LARGE = 1e300
 
 
 def read_detections(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
@@ -75,7 +76,9 @@ def check_detections(
     checked = []
     for position, detection in enumerate(detections):
         try:
-            found = checker.checked(detection, position + 1)
+            found = checker.plain(detection, position + 1) or checker.checked(
+                detection, position + 1
+            )
         except ValueError as error:
             place = f"{where}: detection {position}" if where else f"detection {position}"
             hint = ""
@@ -108,6 +111,48 @@ class _Checker:
         self._categories = {category["id"] for category in ground_truth.categories}
         self._left_out = ground_truth.left_out_ids
         self._ground_truth = ground_truth
+
+    def plain(self, detection: dict[str, Any], number: int) -> dict[str, Any] | None:
+        """Returns what `checked` does of a detection of the usual form; None of any other.
+
+        Nearly all are: five numbers and two ids, looked at once.
+        """
+        if "segmentation" in detection:
+            return None
+        image_id, category_id = detection["image_id"], detection["category_id"]
+        score, box = detection["score"], detection.get("bbox")
+        if (
+            type(image_id) is not int
+            or type(category_id) is not int
+            or type(score) is not float
+            or type(box) is not list
+            or len(box) != 4
+        ):
+            return None
+        x, y, width, height = box
+        if (
+            type(x) is float
+            and type(y) is float
+            and type(width) is float
+            and type(height) is float
+            and 0.0 <= score <= 1.0
+            and width >= 0.0
+            and height >= 0.0
+            and -_LARGE < x + y + width + height < _LARGE  # neither infinite nor none
+            and image_id in self._images
+            and image_id not in self._left_out
+            and category_id in self._categories
+        ):
+            return {
+                "id": number,
+                "image_id": image_id,
+                "category_id": category_id,
+                "score": score,
+                "iscrowd": 0,
+                "bbox": [x, y, width, height],
+                "area": width * height,
+            }
+        return None
 
     def checked(self, detection: dict[str, Any], number: int) -> dict[str, Any] | None:
         """Returns a COCO result as an annotation; of a mask alone with the mask's box and area.

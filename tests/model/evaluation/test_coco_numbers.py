@@ -109,24 +109,11 @@ def test_no_pictures_are_undefined():
     assert metrics.counts.pictures == 0
 
 
-def test_matches_say_what_was_found():
-    truth = ground_truth([10, 10, 20, 20], [60, 60, 20, 20])
-
-    found = [detection([11, 10, 20, 20]), detection([80, 0, 9, 9], 0.8)]
-    matches = measure(truth, found).pictures
-
-    ((found, by),) = matches[7].pairs
-    assert (found["bbox"], by["bbox"]) == ([10, 10, 20, 20], [11, 10, 20, 20])
-    assert [a["bbox"] for a in matches[7].missed] == [[60, 60, 20, 20]]
-    assert [d["bbox"] for d in matches[7].wrong] == [[80, 0, 9, 9]]
-
-
-def test_a_crowd_is_neither_missed_nor_are_detections_in_it_wrong():
+def test_a_crowd_is_no_object() -> None:
     measured = measure(ground_truth([0, 0, 90, 90], iscrowd=1), [detection([5, 5, 20, 20])])
-    metrics, matches = measured.metrics, measured.pictures
 
-    assert metrics.counts.crowds == 1
-    assert matches[7].missed == matches[7].wrong == matches[7].pairs == []
+    assert (measured.metrics.counts.crowds, measured.metrics.counts.objects) == (1, 0)
+    assert measured.matches["box"].ignored[0].all()
 
 
 def test_an_object_without_mask_is_ignored_by_the_mask_numbers():

@@ -130,7 +130,7 @@ def test_the_ap_is_cocos_and_no_mending_lowers_it(seed: int) -> None:
     matches = by_hotcoco(task).matches
     types = error_types(task, matches)
     costs = error_costs(matches, types)
-    coco = evaluate(truth, found)["box"]["AP50"]
+    coco = evaluate(truth, found).number("box/AP50")
     assert np.nanmean(costs.ap) == pytest.approx(coco, abs=2e-3)  # Ties in recall round elsewhere.
     assert all(costs.cost(kind) >= 0 for kind in (*ERROR_KINDS, ALL_WRONG, ALL_MISSED))
     is_wrong = ((matches.right[0] & 1) == 0) & ((matches.ignored[0] & 1) == 0)

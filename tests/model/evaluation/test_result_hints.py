@@ -5,6 +5,7 @@ import json
 import pytest
 
 from ground.errors import DatasetError
+from model.evaluation import results
 from model.evaluation.ground_truth import GroundTruth, ground_truth_from_json
 from model.evaluation.result_hints import notes_on_detections
 from model.evaluation.results import check_detections
@@ -129,3 +130,45 @@ def test_what_is_odd_about_detections_is_said():
         "the boxes leave the picture as [x, y, width, height] and fit as xyxy: write them as COCO "
         "does"
     ]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {}, {"bbox": [0.0, 0.0, 0.0, 0.0]}, {"bbox": [1, 2.0, 3.0, 4.0]}, {"score": 1},
+        {"score": 1.5}, {"score": "0.5"}, {"image_id": 1.0}, {"category_id": "one"},
+        {"bbox": [1e308, 1e308, 1.0, 1.0]}, {"bbox": ["1", 2.0, 3.0, 4.0]}, {"segmentation": []},
+    ],
+)  # fmt: skip
+def test_the_usual_form_is_taken_as_any_other_is(change: dict) -> None:
+    truth = GroundTruth(
+        [{"id": 1, "width": 10, "height": 10, "file_name": "1.png"}],
+        [],
+        [{"id": 1, "name": "one"}],
+    )
+    detection = {"image_id": 1, "category_id": 1, "score": 0.5, "bbox": [1.0, 2.0, 3.0, 4.0]}
+    checker = results._Checker(truth)
+    plain = checker.plain(detection | change, 7)
+    assert (plain is not None) == (change in ({}, {"bbox": [0.0, 0.0, 0.0, 0.0]}))
+    if plain is not None:
+        assert plain == checker.checked(detection | change, 7) and not checker.reasons
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"bbox": [float("nan"), 0.0, 1.0, 1.0]}, {"bbox": [0.0, float("inf"), 1.0, 1.0]},
+        {"bbox": [0.0, 0.0, -1.0, 1.0]}, {"score": float("nan")}, {"image_id": 2},
+        {"category_id": 2}, {"bbox": [0.0, 0.0, 1.0]},
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_never_taken_for_usual(change: dict) -> None:
+    truth = GroundTruth(
+        [{"id": 1, "width": 10, "height": 10, "file_name": "1.png"}],
+        [],
+        [{"id": 1, "name": "one"}],
+    )
+    detection = {"image_id": 1, "category_id": 1, "score": 0.5, "bbox": [1.0, 2.0, 3.0, 4.0]}
+    assert results._Checker(truth).plain(detection | change, 1) is None
+    with pytest.raises(DatasetError):
+        results.check_detections(truth, [detection | change])
