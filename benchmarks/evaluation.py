@@ -1,11 +1,12 @@
-"""Measures evaluation against pycocotools alone, on a case of val2017's size, in one run.
+"""Measures evaluation against pycocotools alone, from small cases to one of val2017's size.
 
-    python -m benchmarks.evaluation --pictures 5000 --detections 500000
+    python -m benchmarks.evaluation --case 100 5000 --case 5000 500000
 
 Two models' detections are made; each way evaluates both in a process of its own, ours with the
 paired bootstrap between them. Time is the processes' own (user and system), memory their peak.
 """
 
+import hashlib
 import json
 import resource
 import subprocess
@@ -21,56 +22,82 @@ from model.evaluation.ground_truth import GroundTruth
 
 _CLASSES = 80
 _SIDES = np.array([640.0, 480.0])
+_CASES = ((20, 1_000), (500, 50_000), (5_000, 500_000))
 _WAYS = ("nothing", "pycocotools", "hotcoco", "hotcoco and bootstrap")
 
 
-@click.command(epilog="Example: python -m benchmarks.evaluation --pictures 500 --detections 50000")
-@click.option("--pictures", default=5000, show_default=True)
-@click.option("--detections", default=500_000, show_default=True, help="Of each model.")
+@click.command(epilog="Example: python -m benchmarks.evaluation --case 500 50000")
+@click.option(
+    "--case",
+    "cases",
+    type=(int, int),
+    multiple=True,
+    default=_CASES,
+    show_default=True,
+    help="Pictures, and detections of each model; again for more cases.",
+)
 @click.option("--resamples", default=1000, show_default=True)
 @click.option("--way", type=click.Choice(_WAYS), help="Of one process.", hidden=True)
-def main(pictures: int, detections: int, resamples: int, way: str | None) -> None:
+def main(cases: tuple[tuple[int, int], ...], resamples: int, way: str | None) -> None:
     """Prints a table of each way's time and memory."""
     if way is not None:
-        click.echo(json.dumps(_measured(way, pictures, detections, resamples)))
+        click.echo(json.dumps(_measured(way, *cases[0], resamples)))
         return
-    rows = {}
-    for name in _WAYS:
-        command = [sys.executable, "-m", "benchmarks.evaluation", "--way", name]
-        options = {"--pictures": pictures, "--detections": detections, "--resamples": resamples}
-        command += [str(part) for option in options.items() for part in option]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        rows[name] = json.loads(done.stdout.splitlines()[-1])
-    judge = rows["pycocotools"]
     click.echo(
-        "| both models by | s | processor s | share | peak MB beyond the data | share | AP |"
+        "| pictures | detections | both models by | wall s | share | processor s | share "
+        "| peak MB beyond the data | share | equal |"
     )
-    click.echo("|---|---|---|---|---|---|---|")
-    for name in _WAYS[1:]:
-        row = rows[name]
-        memory, of_judge = (r["peak_mb"] - rows["nothing"]["peak_mb"] for r in (row, judge))
-        click.echo(
-            f"| {name} | {row['seconds']:.1f} | {row['cpu']:.1f} | {row['cpu'] / judge['cpu']:.3f} "
-            f"| {memory:.0f} | {memory / of_judge:.2f} | {row['ap']} |"
-        )
+    click.echo("|---|---|---|---|---|---|---|---|---|---|")
+    for case in cases:
+        rows = {name: _row_of(name, case, resamples) for name in _WAYS}
+        judge, data = rows["pycocotools"], rows["nothing"]["peak_mb"]
+        for name in _WAYS[1:]:
+            row = rows[name]
+            memory = row["peak_mb"] - data
+            click.echo(
+                f"| {case[0]:,} | {case[1]:,} | {name} "
+                f"| {row['seconds']:.2f} | {row['seconds'] / judge['seconds']:.3f} "
+                f"| {row['cpu']:.2f} | {row['cpu'] / judge['cpu']:.3f} "
+                f"| {memory:.0f} | {memory / (judge['peak_mb'] - data):.2f} "
+                f"| {'yes' if row['digest'] == judge['digest'] else 'no'} |"
+            )
+
+
+def _row_of(way: str, case: tuple[int, int], resamples: int) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks.evaluation", "--way", way]
+    command += ["--case", *map(str, case), "--resamples", str(resamples)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return row
 
 
 def _measured(way: str, pictures: int, detections: int, resamples: int) -> dict[str, Any]:
     truth, models = _case(pictures, detections)
     started, cpu = time.perf_counter(), time.process_time()
-    numbers: list[float] = []
+    found: list[Any] = []
     if way != "nothing":
         evaluator: Any = "pycocotools" if way == "pycocotools" else "hotcoco"
         found = [measure(truth, model, evaluator=evaluator) for model in models]
-        numbers = [one.metrics.number("box/AP") for one in found]
     if way == "hotcoco and bootstrap":
         _bootstrap([one.matches for one in found], truth, resamples)
     return {
         "seconds": time.perf_counter() - started,
         "cpu": time.process_time() - cpu,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000,
-        "ap": numbers,
+        "digest": _digest(found),
     }
+
+
+def _digest(found: list[Any]) -> str:
+    """Returns what stands for all numbers and all matches, to the last bit."""
+    digest = hashlib.sha256()
+    for one in found:
+        content = one.metrics.to_dict() | {"evaluators": None}
+        digest.update(json.dumps(content, sort_keys=True).encode())
+        for matches in one.matches.values():
+            for name, column in vars(matches).items():
+                digest.update(name.encode() + column.tobytes())
+    return digest.hexdigest()
 
 
 def _bootstrap(matches: list[Any], truth: GroundTruth, resamples: int) -> None:
