@@ -7,7 +7,7 @@ of that kind in the ground truth).
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,23 @@ MAX_DETECTIONS = 100  # COCO's: of a category in a picture, best first
 
 _CURVES = {"0.50": 0, "0.75": 5}  # position among the ten IoU thresholds 0.50 ... 0.95
 _BOX_DECIMALS = 4  # of results, in pixels
+
+
+@dataclass
+class PictureMatches:
+    """How the detections of one picture fit its objects (boxes, IoU 0.50, within a category).
+
+    Crowds, and detections that lie in one, are in none of the lists.
+
+    Attributes:
+        pairs: an object (annotation) and the detection that found it.
+        missed: objects without a detection.
+        wrong: detections without an object.
+    """
+
+    pairs: list[tuple[dict[str, Any], dict[str, Any]]] = field(default_factory=list)
+    missed: list[dict[str, Any]] = field(default_factory=list)
+    wrong: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -177,7 +194,13 @@ def matches_by_picture(
     category_ids = sorted(category["id"] for category in ground_truth.categories)
     task = task_of(ground_truth, checked, "box", image_ids, category_ids, False, max_detections)
     matches = match(
-        task.objects, task.detections, "box", image_ids, category_ids, False, max_detections
+        task.object_columns,
+        task.detection_columns,
+        "box",
+        image_ids,
+        category_ids,
+        False,
+        max_detections,
     )
     return matches, _pictures(task, matches)
 
@@ -279,3 +302,21 @@ def _counts(
         if detection["image_id"] in images and detection["category_id"] in counts:
             counts[detection["category_id"]]["detections"] += 1
     return counts
+
+
+def _pictures(task: Task, matches: Matches) -> dict[int, PictureMatches]:
+    """Returns what was found in each picture, at IoU 0.50 and for objects of any size."""
+    pictures = {image_id: PictureMatches() for image_id in task.image_ids}
+    finder = dict(zip(matches.finds.tolist(), matches.source.tolist(), strict=True))
+    to_find = np.flatnonzero(matches.gt_counts[0])
+    for row in to_find.tolist():
+        source = int(matches.gt_source[row])
+        picture = pictures[task.image_ids[matches.gt_image[row]]]
+        if source in finder:
+            picture.pairs.append((task.objects[source], task.detections[finder[source]]))
+        else:
+            picture.missed.append(task.objects[source])
+    for row in np.flatnonzero(((matches.right[0] | matches.ignored[0]) & 1) == 0).tolist():
+        detection = task.detections[matches.source[row]]
+        pictures[task.image_ids[matches.image[row]]].wrong.append(detection)
+    return pictures
