@@ -17,6 +17,7 @@ _LARGEST_SHARE = 0.5  # of the pictures, in one group
 _FEWEST_MATCHES = 0.9  # share of the names in which a pattern finds something
 _CONSECUTIVE = 0.5  # share of a video's frames that follow the one before within a few numbers
 _NEAR = 30
+_FAR = 0.5  # of the share of the evaluation
 _SEEDS = 20
 _MOST_FOR_SEEDS = 20_000  # pictures up to which several seeds are tried
 _LARGE = 1000  # pictures from which a tenth is enough to measure on
@@ -129,10 +130,14 @@ def _split(
     return split, np.asarray(places)
 
 
-def _cost(facts: DataFacts, split: SplitConfig, places: Ints) -> tuple[int, float]:
-    """Returns how far a split is from what one wants: (classes without objects, share's error)."""
+def _cost(facts: DataFacts, split: SplitConfig, places: Ints) -> tuple[bool, int, float]:
+    """Returns how far a split is from what one wants.
+
+    That is, in this order: a share far off, classes without objects, how far the share is off.
+    """
     place_of = places[facts.picture_of]
     classes = set(np.unique(facts.class_of).tolist())
     missing = sum(len(classes - set(facts.class_of[place_of == at].tolist())) for at in (0, 1))
     lacks_all = sum(not np.any(place_of == at) for at in (0, 1)) * len(classes)
-    return missing + lacks_all, abs(float(np.mean(places)) - split.eval)
+    error = abs(float(np.mean(places)) - split.eval)
+    return error > _FAR * split.eval, missing + lacks_all, error

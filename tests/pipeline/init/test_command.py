@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from configs.loader import load_config
 from configs.schema import Config
+from model.coco.splits import read_division
 from pipeline.__main__ import main as tfx_rcnn
 from pipeline.data_folder import check_data_folder
 from pipeline.init import command
@@ -104,6 +105,16 @@ def test_frames_of_one_video_stay_together(tmp_path):
     assert "frames of one video" in init(tmp_path)
     split = written(tmp_path).data.split
     assert split is not None and split.group == r"^(.*[^0-9/])[0-9]+\.[A-Za-z]+$"
+
+
+def test_few_groups_are_split_near_the_share(tmp_path):
+    names = [f"day {day}/{frame:04d}.jpg" for day in range(5) for frame in range(12)]
+    write(tmp_path / "c.json", draw(tmp_path / "images", names, classes=40, objects=3))
+    init(tmp_path)
+    config = written(tmp_path)
+    assert config.data.split is not None and config.data.split.group is not None
+    division = read_division(tmp_path / "c.json", config.data.split)
+    assert dict(division.pictures) == {"train": 48, "eval": 12}
 
 
 def test_pictures_in_folders_without_them_in_their_names_are_found(tmp_path):
