@@ -20,20 +20,25 @@ def read_anomalies(folder: str | os.PathLike[str]) -> dict[str, dict[str, str]]:
     return found
 
 
+def anomaly_lines(folder: str | os.PathLike[str]) -> list[str]:
+    """Returns a line for each anomaly of an ExampleAnomalies folder."""
+    return [
+        f"{split}: {name}: {description}"
+        for split, anomalies in read_anomalies(folder).items()
+        for name, description in anomalies.items()
+    ]
+
+
 def refuse_anomalies(folder: str | os.PathLike[str]) -> None:
     """Does nothing where there are no anomalies.
 
     Raises:
         DatasetError: the first anomaly, and how many more there are.
     """
-    found = [
-        f"{split}: {name}: {description}"
-        for split, anomalies in read_anomalies(folder).items()
-        for name, description in anomalies.items()
-    ]
+    found = anomaly_lines(folder)
     if found:
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
         raise DatasetError(
             f"the records are not what the schema says: {found[0]}{more}: mend the data, or, if "
-            "the data is right, pipeline/schema.pbtxt"
+            "the data is right, pipeline/schema.pbtxt; transform.on_anomalies=warn goes on"
         )

@@ -123,8 +123,27 @@ class DataConfig(LossLimits, DataPlaces):
         return self
 
 
+class DriftConfig(Section):
+    """From when on the splits, or this run's data and the last one's, count as different.
+
+    Distances are 0 (alike) to 1, and looked at where both sides have 100 or more.
+    """
+
+    max_class_change: Fraction = Field(
+        0.1,
+        description="Largest difference of a class's share of the objects (TFDV's L-infinity).",
+    )
+    max_size_divergence: Fraction = Field(
+        0.1, description="Of the boxes' sides (TFDV's Jensen-Shannon divergence)."
+    )
+    max_count_divergence: Fraction = Field(0.1, description="Of the objects a picture, likewise.")
+    on_drift: Literal["warn", "fail"] = Field(
+        "warn", description="`warn`: a note in the report and the summary; `fail`: the run ends."
+    )
+
+
 class TransformConfig(Section):
-    """How CocoTransform prepares training records."""
+    """How CocoTransform prepares training records, and what it looks for in the data."""
 
     mask_frame: Literal["box", "picture"] = Field(
         "box",
@@ -135,6 +154,15 @@ class TransformConfig(Section):
     )
     jpeg_quality: int = Field(95, ge=1, le=100, description="Of pictures that are re-encoded.")
     max_buckets: int = Field(3, ge=1, le=8, description="Padded input shapes of the plan.")
+    max_shared_pictures_fraction: Fraction = Field(
+        0.0,
+        description="Share of a split's pictures whose files, byte for byte, may be among those of "
+        "the training split; `data.allow_same_splits` allows all.",
+    )
+    on_anomalies: Literal["fail", "warn"] = Field(
+        "fail", description="What an anomaly that ExampleValidator finds in the records does."
+    )
+    drift: DriftConfig = DriftConfig()
 
 
 class LargeScaleJitterConfig(Section):

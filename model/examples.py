@@ -9,6 +9,7 @@ Layout, for the folders of CocoExampleGen and of CocoTransform alike (docs/data.
                                                 "digest"}
     index/<name>-00000-of-00008.npz             of each record (model/input/index.py)
     counts.json                                 of CocoExampleGen: what it read, wrote and rejected
+    refused.json                                of CocoExampleGen: some of that, to be shown
 """
 
 import os
@@ -24,6 +25,7 @@ from model.tfrecord import read_tfrecord
 CATEGORIES_FILE = "categories.json"
 MANIFEST_FILE = "manifest.json"
 COUNTS_FILE = "counts.json"
+REFUSED_FILE = "refused.json"
 TRAINING_SPLIT = "train"  # the split that training learns from; the others have any name
 
 

@@ -24,6 +24,7 @@ from components.coco_example_gen.merging import (
     why_missing_in_sources,
     written_by_source,
 )
+from components.coco_example_gen.refused import refused_of
 from components.coco_example_gen.rejects import RejectsFile
 from components.coco_example_gen.shard import write_shard
 from components.coco_example_gen.source import SplitSource, check_source
@@ -52,6 +53,7 @@ from model.coco.survey import Survey, survey
 from model.coco.tally import Tally, picture_name
 from model.examples import (
     COUNTS_FILE,
+    REFUSED_FILE,
     Split,
     shard_file,
     split_folder,
@@ -72,6 +74,9 @@ class _Work(NamedTuple):
 
     def spool(self, split: str) -> Path:
         return self.scratch / f"spool-{split}"
+
+    def rejects_of(self, split: str) -> Path:
+        return split_folder(self.rejects, split) / REJECTS_FILE
 
     def rejects_part(self, split: str, part: str) -> Path:
         return self.scratch / "rejects" / f"{split}-{part}"
@@ -137,6 +142,12 @@ def convert(
         }
         for folder in (work.examples, work.rejects):
             write_json(folder / COUNTS_FILE, summary)
+        refused = {
+            source.name: refused_of(work.rejects_of(source.name), source, data)
+            for source in sources
+        }
+        if any(refused.values()):
+            write_json(work.examples / REFUSED_FILE, refused)
         write_manifest(work.examples, splits, plan.classes.categories)
     return summary
 
@@ -354,10 +365,10 @@ def _gather(
     Raises:
         DatasetError: a picture or an object was lost.
     """
-    target = split_folder(work.rejects, name)
-    target.mkdir(parents=True)
+    target = work.rejects_of(name)
+    target.parent.mkdir(parents=True)
     homeless_path = work.rejects_part(name, "homeless")
-    with open(target / REJECTS_FILE, "wb") as joined:
+    with open(target, "wb") as joined:
         with open(homeless_path, "rb") as homeless:
             shutil.copyfileobj(homeless, joined)
         for job, result in done:
@@ -365,7 +376,7 @@ def _gather(
             copy_rejects(job, own, joined)
             tally.add(own)
     parts: list[str | os.PathLike[str]] = [homeless_path, *(job.rejects for job, _ in done)]
-    check_rejects(name, target / REJECTS_FILE, tally, parts)
+    check_rejects(name, target, tally, parts)
     split = merged_shards([result for _, result in done])
     check_manifest(name, split["shards"], tally)
     return split

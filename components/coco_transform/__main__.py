@@ -13,7 +13,7 @@ import click
 
 from components.beam_options import beam_arguments
 from components.coco_transform.settings import CocoTransformSettings
-from components.coco_transform.source import check_source
+from components.coco_transform.source import check_source, read_report
 from configs.loader import load_config
 from configs.schema import Config
 from ground.command_options import config_option, set_option
@@ -39,10 +39,21 @@ from ground.speech import say, speech_options
     type=click.Path(path_type=Path),
     help="Gets examples/, report.html, report.json and summary.json.",
 )
+@click.option(
+    "--previous",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The report.json of an earlier run: the data is compared with its data (transform.drift).",
+)
 @set_option
 @speech_options
 @one_line_errors
-def main(examples: str, config_file: Path, out: Path, overrides: tuple[str, ...]) -> None:
+def main(
+    examples: str,
+    config_file: Path,
+    out: Path,
+    previous: Path | None,
+    overrides: tuple[str, ...],
+) -> None:
     """Writes records that training can read, and a report on the data.
 
     Pictures become upright RGB JPEGs not larger than the config's input size; boxes are clipped;
@@ -51,15 +62,18 @@ def main(examples: str, config_file: Path, out: Path, overrides: tuple[str, ...]
     config = load_config(config_file, overrides)
     settle_inputs([examples])
     check_source(examples)
+    before = None if previous is None else read_report(previous)
     written = ("examples", "report.html", "report.json", SUMMARY_FILE)
     read: list[str | Path] = [examples, config_file]
     with output_folder(out, "components.coco_transform", written, read) as new:
-        report = _transform(config, examples, new)
+        report = _transform(config, examples, new, before)
         write_json(new / SUMMARY_FILE, report)
     show_lines(_lines(report, out))
 
 
-def _transform(config: Config, examples: str, out: Path) -> dict[str, Any]:
+def _transform(
+    config: Config, examples: str, out: Path, previous: dict[str, Any] | None
+) -> dict[str, Any]:
     # Google's clients, which Beam loads, find Python 3.10 and TFX's grpcio old.
     warnings.filterwarnings("ignore", category=FutureWarning, module="google")
     # What a shard raises is shown in one line; Beam would log it with its own frames as well.
@@ -78,7 +92,9 @@ def _transform(config: Config, examples: str, out: Path) -> dict[str, Any]:
         return Pipeline(options=options)
 
     settings = CocoTransformSettings.of(config)
-    return transform_examples(examples, out / "examples", out, settings, new_pipeline, say)
+    return transform_examples(
+        examples, out / "examples", out, settings, new_pipeline, say, previous
+    )
 
 
 def _lines(report: dict[str, Any], out: Path) -> list[str]:

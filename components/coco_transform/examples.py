@@ -3,6 +3,7 @@
 import base64
 import io
 import os
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,12 @@ _GREY = (128, 128, 128)
 
 
 def drawn_example(
-    shard: str | os.PathLike[str], offset: int, length: int, names: dict[int, str]
+    shard: str | os.PathLike[str],
+    offset: int,
+    length: int,
+    names: dict[int, str],
+    only: Collection[int | None] | None = None,
+    long_side_px: int = _LONG_SIDE_PX,
 ) -> dict[str, str]:
     """Returns the caption and the data URI of a record's picture with its boxes and masks.
 
@@ -32,6 +38,8 @@ def drawn_example(
         offset: offset of its payload, in bytes.
         length: length of its payload.
         names: names of the classes by label.
+        only: annotation ids of the objects that are drawn; None draws all.
+        long_side_px: longer side of what is returned.
     """
     with open(shard, "rb") as stream:
         stream.seek(offset)
@@ -42,6 +50,8 @@ def drawn_example(
     labels = record[records.CLASS_LABEL]
     marks = []
     for row, box in enumerate(boxes):
+        if only is not None and record[records.ANNOTATION_ID][row] not in only:
+            continue
         is_crowd = bool(record[records.IS_CROWD][row])
         bitmap = record[records.MASK_BITMAP][row]
         colour = _GREY if is_crowd else class_colour(labels[row])
@@ -49,7 +59,7 @@ def drawn_example(
             picture = _with_bitmap(picture, bitmap, mask_boxes[row], colour)
         label = names.get(labels[row], "") if len(boxes) <= _MOST_LABELS else ""
         marks.append(Mark(yxyx_to_xywh(box), colour, label, None, is_crowd))
-    drawn = draw(picture, marks, _LONG_SIDE_PX)
+    drawn = draw(picture, marks, long_side_px)
     jpeg = io.BytesIO()
     drawn.save(jpeg, "JPEG", quality=_JPEG_QUALITY)
     name = record[records.FILENAME][0].decode(errors="replace")

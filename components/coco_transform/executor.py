@@ -6,8 +6,9 @@ from tfx import types
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils
 
-from components.anomalies import refuse_anomalies
+from components.anomalies import anomaly_lines, refuse_anomalies
 from components.coco_transform.settings import CocoTransformSettings
+from components.coco_transform.source import previous_report
 from components.coco_transform.whole import transform_examples
 from components.examples_artifact import describe_examples
 from ground.outputs import fresh_folder
@@ -27,7 +28,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
         Args:
             input_dict: `examples`: Examples of CocoExampleGen; `anomalies`: ExampleAnomalies
-                of them, optional; any anomaly refuses them.
+                of them, optional; any anomaly refuses them
+                unless `transform.on_anomalies` lets it pass.
             output_dict: `transformed_examples`: Examples, the same splits; `report`: DataReport,
                 with `report.html` and `report.json`.
             exec_properties: `settings`: JSON of `CocoTransformSettings`; `overrides`: optional,
@@ -37,17 +39,25 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             DatasetError: ExampleValidator found anomalies, or a shard is damaged.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
-        for anomalies in input_dict.get("anomalies") or []:
-            refuse_anomalies(anomalies.uri)
+        settings = CocoTransformSettings.from_json(
+            exec_properties["settings"], exec_properties.get("overrides")
+        )
+        folders = [anomalies.uri for anomalies in input_dict.get("anomalies") or []]
+        if settings.transform.on_anomalies == "fail":
+            for folder in folders:
+                refuse_anomalies(folder)
         source = artifact_utils.get_single_instance(input_dict["examples"])
         transformed = artifact_utils.get_single_instance(output_dict["transformed_examples"])
         report = artifact_utils.get_single_instance(output_dict["report"])
         for output in (transformed, report):
             fresh_folder(output.uri, [source.uri])
-        settings = CocoTransformSettings.from_json(
-            exec_properties["settings"], exec_properties.get("overrides")
-        )
         transform_examples(
-            source.uri, transformed.uri, report.uri, settings, self._make_beam_pipeline
+            source.uri,
+            transformed.uri,
+            report.uri,
+            settings,
+            self._make_beam_pipeline,
+            previous=previous_report(report.uri),
+            anomalies=[line for folder in folders for line in anomaly_lines(folder)],
         )
         describe_examples(transformed, split_names(transformed.uri))

@@ -1,10 +1,17 @@
 """Whether so much of a split can be used that it may be trained on: CocoExampleGen's limits."""
 
+from collections.abc import Sequence
+
+import numpy as np
+
+from components.coco_transform.likeness import Pictures
 from components.coco_transform.record import DROP_REASONS
+from components.coco_transform.settings import CocoTransformSettings
 from components.coco_transform.statistics import SplitStatistics
 from configs.schema import LossLimits
 from ground.errors import DatasetError
 from ground.wording import listed, plural
+from model.examples import TRAINING_SPLIT
 
 
 def check_losses(name: str, statistics: SplitStatistics, limits: LossLimits) -> None:
@@ -53,6 +60,39 @@ def check_losses(name: str, statistics: SplitStatistics, limits: LossLimits) -> 
         {"mask_empty": empty},
         ("data.max_lost_masks_fraction", limits.max_lost_masks_fraction),
     )
+
+
+def check_shared_pictures(
+    name: str,
+    pictures: Pictures,
+    shared: Sequence[tuple[int, int]],
+    settings: CocoTransformSettings,
+) -> None:
+    """Checks that not too many pictures of a split are among those of the training split.
+
+    Args:
+        name: name of the split.
+        pictures: those of all splits.
+        shared: places of such a picture and of the training split's, of `same_files`.
+        settings: what is allowed.
+
+    Raises:
+        DatasetError: there are more.
+    """
+    if settings.data.allow_same_splits or not shared:
+        return
+    limit = settings.transform.max_shared_pictures_fraction
+    total = int(np.count_nonzero(pictures.split == pictures.split[shared[0][0]]))
+    if len(shared) > limit * total:
+        verb = "is" if len(shared) == 1 else "are"
+        own, other = (pictures.image_id[place] for place in shared[0])
+        raise DatasetError(
+            f"split {name!r}: {len(shared):,} of {plural(total, 'picture')} {verb} also in "
+            f"{TRAINING_SPLIT!r}, byte for byte (image id {own} is image id {other} there), so "
+            "that a model would be measured on what it learnt: leave them out of one, let "
+            "data.split.group keep them together, or raise transform.max_shared_pictures_fraction "
+            f"{limit:g}"
+        )
 
 
 def _check(

@@ -13,6 +13,8 @@ from components.coco_transform.picture import (
     UnreadablePictureError,
     training_picture,
 )
+from components.coco_transform.picture_hash import NO_HASH, picture_hash
+from components.coco_transform.suspicion import Suspicion, agreement, suspicions
 from components.coco_transform.turn import UPRIGHT, Turn
 from configs.schema import InputSizes, TransformConfig
 from model import records
@@ -95,6 +97,11 @@ class TrainingRecord:
         mask_side: longest side of the bitmaps, 0 without any.
         counts: counts of objects and masks by what happened to them.
         lost: by what happened to it: the first object that lost itself or its mask.
+        annotation_ids: [n] of the objects.
+        suspicions: what looks wrong about them.
+        bitmaps: fidelity and bytes of each object's bitmap that has one, by its row.
+        sha256: SHA-256 of the source's file, in hex.
+        look: what `picture_hash` gives.
     """
 
     payload: bytes
@@ -109,6 +116,11 @@ class TrainingRecord:
     mask_side: int
     counts: Counter[str] = field(default_factory=Counter)
     lost: dict[str, str] = field(default_factory=dict)
+    annotation_ids: tuple[int, ...] = ()
+    suspicions: tuple[Suspicion, ...] = ()
+    bitmaps: dict[int, tuple[float, int]] = field(default_factory=dict)
+    sha256: str = ""
+    look: tuple[int, int] = NO_HASH
 
 
 def transform_record(serialized: bytes, form: RecordForm) -> TrainingRecord:
@@ -133,8 +145,14 @@ def transform_record(serialized: bytes, form: RecordForm) -> TrainingRecord:
         raise DroppedPictureError(dropped.reason, image_id, readable, objects) from None
     height, width = source[records.HEIGHT][0], source[records.WIDTH][0]
     counts, lost = Counter({"read": objects}), _Lost(source)
-    boxes_norm, kept = _boxes(source, turn, height, width, counts, lost)
+    boxes_norm, clipped, kept = _boxes(source, turn, height, width, counts, lost)
     bitmaps = [_bitmap(source, row, turn, form, counts, lost) for row in kept]
+    labels = np.asarray([source[records.CLASS_LABEL][row] for row in kept], np.int64)
+    is_crowd = np.asarray([source[records.IS_CROWD][row] for row in kept], bool)
+    agreements = [
+        None if bitmap is None else agreement(box, bitmap.bounds)
+        for box, bitmap in zip(clipped, bitmaps, strict=True)
+    ]
     upright_height, upright_width = turn.size(height, width)
     sides = np.asarray([upright_height, upright_width, upright_height, upright_width], np.float64)
     return TrainingRecord(
@@ -145,11 +163,16 @@ def transform_record(serialized: bytes, form: RecordForm) -> TrainingRecord:
         source_size=(upright_height, upright_width),
         changes=picture.changes,
         boxes_norm=boxes_norm,
-        labels=np.asarray([source[records.CLASS_LABEL][row] for row in kept], np.int64),
-        is_crowd=np.asarray([source[records.IS_CROWD][row] for row in kept], bool),
+        labels=labels,
+        is_crowd=is_crowd,
         mask_side=max([0, *(bitmap.side for bitmap in bitmaps if bitmap)]),
         counts=counts,
         lost=lost.first,
+        annotation_ids=tuple(source[records.ANNOTATION_ID][row] for row in kept),
+        suspicions=tuple(suspicions(boxes_norm, labels, is_crowd, agreements)),
+        bitmaps={n: (b.fidelity, len(b.png)) for n, b in enumerate(bitmaps) if b},
+        sha256=source[records.SHA256][0].decode(),
+        look=picture_hash(picture.jpeg),
     )
 
 
@@ -200,8 +223,13 @@ def _boxes(
     width: int,
     counts: Counter[str],
     lost: _Lost,
-) -> tuple[Floats, list[int]]:
-    """Returns [n, 4] normalised boxes and the rows of `source` that they come from."""
+) -> tuple[Floats, Floats, list[int]]:
+    """Returns the boxes that are kept, and their rows in `source`.
+
+    Returns:
+        [n, 4] upright, as shares of the picture's sides; [n, 4] in pixels of the frame of `source`,
+        both clipped; and the rows.
+    """
     numbers = np.frombuffer(source[records.COCO_NUMBERS][0], "<f8").reshape(-1, 5)
     boxes = np.stack(xywh_to_yxyx(numbers[:, :4].T), axis=1)
     limits = np.asarray([height, width, height, width], np.float64)
@@ -224,7 +252,8 @@ def _boxes(
             kept.append(row)
     upright = turn.boxes(clipped[kept], height, width)
     upright_height, upright_width = turn.size(height, width)
-    return upright / [upright_height, upright_width, upright_height, upright_width], kept
+    sides = [upright_height, upright_width, upright_height, upright_width]
+    return upright / sides, clipped[kept], kept
 
 
 def _bitmap(

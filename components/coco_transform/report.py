@@ -1,31 +1,32 @@
 """The data report: what is in the records, how much is padding, how well the anchors fit."""
 
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from components.coco_transform import statistics as bins
-from components.coco_transform.examples import drawn_example
-from components.coco_transform.picture import CHANGES
+from components.coco_transform.drift import check_drift, drifts
+from components.coco_transform.findings import (
+    Alike,
+    alike_content,
+    anchors_content,
+    masks_content,
+    notes_on_findings,
+    overflow_content,
+    suspicions_content,
+)
 from components.coco_transform.record import DROP_REASONS
 from components.coco_transform.settings import CocoTransformSettings
-from components.coco_transform.statistics import ExamplePlace, SplitStatistics
+from components.coco_transform.statistics import SplitStatistics
 from configs.schema import InputSizes
-from ground.files import atomic_path, write_json
-from ground.wording import listed, made_lines, plural
-from model.examples import TRAINING_SPLIT, Category, read_categories, shard_paths
+from ground.wording import listed, plural
+from model.examples import TRAINING_SPLIT, Category
 from model.input.buckets import Bucket, assign_buckets
 from model.input.index import ShardIndex
 from model.input.sizes import resized_sides
 
-REPORT_PAGE = "report.html"
-REPORT_NUMBERS = "report.json"
-
-_TEMPLATE = Path(__file__).with_name("report.html.j2")
 _COVERAGE_IOUS = (0.5, 0.7)
 # When the report says something: a judgement. In coco_tiny at 800 / 1333, Detectron2's anchors
 # cover 68 to 75 % of the small objects, and three buckets leave 9 % padding.
@@ -42,83 +43,76 @@ _EDGES = {
 }
 
 
-def report_content(
-    settings: CocoTransformSettings,
-    categories: Sequence[Category],
-    statistics: Mapping[str, SplitStatistics],
-    indexes: Mapping[str, ShardIndex],
-    buckets: Sequence[Bucket],
-    digest: str,
-    origin: Mapping[str, Any],
-) -> dict[str, Any]:
+class Gathered(NamedTuple):
+    """What is known once all records are written; the keys are the splits.
+
+    Attributes:
+        categories: the label map.
+        statistics: what was counted.
+        indexes: indexes of the written records.
+        buckets: the input shapes.
+        digest: digest of the examples.
+        alike: pictures that are the same.
+        origin: what CocoExampleGen counted; empty where that is not known.
+        previous: the splits and edges of the last run's report; None without one.
+        anomalies: what ExampleValidator found and the settings let pass, a line each.
+    """
+
+    categories: Sequence[Category]
+    statistics: Mapping[str, SplitStatistics]
+    indexes: Mapping[str, ShardIndex]
+    buckets: Sequence[Bucket]
+    digest: str
+    alike: Alike
+    origin: Mapping[str, Any]
+    previous: Mapping[str, Any] | None
+    anomalies: Sequence[str]
+
+
+def report_content(settings: CocoTransformSettings, gathered: Gathered) -> dict[str, Any]:
     """Returns the numbers of the report as a JSON value.
 
     Shares are None where there is nothing to share.
 
-    Args:
-        settings: settings of the run.
-        categories: the label map.
-        statistics: by split.
-        indexes: indexes of the written records, by split.
-        buckets: the input shapes.
-        digest: digest of the examples.
-        origin: what CocoExampleGen counted, by split; empty where that is not known.
+    Raises:
+        DatasetError: the data has drifted, and the settings have that fail.
     """
+    statistics, indexes, limits = gathered.statistics, gathered.indexes, settings.transform.drift
     splits = {
-        name: _split_content(settings.input, categories, statistics[name], indexes[name], buckets)
+        name: _split_content(settings.input, gathered, statistics[name], indexes[name])
         for name in statistics
     }
-    return {
+    content: dict[str, Any] = {
         "name": settings.name,
-        "digest": digest,
-        "notes": [
-            *(f"{name}: {note}" for name, counts in origin.items() for note in counts["notes"]),
-            *(note for name, split in splits.items() for note in _notes(name, split)),
-            *_overflow_notes(settings.input.max_objects, indexes),
-        ],
-        "origin": dict(origin),
-        "buckets": [list(bucket) for bucket in buckets],
+        "digest": gathered.digest,
+        "notes": [],
+        "origin": dict(gathered.origin),
+        "buckets": [list(bucket) for bucket in gathered.buckets],
         "edges": {name: list(edges) for name, edges in _EDGES.items()},
         "splits": splits,
+        "alike": alike_content(gathered.alike),
+        "anchors": anchors_content(statistics, settings.model.anchors),
     }
-
-
-def write_report(
-    report_dir: str | os.PathLike[str],
-    examples_dir: str | os.PathLike[str],
-    content: Mapping[str, Any],
-    examples: Mapping[str, Sequence[ExamplePlace]],
-) -> None:
-    """Writes `report.json` and `report.html`, one page that needs no other file.
-
-    Args:
-        report_dir: where to.
-        examples_dir: the new examples folder, for the pictures that are shown.
-        content: what `report_content` gives.
-        examples: the pictures to show, by split.
-    """
-    write_json(Path(report_dir) / REPORT_NUMBERS, content)
-    names = {category["label"]: category["name"] for category in read_categories(examples_dir)}
-    shown = {}
-    for split, places in examples.items():
-        shards = shard_paths(examples_dir, split)
-        shown[split] = [
-            drawn_example(shards[place.shard], place.offset, place.length, names)
-            for place in places
-        ]
-    page = _page(content, shown)
-    with atomic_path(Path(report_dir) / REPORT_PAGE) as partial:
-        partial.write_text(page, encoding="utf-8")
+    drifted = drifts(content, gathered.previous, limits)
+    check_drift(drifted, limits)
+    content["drift"] = [drift._asdict() for drift in drifted]
+    content["notes"] = [
+        *(f"anomaly in {line}" for line in gathered.anomalies),
+        *(f"{name}: {note}" for name, found in gathered.origin.items() for note in found["notes"]),
+        *(note for name, split in splits.items() for note in _notes(name, split)),
+        *_overflow_notes(splits),
+        *notes_on_findings(content),
+        *(drift.line for drift in drifted if drift.is_over),
+    ]
+    return content
 
 
 def _split_content(
-    sizes: InputSizes,
-    categories: Sequence[Category],
-    statistics: SplitStatistics,
-    index: ShardIndex,
-    buckets: Sequence[Bucket],
+    sizes: InputSizes, gathered: Gathered, statistics: SplitStatistics, index: ShardIndex
 ) -> dict[str, Any]:
     histograms = statistics.histograms
+    by_class = histograms["anchor_iou_by_class"]
+    covered = bins.IOU_EDGES.index(_COVERAGE_IOUS[0])
     return {
         "pictures": dict(sorted(statistics.pictures.items())),
         "objects": dict(sorted(statistics.objects.items())),
@@ -128,8 +122,12 @@ def _split_content(
                 "name": category["name"],
                 "objects": int(histograms["objects_by_class"][category["label"] - 1]),
                 "pictures": int(histograms["pictures_by_class"][category["label"] - 1]),
+                "anchor_coverage": _share(
+                    by_class[category["label"] - 1, covered:].sum(),
+                    by_class[category["label"] - 1].sum(),
+                ),
             }
-            for category in categories
+            for category in gathered.categories
         ],
         "box_size": {
             name: int(number)
@@ -137,7 +135,10 @@ def _split_content(
         },
         "anchor_coverage": _coverage(histograms["anchor_iou"]),
         "histograms": {name: histograms[name].tolist() for name in _EDGES},
-        **_padding(sizes, index, buckets),
+        "suspicions": suspicions_content(statistics),
+        "masks": masks_content(statistics),
+        "overflow": overflow_content(sizes.max_objects, index),
+        **_padding(sizes, index, gathered.buckets),
     }
 
 
@@ -175,20 +176,18 @@ def _notes(name: str, split: Mapping[str, Any]) -> list[str]:
     return notes
 
 
-def _overflow_notes(most: int, indexes: Mapping[str, ShardIndex]) -> list[str]:
+def _overflow_notes(splits: Mapping[str, Any]) -> list[str]:
     """Returns a sentence where pictures hold more objects than training looks at."""
-    excess = (
-        np.maximum(indexes[TRAINING_SPLIT].num_objects - most, 0)
-        if TRAINING_SPLIT in indexes
-        else 0
-    )
-    if not np.any(excess):
+    overflow = splits.get(TRAINING_SPLIT, {}).get("overflow")
+    if not overflow or not overflow["objects"]:
         return []
-    objects = plural(int(np.sum(excess)), "object")
-    pictures = plural(int(np.count_nonzero(excess)), "picture")
+    objects, pictures = (
+        plural(overflow["objects"], "object"),
+        plural(overflow["pictures"], "picture"),
+    )
     return [
-        f"{TRAINING_SPLIT}: {objects} in {pictures} exceed input.max_objects {most}: training sees "
-        "the largest of a picture"
+        f"{TRAINING_SPLIT}: {objects} in {pictures} exceed input.max_objects "
+        f"{overflow['max_objects']}: training sees the largest of a picture"
     ]
 
 
@@ -227,43 +226,3 @@ def _padding(sizes: InputSizes, index: ShardIndex, buckets: Sequence[Bucket]) ->
 
 def _share(part: float, whole: float) -> float | None:
     return round(float(part) / float(whole), 6) if whole else None
-
-
-def _page(content: Mapping[str, Any], shown: Mapping[str, Sequence[dict[str, str]]]) -> str:
-    import jinja2
-    from markupsafe import Markup
-
-    from components.coco_transform.figures import report_figures
-
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.Undefined
-    )
-    environment.filters["percent"] = lambda share: "–" if share is None else f"{100 * share:.1f} %"
-    environment.filters["made"] = made_lines
-    environment.filters["words"] = lambda code: code.replace("_", " ")
-    template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
-    plots = [figure | {"svg": Markup(figure["svg"])} for figure in report_figures(content)]
-    classes = _class_rows(content)
-    return template.render(
-        content=content,
-        plots=plots,
-        classes=classes,
-        shown=shown,
-        changes=CHANGES,
-        drops=DROP_REASONS,
-    )
-
-
-def _class_rows(content: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Returns a row a class: objects and pictures in each split, most objects first."""
-    splits = list(content["splits"].values())
-    if not splits:
-        return []
-    rows = [
-        {
-            "name": classes[0]["name"],
-            "cells": [(one["objects"], one["pictures"]) for one in classes],
-        }
-        for classes in zip(*(split["classes"] for split in splits), strict=True)
-    ]
-    return sorted(rows, key=lambda row: -row["cells"][0][0])

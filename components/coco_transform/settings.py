@@ -7,8 +7,9 @@ from configs.section import Section, Seed
 
 
 class _Data(LossLimits):
-    """What may be lost, and the seed by which pictures are chosen for the report."""
+    """What may be lost, whether splits may be the same, and the seed that chooses what is shown."""
 
+    allow_same_splits: bool = False
     seed: Seed = 0
 
 

@@ -2,6 +2,7 @@
 
 from components.coco_transform.accounts import check_fates, check_read, check_source_shard
 from components.coco_transform.job import ShardJob
+from components.coco_transform.likeness import hashes_path, write_hashes
 from components.coco_transform.record import DroppedPictureError, RecordForm, transform_record
 from components.coco_transform.statistics import SplitStatistics
 from components.shard_file import ShardFile, opened
@@ -12,7 +13,8 @@ from model.tfrecord import read_tfrecord
 def write_shard(job: ShardJob) -> ShardResult:
     """Writes a shard and its index; the counts are a `SplitStatistics`.
 
-    The bytes depend on the source and the settings alone. Memory is one record and the index.
+    The bytes depend on the source and the settings alone. Memory is one record, and of each the
+    index and its hashes.
 
     Raises:
         OSError: the disk is full, or a file cannot be read.
@@ -41,6 +43,7 @@ def _write_records(
     form = RecordForm.of(job.settings.input, job.settings.transform)
     read_ids: list[int] = []
     dropped_ids: list[int] = []
+    hashes: list[tuple[str, tuple[int, int]]] = []
     for _, serialized in read_tfrecord(job.source_path):
         try:
             record = transform_record(serialized, form)
@@ -59,4 +62,6 @@ def _write_records(
             mask_side=record.mask_side,
         )
         statistics.add(record, job.shard, offset, len(record.payload))
+        hashes.append((record.sha256, record.look))
+    write_hashes(hashes_path(job), hashes)
     return read_ids, dropped_ids

@@ -6,8 +6,10 @@ from typing import Any
 
 from ground.console import read_json
 from ground.errors import DatasetError
-from model.examples import COUNTS_FILE, read_manifest
+from model.examples import COUNTS_FILE, REFUSED_FILE, read_manifest
 from model.input.buckets import BUCKETS_FILE
+
+REPORT_NUMBERS = "report.json"
 
 
 def check_source(examples: str | os.PathLike[str]) -> None:
@@ -32,3 +34,43 @@ def read_origin(examples: str | os.PathLike[str]) -> dict[str, Any]:
     path = Path(examples) / COUNTS_FILE
     splits: dict[str, Any] = read_json(path, DatasetError)["splits"] if path.exists() else {}
     return splits
+
+
+def read_refused(examples: str | os.PathLike[str]) -> dict[str, Any]:
+    """Returns some of what CocoExampleGen left out, by split and reason, as it can be shown.
+
+    Empty where the folder does not say.
+    """
+    path = Path(examples) / REFUSED_FILE
+    found: dict[str, Any] = read_json(path, DatasetError) if path.exists() else {}
+    return found
+
+
+def read_report(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Returns the report of an earlier run, to compare with.
+
+    Raises:
+        DatasetError: the file is none.
+    """
+    report = read_json(Path(path), DatasetError)
+    if not isinstance(report, dict) or not isinstance(report.get("splits"), dict):
+        raise DatasetError(f"{path}: no data report (expected `splits`): give a report.json")
+    return report
+
+
+def previous_report(report_dir: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """Returns the report of the run before, which lies beside this one's; None without one.
+
+    TFX numbers the executions of a component; on a cluster each run has a folder of its own.
+    """
+    own = Path(report_dir)
+    if not own.name.isdecimal() or not own.parent.is_dir():
+        return None
+    earlier = [
+        path
+        for path in own.parent.iterdir()
+        if path.name.isdecimal() and int(path.name) < int(own.name)
+        if (path / REPORT_NUMBERS).is_file()
+    ]
+    newest = max(earlier, key=lambda path: int(path.name), default=None)
+    return None if newest is None else read_report(newest / REPORT_NUMBERS)

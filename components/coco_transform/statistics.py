@@ -12,8 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from components.coco_transform.anchor_coverage import best_anchor_iou
+from components.coco_transform.anchor_fit import SHAPE_BINS, count_shapes
 from components.coco_transform.record import DroppedPictureError, TrainingRecord
 from components.coco_transform.settings import CocoTransformSettings
+from components.coco_transform.suspicion import KINDS, Suspicions, SuspiciousPlace
 from model.encoded.files import shown
 from model.input.hashing import hashes
 from model.input.sizes import resized_sides
@@ -59,6 +61,9 @@ class SplitStatistics:
         histograms: int64 arrays by name.
         examples: the pictures to show, by rising number.
         lost: the first picture or object that was dropped, or lost its mask, by what happened.
+        suspicions: what looks wrong about objects.
+        masks: `bytes` of all bitmaps, `shrunk` ones, `iou_millionths` of all together.
+        worst_mask: the lowest fidelity, its image id and annotation id; empty without masks.
     """
 
     def __init__(self, settings: CocoTransformSettings, num_classes: int) -> None:
@@ -76,9 +81,15 @@ class SplitStatistics:
             "box_size": np.zeros(len(SIZE_NAMES), np.int64),
             # [size, bin] of the best anchor's IoU
             "anchor_iou": np.zeros((len(SIZE_NAMES), len(IOU_EDGES) - 1), np.int64),
+            # [class, bin] likewise
+            "anchor_iou_by_class": np.zeros((num_classes, len(IOU_EDGES) - 1), np.int64),
+            "box_shape": np.zeros(SHAPE_BINS, np.int64),
         }
         self.examples: list[ExamplePlace] = []
         self.lost: dict[str, str] = {}
+        self.suspicions = Suspicions()
+        self.masks: Counter[str] = Counter()
+        self.worst_mask: tuple[float, int, int] | tuple[()] = ()
 
     def add(self, record: TrainingRecord, shard: int, offset: int, length: int) -> None:
         """Counts one written record.
@@ -104,7 +115,9 @@ class SplitStatistics:
         histograms["objects_per_picture"][bin_of] += 1
         height, width = record.source_size
         _fill(histograms["picture_aspect"], ASPECT_EDGES, [height / width])
-        self._add_boxes(boxes, height, width)
+        self._add_boxes(boxes, labels, height, width)
+        self._add_masks(record)
+        self._add_suspicions(record, shard, offset, length)
         number = int(hashes(self._settings.data.seed, record.image_id)[0])
         self._keep_examples([ExamplePlace(number, shard, offset, length)])
 
@@ -124,6 +137,9 @@ class SplitStatistics:
             self.histograms[name] += values
         self._keep_examples(other.examples)
         self.lost = other.lost | self.lost
+        self.suspicions.merge(other.suspicions)
+        self.masks.update(other.masks)
+        self._see_mask(other.worst_mask)
 
     def to_json(self) -> dict[str, Any]:
         """Returns all counts as a JSON value; `from_json` reads it back."""
@@ -133,6 +149,9 @@ class SplitStatistics:
             "histograms": {name: values.tolist() for name, values in self.histograms.items()},
             "examples": [list(example) for example in self.examples],
             "lost": self.lost,
+            "suspicions": self.suspicions.to_json(),
+            "masks": dict(sorted(self.masks.items())),
+            "worst_mask": list(self.worst_mask),
         }
 
     @classmethod
@@ -147,9 +166,50 @@ class SplitStatistics:
             statistics.histograms[name] += np.asarray(values, np.int64)
         statistics._keep_examples([ExamplePlace(*example) for example in value["examples"]])
         statistics.lost = dict(value["lost"])
+        statistics.suspicions = Suspicions.from_json(value["suspicions"])
+        statistics.masks.update(value["masks"])
+        statistics._see_mask(tuple(value["worst_mask"]))
         return statistics
 
-    def _add_boxes(self, boxes_norm: npt.NDArray[np.float64], height: int, width: int) -> None:
+    def _add_suspicions(self, record: TrainingRecord, shard: int, offset: int, length: int) -> None:
+        ids = record.annotation_ids
+        for kind in KINDS:
+            found = [one for one in record.suspicions if one.kind == kind]
+            self.suspicions.add(
+                kind,
+                [
+                    SuspiciousPlace(
+                        round(1 - one.degree, 6),
+                        record.image_id,
+                        ids[one.row],
+                        None if one.other_row is None else ids[one.other_row],
+                        shard,
+                        offset,
+                        length,
+                    )
+                    for one in found
+                ],
+            )
+
+    def _add_masks(self, record: TrainingRecord) -> None:
+        for row, (fidelity, size) in record.bitmaps.items():
+            self.masks["bytes"] += size
+            self.masks["shrunk"] += fidelity < 1
+            self.masks["iou_millionths"] += round(1e6 * fidelity)
+            self._see_mask((fidelity, record.image_id, record.annotation_ids[row]))
+
+    def _see_mask(self, mask: tuple[float, int, int] | tuple[()]) -> None:
+        """Keeps the worst mask; of equal ones that with the lowest ids."""
+        if mask and (not self.worst_mask or mask < self.worst_mask):
+            self.worst_mask = mask
+
+    def _add_boxes(
+        self,
+        boxes_norm: npt.NDArray[np.float64],
+        labels: npt.NDArray[np.int64],
+        height: int,
+        width: int,
+    ) -> None:
         inputs = self._settings.input
         rows, columns = resized_sides(height, width, inputs.short_side_px, inputs.long_side_px)
         extents = (boxes_norm[:, 2:] - boxes_norm[:, :2]) * [height, width]
@@ -169,6 +229,10 @@ class SplitStatistics:
         )
         bins = np.clip(np.searchsorted(IOU_EDGES, best, side="right") - 1, 0, len(IOU_EDGES) - 2)
         np.add.at(histograms["anchor_iou"], (sizes, bins), 1)
+        np.add.at(histograms["anchor_iou_by_class"], (labels - 1, bins), 1)
+        histograms["box_shape"] += count_shapes(
+            extents * [int(rows) / height, int(columns) / width]
+        )
 
     def _keep_examples(self, candidates: list[ExamplePlace]) -> None:
         self.examples = heapq.nsmallest(EXAMPLE_PICTURES, [*self.examples, *candidates])

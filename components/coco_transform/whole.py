@@ -1,7 +1,7 @@
 """The whole of CocoTransform: an examples folder in, an examples folder and a report out."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,22 @@ import numpy as np
 from absl import logging
 
 from components.coco_transform.accounts import check_index, check_split
+from components.coco_transform.findings import Alike
 from components.coco_transform.job import ShardJob
-from components.coco_transform.limits import check_losses
-from components.coco_transform.report import report_content, write_report
+from components.coco_transform.likeness import (
+    hashes_path,
+    look_alikes,
+    pictures_of,
+    read_hashes,
+    same_files,
+)
+from components.coco_transform.limits import check_losses, check_shared_pictures
+from components.coco_transform.report import Gathered, report_content
+from components.coco_transform.report_page import write_report
 from components.coco_transform.settings import CocoTransformSettings
 from components.coco_transform.shard import write_shard
-from components.coco_transform.source import check_source, read_origin
-from components.coco_transform.statistics import ExamplePlace, SplitStatistics
+from components.coco_transform.source import check_source, read_origin, read_refused
+from components.coco_transform.statistics import SplitStatistics
 from components.shards import OnProgress, ShardResult, merged, new_folder, write_shards
 from model.examples import TRAINING_SPLIT, Split, read_categories, read_manifest, write_manifest
 from model.input.buckets import Bucket, training_buckets, write_buckets
@@ -32,6 +41,8 @@ def transform_examples(
     settings: CocoTransformSettings,
     new_pipeline: Callable[[], beam.Pipeline],
     on_progress: OnProgress = logging.info,
+    previous: Mapping[str, Any] | None = None,
+    anomalies: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Writes an examples folder for training and the data report.
 
@@ -42,18 +53,23 @@ def transform_examples(
         settings: its transform, input and anchor settings, and the limits of its data section.
         new_pipeline: returns the Beam pipeline that does the work.
         on_progress: called with a line a shard.
+        previous: the last run's report, which this one's data is compared with.
+        anomalies: anomalies that the settings let pass, for the report.
 
     Returns:
         The report as a JSON value, as in `report.json`.
 
     Raises:
         DatasetError: `examples_dir` is no examples folder or not what its manifest says, records
-            were lost, or more could not be used than the limits of `data` allow.
+            were lost, more could not be used than the limits of `data` allow, other splits have
+            pictures of the training split, or the data has drifted and the settings forbid it.
     """
     with new_folder(Path(out_dir)) as (new_dir, scratch):
         places = str(examples_dir), str(new_dir), str(scratch)
-        report, examples = _transform(*places, settings, new_pipeline, on_progress)
-        write_report(report_dir, new_dir, report, examples)
+        gathered = _transform(*places, settings, new_pipeline, on_progress)
+        gathered = gathered._replace(previous=previous, anomalies=anomalies)
+        report = report_content(settings, gathered)
+        write_report(report_dir, new_dir, report, gathered, read_refused(examples_dir))
     return report
 
 
@@ -64,8 +80,8 @@ def _transform(
     settings: CocoTransformSettings,
     new_pipeline: Callable[[], beam.Pipeline],
     on_progress: OnProgress,
-) -> tuple[dict[str, Any], dict[str, list[ExamplePlace]]]:
-    """Writes the examples folder; returns the report's numbers and pictures, by split."""
+) -> Gathered:
+    """Writes the examples folder; returns what the report is made of."""
     check_source(source_dir)
     sources, categories = read_manifest(source_dir)["splits"], read_categories(source_dir)
     jobs = [
@@ -99,13 +115,45 @@ def _transform(
     indexes = {name: _split_index(out_dir, name, len(sources[name]["shards"])) for name in sources}
     for name, index in indexes.items():
         check_index(name, splits[name], index)
+    alike = _alike(jobs, indexes, settings)
     buckets = _buckets(indexes, settings)
     write_buckets(out_dir, buckets)
     digest = write_manifest(out_dir, splits, categories)["digest"]
     logging.info("transform: buckets %s, digest %s", buckets, digest)
-    origin = read_origin(source_dir)
-    report = report_content(settings, categories, statistics, indexes, buckets, digest, origin)
-    return report, {name: counts.examples for name, counts in statistics.items()}
+    return Gathered(
+        categories,
+        statistics,
+        indexes,
+        buckets,
+        digest,
+        alike,
+        read_origin(source_dir),
+        previous=None,
+        anomalies=(),
+    )
+
+
+def _alike(
+    jobs: Sequence[ShardJob], indexes: Mapping[str, ShardIndex], settings: CocoTransformSettings
+) -> Alike:
+    """Returns which pictures are the same.
+
+    Raises:
+        DatasetError: too many of another split are those of the training split.
+    """
+    paths: dict[str, list[Path]] = {}
+    for job in jobs:
+        paths.setdefault(job.split, []).append(hashes_path(job))
+    names = list(indexes)
+    hashes = {name: read_hashes(paths.get(name, [])) for name in names}
+    pictures = pictures_of({name: indexes[name].image_id for name in names}, hashes)
+    shared = {}
+    if TRAINING_SPLIT in names:
+        for number, name in enumerate(names):
+            if name != TRAINING_SPLIT:
+                shared[name] = same_files(pictures, number, names.index(TRAINING_SPLIT))
+                check_shared_pictures(name, pictures, shared[name], settings)
+    return Alike(pictures, names, shared, look_alikes(pictures))
 
 
 def _split_of(results: Sequence[ShardResult], statistics: SplitStatistics) -> Split:

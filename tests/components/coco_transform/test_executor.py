@@ -39,7 +39,8 @@ def test_executor_fills_both_artifacts(source, tmp_path, monkeypatch):
     examples.uri, transformed.uri = str(source), str(tmp_path / "transformed")
     report = DataReport()
     report.uri = str(tmp_path / "report")
-    config = Config.model_validate({"name": "tiny", "input": {"short_side_px": 32}})
+    same = {"allow_same_splits": True}
+    config = Config.model_validate({"name": "tiny", "input": {"short_side_px": 32}, "data": same})
     Executor().Do(
         {"examples": [examples]},
         {"transformed_examples": [transformed], "report": [report]},

@@ -1,0 +1,40 @@
+"""A hash of what a picture looks like: pictures that look alike have hashes with few bits between.
+
+The difference hash (dHash): whether each of 8 x 8 parts is brighter than its neighbour, aside and
+below. It stays where a picture is compressed anew, resized, or made brighter.
+"""
+
+import numpy as np
+from PIL import Image
+
+from model.encoded.flaw import PictureFlaw
+from model.encoded.pixels import opened
+
+_SIDE = 8
+_DECODED_PX = 64  # the decoder leaves out what a smaller picture does not need
+# In grey values: a picture with less in it has a hash of its noise.
+_LEAST_DEVIATION = 3.0
+NO_HASH = (0, 0)
+
+
+def picture_hash(jpeg: bytes) -> tuple[int, int]:
+    """Returns the two halves of the hash of a JPEG; `NO_HASH` where there is nothing to see.
+
+    Args:
+        jpeg: a file that can be decoded; of a damaged one there is no hash.
+    """
+    try:
+        picture = opened(jpeg)
+        picture.draft("L", (_DECODED_PX, _DECODED_PX))
+        grey = picture.convert("L")
+        aside, below = (
+            np.asarray(grey.resize(size, Image.Resampling.BOX), np.int16)
+            for size in ((_SIDE + 1, _SIDE), (_SIDE, _SIDE + 1))
+        )
+    except (PictureFlaw, OSError, SyntaxError):
+        return NO_HASH
+    if aside.std() < _LEAST_DEVIATION:
+        return NO_HASH
+    bits = [np.diff(aside, axis=1) > 0, np.diff(below, axis=0) > 0]
+    first, second = (int.from_bytes(np.packbits(half).tobytes(), "big") for half in bits)
+    return first, second
