@@ -23,6 +23,12 @@ def test_small_boxes_get_small_anchors_and_large_ones_the_papers():
     assert propose_anchors([900.0] * 9, [900.0] * 9).sizes_px == (32, 64, 128, 256, 512)
 
 
+def test_boxes_too_far_apart_for_five_levels_are_met_in_the_middle():
+    # 7 px and 1.5 x 234 px: the middle of 7 and 351 / 16 is 12.4.
+    sides = np.repeat([7.0, 234.0], 50)
+    assert propose_anchors(sides, sides).sizes_px == pytest.approx((12, 25, 50, 99, 198), abs=1)
+
+
 def test_slim_boxes_get_a_ratio_of_their_own():
     heights, widths = np.full(100, 20.0), np.full(100, 20.0)
     widths[:6] = 80.0
