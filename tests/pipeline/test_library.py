@@ -1,5 +1,6 @@
 """README's lines for Python do what they say, and load no TFX."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -46,7 +47,15 @@ def test_the_lines_are_ten_after_the_imports() -> None:
     assert len(lines) <= 10
 
 
-@pytest.mark.e2e
+def test_the_names_that_are_imported_are_there() -> None:
+    for node in ast.walk(ast.parse(readme_lines())):
+        if isinstance(node, ast.ImportFrom):
+            source = (REPO / f"{str(node.module).replace('.', '/')}.py").read_text()
+            defined = {getattr(each, "name", None) for each in ast.parse(source).body}
+            assert {alias.name for alias in node.names} <= defined
+
+
+@pytest.mark.slow
 def test_readmes_lines_build_load_train_and_predict(tmp_path: Path) -> None:
     (tmp_path / "configs").symlink_to(REPO / "configs")
     code = f"import sys; sys.path.insert(0, {str(REPO)!r})\n{PREPARE}\n{readme_lines()}\n{CHECK}"
