@@ -88,7 +88,7 @@ def _write(album: "Album", out: Path, inputs: "list[Path | None]") -> None:
     from pipeline.look.static_folder import WRITTEN, write_static
 
     with output_folder(out, _WRITER, WRITTEN, inputs) as new:
-        missing = write_static(album, new, say)
+        missing = write_static(album, new, lambda line, fields: say(line, fields=fields))
     total = len(album.pictures)
     without = f" ({missing:,} of them cannot be shown)" if missing else ""
     show_lines([f"{plural(total, 'picture')}{without}: open {out / 'index.html'}"])

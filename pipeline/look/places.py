@@ -141,7 +141,10 @@ def _with_detections(request: Request, read: Read) -> Found:
         return read.found
     if len(read.truths) != 1:
         names = ", ".join(read.found.album.splits)
-        raise ConfigError(f"--detections: say of which split they are with --split ({names})")
+        which = f"say of which split they are with --split ({names})"
+        if request.split is not None:  # data.sources
+            which = f"several files make the split {request.split}: give its examples"
+        raise ConfigError(f"--detections: {which}")
     from model.evaluation.results import read_detections
     from pipeline.look.outcomes import add_detections
 

@@ -1,11 +1,9 @@
 """The page as a folder that opens without a server: on another machine, or from an archive."""
 
-import time
-from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ground.wording import plural
+from ground.progress import OnProgress, Progress
 from model.encoded.flaw import PictureFlaw
 from pipeline.look.album import Album, ShownPicture
 from pipeline.look.parts import part, part_names
@@ -16,10 +14,9 @@ WRITTEN = (*PAGE_FILES, "data", "pictures", "thumbs")
 _LONG_SIDE_PX = 1600
 _MOST_BYTES = 1_000_000
 _THREADS = 4
-_SECONDS_BETWEEN_LINES = 10.0
 
 
-def write_static(album: Album, out: Path, on_progress: Callable[[str], None]) -> int:
+def write_static(album: Album, out: Path, on_progress: OnProgress | None) -> int:
     """Writes an album into an empty folder; returns how many pictures cannot be shown.
 
     Pictures are copied where they are small, else they become JPEGs of at most 1,600 pixels.
@@ -27,7 +24,7 @@ def write_static(album: Album, out: Path, on_progress: Callable[[str], None]) ->
     Args:
         album: what is shown.
         out: the folder.
-        on_progress: called with a line now and then.
+        on_progress: called with a line now and then; None says nothing.
     """
     for name in PAGE_FILES:
         (out / name).write_bytes(page_file(name))
@@ -36,26 +33,14 @@ def write_static(album: Album, out: Path, on_progress: Callable[[str], None]) ->
     for name in part_names(album):
         (out / "data" / name).write_bytes(part(album, name))
     missing = 0
+    progress = Progress("writing", len(album.pictures), on_progress)
     with ThreadPoolExecutor(_THREADS) as pool:
         numbers = range(len(album.pictures))
         written = pool.map(lambda n: _write_picture(album.pictures[n], n, out), numbers)
-        for is_written in _told(written, len(album.pictures), on_progress):
+        for is_written in written:
             missing += not is_written
+            progress.advance()
     return missing
-
-
-def _told(
-    written: Iterable[bool], total: int, on_progress: Callable[[str], None]
-) -> Iterable[bool]:
-    """Yields what is written, and says now and then how long the rest will take."""
-    started = said = time.monotonic()
-    for number, is_written in enumerate(written, 1):
-        yield is_written
-        now = time.monotonic()
-        if now - said >= _SECONDS_BETWEEN_LINES:
-            said = now
-            left = (now - started) / number * (total - number)
-            on_progress(f"{number:,} of {plural(total, 'picture')}, {left:.0f} s to go")
 
 
 def _write_picture(picture: ShownPicture, number: int, out: Path) -> bool:

@@ -202,7 +202,7 @@ def test_what_is_left_out_says_why_and_names_stay_text(open_page, tmp_path):
 def test_a_folder_opens_without_a_server(open_page, tmp_path):
     write_dataset(tmp_path / "D", [image(n) for n in range(3)], [annotation(1, 1)])
     (tmp_path / "P").mkdir()
-    assert write_static(album_of(Request(tmp_path / "D")).album, tmp_path / "P", print) == 0
+    assert write_static(album_of(Request(tmp_path / "D")).album, tmp_path / "P", None) == 0
     page = opened(open_page, tmp_path / "P" / "index.html", PHONE)
     assert page.text("#count") == "3 of 3 pictures"
     seen = "() => [...document.querySelectorAll('.tile img')].every((i) => i.naturalWidth === 30)"
