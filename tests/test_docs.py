@@ -1,6 +1,7 @@
 """The documentation is true: settings, files and commands that it names exist."""
 
 import re
+import runpy
 import shlex
 from pathlib import Path
 
@@ -66,6 +67,14 @@ def test_modules_named_in_commands_exist(page):
         and not (ROOT / f"{module.replace('.', '/')}.py").exists()
     ]
     assert missing == []
+
+
+def test_licences_are_those_of_the_packages_in_the_locks() -> None:
+    script = runpy.run_path(str(ROOT / "scripts" / "licences.py"))
+    rows = script["rows_of"]((ROOT / "docs" / "licences.md").read_text())
+    assert sorted(rows) == sorted(script["locked_names"]()), "run scripts/licences.py"
+    told = [name for name, licence in rows.items() if licence != script["UNKNOWN"]]
+    assert len(told) > 0.9 * len(rows)
 
 
 def test_commands_page_is_what_the_commands_say():
