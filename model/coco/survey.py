@@ -83,7 +83,7 @@ def survey(path: str | os.PathLike[str], holds: Holds = everything) -> Survey:
         raise DatasetError(f"{path}: {other}")
     if not listed:
         raise DatasetError(f"{path}: `images` is empty: it lists no picture")
-    _read_categories(entries, result)
+    read_label_map(entries, result)
     return result
 
 
@@ -99,7 +99,12 @@ def _count_object(annotation: Any, result: Survey) -> None:
         result.crowds += 1
 
 
-def _read_categories(entries: list[Any], result: Survey) -> None:
+def read_label_map(entries: list[Any], result: Survey) -> None:
+    """Sets the categories of a survey from the entries of `categories`.
+
+    Raises:
+        DatasetError: there is none, one has no integer id and no name, or two have one id.
+    """
     if not entries:
         raise DatasetError(
             f"{result.path}: `categories` is empty: a detector needs at least one class"

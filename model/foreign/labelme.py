@@ -38,6 +38,8 @@ def read_labelme(folder: Folder, losses: Losses) -> Iterator[ForeignPicture]:
         except (ValueError, RecursionError):
             losses["files that are no JSON"] += 1
             continue
+        if not isinstance(content, dict):
+            continue
         named = content.get("imagePath")
         picture = folder.picture(named if isinstance(named, str) else "", name)
         if picture is None:

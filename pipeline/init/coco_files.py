@@ -191,14 +191,18 @@ def _looks_like_coco(path: Path) -> bool:
 
 def _walk(data_dir: Path) -> Iterator[tuple[str, list[str]]]:
     """Yields (folder below, its files), those that are near first; hidden ones are left out."""
-    waiting = [""]
+    waiting, seen = [""], set()
     for depth in range(_DEEPEST + 1):
         deeper = []
         for folder in waiting:
             try:
+                status = os.stat(data_dir / folder)
                 entries = sorted(os.scandir(data_dir / folder), key=lambda entry: entry.name)
             except OSError:
                 continue
+            if (status.st_dev, status.st_ino) in seen:  # a link that leads back
+                continue
+            seen.add((status.st_dev, status.st_ino))
             shown = [entry for entry in entries if not entry.name.startswith(".")]
             yield folder, [entry.name for entry in shown if entry.is_file()]
             deeper += [os.path.join(folder, entry.name) for entry in shown if entry.is_dir()]

@@ -16,6 +16,7 @@ from model.coco.boxes import bbox_in_pixels, meant_box
 from model.coco.hints import format_of_boxes
 from model.coco.kind import not_instances, other_task
 from model.coco.stream import ANNOTATIONS, BARE_LIST, CATEGORIES, IMAGES, LISTS, iterate_file, lacks
+from model.coco.survey import Survey, read_label_map
 from model.coco.values import integer_at, meant_integer
 
 Floats = npt.NDArray[np.float64]
@@ -91,7 +92,7 @@ class _Reader:
         self.objects = tuple(array.array("q") for _ in range(2))  # image id, category id
         self.boxes = tuple(array.array("f") for _ in range(4))
         self.crowds = array.array("b")
-        self.categories: dict[int, str] = {}
+        self.categories: list[Any] = []
         self.images: list[Any] = []
         self.annotations: list[Any] = []
         self.bare: list[Any] = []
@@ -104,9 +105,7 @@ class _Reader:
         elif key == ANNOTATIONS:
             self._read_object(entry)
         elif key == CATEGORIES:
-            id_ = integer_at(entry, "id")
-            if id_ is not None and isinstance(entry.get("name"), str):
-                self.categories[id_] = entry["name"]
+            self.categories.append(entry)
         elif key == BARE_LIST and len(self.bare) < _SAMPLE:
             self.bare.append(entry)
 
@@ -192,7 +191,7 @@ def read_facts(path: Path, say: Callable[[str], None] = lambda line: None) -> Da
         class_of=class_of[is_known][has_area],
         box_heights=np.asarray(box[3])[has_area],
         box_widths=np.asarray(box[2])[has_area],
-        categories=reader.categories,
+        categories=_classes(path, reader),
         objects=reader.counts["objects"],
         masks=reader.counts["masks"],
         rectangles=reader.counts["rectangles"],
@@ -218,13 +217,23 @@ def _check(path: Path, kinds: dict[str, str], reader: _Reader) -> None:
         raise DatasetError(f"{path}: {other}")
     if not reader.names:
         raise DatasetError(f"{path}: `images` lists no picture with an `id`")
-    if not reader.categories:
-        raise DatasetError(f"{path}: `categories` names no class with an `id`")
+
+
+def _classes(path: Path, reader: _Reader) -> dict[int, str]:
+    """Returns the names of the classes by id, as a run reads them.
+
+    Raises:
+        DatasetError: a run would refuse one.
+    """
+    label_map = Survey(str(path))
+    read_label_map(reader.categories, label_map)
+    return {category["id"]: category["name"] for category in label_map.categories}
 
 
 def _around(segmentation: Any) -> tuple[float, float, float, float] | None:
     """Returns the box around polygons in COCO's own form, None for all others."""
-    rings = [ring for ring in segmentation or () if isinstance(ring, list)]
+    parts = segmentation if isinstance(segmentation, list) else []
+    rings = [ring for ring in parts if isinstance(ring, list)]
     numbers = [number for ring in rings for number in ring]
     if len(numbers) < _FEWEST_POINTS or not all(type(n) in (int, float) for n in numbers):
         return None

@@ -32,6 +32,7 @@ def machine(monkeypatch, tmp_path):
 
 def init(*arguments, status=0):
     done = CliRunner().invoke(tfx_rcnn, ["init", *map(str, arguments)], prog_name="tfx-rcnn")
+    assert "--debug" not in done.output and "Traceback" not in done.output, done.output
     assert done.exit_code == status, done.output
     if status:
         assert done.output.rstrip().splitlines()[-1].startswith("error: ")
@@ -183,8 +184,25 @@ def test_another_form_of_boxes_is_seen(tmp_path):
     assert config.data.box_format == "xyxy"
 
 
+def test_odd_values_and_links_that_lead_back_do_no_harm(tmp_path):
+    coco = draw(tmp_path / "pictures", numbered(40), objects=3)
+    odd = [5, {"counts": 3}, "x", [[1, "a"]], [5], None]
+    for entry, value in zip(coco["annotations"], odd, strict=False):
+        entry["segmentation"] = value
+    coco["annotations"] += [7, {"image_id": "x"}, {"bbox": [1e400, 0, 1, 1], "image_id": 1}]
+    coco["images"] += ["x", {"id": 99}]
+    coco["categories"].append("y")
+    write(tmp_path / "c.json", coco)
+    os.symlink(tmp_path, tmp_path / "pictures" / "loop")
+    assert "category 1 has no integer" in init(tmp_path, status=1)
+    coco["categories"].pop()
+    write(tmp_path / "c.json", coco)
+    assert "bad_segmentation 5" in init(tmp_path)
+    assert written(tmp_path).model.mask_head is None
+
+
 def test_large_pictures_are_made_smaller_and_small_ones_larger(tmp_path):
-    write(tmp_path / "a" / "c.json", draw(tmp_path / "a", numbered(8), size=(3000, 2000)))
+    write(tmp_path / "a" / "c.json", draw(tmp_path / "a", numbered(5), size=(1800, 1200)))
     init(tmp_path / "a")
     large = written(tmp_path / "a").input
     assert large.short_side_px * large.long_side_px < 220_000
