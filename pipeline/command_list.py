@@ -58,7 +58,7 @@ COMMANDS = {
             "pipeline.hosts.multi_node:main",
             ("pipeline.hosts.multi_node",),
         ),
-        Listed("train-sagemaker", "Trains on SageMaker.", "pipeline.sagemaker.job:main"),
+        Listed("train-sagemaker", "Trains on SageMaker.", "pipeline.sagemaker.command:main"),
         Listed(
             "estimate",
             "Says what a training will take: time, memory, money.",

@@ -1,6 +1,7 @@
 """Import direction: ground <- configs <- model <- components <- pipeline, and what each may import.
 
-A module that is started by its name counts as imported: no import shows it.
+A module that is started by its name counts as imported: no import shows it. Besides: files and
+functions that one can read at a time, and methods in which workers wait for each other say so.
 """
 
 import ast
@@ -37,6 +38,8 @@ DOTTED = re.compile(r"\w+(\.\w+)*")
 PURE_PLACES = ("components/coco_evaluator/gate.py", "model/coco/", "model/evaluation/")
 MAY_IMPORT_CLICK = "model/commands/"
 ROOMS_BELOW_LAUNCH = ("model/training/", "model/evaluation/", "model/input/", "model/layers/")
+
+MOST_LINES, MOST_LINES_OF_A_FUNCTION = 400, 60
 
 
 def imports_of(source: str, package: str) -> Iterator[tuple[int, str]]:
@@ -170,6 +173,78 @@ def test_import_starts_no_heavy_library(module: str) -> None:
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.split() == []
+
+
+def longer_than_allowed(source: str, path: str) -> list[str]:
+    """Returns a line for the file and each function in it that is longer than it may be.
+
+    A file may say in its first docstring why it is longer; a function's own docstring is no part of
+    it; `create_pipeline` is the graph.
+    """
+    tree = ast.parse(source)
+    lines = source.count("\n")
+    says_why = "Longer than other files" in (ast.get_docstring(tree) or "")
+    found = [f"{path}: {lines} lines"] if lines > MOST_LINES and not says_why else []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and node.name != "create_pipeline":
+            text = node.body[0].end_lineno - node.body[0].lineno + 1
+            length = node.end_lineno - node.lineno + 1 - (text if ast.get_docstring(node) else 0)
+            if length > MOST_LINES_OF_A_FUNCTION:
+                found.append(f"{path}: {node.name} has {length} lines")
+    return found
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_files_and_functions_can_be_read_at_a_time(layer: str) -> None:
+    found = []
+    for path in sorted((REPO / layer).rglob("*.py")):
+        found += longer_than_allowed(path.read_text("utf-8"), path.relative_to(REPO).as_posix())
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("def f():\n" + "    x = 1\n" * 60, ["a.py: f has 61 lines"]),
+        ('def f():\n    """A.\n\n    B.\n    """\n' + "    x = 1\n" * 59, []),
+        ("def create_pipeline():\n" + "    x = 1\n" * 99, []),
+        ("x = 1\n" * 401, ["a.py: 401 lines"]),
+        ('"""A.\n\nLonger than other files: it is a list.\n"""\n' + "x = 1\n" * 401, []),
+    ],
+)
+def test_what_is_too_long_is_named(source: str, found: list[str]) -> None:
+    assert longer_than_allowed(source, "a.py") == found
+
+
+def silent_collectives(source: str) -> list[str]:
+    """Returns the functions in which workers wait for each other, and whose first line is silent.
+
+    They call `gather`, `broadcast` or `all_sum` of a `distribution`.
+    """
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.FunctionDef):
+            continue
+        called = [inner.func for inner in ast.walk(node) if isinstance(inner, ast.Call)]
+        waits = any(
+            isinstance(function, ast.Attribute)
+            and function.attr in ("gather", "broadcast", "all_sum")
+            and "distribution" in ast.unparse(function.value)
+            for function in called
+        )
+        if waits and not (ast.get_docstring(node) or "").startswith("All workers"):
+            found.append(node.name)
+    return found
+
+
+def test_methods_with_a_collective_say_who_takes_part() -> None:
+    found = {
+        path.name: silent
+        for path in sorted((REPO / "model").rglob("*.py"))
+        if (silent := silent_collectives(path.read_text("utf-8")))
+    }
+    assert found == {}
+    assert silent_collectives("def f(self):\n    self._distribution.gather(b'')") == ["f"]
 
 
 def test_every_file_with_tests_is_collected() -> None:

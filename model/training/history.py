@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from configs.schema import TrainConfig
+from model.training.schedules import total_steps
 from model.training.validated import Validated, best_validation, is_patience_over
 from model.training.validation import is_validation_step
 
@@ -58,6 +59,12 @@ class RunPlan:
     steps: int
     steps_per_epoch: int
     validates: bool
+
+    @classmethod
+    def of(cls, train: TrainConfig, steps_per_epoch: int, validates: bool) -> "RunPlan":
+        """Returns the plan of a run with so many steps an epoch."""
+        steps = total_steps(train.epochs, steps_per_epoch, train.max_steps)
+        return cls(train, steps, steps_per_epoch, validates)
 
     def is_checkpoint_due(self, history: RunHistory, done: int) -> bool:
         """Whether the weights after `done` steps are to be kept, be it for their validation."""

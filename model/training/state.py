@@ -124,7 +124,7 @@ class TrainState:
             weight.assign(average)
 
     def share_moving_statistics(self, distribution: Distribution) -> None:
-        """Gives all workers the chief's moving statistics: those that are kept and exported."""
+        """All workers: take the chief's moving statistics, those that are kept and exported."""
         values = {variable.path: variable.numpy() for variable in self.moving_statistics}
         values = distribution.broadcast(values)
         for variable in self.moving_statistics:

@@ -234,7 +234,7 @@ class TrainStep:
     def _compute(
         self, batch: Batch, step: tf.Tensor, learning_rate: tf.Tensor, asks_stop: tf.Tensor
     ) -> RawReport:
-        """Does a step in one go."""
+        """All workers: does a step in one go."""
         weights = self._state.trainable
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(weights)
@@ -292,7 +292,7 @@ class TrainStep:
         )
 
     def _all_counts(self, counts: Counts) -> Counts:
-        """Returns the counts of all workers together."""
+        """All workers: returns the counts of all together."""
         return Counts(*self._distribution.all_sum(counts))
 
     def _scaled_loss(self, sums: tf.Tensor, counts: Counts) -> tf.Tensor:
@@ -306,7 +306,7 @@ class TrainStep:
         counts: Counts,
         learning_rate: tf.Tensor,
     ) -> RawReport:
-        """Reduces this worker's gradients and loss sums, and updates the weights."""
+        """All workers: reduces gradients and loss sums, and updates the weights."""
         # Read before the update changes it: the report tells what this step was computed with.
         loss_scale = self._state.loss_scale.read_value()
         # One collective for both; a second would be a second latency.

@@ -21,7 +21,6 @@ from model.training.history import RunHistory, RunPlan
 from model.training.optimizers import build_optimizer
 from model.training.reporter import Built, Reporter, number_of_parameters
 from model.training.restore import restore
-from model.training.schedules import total_steps
 from model.training.state import TrainState
 from model.training.status import WorkerStatus
 from model.training.step import INITIAL_LOSS_SCALE, TrainStep
@@ -74,9 +73,7 @@ class TrainLoop:
         self._compiled_as: dict[str, Any] = {"precision": precision, "jit": jit}
         self._stop_asked = stop_asked
         self._validation = validation
-        per_epoch = training_input.steps_per_epoch
-        steps = total_steps(train.epochs, per_epoch, train.max_steps)
-        self._plan = RunPlan(train, steps, per_epoch, validates=validation is not None)
+        self._plan = RunPlan.of(train, training_input.steps_per_epoch, validation is not None)
         self._history = RunHistory()
         scales_loss = precision == "mixed_float16"
         optimizer = build_optimizer(train.optimizer)

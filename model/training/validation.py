@@ -137,11 +137,11 @@ def validate(
     beat: Callable[[], None],
     stop_asked: Callable[[], bool],
 ) -> Numbers | None:
-    """Returns the numbers, the same on every worker; None where any worker was asked to stop.
+    """All workers: returns the same numbers on each; None where any was asked to stop.
 
     Args:
         validation: detects and scores.
-        distribution: the workers, which all must call this.
+        distribution: the workers.
         beat: is called before each batch.
         stop_asked: says before each batch whether this worker was asked to stop.
     """

@@ -1,40 +1,25 @@
-"""HTTP with Kubeflow Pipelines: limited waiting, tries with pauses, nothing stored twice."""
+"""Requests to Kubeflow Pipelines: tries with pauses, pages, nothing stored twice."""
 
 import json
 import os
-import re
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from ground.errors import ConfigError, ServiceError
 from pipeline.kubeflow.api.answers import INTERNAL, NoAnswer, Refusal, Unreachable, read_answer
-from pipeline.kubeflow.api.connection import (
-    Connection,
-    check_secrets_are_safe,
-    checked_host,
-    is_this_machine,
-    pod_namespace,
-    read_cookie,
-    read_token,
-)
+from pipeline.kubeflow.api.connection import Connection, pod_namespace
+from pipeline.kubeflow.api.transport import READ_SECONDS, Transport
 
 Message = dict[str, Any]
-CONNECT_SECONDS, READ_SECONDS = 10.0, 120.0
 PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0)
 _LONGEST_WAIT_SECONDS = 30.0  # of what a server asks for
 _SENDINGS = 3
-_LARGEST_ANSWER = 1 << 26
-_CHUNK = 1 << 10  # small: the clock is looked at between two of them
 _PAGE_SIZE = 100
 _MOST_PAGES = 10_000
 _ROOT = "apis/v2beta1"
 _LOGS = "apis/v1alpha1/runs"  # in no other version of the API
-# How urllib3 names its own connection in front of what went wrong; a proxy's password.
-_OBJECT = re.compile(r"<[^>]* object at 0x[0-9a-f]+>: |\w+\(host=[^)]*\): ")
-_PASSWORD = re.compile(r"//[^/@\s]+@")
 
 
 class Service:
@@ -59,17 +44,10 @@ class Service:
         pauses: tuple[float, ...] = PAUSES_SECONDS,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        self.host = checked_host(connection.host)
         self.connection = connection
-        self._token = read_token(connection.token_file, environ)
-        self._cookie = read_cookie(connection.cookie_file, environ)
-        has_secrets = self._token is not None or self._cookie is not None
-        check_secrets_are_safe(self.host, has_secrets, connection.allow_http)
-        self._authorities = connection.ca_file or environ.get("SSL_CERT_FILE") or None
-        if connection.ca_file is not None and not connection.ca_file.is_file():
-            raise ConfigError(f"--ca-file {connection.ca_file}: no such file")
-        self._read_seconds, self._pauses, self.sleep = read_seconds, pauses, sleep
-        self._session: Any = None
+        self._transport = Transport(connection, environ, read_seconds)
+        self.host = self._transport.host
+        self._pauses, self.sleep = pauses, sleep
         self._namespace: str | None = None
 
     def namespace(self) -> str:
@@ -238,7 +216,7 @@ class Service:
             ServiceError: see `read_answer`.
         """
         address = f"{self.host}/{_LOGS}/{path_of(run_id, 'nodes', pod, 'log')}"
-        status, headers, content = self._exchange("GET", address, {})
+        status, headers, content = self._transport.exchange("GET", address, {})
         if status != 200:
             read_answer(self.host, status, headers, content)
         return content.decode("utf-8", "replace")
@@ -258,112 +236,14 @@ class Service:
         if file is not None:
             content = {"files": {"uploadfile": ("pipeline.yaml", file, "application/x-yaml")}}
         given = {name: value for name, value in query.items() if value}
-        status, headers, received = self._exchange(
+        status, headers, received = self._transport.exchange(
             method, f"{self.host}/{_ROOT}/{path}", given, **content
         )
         try:
             return read_answer(self.host, status, headers, received)
         except ServiceError as error:
-            error.args = (self._hidden(str(error)),)
+            error.args = (self._transport.hidden(str(error)),)
             raise
-
-    def _exchange(
-        self, method: str, address: str, query: Mapping[str, Any], **content: Any
-    ) -> tuple[int, Mapping[str, str], bytes]:
-        """Returns status, headers and body of an answer."""
-        import requests
-        import urllib3
-
-        # Not through a proxy to this machine: it would see the secrets of a plain connection.
-        local = {"no_proxy": urlsplit(self.host).hostname} if is_this_machine(self.host) else None
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of versions that go with each other
-                response = self._sender(requests).request(
-                    method,
-                    address,
-                    params=query,
-                    timeout=(CONNECT_SECONDS, self._read_seconds),
-                    allow_redirects=False,
-                    stream=True,
-                    verify=str(self._authorities) if self._authorities else None,
-                    proxies=local,
-                    **content,
-                )
-                with response:
-                    received = _received(response, time.monotonic() + self._read_seconds)
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            raise self._failure(error) from None
-        except UnicodeError as error:  # a label of the name longer than names can be
-            raise ConfigError(f"--host {self.host}: is no name of a machine ({error})") from None
-        return response.status_code, response.headers, received
-
-    def _sender(self, requests: Any) -> Any:
-        if self._session is None:
-            self._session = requests.Session()
-            # A callable of our own also keeps the user's .netrc out.
-            self._session.auth = self._known_by
-            # Nor does it read addresses that we do not follow.
-            self._session.get_redirect_target = lambda _: None
-        return self._session
-
-    def _known_by(self, request: Any) -> Any:
-        """Adds the secrets as they are now."""
-        request.headers.pop("Cookie", None)
-        if self._token is not None:
-            request.headers["Authorization"] = f"Bearer {self._token.text()}"
-        if self._cookie is not None:
-            request.headers["Cookie"] = self._cookie.text()
-        return request
-
-    def _failure(self, error: Exception) -> ServiceError:
-        """Returns an error of the way there in one line."""
-        import requests
-        import urllib3
-        from requests.exceptions import ConnectTimeout, InvalidURL
-        from urllib3.exceptions import LocationValueError
-
-        inner: Any = error.args[0] if error.args else error
-        reason = getattr(inner, "reason", None) or inner
-        if not isinstance(reason, Exception):
-            reason = error
-        said = " ".join(_PASSWORD.sub("//", _OBJECT.sub("", str(reason))).split())[:300]
-        line = self._hidden(f"{self.host}: no answer ({type(reason).__name__}: {said})")
-        if isinstance(error, requests.exceptions.SSLError):
-            return Unreachable(
-                f"{line}: check http or https in --host; for a certificate of your own name its "
-                "authority's file by --ca-file",
-                is_temporary=False,
-            )
-        sent_nothing = (
-            urllib3.exceptions.NewConnectionError,
-            urllib3.exceptions.ConnectTimeoutError,
-            urllib3.exceptions.ProxyError,
-            LocationValueError,
-        )
-        if isinstance(reason, sent_nothing) or isinstance(error, (ConnectTimeout, InvalidURL)):
-            told = f"{line}: nothing was sent: check the address and the network"
-            is_no_name = isinstance(reason, LocationValueError) or isinstance(error, InvalidURL)
-            return Unreachable(told, is_temporary=not is_no_name)
-        if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
-            return Unreachable(f"{line}: nothing was sent", is_temporary=False)
-        slow = (requests.Timeout, urllib3.exceptions.TimeoutError)
-        return NoAnswer(
-            f"{line}: check the address and the network; what was sent may or may not have been "
-            "stored, so look before repeating it",
-            is_slow=isinstance(error, slow) or isinstance(reason, slow),
-        )
-
-    def _hidden(self, text: str) -> str:
-        """Returns a text without our secrets."""
-        for secret in (self._token, self._cookie):
-            if secret is None:
-                continue
-            value = secret.last
-            parts = [part.partition("=")[2].strip() for part in value.split(";") if "=" in part]
-            for hidden in sorted({value, *parts}, key=len, reverse=True):
-                text = text.replace(hidden, "***") if len(hidden) > 3 else text
-        return text
 
 
 def _json(body: Message) -> bytes:
@@ -376,25 +256,6 @@ def _json(body: Message) -> bytes:
         return json.dumps(body, allow_nan=False).encode()
     except ValueError:
         raise ConfigError("a parameter is NaN or infinite, which Kubeflow cannot keep") from None
-
-
-def _received(response: Any, deadline: float) -> bytes:
-    """Returns an answer's body, unpacked.
-
-    Raises:
-        NoAnswer: it comes too slowly.
-        ServiceError: it is larger than any answer of Kubeflow Pipelines.
-    """
-    parts: list[bytes] = []
-    size = 0
-    for part in response.iter_content(_CHUNK):
-        parts.append(part)
-        size += len(part)
-        if size > _LARGEST_ANSWER:
-            raise ServiceError(f"{response.url}: answered with more than {_LARGEST_ANSWER:,} bytes")
-        if time.monotonic() > deadline:
-            raise NoAnswer(f"{response.url}: its answer takes too long", is_slow=True)
-    return b"".join(parts)
 
 
 def path_of(*parts: str) -> str:

@@ -23,6 +23,7 @@ from moto.sagemaker.models import sagemaker_backends
 from ground.errors import ConfigError, ServiceError
 from model.lanes import LANE
 from model.training.events import StepDone
+from pipeline.sagemaker.command import main
 from pipeline.sagemaker.entry import _plain
 from pipeline.sagemaker.images import tensorflow_image
 from pipeline.sagemaker.job import (
@@ -31,7 +32,6 @@ from pipeline.sagemaker.job import (
     SageMakerJob,
     _for_the_toolkit,
     _inputs,
-    main,
     start_training_job,
     training_job_request,
     wait_for_job,
