@@ -121,49 +121,57 @@ def _ours() -> Any:
     return run
 
 
-def _usual(with_masks: bool) -> Any:
-    import numpy as np
+def _strings(values: list[bytes]) -> Any:
     import tensorflow as tf
+
+    return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
+
+
+def _integers(values: list[int]) -> Any:
+    import tensorflow as tf
+
+    return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+
+
+def _floats(values: list[float]) -> Any:
+    import tensorflow as tf
+
+    return tf.train.Feature(float_list=tf.train.FloatList(value=values))
+
+
+def _mask_png(annotation: Any, height: int, width: int) -> bytes:
+    import numpy as np
     from PIL import Image
     from pycocotools import mask as coco_mask
 
-    def strings(values: list[bytes]) -> Any:
-        return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
+    rle = coco_mask.frPyObjects(annotation["segmentation"], height, width)
+    bitmap = coco_mask.decode(rle)
+    bitmap = bitmap if annotation["iscrowd"] else np.amax(bitmap, axis=2)
+    stream = io.BytesIO()
+    Image.fromarray(bitmap).save(stream, "PNG")
+    return stream.getvalue()
 
-    def integers(values: list[int]) -> Any:
-        return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
 
-    def floats(values: list[float]) -> Any:
-        return tf.train.Feature(float_list=tf.train.FloatList(value=values))
-
-    def mask_png(annotation: Any, height: int, width: int) -> bytes:
-        rle = coco_mask.frPyObjects(annotation["segmentation"], height, width)
-        bitmap = coco_mask.decode(rle)
-        bitmap = bitmap if annotation["iscrowd"] else np.amax(bitmap, axis=2)
-        stream = io.BytesIO()
-        Image.fromarray(bitmap).save(stream, "PNG")
-        return stream.getvalue()
-
-    def class_names(annotations: list[Any], names: dict[int, str]) -> Any:
-        return strings([names[annotation["category_id"]].encode() for annotation in annotations])
+def _usual(with_masks: bool) -> Any:
+    import tensorflow as tf
 
     def example(image: Any, annotations: list[Any], names: dict[int, str], path: Path) -> bytes:
         encoded = path.read_bytes()
         height, width = image["height"], image["width"]
         features = {
-            "image/encoded": strings([encoded]),
-            "image/format": strings([b"jpg"]),
-            "image/height": integers([height]),
-            "image/width": integers([width]),
-            "image/filename": strings([image["file_name"].encode()]),
-            "image/source_id": strings([str(image["id"]).encode()]),
-            "image/key/sha256": strings([hashlib.sha256(encoded).hexdigest().encode()]),
-            "image/object/class/label": integers([a["category_id"] for a in annotations]),
-            "image/object/class/text": strings(
+            "image/encoded": _strings([encoded]),
+            "image/format": _strings([b"jpg"]),
+            "image/height": _integers([height]),
+            "image/width": _integers([width]),
+            "image/filename": _strings([image["file_name"].encode()]),
+            "image/source_id": _strings([str(image["id"]).encode()]),
+            "image/key/sha256": _strings([hashlib.sha256(encoded).hexdigest().encode()]),
+            "image/object/class/label": _integers([a["category_id"] for a in annotations]),
+            "image/object/class/text": _strings(
                 [names[a["category_id"]].encode() for a in annotations]
             ),
-            "image/object/is_crowd": integers([a["iscrowd"] for a in annotations]),
-            "image/object/area": floats([a["area"] for a in annotations]),
+            "image/object/is_crowd": _integers([a["iscrowd"] for a in annotations]),
+            "image/object/area": _floats([a["area"] for a in annotations]),
         }
         corners = {"xmin": [], "ymin": [], "xmax": [], "ymax": []}
         for annotation in annotations:
@@ -172,10 +180,10 @@ def _usual(with_masks: bool) -> Any:
             corners["ymin"].append(y / height)
             corners["xmax"].append((x + box_width) / width)
             corners["ymax"].append((y + box_height) / height)
-        features |= {f"image/object/bbox/{name}": floats(v) for name, v in corners.items()}
+        features |= {f"image/object/bbox/{name}": _floats(v) for name, v in corners.items()}
         if with_masks:
-            masks = [mask_png(annotation, height, width) for annotation in annotations]
-            features["image/object/mask"] = strings(masks)
+            masks = [_mask_png(annotation, height, width) for annotation in annotations]
+            features["image/object/mask"] = _strings(masks)
         return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
 
     def run(folder: Path, out: Path) -> None:

@@ -79,11 +79,8 @@ def plain_loop(
             )
         return result
 
-    shapes = {
-        "images": [long, long, 3],
-        "boxes": [config.max_objects, 4],
-        "labels": [config.max_objects],
-    }
+    most = config.max_objects
+    shapes = {"images": [long, long, 3], "boxes": [most, 4], "labels": [most]}
     if with_masks:
         shapes["masks"] = [config.max_objects, 112, 112, 1]
     paths = [str(path) for path in shard_paths(examples, split)]

@@ -40,6 +40,7 @@ from components.coco_evaluator.settings import CocoEvaluatorSettings
 from components.coco_evaluator.sources import AnnotationsSource, ExamplesSource, Source
 from configs.loader import default_config, load_config
 from configs.metric_names import METRIC_NAMES
+from configs.schema import DataConfig
 from ground.command_options import config_option, set_option
 from ground.console import OneLineCommand, one_line_errors, show_lines
 from ground.errors import EXIT_FAILED, EXIT_REFUSED, DatasetError, ModelError
@@ -116,59 +117,40 @@ def main(
     out: Path,
 ) -> None:
     """Measures detections as COCO does, and decides whether the model is blessed."""
-    if (model_folder is None) == (detections is None):
-        raise click.UsageError("give either --model or --detections")
-    if (examples is None) == (annotations is None):
-        raise click.UsageError("give either --examples or --annotations")
-    if model_folder and annotations and pictures is None:
-        raise click.UsageError("--model with --annotations needs --pictures FOLDER")
+    _check_usage(model_folder, detections, examples, annotations, pictures)
     started = time.monotonic()
     config = load_config(config_file, overrides) if config_file else default_config(overrides)
     settings = CocoEvaluatorSettings.of(config).evaluate
-    narrowing = Narrowing(
-        None if image_ids is None else _ids_in_file(image_ids),
-        None if category_ids is None else _ids(category_ids.split(","), "--category-ids"),
-        class_agnostic,
-    )
+    narrowing = _narrowing(image_ids, category_ids, class_agnostic)
     settle_inputs([model_folder, baseline, examples, detections])
     models = [_saved_model_or_folder(model_folder)] if model_folder else []
     read = [*models, baseline, detections, examples, annotations, pictures, config_file, image_ids]
     if detections_dir is not None:
         claim_detections_dir(detections_dir, read)
 
-    def run_model(folder: Path, is_baseline: bool = False) -> Detected:
-        return detect_with_model(
-            folder,
-            source,
-            settings.batch_size,
-            detections_dir,
-            narrowing,
-            say,
-            is_baseline,
-            None if is_baseline else settings.limits,
-        )
-
     with output_folder(out, _WRITER, WRITTEN, read) as new:
         _withdraw(out)
-        source: Source
-        if annotations is not None:
-            source = AnnotationsSource(annotations, pictures, config.data, split)
-        else:
-            source = ExamplesSource(str(examples), split)
+        source = _source(examples, annotations, pictures, split, config.data)
         folder = None if model_folder is None else find_saved_model(model_folder)
         found = [] if detections is None else read_detections(detections)
         reading = source.reading  # what the data lack is said before a model is loaded
+
+        def run_model(folder: Path, is_baseline: bool = False) -> Detected:
+            limits = None if is_baseline else settings.limits
+            return detect_with_model(
+                folder, source, settings.batch_size, detections_dir, narrowing, say, is_baseline,
+                limits,
+            )  # fmt: skip
+
         with quiet_tensorflow():
             chosen = named_baseline(baseline) if baseline else Baseline()
             candidate = (
                 detected_of_file(str(detections), found) if folder is None else run_model(folder)
             )
             pushed = detect_pushed(
-                chosen,
-                settings.best_of_last - 1,
-                candidate.model_id,
+                chosen, settings.best_of_last - 1, candidate.model_id,
                 lambda f: run_model(f, is_baseline=True),
-            )
+            )  # fmt: skip
         evaluated = evaluate_to_folder(source, candidate, pushed, settings, new, narrowing)
         summary = _summary(evaluated, reading, out, time.monotonic() - started)
         write_json(new / SUMMARY_FILE, summary)
@@ -176,6 +158,47 @@ def main(
     _show_failures([*candidate.failed, *(pushed.newest.failed if pushed.newest else ())])
     if require_blessed and not evaluated.decision.blessed:
         sys.exit(EXIT_REFUSED)
+
+
+def _check_usage(
+    model_folder: str | None,
+    detections: str | None,
+    examples: str | None,
+    annotations: str | None,
+    pictures: str | None,
+) -> None:
+    """Checks that there is one thing to judge and one thing to judge it by.
+
+    Raises:
+        click.UsageError: there is none, or there are two.
+    """
+    if (model_folder is None) == (detections is None):
+        raise click.UsageError("give either --model or --detections")
+    if (examples is None) == (annotations is None):
+        raise click.UsageError("give either --examples or --annotations")
+    if model_folder and annotations and pictures is None:
+        raise click.UsageError("--model with --annotations needs --pictures FOLDER")
+
+
+def _narrowing(image_ids: str | None, category_ids: str | None, class_agnostic: bool) -> Narrowing:
+    """Returns what part of the ground truth counts, by the options."""
+    return Narrowing(
+        None if image_ids is None else _ids_in_file(image_ids),
+        None if category_ids is None else _ids(category_ids.split(","), "--category-ids"),
+        class_agnostic,
+    )
+
+
+def _source(
+    examples: str | None,
+    annotations: str | None,
+    pictures: str | None,
+    split: str,
+    data: DataConfig,
+) -> Source:
+    if annotations is None:
+        return ExamplesSource(str(examples), split)
+    return AnnotationsSource(annotations, pictures, data, split)
 
 
 def _show_failures(lines: list[str]) -> None:

@@ -128,49 +128,24 @@ def judge(
     Raises:
         DatasetError: a detection or an id of `narrowing` does not fit the ground truth.
     """
-
-    def measured(detected: Detected, category_ids: frozenset[int] | None) -> Measured:
-        return measure(
-            ground_truth,
-            detected.detections,
-            detected.kinds,
-            narrowing.image_ids,
-            category_ids,
-            narrowing.class_agnostic,
-            settings.max_detections,
-            detected.file,
-            settings.evaluator,
-        )
-
-    baseline = pushed.newest
-    of_candidate = measured(candidate, narrowing.category_ids)
+    counted = _counted(ground_truth, narrowing)
+    measuring = _Measuring(ground_truth, candidate, settings, narrowing)
+    of_candidate = measuring.of_candidate
     metrics = of_candidate.metrics
-    known = frozenset(c["id"] for c in ground_truth.categories)
-    counted = known if narrowing.category_ids is None else narrowing.category_ids
-    chance = Chance(of_candidate.matches, settings, can_tell=not narrowing.class_agnostic)
-    shared = _shared(ground_truth, candidate, baseline) & counted
-    rivals, old_matches = [], None
-    for detected in [baseline, *pushed.older] if baseline is not None else []:
-        of_both = _shared(ground_truth, candidate, detected) & counted
-        if not of_both:
-            continue
-        theirs = measured(detected, of_both)
-        compared = metrics if of_both == counted else measured(candidate, of_both).metrics
-        name = NEWEST if detected is baseline else f"the earlier {_title(detected)}"
-        deviations = chance.against(theirs.matches, sorted(of_both))
-        rivals.append(Rival(name, theirs.metrics, compared, deviations))
-        if detected is baseline:
-            old_matches = theirs.matches
-    found = _findings(ground_truth, candidate, pushed, settings, narrowing)
-    if baseline is not None and shared != counted:
-        found.append(about.compared_classes_finding(len(shared), len(counted)))
-    newest = rivals[0] if old_matches is not None else None
-    earlier = rivals[1:] if newest else rivals
+    of_newest = measuring.rival(pushed.newest, NEWEST) if pushed.newest else None
+    newest, of_old = of_newest or (None, None)
+    older = pushed.older if pushed.newest else ()
+    of_older = [measuring.rival(one, f"the earlier {_title(one)}") for one in older]
+    earlier = [found[0] for found in of_older if found]
+    shared = _shared(ground_truth, candidate, pushed.newest) & counted
+    findings = _findings(ground_truth, candidate, pushed, settings, narrowing)
+    if pushed.newest is not None and shared != counted:
+        findings.append(about.compared_classes_finding(len(shared), len(counted)))
     decision = decide(
         metrics,
         newest,
         settings.thresholds,
-        found,
+        findings,
         older=earlier,
         limits=settings.limits,
         costs=candidate.costs,
@@ -182,11 +157,59 @@ def judge(
         sorted(shared),
         [rival.numbers for rival in earlier],
         decision,
-        chance,
+        measuring.chance,
         of_candidate.matches,
-        old_matches,
+        of_old.matches if of_old else None,
         of_candidate.tasks,
     )
+
+
+class _Measuring:
+    """Measures the candidate, and pushed models over the classes that both know."""
+
+    def __init__(
+        self,
+        ground_truth: GroundTruth,
+        candidate: Detected,
+        settings: EvaluateConfig,
+        narrowing: Narrowing,
+    ) -> None:
+        self._ground_truth, self._candidate = ground_truth, candidate
+        self._settings, self._narrowing = settings, narrowing
+        self.of_candidate = self._measured(candidate, narrowing.category_ids)
+        can_tell = not narrowing.class_agnostic
+        self.chance = Chance(self.of_candidate.matches, settings, can_tell)
+
+    def rival(self, detected: Detected, name: str) -> tuple[Rival, Measured] | None:
+        """Returns a pushed model, and what was measured of it; None without a shared class."""
+        counted = _counted(self._ground_truth, self._narrowing)
+        of_both = _shared(self._ground_truth, self._candidate, detected) & counted
+        if not of_both:
+            return None
+        theirs, ours = self._measured(detected, of_both), self.of_candidate
+        if of_both != counted:
+            ours = self._measured(self._candidate, of_both)
+        deviations = self.chance.against(theirs.matches, sorted(of_both))
+        return Rival(name, theirs.metrics, ours.metrics, deviations), theirs
+
+    def _measured(self, detected: Detected, category_ids: frozenset[int] | None) -> Measured:
+        return measure(
+            self._ground_truth,
+            detected.detections,
+            detected.kinds,
+            self._narrowing.image_ids,
+            category_ids,
+            self._narrowing.class_agnostic,
+            self._settings.max_detections,
+            detected.file,
+            self._settings.evaluator,
+        )
+
+
+def _counted(ground_truth: GroundTruth, narrowing: Narrowing) -> frozenset[int]:
+    """Returns the ids of the classes that count."""
+    known = frozenset(c["id"] for c in ground_truth.categories)
+    return known if narrowing.category_ids is None else narrowing.category_ids
 
 
 def _title(detected: Detected) -> str:
