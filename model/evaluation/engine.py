@@ -16,11 +16,11 @@ from typing import Any, Literal
 import numpy as np
 
 from model.coco.boxes import xywh_to_yxyx
+from model.evaluation.columns import Columns
 from model.evaluation.ground_truth import GroundTruth
 from model.evaluation.matching import (
     AREAS,
     IOU_THRESHOLDS,
-    Columns,
     Matches,
     match,
     nothing_matched,
