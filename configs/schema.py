@@ -532,13 +532,23 @@ class Threshold(Section):
 
 
 class LimitsConfig(Section):
-    """What a model may cost; measured only where it is asked for."""
+    """What a model may cost, in a process of its own on the machine that evaluates."""
 
     size_mb: float | None = Field(
         None, gt=0, le=1e6, description="Of all files of the exported model, in 10^6 bytes."
     )
+    load_s: float | None = Field(
+        None, gt=0, le=1e6, description="Time to load the model, TensorFlow's own start left out."
+    )
+    memory_mb: float | None = Field(
+        None,
+        gt=0,
+        le=1e9,
+        description="Most memory of the process that serves it, in 10^6 bytes, with eight pictures "
+        "in a call and one of 12 million pixels; the GPU's not counted.",
+    )
     latency_p50_ms: float | None = Field(
-        None, gt=0, le=1e9, description="Median time of a call with one picture, where this runs."
+        None, gt=0, le=1e9, description="Median time of a call with one picture."
     )
     latency_p99_ms: float | None = Field(
         None, gt=0, le=1e9, description="Time that 99 of 100 calls with one picture keep."
@@ -572,6 +582,14 @@ class EvaluateConfig(Section):
         "`pycocotools` computes alone.",
     )
     batch_size: int = Field(4, ge=1, le=4096, description="Pictures per inference call.")
+    served_pictures: int = Field(
+        8,
+        ge=0,
+        le=1000,
+        description="Pictures of the evaluation set that the exported model is shown in a process "
+        "of its own before it is blessed, beside drawn ones of each kind (JPEG, PNG, grey, 16 "
+        "bits, tiny, large); its calls are timed with them.",
+    )
     worst_pictures: int = Field(12, ge=0, le=1000, description="Shown in the report.")
     max_detections: int = Field(
         100,

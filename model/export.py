@@ -95,7 +95,18 @@ def model_digest(
     config: TrainingSettings,
     categories: Sequence[Mapping[str, Any]],
 ) -> str:
-    """Returns 64 hex digits that stand for the weights, the settings and the categories.
+    """Returns 64 hex digits that stand for the weights, the settings and the categories."""
+    sections = config.model_dump(mode="json")
+    return weights_model_id(weights, sections["input"], sections["model"], categories)
+
+
+def weights_model_id(
+    weights: Mapping[str, np.ndarray],
+    input_section: Mapping[str, Any],
+    model_section: Mapping[str, Any],
+    categories: Sequence[Mapping[str, Any]],
+) -> str:
+    """Returns the model id of weights under the sections of a config, in JSON.
 
     The file that training started from (`model.weights`) is no part of it: the trained weights
     are.
@@ -108,8 +119,8 @@ def model_digest(
     return json_digest(
         {
             "weights": digest.hexdigest(),
-            "input": config.input.model_dump(mode="json"),
-            "model": config.model.model_dump(mode="json", exclude={"weights"}),
+            "input": dict(input_section),
+            "model": {key: value for key, value in model_section.items() if key != "weights"},
             "categories": [dict(c) for c in categories],
         }
     )

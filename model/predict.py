@@ -78,6 +78,11 @@ class LoadedModel:
         return {name: self._model.signatures[name] for name in names}
 
     @property
+    def weights(self) -> list[np.ndarray]:
+        """The values of its variables, in the order of the detector that was exported."""
+        return [variable.numpy() for variable in self._model.weights]
+
+    @property
     def has_masks(self) -> bool:
         """Whether the model has a mask head."""
         return "detection_masks" in self._detect.structured_outputs

@@ -136,10 +136,9 @@ def main(
         reading = source.reading  # what the data lack is said before a model is loaded
 
         def run_model(folder: Path, is_baseline: bool = False) -> Detected:
-            limits = None if is_baseline else settings.limits
             return detect_with_model(
                 folder, source, settings.batch_size, detections_dir, narrowing, say, is_baseline,
-                limits,
+                settings.served_pictures,
             )  # fmt: skip
 
         with quiet_tensorflow():
@@ -155,7 +154,8 @@ def main(
         summary = _summary(evaluated, reading, out, time.monotonic() - started)
         write_json(new / SUMMARY_FILE, summary)
     show_lines(_lines(evaluated, out))
-    _show_failures([*candidate.failed, *(pushed.newest.failed if pushed.newest else ())])
+    dead = () if candidate.is_measured else candidate.unservable
+    _show_failures([*dead, *candidate.failed, *(pushed.newest.failed if pushed.newest else ())])
     if require_blessed and not evaluated.decision.blessed:
         sys.exit(EXIT_REFUSED)
 

@@ -32,6 +32,7 @@ def decision_content(
             "split": source.split,
             "ground_truth_digest": ground_truth_digest(source.ground_truth),
         },
+        "costs": dict(candidate.costs),
         "settings": settings.model_dump(mode="json"),
         "narrowing": narrowing.to_dict(),
         "baseline": _baseline_entry(judgement, pushed),

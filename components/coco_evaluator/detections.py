@@ -57,7 +57,7 @@ def model_detections(
         DatasetError: a picture cannot be measured, and there is no `on_failure`.
     """
     if not is_baseline:
-        _check_categories(saved_model, source)
+        check_categories(saved_model, source)
     digest = model_digest or files_digest(saved_model)
     kept = None
     if keep_in is not None and source.digest is not None and image_ids is None:
@@ -82,7 +82,12 @@ def model_detections(
     return [detection for detection in found if detection["category_id"] in known]
 
 
-def _check_categories(saved_model: Path, source: Source) -> None:
+def check_categories(saved_model: Path, source: Source) -> None:
+    """Checks that the data have all categories that a model was trained on.
+
+    Raises:
+        ModelError: they have not.
+    """
     known = {category["id"]: category["name"] for category in source.ground_truth.categories}
     for category in read_categories(saved_model):
         if category["id"] not in known:

@@ -17,9 +17,8 @@ from components.coco_evaluator.baseline import (
     pushed_note,
     rollback_of,
 )
-from components.coco_evaluator.costs import model_costs
 from components.coco_evaluator.decision_file import decision_content
-from components.coco_evaluator.detections import model_detections
+from components.coco_evaluator.detections import check_categories, model_detections
 from components.coco_evaluator.findings import WHOLE, Narrowing
 from components.coco_evaluator.gate import Decision
 from components.coco_evaluator.judgement import Detected, Judgement, Pushed, judge
@@ -28,10 +27,17 @@ from components.coco_evaluator.label_errors import labelling_content
 from components.coco_evaluator.report.changes import changed_numbers, spread_lines
 from components.coco_evaluator.report.lineage import lineage_facts, setting_texts
 from components.coco_evaluator.report.render import ReportContent, render, suspects_shown
+from components.coco_evaluator.serving_check import (
+    Served,
+    check_served,
+    differs_from_measured,
+    keep_costs,
+    read_kept_costs,
+)
 from components.coco_evaluator.sources import Source
 from components.coco_evaluator.worst_pictures import worst_pictures
 from configs.metric_names import KINDS
-from configs.schema import EvaluateConfig, LimitsConfig
+from configs.schema import EvaluateConfig
 from ground.errors import DatasetError, RcnnError
 from ground.files import atomic_path, write_json
 from ground.wording import made_lines, reason_lines
@@ -62,11 +68,21 @@ def detect_with_model(
     narrowing: Narrowing = WHOLE,
     on_progress: Callable[[str], None] | None = None,
     is_baseline: bool = False,
-    limits: LimitsConfig | None = None,
+    served_pictures: int = 0,
 ) -> Detected:
     """Returns what an exported model finds; see `model_detections`.
 
-    What it costs is measured where `limits` has limits.
+    A candidate is first served in a process of its own; one that dies there is not measured.
+
+    Args:
+        saved_model: the exported model.
+        source: where the pictures are from.
+        batch_size: pictures a call.
+        keep_in: folder where detections are kept, or None.
+        narrowing: what part of the ground truth counts.
+        on_progress: called with a line now and then.
+        is_baseline: it is no candidate: it was served in such a process before it was pushed.
+        served_pictures: how many of the source a candidate is shown there.
     """
     digest = files_digest(saved_model)
     model_id = read_model_id(saved_model)
@@ -74,18 +90,29 @@ def detect_with_model(
     settings = config["model"]
     description = read_model_description(saved_model)
     chosen = None if narrowing.image_ids is None else set(narrowing.image_ids)
+    served = Served()
+    if not is_baseline:
+        check_categories(saved_model, source)  # at once: what follows takes its time
+        served = _served(saved_model, source, digest, served_pictures, keep_in, chosen, on_progress)
     failed: list[str] = []
-    found = model_detections(
-        saved_model,
-        source,
-        batch_size,
-        keep_in,
-        chosen,
-        on_progress,
-        is_baseline,
-        digest,
-        on_failure=failed.append,
-    )
+    found: list[dict[str, Any]] = []
+    if not served.is_dead:
+        found = model_detections(
+            saved_model,
+            source,
+            batch_size,
+            keep_in,
+            chosen,
+            on_progress,
+            is_baseline,
+            digest,
+            on_failure=failed.append,
+        )
+    problems = list(served.problems)
+    if line := differs_from_measured(served, found, source):
+        problems.append(line)
+    if not (is_baseline or problems or chosen):
+        keep_costs(keep_in, digest, source, served)
     return Detected(
         title=str(description.get("name", "model")),
         model_id=model_id,
@@ -95,10 +122,40 @@ def detect_with_model(
         categories=tuple(read_categories(saved_model)),
         max_detections=_max_detections(settings),
         failed=tuple(failed),
-        costs=model_costs(saved_model, source, limits) if limits else {},
+        costs=served.costs,
+        unservable=tuple(problems),
+        is_measured=not served.is_dead,
         description=description,
         config=config,
     )
+
+
+def _served(
+    saved_model: Path,
+    source: Source,
+    digest: str,
+    count: int,
+    keep_in: str | None,
+    chosen: set[int] | None,
+    on_progress: Callable[[str], None] | None,
+) -> Served:
+    """Returns how a candidate does in a process of its own, from an earlier time where it is kept.
+
+    Args:
+        saved_model: the exported model.
+        source: where the pictures are from.
+        digest: digest of the model's files.
+        count: pictures of the source that it is shown.
+        keep_in: folder where what came out is kept, or None.
+        chosen: image ids; None is all.
+        on_progress: called with a line.
+    """
+    kept = read_kept_costs(keep_in, digest, source) if chosen is None else None
+    if kept is not None:
+        return kept
+    if on_progress:
+        on_progress("evaluating: the model is served in a process of its own")
+    return check_served(saved_model, source, count, chosen)
 
 
 def _max_detections(settings: dict[str, Any]) -> int | None:

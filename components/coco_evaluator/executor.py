@@ -78,7 +78,7 @@ class Executor(base_executor.BaseExecutor):
                 exec_properties.get("detections_dir") or None,
                 on_progress=logging.info,
                 is_baseline=is_baseline,
-                limits=None if is_baseline else settings.evaluate.limits,
+                served_pictures=settings.evaluate.served_pictures,
             )
 
         folder = find_saved_model(model.uri)

@@ -16,6 +16,7 @@ from components.coco_evaluator.gate import (
     OWN_BASELINE,
     ROLLED_BACK,
     UNMEASURED_OLDER,
+    UNSERVABLE,
     UNUSABLE_BASELINE,
     Finding,
 )
@@ -84,6 +85,17 @@ def no_model_finding(title: str) -> Finding:
     """Returns that the detections are those of a file."""
     note = f"the detections are of a file ({title}): nothing ties them to a model"
     return Finding(NO_MODEL, True, note)
+
+
+def unservable_findings(problems: Iterable[str], is_measured: bool) -> list[Finding]:
+    """Returns a finding for each thing that is wrong where the model is served.
+
+    Args:
+        problems: what it is, with the picture.
+        is_measured: whether the model was run besides.
+    """
+    end = "" if is_measured else ": nothing was measured with it"
+    return [Finding(UNSERVABLE, True, f"the model {problem}{end}") for problem in problems]
 
 
 def failed_pictures_findings(failed: Sequence[str], of_whom: str) -> list[Finding]:

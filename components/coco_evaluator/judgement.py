@@ -37,7 +37,9 @@ class Detected:
         max_detections: that the model gives in a picture; None is unknown.
         failed: what is wrong with each picture that could not be measured, with its name.
         file: that they are from; "" for those of a model.
-        costs: what of the model's costs was measured (`costs.model_costs`).
+        costs: what serving the model costs, as far as it was measured (`serving_check.Served`).
+        unservable: what is wrong where the model is served, a line each.
+        is_measured: whether it was run at all; one that dies where it is served is not.
         description: what the model says of itself (`model_folder.read_model_description`).
         config: that it was exported with.
     """
@@ -52,6 +54,8 @@ class Detected:
     failed: tuple[str, ...] = ()
     file: str = ""
     costs: Mapping[str, float] = field(default_factory=dict)
+    unservable: tuple[str, ...] = ()
+    is_measured: bool = True
     description: Mapping[str, Any] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
 
@@ -246,6 +250,7 @@ def _findings(
     found = about.narrowing_findings(narrowing)
     if candidate.model_id is None:
         found.append(about.no_model_finding(candidate.title))
+    found += about.unservable_findings(candidate.unservable, candidate.is_measured)
     found += about.failed_pictures_findings(candidate.failed, "the model")
     found += about.rollback_findings(pushed.rollback)
     found += about.baseline_findings(pushed.problems, is_ignored)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 _WORDS = {
     "size_mb": "Size of the files",
+    "memory_mb": "Most memory of the process that serves it",
     "latency_p50_ms": "Time of a call with one picture, the middle one",
     "latency_p99_ms": "Time of a call with one picture, 99 of 100 within",
 }

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from components.coco_evaluator import evaluation
+from components.coco_evaluator.serving_check import Served
 from configs.schema import Config
 from model import export
 from tests.model.fake_detector import FakeDetector
@@ -14,6 +16,16 @@ CONFIG = Config(
     input={"short_side_px": 64, "long_side_px": 128, "size_multiple_px": 32},
     model={"mask_head": {}},
 )
+
+
+COSTS = {"size_mb": 1.5, "load_s": 2.0, "latency_p50_ms": 5.0, "latency_p99_ms": 9.0,
+         "memory_mb": 700.0}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def served(monkeypatch):
+    """Stands in for the process that serves a candidate, which takes seconds; see its own test."""
+    monkeypatch.setattr(evaluation, "check_served", lambda *a, **k: Served(costs=COSTS))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from components.coco_evaluator.evaluation import evaluate_to_folder
-from components.coco_evaluator.judgement import Detected
+from components.coco_evaluator.judgement import Detected, Pushed
 from configs.schema import EvaluateConfig
 from model.evaluation.ground_truth import GroundTruth
 from model.pictures import read_picture
@@ -81,7 +81,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     settings = SETTINGS.model_copy(update={"resamples": 250})
     for name, candidate, baseline in (("first", first, None), ("second", second, first)):
         (folder / name).mkdir()
-        evaluate_to_folder(source, candidate, baseline, settings, folder / name)
+        evaluate_to_folder(source, candidate, Pushed(baseline), settings, folder / name)
     return SimpleNamespace(first=folder / "first/report.html", second=folder / "second/report.html")
 
 

@@ -7,10 +7,16 @@ import shutil
 import pytest
 from click.testing import CliRunner
 
+from components.coco_evaluator import __main__ as command
+from components.coco_evaluator import evaluation
 from components.coco_evaluator.__main__ import main
+from components.coco_evaluator.serving_check import Served
 from components.model_pusher.__main__ import main as push_main
+from components.model_pusher.registry import push
+from components.model_pusher.rollback import roll_back
+from ground.errors import ModelError
 from model.model_folder import files_digest
-from tests.components.coco_evaluator.conftest import CATEGORIES
+from tests.components.coco_evaluator.conftest import CATEGORIES, COSTS
 from tests.components.model_pusher.fake_model import damage
 
 DOG, TOOTHBRUSH = CATEGORIES
@@ -352,17 +358,95 @@ def test_a_run_that_fails_leaves_no_older_verdict(tmp_path, data, make_model, ev
     assert all((tmp_path / "out" / name).exists() for name in VERDICT)
 
 
-def test_limits_on_size_and_latency_are_measured_and_kept(make_model, evaluate):
-    limits = "evaluate.limits={size_mb: 1000, latency_p50_ms: 1000000, latency_p99_ms: 0.000001}"
+def test_limits_on_costs_are_kept(make_model, evaluate):
+    limits = "evaluate.limits={size_mb: 2, load_s: 2, latency_p50_ms: 5, memory_mb: 699}"
 
     result, decision = evaluate("--model", make_model("model", 0.75), "--set", limits)
 
     assert result.exit_code == 3, result.output
-    size, middle, slowest = decision["comparisons"][-3:]
-    assert size["passed"] and 0 < size["candidate"] < 1000
-    assert middle["passed"] and middle["candidate"] > 0
-    assert not slowest["passed"] and slowest["candidate"] >= middle["candidate"]
-    assert "latency_p99_ms" in decision["reason"] and "exceeds the limit" in decision["reason"]
+    assert decision["costs"] == COSTS
+    passed = {c["metric"]: c["passed"] for c in decision["comparisons"] if c["rule"] == "max"}
+    assert passed == {"size_mb": True, "load_s": True, "memory_mb": False, "latency_p50_ms": True}
+    assert decision["reason"] == "memory_mb 700 exceeds the limit 699"
+
+
+@pytest.mark.parametrize("is_dead", [False, True])
+def test_a_model_that_does_otherwise_where_it_is_served_is_not_blessed(
+    tmp_path, make_model, evaluate, monkeypatch, is_dead
+):
+    words = "crashes in a process of its own, when it is shown a tiny PNG: SIGSEGV"
+    served = Served((words,), is_dead, COSTS)
+    monkeypatch.setattr(evaluation, "check_served", lambda *a, **k: served)
+
+    result, decision = evaluate("--model", make_model("model", 0.75))
+
+    end = ": nothing was measured with it" if is_dead else ""
+    assert decision["reason"].startswith(f"the model {words}{end}")
+    assert [f["kind"] for f in decision["findings"]] == ["unservable"]
+    assert words in (tmp_path / "out/report.html").read_text()
+    assert result.exit_code == (1 if is_dead else 3)
+    assert (json.loads((tmp_path / "out/detections.json").read_text()) == []) is is_dead
+    where = ["--decision", tmp_path / "out/decision.json", "--folder", tmp_path / "served"]
+    assert run(push_main, "--model", tmp_path / "model", *where, "--name", "cells").exit_code == 3
+
+
+def test_a_candidate_that_was_rolled_back_from_is_refused(tmp_path, make_model, evaluate):
+    folders = [make_model(name, score) for name, score in (("a", 0.5), ("b", 0.6))]
+    for folder in folders:
+        push(folder, tmp_path / "served", "cells", files_digest(folder))
+    roll_back(tmp_path / "served", "cells", 1, "Ada", "dogs are lost")
+
+    served = tmp_path / "served/cells"
+    result, decision = evaluate("--model", folders[1], "--baseline", served)
+    assert_refused(result, decision, "rolled_back", "version 3 took its place .* dogs are lost")
+    assert decision["baseline"]["push"]["rollback"]["by"] == "Ada"
+
+    result, decision = evaluate("--model", make_model("c", 0.75), "--baseline", served)
+    assert result.exit_code == 0, result.output
+    [finding] = decision["findings"]
+    assert finding["kind"] == "by_a_person"
+    assert "version 3, is version 1 again, rolled back by Ada" in finding["note"]
+    assert decision["older"] == []  # version 2 counts no more
+
+
+def test_a_baseline_that_a_person_blessed_is_said(tmp_path, make_model, evaluate):
+    old = make_model("old", 0.5)
+    word = {"by": "Ada", "because": "rare classes", "reason": "box/AP", "when": "2026-11-30"}
+    push(old, tmp_path / "served", "cells", files_digest(old), {"override": word})
+
+    result, decision = evaluate(
+        "--model", make_model("model", 0.75), "--baseline", tmp_path / "served/cells"
+    )
+
+    assert result.exit_code == 0, result.output
+    words = "is blessed by Ada on 2026-11-30 against the gate (box/AP): rare classes"
+    assert words in decision["findings"][0]["note"]
+    assert decision["baseline"]["push"]["override"]["by"] == "Ada"
+    assert words in (tmp_path / "out/report.html").read_text()
+
+
+def test_an_older_model_that_cannot_be_measured_is_said(
+    tmp_path, make_model, evaluate, monkeypatch
+):
+    for version, score in enumerate((0.4, 0.5), 1):
+        make_model(f"served/{version}", score)
+    detect = command.detect_with_model
+
+    def failing(folder, *arguments):
+        if folder.name == "1":
+            raise ModelError(f"{folder}: cannot be loaded")
+        return detect(folder, *arguments)
+
+    monkeypatch.setattr(command, "detect_with_model", failing)
+    result, decision = evaluate(
+        "--model", make_model("model", 0.75), "--baseline", tmp_path / "served"
+    )
+
+    assert result.exit_code == 0, result.output
+    [finding] = decision["findings"]
+    assert (finding["kind"], finding["closes_gate"]) == ("unmeasured_older", False)
+    assert "served/1: cannot be loaded" in finding["note"]
+    assert "a drop is not counted against it" in (tmp_path / "out/report.html").read_text()
 
 
 def test_models_pushed_before_the_newest_are_measured_too(tmp_path, make_model, evaluate):
