@@ -53,6 +53,7 @@ def export_saved_model(
     categories: Sequence[Mapping[str, Any]],
     out_dir: str | os.PathLike[str],
     training: Mapping[str, Any] | None = None,
+    precision: str = "float32",
 ) -> str:
     """Writes the detector as a SavedModel, in float32 whatever it was trained in.
 
@@ -63,6 +64,7 @@ def export_saved_model(
         out_dir: folder of the SavedModel; appears whole or not at all, replaces an old one. No
             other process may export to it meanwhile.
         training: what else to keep about the model (steps, losses, ...), JSON values.
+        precision: Keras dtype policy that it computes in.
 
     Returns:
         The model id: equal for equal weights, `input` and `model` settings and categories.
@@ -70,8 +72,10 @@ def export_saved_model(
     check_model_place(out_dir, [])
     weights = detector.export_weights()
     model_id = model_digest(weights, config, categories)
+    if precision != "float32":
+        model_id = json_digest([model_id, precision])
     settings = config.model.model_copy(update={"weights": None})
-    serving_detector = build_detector(settings, len(categories), precision="float32")
+    serving_detector = build_detector(settings, len(categories), precision=precision)
     serving_detector.import_weights(weights)
     module = ServingModule(serving_detector, config.input, categories)
     signatures = {"serving_default": module.detect_files, "decoded": module.detect_decoded}
@@ -257,6 +261,12 @@ class ServingModule(tf.Module):
             images: [N, H, W, 3], padded.
             image_sizes: [N, 2], height and width of the content.
         """
+        return self.detections(images, image_sizes, self._category_ids)
+
+    def detections(
+        self, images: tf.Tensor, image_sizes: tf.Tensor, category_ids: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """Returns the outputs by the category ids [K + 1] of labels; see `_detections`."""
         image_sizes = tf.cast(image_sizes, tf.float32)
         found = self._detector.detect(images, image_sizes)
         sides = tf.tile(image_sizes, [1, 2])[:, tf.newaxis]  # [N, 1, 4]: height, width, twice
@@ -264,7 +274,7 @@ class ServingModule(tf.Module):
         used = tf.cast(tf.sequence_mask(found.num, slots), tf.float32)  # [N, D]
         outputs = {
             "detection_boxes": tf.clip_by_value(found.boxes / sides, 0.0, 1.0) * used[..., None],
-            "detection_classes": tf.gather(self._category_ids, found.classes) * used,
+            "detection_classes": tf.gather(category_ids, found.classes) * used,
             "detection_scores": found.scores * used,
             "num_detections": tf.cast(found.num, tf.float32),
         }

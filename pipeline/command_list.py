@@ -119,6 +119,11 @@ COMMANDS = {
             ("model.predict",),
         ),
         Listed(
+            "export",
+            "Writes a model as ONNX, TFLite or float16, and compares.",
+            "model.commands.export:main",
+        ),
+        Listed(
             "serve",
             "Serves a model here, with a page to try it on.",
             "model.commands.serve:main",

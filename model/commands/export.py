@@ -1,0 +1,110 @@
+"""`tfx-rcnn export`: other forms of an exported model; see model/exports/."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ground.console import OneLineCommand, one_line_errors, print_table
+from ground.errors import EXIT_FAILED, DatasetError, ModelError
+from ground.files import write_json
+from ground.output_record import SUMMARY_FILE
+from ground.outputs import check_pattern, output_folder, settle_inputs
+from ground.speech import say, say_error, speech_options
+from model.model_folder import find_saved_model
+from model.prediction.paths import find_pictures, places_of
+from model.quiet_tensorflow import quiet_tensorflow
+
+_FORMS = ("float16", "onnx", "tflite")
+_FILES = {"float16": "float16", "onnx": "model.onnx", "tflite": "model.tflite"}
+
+
+@click.command(
+    cls=OneLineCommand,
+    epilog="Example: tfx-rcnn export --model M/model --form onnx photos/ --out exported",
+)
+@click.option(
+    "--model",
+    "model_folder",
+    required=True,
+    type=click.Path(),
+    help="Folder of the exported model.",
+)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Output folder.")
+@click.option(
+    "--form",
+    "forms",
+    multiple=True,
+    type=click.Choice(_FORMS),
+    help="float16 (a SavedModel that computes in it), onnx, tflite; may be repeated.  "
+    "[default: all]",
+)
+@click.argument("pictures", nargs=-1, required=True)
+@speech_options
+@one_line_errors
+def main(model_folder: str, out: Path, forms: tuple[str, ...], pictures: tuple[str, ...]) -> None:
+    """Writes a model in other forms, each compared with it on PICTURES.
+
+    A form that cannot be made is one line, the others are written, and the status is then 1.
+    """
+    wanted = [form for form in _FORMS if form in (forms or _FORMS)]
+    found = find_pictures(pictures)
+    settle_inputs([model_folder])
+    folder = find_saved_model(model_folder)
+    check_pattern(folder, "--model")
+    names = [SUMMARY_FILE, *(_FILES[form] for form in wanted)]
+    inputs = [folder, *places_of(pictures, found)]
+    with output_folder(out, "model.exports", names, inputs) as new, quiet_tensorflow():
+        summary = _export(folder, wanted, [picture.path for picture in found], new)
+        write_json(new / SUMMARY_FILE, summary)
+    _show(summary)
+    if summary["failed"]:
+        sys.exit(EXIT_FAILED)
+
+
+def _export(folder: Path, forms: list[str], paths: list[Path], new: Path) -> dict[str, Any]:
+    import numpy as np
+
+    from model.exports.compare import compare
+    from model.exports.forms import fixed_side, write_form
+    from model.exports.rebuilt import Rebuilt
+    from model.pictures import read_picture
+
+    rebuilt = Rebuilt(folder)
+    most = rebuilt.config.input.max_picture_pixels
+    pixels = [np.asarray(read_picture(path, most).open()) for path in paths]
+    if not pixels:
+        raise DatasetError("no pictures to compare on")
+    made: dict[str, Any] = {}
+    failed: dict[str, str] = {}
+    for form in forms:
+        say(f"{form}: converting")
+        try:
+            run = write_form(form, rebuilt, new)
+            made[form] = compare(rebuilt, run, pixels, fixed_side(form, rebuilt))
+            made[form]["bytes"] = _bytes_of(new / _FILES[form])
+        except ModelError as error:
+            failed[form] = str(error)
+            say_error(str(error))
+    return {"model": str(folder), "forms": made, "failed": failed}
+
+
+def _bytes_of(path: Path) -> int:
+    files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
+    return sum(file.stat().st_size for file in files)
+
+
+def _show(summary: dict[str, Any]) -> None:
+    """Prints a table of the forms."""
+    rows = [
+        [
+            form,
+            f"{one['bytes'] / 1e6:.1f}",
+            f"{one['found_again']}/{one['detections']}",
+            *(f"{one['largest_difference'][key]:.1e}" for key in ("score", "box", "mask")),
+            str(one["times_as_fast"]),
+        ]
+        for form, one in summary["forms"].items()
+    ]
+    print_table(["form", "MB", "found again", "score", "box", "mask", "times as fast"], rows)
