@@ -29,7 +29,7 @@ _POLL_SECONDS = 0.2
 _OS_ERROR = re.compile(r"Error: \[Errno (\d+)\] [^:'\[]*(?:: '([^']+)')?")
 
 AnyJob = TypeVar("AnyJob", bound=ShardJob)
-OnProgress = Callable[[str], None]  # called with one line for people
+OnLine = Callable[[str], None]  # called with one line for people
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +75,7 @@ def write_shards(
     write_shard: Callable[[AnyJob], ShardResult],
     namespace: str,
     new_pipeline: Callable[[], beam.Pipeline],
-    on_progress: OnProgress,
+    on_progress: OnLine,
 ) -> dict[str, list[tuple[AnyJob, ShardResult]]]:
     """Does every job with Beam; returns each with what came of it, by split, in their order.
 
@@ -156,7 +156,7 @@ def merged(results: Sequence[ShardResult]) -> Split:
 
 
 @contextlib.contextmanager
-def followed(jobs: Sequence[ShardJob], on_progress: OnProgress) -> Iterator[None]:
+def followed(jobs: Sequence[ShardJob], on_progress: OnLine) -> Iterator[None]:
     """Calls `on_progress` with a line for each shard that gets done within the block.
 
     It looks for the results' files: whichever of Beam's processes does a job, it leaves one.

@@ -9,7 +9,9 @@ from pydantic import Field, field_validator, model_validator
 from configs.section import Section, Seed, Text
 
 SplitName = Literal["train", "eval"]
-SPLIT_NAMES: tuple[SplitName, ...] = ("train", "eval")
+TRAINING_SPLIT: SplitName = "train"  # the split that training learns from
+EVALUATION_SPLIT: SplitName = "eval"
+SPLIT_NAMES = (TRAINING_SPLIT, EVALUATION_SPLIT)
 _LONGEST_PATTERN = 500  # letters
 
 
@@ -186,6 +188,6 @@ class DataPlaces(Section):
                 "none and data.split"
             )
         if len(splits) == 1 and None not in splits:
-            missing = "eval" if "train" in splits else "train"
+            missing = EVALUATION_SPLIT if TRAINING_SPLIT in splits else TRAINING_SPLIT
             raise ValueError(f"data.sources: none is split {missing!r}")
         return self

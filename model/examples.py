@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
+from configs import data_schema
 from ground.console import read_json
 from ground.errors import DatasetError
 from ground.files import file_digest, json_digest, write_json
@@ -26,7 +27,7 @@ CATEGORIES_FILE = "categories.json"
 MANIFEST_FILE = "manifest.json"
 COUNTS_FILE = "counts.json"
 REFUSED_FILE = "refused.json"
-TRAINING_SPLIT = "train"  # the split that training learns from; the others have any name
+TRAINING_SPLIT: str = data_schema.TRAINING_SPLIT  # of an examples folder, others have any name
 
 
 class Shard(TypedDict):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from components.coco_example_gen.source import MERGED_FILE, SplitSource
-from configs.data_schema import SPLIT_NAMES
+from configs.data_schema import EVALUATION_SPLIT, SPLIT_NAMES
 from configs.schema import DataConfig
 from ground.errors import DatasetError
 from model.coco.merge import Merge, SourceFile
@@ -21,7 +21,7 @@ from model.examples import TRAINING_SPLIT, Category
 
 def sources_of(data: DataConfig, data_dir: Path) -> list[SplitSource]:
     """Returns the splits train and eval of a config."""
-    shards = {"train": data.train_shards, "eval": data.eval_shards}
+    shards: dict[str, int] = {TRAINING_SPLIT: data.train_shards, EVALUATION_SPLIT: data.eval_shards}
     if data.sources:
         return _merged_sources(data, data_dir, shards)
     return [

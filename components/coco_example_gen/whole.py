@@ -35,7 +35,7 @@ from components.coco_example_gen.together import (
     label_map,
     split_summary,
 )
-from components.shards import OnProgress, ShardResult, new_folder, write_shards
+from components.shards import OnLine, ShardResult, new_folder, write_shards
 from components.shards import merged as merged_shards
 from configs.schema import DataConfig, Policy
 from ground.errors import DatasetError
@@ -88,7 +88,7 @@ def convert(
     rejects_dir: str | os.PathLike[str],
     data: DataConfig,
     make_pipeline: Callable[[], beam.Pipeline],
-    on_progress: OnProgress,
+    on_progress: OnLine,
 ) -> dict[str, Any]:
     """Converts COCO-format splits into an examples folder and a rejects folder.
 
@@ -193,7 +193,7 @@ def _spool_all(
     work: _Work,
     data: DataConfig,
     policies: dict[str, Policy],
-    on_progress: OnProgress,
+    on_progress: OnLine,
 ) -> list[ShardJob]:
     """Spreads all splits over spool files; returns the jobs that make shards of them."""
     jobs: list[ShardJob] = []

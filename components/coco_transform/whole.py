@@ -26,7 +26,7 @@ from components.coco_transform.settings import CocoTransformSettings
 from components.coco_transform.shard import write_shard
 from components.coco_transform.source import check_source, read_origin, read_refused
 from components.coco_transform.statistics import SplitStatistics
-from components.shards import OnProgress, ShardResult, merged, new_folder, write_shards
+from components.shards import OnLine, ShardResult, merged, new_folder, write_shards
 from model.examples import TRAINING_SPLIT, Split, read_categories, read_manifest, write_manifest
 from model.input.buckets import Bucket, training_buckets, write_buckets
 from model.input.index import ShardIndex, index_path, joined, read_index
@@ -40,7 +40,7 @@ def transform_examples(
     report_dir: str | os.PathLike[str],
     settings: CocoTransformSettings,
     new_pipeline: Callable[[], beam.Pipeline],
-    on_progress: OnProgress = logging.info,
+    on_progress: OnLine = logging.info,
     previous: Mapping[str, Any] | None = None,
     anomalies: Sequence[str] = (),
 ) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def _transform(
     scratch_dir: str,
     settings: CocoTransformSettings,
     new_pipeline: Callable[[], beam.Pipeline],
-    on_progress: OnProgress,
+    on_progress: OnLine,
 ) -> Gathered:
     """Writes the examples folder; returns what the report is made of."""
     check_source(source_dir)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from configs.data_schema import SPLIT_NAMES
 from ground.errors import DatasetError
 from model.coco.boxes import yxyx_to_xywh
 from model.foreign.coco_file import write_coco
@@ -93,7 +94,7 @@ def convert(folder: Folder, form: str, reader: Reader, out: Path, stem: str) -> 
                 f"{folder.root}: its annotations look like {form}, but no object of a picture "
                 f"comes out of them{said}"
             )
-        has_splits = {"train", "eval"} <= spools.pictures.keys()
+        has_splits = set(SPLIT_NAMES) <= spools.pictures.keys()
         parts = {"all": sorted(spools.pictures)}
         if has_splits:
             parts = {name: [name] for name in sorted(spools.pictures) if name != "none"}
