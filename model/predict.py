@@ -40,13 +40,14 @@ class LoadedModel:
 
     Args:
         folder: the SavedModel, or a folder that `find_saved_model` finds one in.
+        device: where it lies and computes, such as "/GPU:1"; None is TensorFlow's choice.
 
     Raises:
         ModelError: there is none, or it cannot be loaded.
         OutputError: TensorFlow takes its path for a pattern of several.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
+    def __init__(self, folder: str | os.PathLike[str], device: str | None = None) -> None:
         self.folder = find_saved_model(folder)
         check_pattern(self.folder, "--model")
         self.model_id = read_model_id(self.folder)
@@ -57,8 +58,10 @@ class LoadedModel:
         share_machine(os.environ)
         import tensorflow as tf  # takes seconds: after what can be seen at once
 
+        self._device = device
         try:
-            self._model = tf.saved_model.load(str(self.folder))
+            with tf.device(device):
+                self._model = tf.saved_model.load(str(self.folder))
             self._detect = self._model.signatures["serving_default"]
             self._detect_decoded = self._model.signatures["decoded"]
         except Exception as error:  # damaged files end in an IndexError, a KeyError, anything
@@ -133,7 +136,8 @@ class LoadedModel:
         import tensorflow as tf
 
         try:
-            outputs = call()
+            with tf.device(self._device):
+                outputs = call()
         except tf.errors.OpError as error:
             raise DatasetError(f"the model cannot take it: {reason_of(error.message)}") from None
         found = {name: value.numpy() for name, value in outputs.items()}

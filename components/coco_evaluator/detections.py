@@ -18,7 +18,7 @@ from model.encoded.files import shown
 from model.evaluation.coco_numbers import results_of_picture
 from model.launch.gpus import show_unused_gpus
 from model.model_folder import files_digest, read_categories
-from model.predict import LoadedModel
+from model.prediction.replicas import Replicas
 
 _KEY_DIGITS = 12
 
@@ -112,7 +112,7 @@ def _run_model(
     by_image: dict[int, list[dict[str, Any]]] = {}
     if not total:
         return []
-    model = LoadedModel(saved_model)
+    model = Replicas(saved_model)
     if on_progress:
         show_unused_gpus(on_progress)
 

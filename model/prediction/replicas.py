@@ -1,0 +1,141 @@
+"""One exported model on every GPU here: the pictures are shared out, each is looked at once.
+
+On CPUs there is one: TensorFlow's own threads use all cores.
+"""
+
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from ground.errors import DatasetError
+from model.pictures import Picture
+from model.predict import LoadedModel
+from model.prediction.detections import Detections
+
+Found = tuple[Any, Picture, Detections]
+
+_RESULTS_WAITING = 64  # bounds the memory where the taker is slower
+
+
+class Replicas:
+    """An exported model, once on each device.
+
+    Args:
+        folder: the SavedModel, or a folder that `find_saved_model` finds one in.
+        devices: where, such as "/GPU:1"; None is every GPU that TensorFlow opens, and the CPU where
+            it opens none.
+
+    Raises:
+        ModelError: there is no such model, or it cannot be loaded.
+        OutputError: TensorFlow takes its path for a pattern of several.
+    """
+
+    def __init__(
+        self, folder: str | os.PathLike[str], devices: Sequence[str] | None = None
+    ) -> None:
+        first = LoadedModel(folder, devices[0] if devices else None)
+        others = _other_gpus() if devices is None else devices[1:]
+        self._models = [first, *(LoadedModel(folder, device) for device in others)]
+
+    @property
+    def max_picture_pixels(self) -> int:
+        """Largest width x height of a picture that it decodes."""
+        return self._models[0].max_picture_pixels
+
+    def detect_all(
+        self,
+        pictures: Iterable[tuple[Any, Picture]],
+        batch_size: int,
+        on_failure: Callable[[Any, DatasetError], None],
+    ) -> Iterator[Found]:
+        """Yields (key, picture, detections), not in order; see `LoadedModel.detect_all`.
+
+        Args:
+            pictures: (key, picture); read as needed, by one thread at a time.
+            batch_size: pictures a call of one device at most.
+            on_failure: called with the key of a picture that the model cannot take, by the thread
+                that takes the results.
+        """
+        if len(self._models) == 1:
+            yield from self._models[0].detect_all(pictures, batch_size, on_failure)
+            return
+        shared = _Shared(pictures)
+        results: queue.Queue[Any] = queue.Queue(_RESULTS_WAITING)
+        threads = [
+            threading.Thread(target=_work, args=(model, shared, batch_size, results), daemon=True)
+            for model in self._models
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            at_work = len(threads)
+            while at_work:
+                result = results.get()
+                if isinstance(result, BaseException):
+                    raise result
+                if result is None:
+                    at_work -= 1
+                elif isinstance(result[1], DatasetError):
+                    on_failure(*result)
+                else:
+                    yield result
+        finally:
+            shared.stop()
+            while any(thread.is_alive() for thread in threads):
+                _empty(results)
+                for thread in threads:
+                    thread.join(0.01)
+
+
+class _Shared:
+    """An iterator that several threads take from, each item once."""
+
+    def __init__(self, items: Iterable[Any]) -> None:
+        self._items = iter(items)
+        self._lock = threading.Lock()
+        self._is_stopped = False
+
+    def __iter__(self) -> "_Shared":
+        return self
+
+    def __next__(self) -> Any:
+        with self._lock:
+            if self._is_stopped:
+                raise StopIteration
+            try:
+                return next(self._items)
+            except BaseException:
+                self._is_stopped = True
+                raise
+
+    def stop(self) -> None:
+        """Gives nothing more."""
+        with self._lock:
+            self._is_stopped = True
+
+
+def _work(model: LoadedModel, shared: _Shared, batch_size: int, results: Any) -> None:
+    """Puts what a model finds, then None; or the error that ended it."""
+    try:
+        for found in model.detect_all(shared, batch_size, lambda *failed: results.put(failed)):
+            results.put(found)
+        results.put(None)
+    except BaseException as error:  # raised again by the thread that takes the results
+        results.put(error)
+
+
+def _empty(results: Any) -> None:
+    while True:
+        try:
+            results.get_nowait()
+        except queue.Empty:
+            return
+
+
+def _other_gpus() -> list[str]:
+    """Returns the GPUs beside the first."""
+    import tensorflow as tf
+
+    return [gpu.name for gpu in tf.config.list_logical_devices("GPU")[1:]]
