@@ -22,9 +22,9 @@ def source(data):
 def loads(monkeypatch):
     """Counts how often a model is loaded."""
     loaded = []
-    real = detections.LoadedModel
+    real = detections.Replicas
     monkeypatch.setattr(
-        detections, "LoadedModel", lambda folder: loaded.append(folder) or real(folder)
+        detections, "Replicas", lambda folder: loaded.append(folder) or real(folder)
     )
     return loaded
 
@@ -108,14 +108,14 @@ def test_files_that_change_while_they_are_measured_are_refused(
     tmp_path, make_model, source, monkeypatch
 ):
     model = make_model("model", 0.75)
-    real = detections.LoadedModel
+    real = detections.Replicas
 
     def load_and_change(folder):
         loaded = real(folder)
         (folder / "assets.extra/more").write_text("meanwhile")
         return loaded
 
-    monkeypatch.setattr(detections, "LoadedModel", load_and_change)
+    monkeypatch.setattr(detections, "Replicas", load_and_change)
     with pytest.raises(ModelError, match="changed while it was measured"):
         model_detections(model, source, 2, tmp_path / "kept")
     assert not list((tmp_path / "kept").rglob("*-eval-*.json"))
