@@ -1,6 +1,6 @@
 """One exported model on every GPU here: the pictures are shared out, each is looked at once.
 
-On CPUs there is one: TensorFlow's own threads use all cores.
+On CPUs there is one: TensorFlow starts a thread for every core by itself.
 """
 
 import os
