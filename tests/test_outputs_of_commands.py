@@ -55,7 +55,8 @@ def folder(tmp_path, monkeypatch):
 def write_model(folder):
     for name in ("saved_model.pb", CONFIG_FILE, CATEGORIES_FILE, MODEL_ID_FILE):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(json.dumps({"model_id": MODEL_ID}))
+        content = {"model_id": MODEL_ID, "input": {}, "model": {}}
+        (folder / name).write_text(json.dumps(content))
 
 
 def state(folder):
