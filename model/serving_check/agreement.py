@@ -16,6 +16,7 @@ FEWEST_IOU = 0.9  # of a pair's boxes
 MASK_TOLERANCE = 0.05  # mean difference of a pair's mask probabilities
 UNPAIRED_SHARE = 0.1  # of all scores, that may have no partner ...
 UNPAIRED_SCORES = 0.3  # ... or that much altogether
+_HAIR = 5e-4  # of a picture's side
 TOLERANCES = (
     f"same class, IoU {FEWEST_IOU:g} or more, scores within {SCORE_TOLERANCE:g}, mask "
     f"probabilities within {MASK_TOLERANCE:g} on average; by score at most "
@@ -101,11 +102,15 @@ def flaw(found: Detections) -> str | None:
 
 
 def _iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Returns [n, m] float64 of two lists of boxes, yxyx; 1 for equal boxes without an area."""
+    """Returns [n, m] float64 of two lists of boxes, yxyx, each widened by a hair.
+
+    Else a box without a height, of which a model that has learnt little finds many, would be
+    nothing like one that rounding gives a height of a millionth.
+    """
     one, two = first.astype(np.float64)[:, None], second.astype(np.float64)[None]
-    low, high = np.maximum(one[..., :2], two[..., :2]), np.minimum(one[..., 2:], two[..., 2:])
+    low = np.maximum(one[..., :2], two[..., :2]) - _HAIR
+    high = np.minimum(one[..., 2:], two[..., 2:]) + _HAIR
     common = np.clip(high - low, 0, None).prod(-1)
-    areas = [(box[..., 2:] - box[..., :2]).prod(-1) for box in (one, two)]
-    union = areas[0] + areas[1] - common
-    is_equal = (one == two).all(-1)
-    return np.where(union > 0, common / np.where(union > 0, union, 1.0), is_equal.astype(float))
+    areas = [(box[..., 2:] - box[..., :2] + 2 * _HAIR).prod(-1) for box in (one, two)]
+    iou: np.ndarray = common / (areas[0] + areas[1] - common)
+    return iou

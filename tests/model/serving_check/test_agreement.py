@@ -31,7 +31,8 @@ CAT, DOG = 3, 18
         ([(0.25, CAT, *BOX)], [], 0.25, True),  # a guess
         # Each partner once: two equal detections against one.
         ([(0.9, CAT, *BOX), (0.9, CAT, *BOX)], [(0.9, CAT, *BOX)], 0.9, False),
-        # A box without an area is like itself.
+        # A box without an area is like itself, and like one of next to none.
+        ([(0.9, CAT, 0.2, 0.2, 0.2, 0.9)], [(0.9, CAT, 0.199999, 0.2, 0.2, 0.9)], 0.0, True),
         ([(0.9, CAT, 0.2, 0.2, 0.2, 0.2)], [(0.9, CAT, 0.2, 0.2, 0.2, 0.2)], 0.0, True),
     ],
 )
