@@ -53,9 +53,10 @@ class Runs:
             )
         )
         store = MetadataStore(connection)
+        types = {t.id: t.name.rpartition(".")[2] for t in store.get_execution_types()}
         new = [e for e in store.get_executions() if e.id > self._seen]
         self._seen = max(e.id for e in new)
-        types = {t.id: t.name.rpartition(".")[2] for t in store.get_execution_types()}
+        new = [e for e in new if types[e.type_id] not in ("Rollback", "OtherPush")]  # no nodes
         states = {
             types[e.type_id]: "cached" if e.last_known_state == mlmd.Execution.CACHED else "ran"
             for e in new
