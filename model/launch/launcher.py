@@ -135,7 +135,7 @@ def train(
         TrainingStopped: SIGTERM or SIGINT came; a checkpoint was written.
         TrainingError: a worker was lost or a loss is not finite.
     """
-    digest = _digest_of_examples(examples_dir, config.train)
+    digest = digest_of_examples(examples_dir, config.train)
     has_mask_head = config.model.mask_head is not None
     warnings = [check_trainable(examples_dir, TRAINING_SPLIT, has_mask_head)]
     cluster = cluster_from_environment(os.environ)
@@ -192,7 +192,7 @@ def random_and_frozen(model: ModelConfig) -> str:
     )
 
 
-def _digest_of_examples(examples_dir: str | os.PathLike[str], config: TrainConfig) -> str:
+def digest_of_examples(examples_dir: str | os.PathLike[str], config: TrainConfig) -> str:
     """Returns the digest of what a training reads of an examples folder: records and buckets.
 
     Which pictures a step holds hangs on the buckets, and they may change while no record does

@@ -13,8 +13,10 @@ import yaml
 
 from configs.loader import config_from_json, load_config
 from model.examples import iterate_records, verified_digest
+from model.launch.launcher import digest_of_examples
 from model.tf_example import decode_example
 from model.training.checkpoints import CheckpointStore, checkpoint_key
+from model.training_settings import TrainingSettings
 from pipeline.kubeflow.pipeline_file import check_pipeline_file
 from pipeline.kubeflow.player.compiled import read_compiled
 from tests.lanes.make import CONFIG, archive, detections, run, train
@@ -129,12 +131,16 @@ def test_a_model_finds_the_same(left: Left) -> None:
 @pytest.mark.e2e
 @pytest.mark.slow
 def test_a_training_goes_on(left: Left, tmp_path: Path) -> None:
-    # Settings that came since the artifacts were made gave the run another key.
-    key = checkpoint_key(load_config(CONFIG), left.expected["digest"])
+    # Settings that came since the artifacts were made may have given the run another key.
+    settings = TrainingSettings.of(load_config(CONFIG))
+    digest = digest_of_examples(left.folder / "transformed/examples", settings.train)
+    key = checkpoint_key(settings, digest)
     arrays, history = _checkpoint(left)
     checkpoints = tmp_path / "checkpoints"
-    [run_folder] = (left.folder / "checkpoints").iterdir()
+    run_folder = left.folder / "checkpoints" / left.expected["checkpoint_key"][:16]
     shutil.copytree(run_folder, checkpoints / key[:16])
+    for of_another_key in (checkpoints / key[:16]).glob("step-*"):
+        of_another_key.unlink()
     CheckpointStore(checkpoints, key, keep=2).save(2, arrays, history)
     losses = train(left.folder, checkpoints, tmp_path / "out")
     summary = json.loads((tmp_path / "out/summary.json").read_text())

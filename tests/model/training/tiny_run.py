@@ -223,9 +223,10 @@ def _die_saving() -> None:
     synchronise = os.fsync
 
     def fsync(descriptor: int) -> None:
-        if "/.step-" in os.readlink(f"/proc/self/fd/{descriptor}"):
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
+        if "/.step-" in path:
             if not left[0]:
-                os.truncate(descriptor, 1000)
+                os.truncate(path, 1000)  # the descriptor may be for reading only
                 os.kill(os.getpid(), signal.SIGKILL)
             left[0] -= 1
         synchronise(descriptor)
