@@ -20,6 +20,7 @@ from model.encoded.flaw import PictureFlaw
 from model.input.sizes import padded_sides, resized_sides
 from model.limits import share_machine
 from model.model_folder import (
+    CONFIG_FILE,
     find_saved_model,
     read_categories,
     read_model_config,
@@ -33,6 +34,7 @@ from model.prediction.tiles import Tiling, Window, merged_tiles
 __all__ = ["Detections", "LoadedModel"]
 
 _WAITING_BATCHES = 16
+_SIZES = ("short_side_px", "long_side_px", "size_multiple_px")
 
 
 class LoadedModel:
@@ -54,7 +56,15 @@ class LoadedModel:
         self.categories = read_categories(self.folder)
         config = read_model_config(self.folder)
         self._input = config["input"]
-        self._nms_iou = float(config["model"]["detections"]["nms_iou"])
+        try:
+            self._nms_iou = float(config["model"]["detections"]["nms_iou"])
+            self._sides = [int(self._input[key]) for key in _SIZES]
+            self._max_pixels = int(self._input.get("max_picture_pixels", DEFAULT_MAX_PIXELS))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(
+                f"{self.folder / CONFIG_FILE}: expected model.detections.nms_iou and "
+                f"{', '.join(_SIZES)} of input ({type(error).__name__}: {error})"
+            ) from None
         share_machine(os.environ)
         import tensorflow as tf  # takes seconds: after what can be seen at once
 
@@ -72,7 +82,7 @@ class LoadedModel:
     @property
     def max_picture_pixels(self) -> int:
         """Largest width x height of a picture that it decodes."""
-        return int(self._input.get("max_picture_pixels", DEFAULT_MAX_PIXELS))
+        return self._max_pixels
 
     @property
     def signatures(self) -> dict[str, Any]:
@@ -220,13 +230,9 @@ class LoadedModel:
 
     def _padded_size(self, picture: Picture) -> tuple[int, int]:
         """Returns height and width of the picture as it enters the model, pixels."""
-        height, width = resized_sides(
-            picture.height,
-            picture.width,
-            self._input["short_side_px"],
-            self._input["long_side_px"],
-        )
-        height, width = padded_sides([height, width], self._input["size_multiple_px"])
+        short, long, multiple = self._sides
+        height, width = resized_sides(picture.height, picture.width, short, long)
+        height, width = padded_sides([height, width], multiple)
         return int(height), int(width)
 
 

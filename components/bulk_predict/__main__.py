@@ -19,6 +19,7 @@ from ground.outputs import output_folder, settle_inputs
 from ground.speech import say, say_error, speech_options
 from ground.wording import plural
 from model.commands.tile_options import tile_options, tiling_of
+from model.encoded.files import shown
 from model.model_folder import find_saved_model, read_categories, read_model_config, read_model_id
 from model.prediction.files import FILES
 from model.prediction.paths import FoundPicture, find_pictures, places_of
@@ -91,7 +92,7 @@ def main(
     remove(out / _WORK)
     read, failed = summary["pictures"]["read"], summary["pictures"]["failed"]
     detections = plural(summary["detections"], "detection")
-    lines = [f"{detections} in {plural(read, 'picture')}, written into {out}"]
+    lines = [f"{detections} in {plural(read, 'picture')}, written into {shown(out)}"]
     if failed:
         lines.append(f"{failed} of {plural(read + failed, 'picture')} could not be read")
     show_lines(lines)

@@ -1,6 +1,7 @@
 """`tfx-rcnn export`: other forms of an exported model; see model/exports/."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,16 +74,23 @@ def _export(folder: Path, forms: list[str], paths: list[Path], new: Path) -> dic
 
     rebuilt = Rebuilt(folder)
     most = rebuilt.config.input.max_picture_pixels
-    pixels = [np.asarray(read_picture(path, most).open()) for path in paths]
-    if not pixels:
+    if not paths:
         raise DatasetError("no pictures to compare on")
+    for path in paths:  # before the minutes that a form takes
+        read_picture(path, most)
+
+    def pixels() -> Iterator[Any]:
+        """Yields the pictures, none of which is held."""
+        for path in paths:
+            yield np.asarray(read_picture(path, most).open())
+
     made: dict[str, Any] = {}
     failed: dict[str, str] = {}
     for form in forms:
         say(f"{form}: converting")
         try:
             run = write_form(form, rebuilt, new)
-            made[form] = compare(rebuilt, run, pixels, fixed_side(form, rebuilt))
+            made[form] = compare(rebuilt, run, pixels(), fixed_side(form, rebuilt))
             made[form]["bytes"] = _bytes_of(new / _FILES[form])
         except ModelError as error:
             failed[form] = str(error)
@@ -103,7 +111,7 @@ def _show(summary: dict[str, Any]) -> None:
             f"{one['bytes'] / 1e6:.1f}",
             f"{one['found_again']}/{one['detections']}",
             *(f"{one['largest_difference'][key]:.1e}" for key in ("score", "box", "mask")),
-            str(one["times_as_fast"]),
+            "" if one["times_as_fast"] is None else str(one["times_as_fast"]),
         ]
         for form, one in summary["forms"].items()
     ]

@@ -14,6 +14,7 @@ from ground.outputs import output_folder, settle_inputs
 from ground.speech import say, say_error, speech_options
 from ground.wording import plural
 from model.commands.tile_options import tile_options, tiling_of
+from model.encoded.files import shown
 from model.launch.gpus import show_unused_gpus
 from model.model_folder import find_saved_model, read_model_config
 from model.predict import LoadedModel
@@ -98,7 +99,7 @@ def _close(summary: dict[str, Any], out: Path) -> None:
     read, failed = summary["pictures"]["read"], summary["pictures"]["failed"]
     verb = "drawn into" if summary["drawn"] else "written into"
     detections = plural(summary["detections"], "detection")
-    lines = [f"{detections} in {plural(read, 'picture')}, {verb} {out}"]
+    lines = [f"{detections} in {plural(read, 'picture')}, {verb} {shown(out)}"]
     if failed:
         lines.append(f"{failed} of {plural(read + failed, 'picture')} could not be read")
     show_lines(lines)

@@ -3,6 +3,7 @@
 import os
 import socket
 from pathlib import Path
+from urllib.parse import quote
 
 import click
 
@@ -11,6 +12,7 @@ from ground.errors import ServiceError
 from ground.speech import RESULT, say, say_error, say_warning, speech_options
 from model.model_folder import find_saved_model
 from model.quiet_tensorflow import quiet_tensorflow
+from model.serving.versions import ServedVersions, is_model_name, model_name
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _MOST_CONNECTIONS = 128
@@ -71,23 +73,28 @@ def main(
 ) -> None:
     """Serves a model here: TensorFlow Serving's REST addresses, and a page to try it on."""
     find_saved_model(model_folder)
+    if name is not None and not is_model_name(name):
+        raise click.BadParameter(
+            f"{name!r:.80}: a name in an address has letters, but no / and no :",
+            param_hint="'--name'",
+        )
     with _listening(host, port) as listener, quiet_tensorflow():
         from model.serving.app import Limits, build_app
         from model.serving.loaded import ServedModel
         from model.serving.server import run_server
-        from model.serving.versions import ServedVersions, model_name
 
-        called = name or model_name(model_folder)
+        called = model_name(model_folder) if name is None else name
         versions = ServedVersions(model_folder, ServedModel, say)
         limits = Limits(max_body_mb << 20, max_pixels, seconds=timeout)
-        hosts = ["127.0.0.1", "localhost"] if host in _LOOPBACK[:2] else None
+        hosts = [*_LOOPBACK, "[::1]"] if host in _LOOPBACK else None
         if host not in _LOOPBACK:
             say_warning(f"--host {host}: whoever reaches this machine can use the model")
         app = build_app(called, versions, limits, say_error, hosts)
         shown = f"[{host}]" if ":" in host else host
         place = f"http://{shown}:{listener.getsockname()[1]}"
         version = versions.current.number
-        say(f"version {version} of {called}: {place}/ and {place}/v1/models/{called}", RESULT)
+        address = f"{place}/v1/models/{quote(called)}"
+        say(f"version {version} of {called}: {place}/ and {address}", RESULT)
         versions.watch()
         run_server(app, listener, _MOST_CONNECTIONS)
         versions.end()

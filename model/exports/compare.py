@@ -1,7 +1,7 @@
 """How far what another form finds is from what the SavedModel finds."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ Outputs = Mapping[str, np.ndarray]
 
 
 def compare(
-    rebuilt: Rebuilt, run: Run, pictures: Sequence[np.ndarray], side: int | None
+    rebuilt: Rebuilt, run: Run, pictures: Iterable[np.ndarray], side: int | None
 ) -> dict[str, Any]:
     """Returns the largest differences over pictures, of detections that score at least 0.5.
 
@@ -33,7 +33,9 @@ def compare(
     total = again = extra = 0
     largest = {"score": 0.0, "box": 0.0, "mask": 0.0}
     seconds = [0.0, 0.0]
+    count = 0
     for n, pixels in enumerate(pictures):
+        count += 1
         images, sizes = prepared(rebuilt, pixels, side)
         began = time.perf_counter()
         first = rebuilt.saved_graph(tf.constant(images), tf.constant(sizes))
@@ -56,7 +58,7 @@ def compare(
                     difference = np.abs(expected[name][0, one] - got[name][0, other]).max()
                     largest[key] = max(largest[key], float(difference))
     return {
-        "pictures": len(pictures),
+        "pictures": count,
         "detections": total,
         "found_again": again,
         "of_the_other": extra,

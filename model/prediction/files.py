@@ -37,20 +37,22 @@ def write_detections(
         open(folder / TABLE_FILE, "w", newline="", **text) as table,
     ):
         rows = csv.writer(table, lineterminator="\n")
+        quoted = csv.writer(table, lineterminator="\n", quoting=csv.QUOTE_ALL)
         rows.writerow(_COLUMNS)
         for result in results:
             stream.write(",\n" if count else "[\n")
             stream.write(json.dumps(result, allow_nan=False))
-            rows.writerow(
-                [
-                    result["file_name"],
-                    result["image_id"],
-                    result["category_id"],
-                    category_names[result["category_id"]],
-                    result["score"],
-                    *result["bbox"],
-                ]
-            )
+            row = [
+                result["file_name"],
+                result["image_id"],
+                result["category_id"],
+                category_names[result["category_id"]],
+                result["score"],
+                *result["bbox"],
+            ]
+            # Python before 3.13 does not quote a carriage return, which ends a row for readers.
+            has_return = any("\r" in value for value in row if isinstance(value, str))
+            (quoted if has_return else rows).writerow(row)
             count += 1
         stream.write("\n]\n" if count else "[]\n")
     return count

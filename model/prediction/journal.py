@@ -7,7 +7,7 @@ whether a picture needs to be looked at again, and large results need not be par
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,14 +81,17 @@ class Journal:
         self._places[file] = (entry.stamp, self._end)
         self._end += len(line)
 
-    def entries(self, files: list[str]) -> Iterator[Entry | None]:
-        """Yields what was found in each of the files, None for those that are not here."""
+    def entries(self, stamped: Sequence[tuple[str, list[int]]]) -> Iterator[Entry | None]:
+        """Yields what was found in each file with its stamp, None for those that are not here.
+
+        So what was found in a file as it was before a kill does not count for what it is now.
+        """
         if not self._places:
-            yield from (None for _ in files)
+            yield from (None for _ in stamped)
             return
         with open(self._folder / _JOURNAL, "rb") as stream:
-            for file in files:
-                if file not in self._places:
+            for file, stamp in stamped:
+                if not self.has(file, stamp):
                     yield None
                     continue
                 stream.seek(self._places[file][1])
@@ -109,13 +112,14 @@ class Journal:
             return
         with stream:
             for line in stream:
+                head, _, results = line.partition(b"\t")
+                if not results.endswith(b"]\n") or b"\0" in results:
+                    break
                 try:
-                    file, stamp, _, _ = json.loads(line.split(b"\t", 1)[0])
-                except ValueError:  # after a power cut a block may be missing
+                    file, stamp, _, _ = json.loads(head)
+                    self._places[file] = (stamp, self._end)
+                except (ValueError, TypeError):  # after a power cut a block may be missing
                     break
-                if not line.endswith(b"\n"):
-                    break
-                self._places[file] = (stamp, self._end)
                 self._end += len(line)
 
 

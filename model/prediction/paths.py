@@ -129,7 +129,9 @@ def output_names(pictures: Sequence[PurePath], reserved: Iterable[str] = ()) -> 
     taken |= reserved
     names = []
     for path, folder in zip(pictures, folders, strict=True):
-        stem = os.fsdecode(os.fsencode(path.stem)[:_MAX_STEM_BYTES])
+        stem = path.stem[:_MAX_STEM_BYTES]
+        while len(os.fsencode(stem)) > _MAX_STEM_BYTES:  # by letters: half of one is no name
+            stem = stem[:-1]
         name, count = str(folder / f"{stem}.jpg"), 1
         while name in taken:
             count += 1

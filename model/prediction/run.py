@@ -18,7 +18,7 @@ from ground.version import VERSION
 from model.drawing import Mark, class_colour, draw
 from model.encoded.files import shown
 from model.evaluation.coco_numbers import results_of_picture
-from model.model_folder import files_digest
+from model.model_folder import CATEGORIES_FILE, files_digest
 from model.pictures import Picture, read_picture
 from model.prediction.detections import Detections
 from model.prediction.files import FILES, write_detections
@@ -100,11 +100,12 @@ def predict(
         failures.append(line)
         on_failure(line)
 
+    stamps = [stamp_of(found.path) for found in pictures]
     try:
-        resumed = _look_at_all(model, pictures, journal, settings, fail, on_progress)
+        resumed = _look_at_all(model, pictures, stamps, journal, settings, fail, on_progress)
     finally:
         journal.close()
-    summary = _put_together(model, pictures, journal, settings, out)
+    summary = _put_together(model, pictures, stamps, journal, settings, out)
     read = summary.pop("read")
     return {
         "model": str(model.folder),
@@ -131,14 +132,14 @@ def _key_of(model: Model, settings: Settings) -> dict[str, Any]:
 def _look_at_all(
     model: Model,
     pictures: Sequence[FoundPicture],
+    stamps: Sequence[list[int]],
     journal: Journal,
     settings: Settings,
     fail: Callable[[str], None],
     on_progress: OnProgress | None,
 ) -> int:
     """Adds to the journal what it does not have; returns how many pictures it had."""
-    stamps = {n: stamp_of(found.path) for n, found in enumerate(pictures)}
-    todo = [n for n, stamp in stamps.items() if not journal.has(str(pictures[n].path), stamp)]
+    todo = [n for n, s in enumerate(stamps) if not journal.has(str(pictures[n].path), s)]
     resumed = len(pictures) - len(todo)
     if resumed and on_progress:
         line = f"going on: {resumed} of {len(pictures)} pictures were done before"
@@ -194,10 +195,18 @@ def results_in(
     """Returns what was found in COCO's results form, the picture's id left open.
 
     Raises:
-        ModelError: a box or a score is not a number.
+        ModelError: a box or a score is not a number, or a category is none of the model's.
     """
     if not (np.isfinite(found.boxes_norm).all() and np.isfinite(found.scores).all()):
-        raise ModelError(f"{model.folder}: finds boxes or scores that are not numbers in {file}")
+        raise ModelError(
+            f"{model.folder}: finds boxes or scores that are not numbers in {shown(file)}"
+        )
+    known = {category["id"] for category in model.categories}
+    if unknown := sorted(set(found.category_ids.tolist()) - known):
+        raise ModelError(
+            f"{model.folder}: finds the category {unknown[0]} in {shown(file)}, "
+            f"which its {CATEGORIES_FILE} does not name"
+        )
     image = {"id": 0, "height": picture.height, "width": picture.width}
     return results_of_picture(
         image, found.boxes_norm, found.scores, found.category_ids, found.masks
@@ -223,6 +232,7 @@ def _drawn_path(journal: Journal, file: str) -> Path:
 def _put_together(
     model: Model,
     pictures: Sequence[FoundPicture],
+    stamps: Sequence[list[int]],
     journal: Journal,
     settings: Settings,
     out: Path,
@@ -235,7 +245,7 @@ def _put_together(
 
     def results() -> Iterator[dict[str, Any]]:
         nonlocal read
-        for n, entry in enumerate(journal.entries(files)):
+        for n, entry in enumerate(journal.entries(list(zip(files, stamps, strict=True)))):
             if entry is None:
                 continue
             read += 1

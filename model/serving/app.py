@@ -33,14 +33,16 @@ from model.drawing import class_colour
 from model.pictures import servable
 from model.serving import rest
 from model.serving.errors import RequestError, not_found
+from model.serving.gzipped import unzipped
 from model.serving.versions import ServedVersions, Version
 
 Result = TypeVar("Result")
 
 _PAGE = Path(__file__).with_name("page.html")
 # As TensorFlow Serving's, whose case does not count.
-_PREDICT = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+))?:(\w+)", re.IGNORECASE)
-_STATUS = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+))?(/metadata)?", re.IGNORECASE)
+_MODEL = r"/v1/models/([^/:]+)(?:/versions/([0-9]+)|/labels/([^/:]+))?"
+_PREDICT = re.compile(rf"{_MODEL}:(\w+)", re.IGNORECASE)
+_STATUS = re.compile(rf"{_MODEL}(/metadata)?", re.IGNORECASE)
 _WORKERS = 2  # a call of the model takes all cores; a second one reads and writes JSON meanwhile
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'unsafe-inline'; "
@@ -112,40 +114,37 @@ class Endpoint:
 
     async def get(self, request: Request) -> Response:
         """Answers with the status or the metadata of the model."""
-        matched = _STATUS.fullmatch(request.url.path)
-        if not matched:
-            raise RequestError(f"Malformed request: GET {request.url.path[:200]}")
-        version = self._version(matched[1], matched[2])
-        if matched[3]:
+        name, number, label, metadata = _parts(_STATUS, request)
+        if metadata:
+            version = self._version(name, number, label)
             return JSONResponse(version.model.metadata(self._name, version.number))
-        status = self._versions.status()
-        if matched[2]:
-            states = status["model_version_status"]
-            status["model_version_status"] = [s for s in states if s["version"] == matched[2]]
-        return JSONResponse(status)
+        states = self._versions.status()["model_version_status"]
+        if number is not None:
+            states = [state for state in states if int(state["version"]) == _number(number)]
+        if name != self._name or label or not states:
+            raise _unknown(name, number, label)
+        return JSONResponse({"model_version_status": states})
 
     async def post(self, request: Request) -> Response:
         """Answers with predictions."""
-        matched = _PREDICT.fullmatch(request.url.path)
-        if not matched:
-            raise RequestError(f"Malformed request: POST {request.url.path[:200]}")
-        version = self._version(matched[1], matched[2])
-        if matched[3].lower() != "predict":
-            raise RequestError(f"{matched[3][:40]}: this model only knows predict")
+        name, number, label, method = _parts(_PREDICT, request)
+        version = self._version(name, number, label)
+        if str(method).lower() != "predict":
+            raise RequestError(f"{str(method)[:40]}: this model only knows predict")
         body = await self._body(request)
         content = await self._work(lambda: self._predictions(version, body))
         return Response(content, media_type="application/json")
 
-    def _version(self, name: str, number: str | None) -> Version:
+    def _version(self, name: str | None, number: str | None, label: str | None) -> Version:
         """Returns the version that is asked for.
 
         Raises:
             RequestError: it is not served.
         """
         current = self._versions.current
-        asked = f"Latest({name})" if number is None else f"Specific({name}, {number})"
-        if name != self._name or (number is not None and int(number[:20]) != current.number):
-            raise not_found(f"Servable not found for request: {asked[:200]}")
+        is_current = number is None or _number(number) == current.number
+        if name != self._name or label or not is_current:
+            raise _unknown(name, number, label)
         return current
 
     async def _body(self, request: Request) -> bytes:
@@ -169,12 +168,16 @@ class Endpoint:
                 parts.append(part)
             return b"".join(parts)
 
+        coding = request.headers.get("content-encoding", "").strip().lower()
+        if coding not in ("", "identity", "gzip", "x-gzip"):
+            raise RequestError(f"Content-Encoding {coding[:40]!r}: expected gzip or none", 415)
         try:
-            return await asyncio.wait_for(read(), self._limits.seconds)
+            content = await asyncio.wait_for(read(), self._limits.seconds)
         except asyncio.TimeoutError:
             raise RequestError("the body took too long", 408) from None
         except ClientDisconnect:
             raise RequestError("the body was cut off") from None
+        return unzipped(content, limit) if "gzip" in coding else content
 
     async def _work(self, work: Callable[[], Result]) -> Result:
         """Returns what comes of work that takes time; it is done beside the loop.
@@ -248,11 +251,46 @@ class Endpoint:
         elif isinstance(error, RcnnError):
             status, line = 400, str(error)
         elif isinstance(error, HTTPException):
-            status, line = error.status_code, f"{error.detail}: {request.method} {request.url.path}"
+            status, line = error.status_code, f"{error.detail}: {request.method} {_path(request)}"
         else:
             status, line = 500, f"{type(error).__name__}: {' '.join(str(error).split())}"
-            self._say_error(f"{request.method} {request.url.path[:200]!r}: {line}")
+            self._say_error(f"{request.method} {_path(request)!r}: {line}")
         return JSONResponse({"error": line[:2000]}, status, {"Connection": "close"})
+
+
+def _parts(pattern: re.Pattern[str], request: Request) -> tuple[str | None, ...]:
+    """Returns the model's name, version, label and what else an address of the pattern says.
+
+    Raises:
+        RequestError: it is of another form.
+    """
+    matched = pattern.fullmatch(str(request.scope["path"]))
+    if not matched:
+        raise RequestError(f"Malformed request: {request.method} {_path(request)}")
+    return matched.groups()
+
+
+def _path(request: Request) -> str:
+    """Returns a request's path as a message says it.
+
+    That of `request.url` ends at a "?" that was part of a name, and fails with a Host header that
+    is no host.
+    """
+    path = str(request.scope["path"])[:200]
+    return path if path.isprintable() else repr(path)
+
+
+def _number(digits: str) -> int:
+    """Returns a version's number; one that is far too large stays one that is not there."""
+    return int(digits.lstrip("0")[:20] or "0")
+
+
+def _unknown(name: str | None, number: str | None, label: str | None) -> RequestError:
+    """Returns TensorFlow Serving's error of what is not served."""
+    if label:
+        return RequestError(f"Unrecognized servable version label: {label[:200]}")
+    asked = f"Latest({name})" if number is None else f"Specific({name}, {number})"
+    return not_found(f"Servable not found for request: {asked[:200]}")
 
 
 def build_app(

@@ -148,7 +148,8 @@ def _bytes_array(values: list[Any]) -> np.ndarray:
 
 
 def _padded(text: str) -> str:
-    """Returns base64 with the padding that TensorFlow Serving does not ask for."""
+    """Returns base64 without the line ends and with the padding that TensorFlow Serving lets be."""
+    text = "".join(text.split())
     return text + "=" * (-len(text) % 4)
 
 

@@ -6,6 +6,7 @@ the newest cannot be loaded, the old one stays. A version whose folder is gone i
 more once another can be; the last one stays.
 """
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -100,11 +101,16 @@ class ServedVersions:
             return
         try:
             model = self._load(self._folder / numbers[newest])
-        except RcnnError as error:
-            if self._failed.get(newest) != str(error):
+        # A folder that is copied or removed meanwhile may fail in any way; what escaped here would
+        # end the watch, unseen.
+        except Exception as raised:
+            error = " ".join(str(raised).split())
+            if not isinstance(raised, RcnnError):
+                error = f"{type(raised).__name__}: {error}"
+            if self._failed.get(newest) != error:
                 kept = self._current.number
                 self._say(f"version {newest} is not served, version {kept} stays: {error}")
-            self._failed = {newest: str(error)}
+            self._failed = {newest: error}
             self._looks_until_retry = _LOOKS_UNTIL_RETRY
             return
         before, self._current = self._current.number, Version(newest, model)
@@ -127,8 +133,17 @@ def model_name(folder: Path) -> str:
     >>> model_name(Path("serving/cells")), model_name(Path("serving/cells/3"))
     ('cells', 'cells')
     """
-    folder = folder.absolute()
+    folder = Path(os.path.abspath(folder))  # without the dots that would be a name
     name = folder.parent.name if version_number(folder.name) is not None else folder.name
-    if not name or any(letter in name for letter in "/:"):
+    if not is_model_name(name):
         raise ModelError(f"{folder}: its name cannot stand in an address: give --name")
     return name
+
+
+def is_model_name(name: str) -> bool:
+    """Returns whether an address can name a model so.
+
+    >>> is_model_name("my cells"), is_model_name("a/b"), is_model_name("..")
+    (True, False, False)
+    """
+    return name not in ("", ".", "..") and name.isprintable() and not set(name) & set("/:")

@@ -179,3 +179,153 @@ def test_a_hundred_thousand_pictures_stay_within_bounds(tmp_path):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 200e6
+
+
+def interrupted(model_class, after):
+    """Returns a model that a person ends with Ctrl-C after so many pictures."""
+
+    class Ending(model_class):
+        def detect_all(self, *args):
+            for n, found in enumerate(super().detect_all(*args)):
+                if n == after:
+                    raise KeyboardInterrupt
+                yield found
+
+    return Ending
+
+
+def size_of(path):
+    with Image.open(path) as picture:
+        return picture.size
+
+
+def found_files(out):
+    return [r["file_name"] for r in json.loads((out / "detections.json").read_text())[::2]]
+
+
+@pytest.mark.parametrize("content", [None, b"no picture", b""], ids=["gone", "damaged", "empty"])
+def test_what_was_found_in_a_picture_that_is_no_more_is_not_told(tmp_path, photos, content):
+    """Its results from before the kill would be those of another file."""
+    with pytest.raises(KeyboardInterrupt):
+        run(interrupted(FakeModel, 2)(tmp_path / "M"), photos, tmp_path / "out")
+    pictures = find_pictures([str(photos)])
+    if content is None:
+        (photos / "a.png").unlink()
+    else:
+        (photos / "a.png").write_bytes(content)
+    failures = []
+    with output_folder(tmp_path / "out", "model.predict", ["detections.json"], [photos]) as new:
+        work = tmp_path / "out/.work"
+        model = FakeModel(tmp_path / "M")
+        summary = predict(model, pictures, new, work, DEFAULTS, failures.append)
+    assert summary["pictures"] == {"read": 2, "failed": 1}
+    assert len(failures) == 1 and str(photos / "a.png") in failures[0]
+    assert found_files(tmp_path / "out") == [str(photos / "b.png"), str(photos / "sub/c.png")]
+    assert summary["drawn"] == ["b.jpg", "sub/c.jpg"]
+    assert summary["resumed"] == 1
+
+
+def test_a_run_goes_on_with_other_pictures_beside(tmp_path, photos):
+    """Numbers and names are those of the second run, not of the one that was killed."""
+    with pytest.raises(KeyboardInterrupt):
+        run(interrupted(FakeModel, 2)(tmp_path / "M"), photos, tmp_path / "out")
+    shutil.copy(photos / "a.png", photos / "0.png")
+    shutil.copy(photos / "b.png", photos / "a.jpeg")  # takes the name a.jpg before a.png
+    model = FakeModel(tmp_path / "M")
+    summary = run(model, photos, tmp_path / "out")
+    results = json.loads((tmp_path / "out/detections.json").read_text())
+    assert [r["image_id"] for r in results[::2]] == [1, 2, 3, 4, 5]
+    assert found_files(tmp_path / "out") == [str(p.path) for p in find_pictures([str(photos)])]
+    assert summary["drawn"] == ["0.jpg", "a.jpg", "a-2.jpg", "b.jpg", "sub/c.jpg"]
+    assert [size_of(tmp_path / "out" / name) for name in summary["drawn"]] == [
+        (12, 10),
+        (9, 14),
+        (12, 10),
+        (9, 14),
+        (20, 20),
+    ]
+    assert summary["resumed"] == 2
+    fresh = run(FakeModel(tmp_path / "N"), photos, tmp_path / "fresh")
+    assert fresh["drawn"] == summary["drawn"]
+    assert content(tmp_path / "fresh") == content(tmp_path / "out")
+
+
+def test_a_run_goes_on_with_fewer_pictures(tmp_path, photos):
+    with pytest.raises(KeyboardInterrupt):
+        run(interrupted(FakeModel, 2)(tmp_path / "M"), photos, tmp_path / "out")
+    summary = run(FakeModel(tmp_path / "M"), photos / "sub", tmp_path / "out")
+    assert found_files(tmp_path / "out") == [str(photos / "sub/c.png")]
+    assert (summary["pictures"], summary["drawn"]) == ({"read": 1, "failed": 0}, ["c.jpg"])
+
+
+def test_a_drawn_picture_of_another_threshold_is_not_taken(tmp_path, photos):
+    with pytest.raises(KeyboardInterrupt):
+        run(interrupted(FakeModel, 2)(tmp_path / "M"), photos, tmp_path / "out")
+    model = FakeModel(tmp_path / "M")
+    assert run(model, photos, tmp_path / "out", Settings(0.1))["resumed"] == 0
+    run(FakeModel(tmp_path / "N"), photos, tmp_path / "fresh", Settings(0.1))
+    assert content(tmp_path / "fresh") == content(tmp_path / "out")
+
+
+def test_files_of_any_name_are_told_and_drawn(tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    names = ["two\nlines.png", "\r.png", "\udcff.png", "日本" * 40 + ".png", '"a,b".png', "-x.png"]
+    for n, name in enumerate(names):
+        Image.new("RGB", (5 + n, 4)).save(photos / name, "PNG")
+    summary = run(FakeModel(tmp_path / "M"), photos, tmp_path / "out")
+    assert sorted(found_files(tmp_path / "out")) == sorted(str(photos / name) for name in names)
+    text = {"newline": "", "errors": "surrogateescape"}
+    with open(tmp_path / "out/detections.csv", **text) as stream:
+        rows = [row["file_name"] for row in csv.DictReader(stream)]
+    assert rows[::2] == found_files(tmp_path / "out")
+    assert len(set(summary["drawn"])) == len(names)
+    for name in summary["drawn"]:
+        assert (tmp_path / "out" / name).is_file()
+        assert name == "\udcff.jpg" or name.encode()
+
+
+def test_pictures_of_all_kinds_are_looked_at_once(tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.new("CMYK", (6, 5)).save(photos / "cmyk.jpg")
+    Image.new("I;16", (6, 5)).save(photos / "sixteen.png")
+    Image.new("RGB", (1, 1)).save(photos / "dot.png")
+    Image.new("RGB", (900, 1)).save(photos / "line.png")
+    frames = [Image.new("P", (6, 5), n) for n in range(3)]
+    frames[0].save(photos / "moving.gif", save_all=True, append_images=frames[1:])
+    turned = Image.new("RGB", (6, 5)).getexif()
+    turned[0x0112] = 6
+    Image.new("RGB", (6, 5)).save(photos / "turned.jpg", exif=turned)
+    summary = run(FakeModel(tmp_path / "M"), photos, tmp_path / "out")
+    assert summary["pictures"] == {"read": 6, "failed": 0}
+    results = json.loads((tmp_path / "out/detections.json").read_text())[::2]
+    sizes = {r["file_name"].rpartition("/")[2]: r["segmentation"]["size"] for r in results}
+    assert sizes == {
+        "cmyk.jpg": [5, 6],
+        "dot.png": [1, 1],
+        "line.png": [1, 900],
+        "moving.gif": [5, 6],
+        "sixteen.png": [5, 6],
+        "turned.jpg": [6, 5],
+    }
+    drawn = {name[:-4]: size_of(tmp_path / "out" / name) for name in summary["drawn"]}
+    assert drawn == {name[:-4]: (width, height) for name, (height, width) in sizes.items()}
+
+
+def test_a_category_that_the_model_does_not_name_is_told(tmp_path, photos):
+    (photos / "two\nlines.png").symlink_to(photos / "a.png")
+    model = FakeModel(tmp_path / "M")
+    model.categories = [{"id": 9, "name": "line", "label": 1}]
+    with pytest.raises(ModelError, match=r"finds the category 7 in .*does not name") as error:
+        run(model, photos / "two\nlines.png", tmp_path / "out")
+    assert "\n" not in str(error.value)
+
+
+def test_no_picture_that_can_be_read_is_an_empty_list(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/a.png").write_bytes(b"none")
+    summary = run(FakeModel(tmp_path / "M"), tmp_path / "photos", tmp_path / "out")
+    assert (summary["pictures"], summary["detections"]) == ({"read": 0, "failed": 1}, 0)
+    assert json.loads((tmp_path / "out/detections.json").read_text()) == []
+    assert summary["drawn"] == []
