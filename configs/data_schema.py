@@ -89,6 +89,16 @@ class ClassesConfig(Section):
             raise ValueError(f"data.classes.merge.{empty}: expected names of classes, got none")
         return self
 
+    def name_learnt(self, name: str) -> str | None:
+        """Returns the name that a class is learnt by; None where it is not kept.
+
+        >>> ClassesConfig(merge={"pet": ("cat", "dog")}, drop=("car",)).name_learnt("dog")
+        'pet'
+        """
+        new = next((new for new, olds in self.merge.items() if name in olds), name)
+        is_kept = new in self.keep if self.keep else new not in self.drop
+        return new if is_kept else None
+
 
 class DataSource(Section):
     """One of several COCO files that become one data set."""

@@ -1,6 +1,7 @@
 """What is behind the numbers: kinds of errors, confusion, scores, suspected labels."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -85,7 +86,7 @@ def analyse(
     point = score_curve(boxes).best()
     if tasks["box"].class_agnostic:
         return Analysis([], point, calibration(boxes), [], {}, None, [], 0)
-    class_names = [names[number] for number in boxes.category_ids.tolist()]
+    class_names = _told_apart(boxes.category_ids.tolist(), names)
     types = {kind: error_types(task, matches[kind]) for kind, task in tasks.items()}
     found = suspects(tasks["box"], boxes, types["box"])
     return Analysis(
@@ -98,6 +99,15 @@ def analyse(
         suspects=found[:MOST_SUSPECTS],
         num_suspects=len(found),
     )
+
+
+def _told_apart(ids: Sequence[int], names: Mapping[int, str]) -> list[str]:
+    """Returns the names of classes; with its id where a name is that of several."""
+    times = Counter(names[number] for number in ids)
+    return [
+        names[number] if times[names[number]] == 1 else f"{names[number]} (id {number})"
+        for number in ids
+    ]
 
 
 def _class_scores(matches: Matches, names: Sequence[str]) -> list[ClassScores]:

@@ -2,6 +2,7 @@
 
 import filecmp
 import itertools
+import os
 import posixpath
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -71,11 +72,13 @@ def _front(folder: str) -> str:
 
 
 def check_different(sources: Sequence[SplitSource], data: DataConfig) -> None:
-    """Checks that no two splits come from the same JSON.
+    """Checks that no two splits come from the same JSON, and that none has a source twice.
 
     Raises:
-        DatasetError: two do, byte by byte.
+        DatasetError: two do, byte by byte; or a source is there again by another path.
     """
+    for source in sources:
+        _check_no_source_twice(source.files)
     for first, second in itertools.combinations(sources, 2):
         if data.allow_same_splits or (first.portion is not None and second.portion is not None):
             continue
@@ -86,6 +89,21 @@ def check_different(sources: Sequence[SplitSource], data: DataConfig) -> None:
                     f"({one}, {other}), so that a model would be measured on what it learnt: give "
                     "another file, split one by data.split, or set data.allow_same_splits=true"
                 )
+
+
+def _check_no_source_twice(files: Sequence[SourceFile]) -> None:
+    """Checks that no two sources have the same JSON and the same folder, whatever their paths."""
+    seen: dict[tuple[str, int], list[SourceFile]] = {}
+    for file in files:
+        key = os.path.realpath(file.pictures), file.annotations.stat().st_size
+        for earlier in seen.setdefault(key, []):
+            if filecmp.cmp(earlier.annotations, file.annotations, shallow=False):
+                raise DatasetError(
+                    f"data.sources has the same annotations of the same pictures twice "
+                    f"({earlier.annotations}, {file.annotations}): leave one out, or its pictures "
+                    "could be learnt and measured at once"
+                )
+        seen[key].append(file)
 
 
 def divisions_of(sources: Sequence[SplitSource]) -> dict[Path, Division]:
@@ -153,7 +171,7 @@ def split_summary(
         *notes_on(surveys[name], data, name, others),
     ]
     if merge is not None and name == TRAINING_SPLIT:  # once is enough
-        notes = [*merge.notes(), *merge.hints(data.box_format), *notes]
+        notes = [*merge.notes(data.classes), *merge.hints(data.box_format), *notes]
     if source.portion is not None:
         division = divisions[source.annotations]
         made["part"] = division.facts(name)

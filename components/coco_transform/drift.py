@@ -4,7 +4,8 @@ The distances are those of TensorFlow Data Validation's comparators: L-infinity 
 Jensen-Shannon's divergence for numbers; computed here on the report's own counts.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -132,7 +133,7 @@ def _compare(
     same_edges: bool,
 ) -> list[Drift]:
     found = []
-    counts = [{c["name"]: c["objects"] for c in split["classes"]} for split in (one, other)]
+    counts = [_objects_by_name(split["classes"]) for split in (one, other)]
     if min(sum(of.values()) for of in counts) >= _ENOUGH:
         names = sorted({*counts[0], *counts[1]})
         shares, others = (_shares([of.get(name, 0) for name in names]) for of in counts)
@@ -152,10 +153,26 @@ def _compare(
     return found
 
 
+def _objects_by_name(classes: Iterable[Mapping[str, Any]]) -> Counter[str]:
+    """Returns the objects of classes; those of classes with one name together."""
+    objects: Counter[str] = Counter()
+    for found in classes:
+        objects[found["name"]] += found["objects"]
+    return objects
+
+
 def _moved(shares: npt.NDArray[np.float64], others: npt.NDArray[np.float64], what: str) -> str:
     """Returns in which direction a histogram moved."""
     bins = np.arange(len(shares))
-    way = float((bins * others).sum() - (bins * shares).sum())
+    middles = [float((bins * of).sum()) for of in (shares, others)]
+    way = middles[1] - middles[0]
+    spreads = [
+        float(((bins - middle) ** 2 * of).sum())
+        for middle, of in zip(middles, (shares, others), strict=True)
+    ]
+    # Counted in bins: what moves by less than a tenth of one has no direction to speak of.
+    if abs(way) < 0.1:
+        return f"those of the second are spread {'wider' if spreads[1] > spreads[0] else 'closer'}"
     words = ("larger", "smaller") if what == "box sizes" else ("more", "fewer")
     return f"the second has {words[0 if way > 0 else 1]} ones"
 

@@ -8,11 +8,13 @@ import itertools
 import json
 import os
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
+from configs.data_schema import ClassesConfig
 from ground.errors import DatasetError
 from model.coco.hints import box_note, note_on_unknown_categories
 from model.coco.json_text import RepeatedKeys
@@ -23,6 +25,7 @@ from model.coco.values import meant_integer
 # An id of a merged file is its source's number, from 1, times this, plus the id in the source.
 SOURCE_STRIDE = 10**12
 _MOST_LISTED = 5
+_YAML_WORDS = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 _ID_IN_A_MESSAGE = re.compile(r"\b(image id|annotation id|image_id|category_id|id) (\d{13,16})\b")
 
 
@@ -128,13 +131,21 @@ class Merge:
         ]
         return [f"{file.annotations}: {note}" for file, note in found if note]
 
-    def notes(self) -> list[str]:
-        """Returns what is odd about the classes of the sources, a line each."""
+    def notes(self, classes: ClassesConfig | None = None) -> list[str]:
+        """Returns what is odd about the classes of the sources, a line each.
+
+        Args:
+            classes: `data.classes`, which may have settled it already.
+        """
+        learnt = {
+            name: name if classes is None else classes.name_learnt(name)
+            for name in self._ids_by_name
+        }
         return [
             *self._notes_on_names_within(),
             *self._notes_on_supercategories(),
-            *self._notes_on_alike_names(),
-            *self._notes_on_classes_of_some(),
+            *_notes_on_alike_names(list(dict.fromkeys(filter(None, learnt.values())))),
+            *self._notes_on_classes_of_some(learnt),
         ]
 
     def _notes_on_names_within(self) -> Iterator[str]:
@@ -159,30 +170,40 @@ class Merge:
             said = ", ".join(f"{above!r} in {file.annotations}" for above, file in places.items())
             yield f"class {name!r} has the supercategory {said}: is it the same class?"
 
-    def _notes_on_alike_names(self) -> Iterator[str]:
-        alike: dict[str, list[str]] = defaultdict(list)
-        for name in self._ids_by_name:
-            alike["".join(filter(str.isalnum, name)).casefold() or name].append(name)
-        for names in list(filter(lambda n: len(n) > 1, alike.values()))[:_MOST_LISTED]:
-            others = ", ".join(names[1:])
-            yield (
-                f"the classes {' and '.join(map(repr, names))} are two: if they are meant to be "
-                f"one, set data.classes.merge={{{names[0]}: [{others}]}}"
-            )
-
-    def _notes_on_classes_of_some(self) -> Iterator[str]:
+    def _notes_on_classes_of_some(self, learnt: Mapping[str, str | None]) -> Iterator[str]:
         if len(self._surveys) < 2:
             return
-        held = {f: {c["name"] for c in found.categories} for f, found in self._surveys.items()}
+        held = {
+            file: {learnt[category["name"]] for category in found.categories}
+            for file, found in self._surveys.items()
+        }
         for file, names in held.items():
             others = set().union(*(held[other] for other in held if other != file))
-            own = [name for name in self._ids_by_name if name in names - others]
+            own = [
+                name for name in dict.fromkeys(learnt.values()) if name in names - others - {None}
+            ]
             if own:
                 more = f" and {len(own) - _MOST_LISTED} more" if len(own) > _MOST_LISTED else ""
                 yield (
                     f"{file.annotations} alone has {', '.join(map(repr, own[:_MOST_LISTED]))}{more}"
                     ": objects of it in the pictures of other sources are learnt as background"
                 )
+
+
+def _notes_on_alike_names(learnt: Iterable[str]) -> Iterator[str]:
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name in learnt:
+        read = unicodedata.normalize("NFKC", name)
+        alike["".join(filter(str.isalnum, read)).casefold() or read].append(name)
+    for names in list(filter(lambda n: len(n) > 1, alike.values()))[:_MOST_LISTED]:
+        looks = {unicodedata.normalize("NFC", name) for name in names}
+        show = repr if len(looks) == len(names) else ascii
+        first, *others = (_in_a_config(name, show is ascii) for name in names)
+        yield (
+            f"the classes {' and '.join(map(show, names))} are "
+            f"{'two' if len(names) == 2 else len(names)}: if they are meant to be one, set "
+            f"data.classes.merge={{{first}: [{', '.join(others)}]}}"
+        )
 
 
 class _Mover:
@@ -263,6 +284,12 @@ class _Ids:
                 f"{SOURCE_STRIDE:,}, up to {self._highest:,}, which leaves no room to keep those "
                 "of several sources apart: number them anew"
             )
+
+
+def _in_a_config(name: str, as_ascii: bool) -> str:
+    """Returns a name as YAML that is this very text again."""
+    is_plain = re.fullmatch(r"[^\W\d_]\w*([ -]\w+)*", name) and name.casefold() not in _YAML_WORDS
+    return name if is_plain and not as_ascii else json.dumps(name, ensure_ascii=as_ascii)
 
 
 def _in_form_of(value: Any, id_: int) -> Any:

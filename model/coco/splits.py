@@ -210,10 +210,22 @@ def read_division(path: str | os.PathLike[str], split: SplitConfig) -> Division:
             groups = f" in {plural(division.groups.total(), 'group')}" if split.group else ""
             raise DatasetError(
                 f"{path}: data.split leaves split {name!r} without a picture: the file lists "
-                f"{total}{groups}, of which it asks for {getattr(split, name):g}. Set "
-                "data.split.seed to another number, or another share"
+                f"{total}{groups}, of which it asks for {getattr(split, name):g}. "
+                f"{_remedy(division)}"
             )
     return division
+
+
+def _remedy(division: Division) -> str:
+    """Returns what to do where a split gets no picture."""
+    if len(division.ids) < 2:
+        return "One picture makes no two splits: add others"
+    if division.groups.total() == 1 and not division.ungrouped:
+        return (
+            "A group is never parted: set data.split.group to a pattern that finds more of them, "
+            "or to null"
+        )
+    return "Set data.split.seed to another number, or another share"
 
 
 class _DivisionReader:

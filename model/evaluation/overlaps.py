@@ -119,7 +119,8 @@ def mask_overlaps(dts: Side, gts: Side, dt: np.ndarray, gt: np.ndarray) -> np.nd
 
     iou = np.zeros(len(dt))
     starts = np.flatnonzero(np.diff(dts.group[dt], prepend=-1))
-    for start, stop in zip(starts, [*starts[1:], len(dt)], strict=True):
+    stops = np.flatnonzero(np.diff(dts.group[dt], append=-1)) + 1  # none without pairs, as starts
+    for start, stop in zip(starts, stops, strict=True):
         found, meant = np.unique(dt[start:stop]), np.unique(gt[start:stop])
         iou[start:stop] = np.asarray(
             coco_mask.iou(

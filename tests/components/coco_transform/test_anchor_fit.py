@@ -73,3 +73,34 @@ def test_counts_add_up():
     boxes = tall_boxes(500)
     one, other = count_shapes(boxes[:200]), count_shapes(boxes[200:])
     np.testing.assert_array_equal(one + other, count_shapes(boxes))
+
+
+@pytest.mark.parametrize(
+    "extents",
+    [
+        [[10.0, 20.0]],
+        [[32.0, 32.0]] * 1000,
+        [[0.0, 5.0], [5.0, 0.0], [1e-30, 1e30]],
+        [[0.0, 0.0]],
+        [[1e9, 1e9]],
+        [[4000.0, 1.0], [1.0, 4000.0]],
+    ],
+    ids=["one", "identical", "without an area", "a point", "huge", "lines"],
+)
+def test_odd_boxes_give_anchors_that_a_config_takes_and_are_no_worse(extents):
+    given_ones = AnchorConfig()
+    fitted = fit_anchors(count_shapes(np.asarray(extents)), given_ones)
+    assert fitted is not None
+    anchors = AnchorConfig(sizes_px=fitted.sizes_px, aspect_ratios=fitted.aspect_ratios)
+    assert len(anchors.aspect_ratios) == len(given_ones.aspect_ratios)
+    assert fitted.fitted.score >= fitted.given.score - 0.02
+    for fit in (fitted.given, fitted.fitted):
+        assert 0 <= fit.mean_iou <= 1 and 0 <= fit.covered <= 1
+
+
+def test_one_shape_gives_the_same_anchors_however_often_it_is_there():
+    fits = [
+        fit_anchors(count_shapes(np.asarray([[40.0, 90.0]] * times)), AnchorConfig())
+        for times in (1, 1000)
+    ]
+    assert fits[0] == fits[1]

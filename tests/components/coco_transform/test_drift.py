@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from components.coco_transform.drift import check_drift, drifts, jensen_shannon, l_infinity
 from configs.schema import DriftConfig
@@ -74,6 +76,66 @@ def test_settings_say_whether_drift_fails():
         check_drift(found, fail)
     wide = DriftConfig(on_drift="fail", max_class_change=1, max_size_divergence=1)
     check_drift(drifts(content(train=SOUND, eval=other), None, wide), wide)
+
+
+NOTHING = split({"cat": 0, "dog": 0}, sides=(0, 0, 0), counts=(120, 0))
+
+
+@pytest.mark.parametrize(
+    ("train", "ev"),
+    [(SOUND, NOTHING), (NOTHING, SOUND), (split({}, sides=(0, 0, 0), counts=(120, 0)), SOUND)],
+)
+def test_split_without_objects_is_compared_by_its_pictures_alone(train, ev):
+    told = drifts(content(train=train, eval=ev), None, DriftConfig())
+    assert [drift.what for drift in told] == ["objects a picture"]
+    assert told[0].is_over and np.isfinite(told[0].distance)
+
+
+@pytest.mark.parametrize("empty", [NOTHING, split({}, sides=(0, 0, 0), counts=(0, 0))])
+def test_two_without_objects_are_alike(empty):
+    told = drifts(content(train=empty, eval=empty), content(train=empty), DriftConfig())
+    assert not any(drift.is_over for drift in told)
+    check_drift(told, DriftConfig(on_drift="fail"))
+
+
+def test_classes_of_one_name_count_together():
+    twice = split({"dog": 100})
+    twice["classes"] += [{"name": "cat", "objects": 60}, {"name": "cat", "objects": 40}]
+    for pair in ((SOUND, twice), (twice, SOUND)):
+        told = drifts(content(train=pair[0], eval=pair[1]), None, DriftConfig())
+        assert told[0].distance == 0.0
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "words"),
+    [
+        ((0, 200, 0), (100, 0, 100), "those of the second are spread wider"),
+        ((100, 0, 100), (0, 200, 0), "those of the second are spread closer"),
+        ((200, 0, 0), (0, 0, 200), "the second has larger ones"),
+        ((0, 0, 200), (0, 200, 0), "the second has smaller ones"),
+    ],
+)
+def test_what_happened_to_sizes_is_said_as_it_is(one, other, words):
+    pair = (split({"cat": 200}, sides=sides) for sides in (one, other))
+    told = drifts(content(train=next(pair), eval=next(pair)), None, DriftConfig())
+    (sizes,) = [drift for drift in told if drift.what == "box sizes"]
+    assert sizes.is_over and sizes.detail == words
+
+
+COUNTS = st.lists(st.integers(0, 10**6), min_size=5, max_size=5)
+
+
+@given(COUNTS, COUNTS, st.integers(1, 50))
+def test_distances_are_shares_symmetric_and_blind_to_the_number(one, other, times):
+    for distance in (l_infinity, jensen_shannon):
+        apart = distance(one, other)
+        assert -1e-12 <= apart <= 1 + 1e-12
+        assert apart == pytest.approx(distance(other, one), abs=1e-12)
+        assert apart == pytest.approx(distance([times * n for n in one], other), abs=1e-9)
+        assert distance(one, one) == 0
+        order = [3, 0, 4, 2, 1]
+        turned = distance([one[n] for n in order], [other[n] for n in order])
+        assert apart == pytest.approx(turned, abs=1e-12)
 
 
 @pytest.mark.slow

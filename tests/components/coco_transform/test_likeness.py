@@ -125,3 +125,47 @@ def test_same_files_are_found_across_splits_alone(tmp_path):
     assert found.look.tolist()[1] == [3, 2**64 - 1]
     assert same_files(found, 1, 0) == [(2, 1)]
     assert same_files(found, 0, 1) == [(1, 2)]
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        Image.new("RGB", (640, 480)),
+        Image.new("RGB", (640, 480), "white"),
+        Image.new("RGB", (1, 1), "red"),
+        Image.new("L", (1, 3000), 255),
+        Image.new("CMYK", (9, 9)),
+    ],
+    ids=["black", "white", "one pixel", "a line", "cmyk"],
+)
+def test_plain_pictures_of_any_size_and_mode_have_no_hash(picture):
+    assert picture_hash(jpeg(picture)) == NO_HASH
+
+
+def ramp(down, along):
+    """A picture that gets brighter or darker all the way down, and along."""
+    step = np.arange(16)
+    values = 128 + 7 * (down * step[:, None] + along * step[None]) / 2
+    return Image.fromarray(values.astype(np.uint8)).resize((320, 320), Image.Resampling.BILINEAR)
+
+
+@pytest.mark.parametrize(("down", "along"), [(-1, -1), (1, 1), (-1, 1), (1, -1)])
+def test_picture_that_gets_darker_or_brighter_all_the_way_has_a_hash(down, along):
+    one = picture_hash(jpeg(ramp(down, along)))
+    assert one != NO_HASH
+    assert bits(one, picture_hash(jpeg(ramp(down, along).resize((90, 90)), 60))) <= NEAR_BITS
+    assert bits(one, picture_hash(jpeg(ramp(-down, -along)))) > 100
+    found = look_alikes(pictures([0, 1], [one, one]))
+    assert [(pair.one, pair.other) for pair in found.pairs] == [(0, 1)]
+
+
+def test_copies_within_a_split_and_of_it_in_several_are_twins_where_they_are():
+    look = [(1, 2), (1, 2), (2**64 - 1, 2**64 - 1), (1, 2)]
+    found = look_alikes(pictures([0, 0, 0, 2], look))
+    assert {(pair.one, pair.other) for pair in found.pairs} == {(0, 1), (0, 3), (1, 3)}
+    assert found.has_twin.tolist() == [
+        [True, False, True],
+        [True, False, True],
+        [False, False, False],
+        [True, False, False],
+    ]

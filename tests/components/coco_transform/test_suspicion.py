@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from components.coco_transform.suspicion import (
     BOX_AND_MASK,
@@ -117,3 +119,95 @@ def test_surest_are_kept_whatever_the_order_and_all_are_counted():
     assert backwards.places[WHOLE_PICTURE] == places[:SHOWN_OF_A_KIND]
     assert backwards.counts == {WHOLE_PICTURE: 50, DUPLICATE: 1}
     assert Suspicions.from_json(backwards.to_json()).to_json() == backwards.to_json()
+
+
+SIDES = st.floats(0.01, 0.4)
+BOXES = st.builds(
+    lambda y, x, h, w: [y, x, y + h, x + w], st.floats(0, 0.5), st.floats(0, 0.5), SIDES, SIDES
+)
+
+
+@given(st.lists(BOXES, max_size=12), st.lists(st.integers(0, 11), max_size=6), st.randoms())
+def test_copies_are_found_in_any_order_and_as_many(boxes, copied, random):
+    boxes = [*boxes, *(boxes[n % len(boxes)] for n in copied if boxes)]
+    shuffled = random.sample(range(len(boxes)), len(boxes))
+    exact = []
+    for order in (range(len(boxes)), shuffled):
+        these = [boxes[n] for n in order]
+        told = [one for one in found(these) if one.kind == DUPLICATE]
+        assert all(one.other_row < one.row for one in told)
+        assert len({one.row for one in told}) == len(told)
+        exact.append({one.row for one in told if these[one.row] == these[one.other_row]})
+        rows = {one.row for one in told}
+        assert all(n in rows for n in range(len(these)) if these[n] in these[:n])
+    assert len(exact[0]) == len(exact[1])
+
+
+@given(st.lists(BOXES, max_size=8), st.lists(st.integers(1, 3), min_size=8, max_size=8))
+def test_pictures_parts_are_judged_class_by_class(boxes, labels):
+    labels = labels[: len(boxes)]
+    together = {(one.kind, one.row, one.other_row) for one in found(boxes, labels)}
+    apart = set()
+    for label in set(labels):
+        rows = [n for n, own in enumerate(labels) if own == label]
+        for one in found([boxes[n] for n in rows]):
+            other = None if one.other_row is None else rows[one.other_row]
+            apart.add((one.kind, rows[one.row], other))
+    assert together == apart
+
+
+@given(
+    st.tuples(*[st.integers(0, 400)] * 2, *[st.integers(1, 300)] * 2),
+    st.tuples(*[st.integers(0, 400)] * 2, *[st.integers(1, 300)] * 2),
+    st.tuples(st.integers(-500, 500), st.integers(-500, 500)),
+)
+def test_agreement_does_not_depend_on_where_both_are(box, bounds, moved):
+    """Whole numbers of pixels, so that the sums are exact."""
+
+    def at(dy, dx):
+        y, x, height, width = box
+        placed = np.asarray([y + dy, x + dx, y + dy + height, x + dx + width], np.float64)
+        return agreement(placed, (bounds[0] + dx, bounds[1] + dy, *bounds[2:]))
+
+    assert at(0, 0) == at(*moved)
+    assert 0 <= at(0, 0) <= 1
+
+
+@given(st.tuples(*[st.integers(1, 300)] * 4))
+def test_agreement_is_the_same_when_x_and_y_change_places(sides):
+    y, x, height, width = sides
+    bounds = (7, 5, 90, 60)
+    one = agreement(np.asarray([y, x, y + height, x + width], np.float64), bounds)
+    turned = agreement(np.asarray([x, y, x + width, y + height], np.float64), (5, 7, 60, 90))
+    assert one == pytest.approx(turned)
+
+
+@pytest.mark.parametrize(
+    "box", [[0.2, 0.2, 0.2, 0.2], [0.1, 0.1, 0.1, 0.9], [0, 0, 0, 1], [1, 1, 1, 1]]
+)
+def test_boxes_without_an_area_are_like_none(box):
+    assert found([box, box, A]) == []
+
+
+def test_picture_without_objects_or_of_crowds_alone_has_nothing_suspicious():
+    assert found([]) == []
+    whole = [0, 0, 1, 1]
+    assert found([whole, whole], crowds=[0, 1], agreements=[0.0, 0.0]) == []
+
+
+def test_object_can_be_suspicious_for_every_reason_at_once():
+    whole = [0, 0, 1, 1]
+    told = found([whole, whole], agreements=[None, 0.0])
+    assert [(one.kind, one.row) for one in told] == [
+        (BOX_AND_MASK, 1), (WHOLE_PICTURE, 0), (WHOLE_PICTURE, 1), (DUPLICATE, 1),
+    ]  # fmt: skip
+
+
+def test_more_objects_than_are_compared_at_once_are_compared_in_parts(monkeypatch):
+    monkeypatch.setattr("components.coco_transform.suspicion._MOST_COMPARED", 4)
+    monkeypatch.setattr("components.coco_transform.suspicion._ROWS_AT_ONCE", 3)
+    corners = np.arange(9)[:, None] * 0.1
+    boxes = np.concatenate([corners, corners, corners + 0.05, corners + 0.05], axis=1)
+    boxes[3], boxes[4], boxes[7], boxes[8] = boxes[0], boxes[0], boxes[5], boxes[5]
+    # 3 is in the part of 0, 7 in that of 5; 4 and 8 are in parts of their own.
+    assert [(one.row, one.other_row) for one in found(boxes)] == [(3, 0), (7, 5)]

@@ -4,11 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from configs.data_schema import ClassesConfig
 from ground.errors import DatasetError
 from model.coco.json_text import RepeatedKeys
 from model.coco.merge import SOURCE_STRIDE as STRIDE
-from model.coco.merge import Merge, SourceFile, in_own_ids
+from model.coco.merge import Merge, SourceFile, in_own_ids, source_of
 from model.coco.stream import iterate_annotations, iterate_images
 from tests.components.coco_example_gen.small_dataset import annotation, image
 
@@ -150,3 +153,82 @@ def test_messages_have_the_ids_of_the_source():
     assert in_own_ids(said, files) == (
         f"image id 3 of 2.json (p/3.jpg), annotation id 0 of 1.json: id {9 * STRIDE} in 10 px"
     )
+
+
+NUMBERS = st.integers(-(2**63), 2**63 - 1) | st.integers(0, 50)
+
+
+@given(st.lists(st.lists(NUMBERS, min_size=1, max_size=6, unique=True), min_size=2, max_size=3))
+def test_no_two_pictures_get_one_id_and_each_keeps_its_objects(tmp_path_factory, ids_by_source):
+    folder = tmp_path_factory.mktemp("sets")
+    files = []
+    for number, ids in enumerate(ids_by_source, 1):
+        images = [image(id_, f"{n}.jpg") for n, id_ in enumerate(ids)]
+        # The name of the picture stands in each of its objects, to know them again.
+        objects = [annotation(n, id_, of=f"set{number}/{n}.jpg") for n, id_ in enumerate(ids)]
+        files.append(source(folder, number, images, objects, cats(cat=1)))
+    content, _ = merged(folder, *files)
+    names = {entry["id"]: entry["file_name"] for entry in content["images"]}
+    assert len(names) == sum(map(len, ids_by_source))
+    for entry in content["annotations"]:
+        assert names[entry["image_id"]] == entry["of"]
+    for id_, name in names.items():
+        file = source_of(id_, files)
+        assert name.startswith(file.front) and not file.own_name(name).startswith(file.front)
+    ids = [entry["id"] for entry in content["annotations"]]
+    assert len(set(ids)) == len(ids)
+
+
+NAMES = st.lists(st.sampled_from("abcdef"), min_size=1, max_size=5, unique=True)
+
+
+@given(st.lists(st.tuples(NAMES, st.randoms()), min_size=1, max_size=4))
+def test_classes_of_any_sources_keep_their_names_and_have_one_id(tmp_path_factory, sets):
+    folder = tmp_path_factory.mktemp("sets")
+    files = []
+    for number, (names, random) in enumerate(sets, 1):
+        ids = random.sample(range(1, 9), len(names))
+        objects = [annotation(n, 1, category_id=id_, of=names[n]) for n, id_ in enumerate(ids)]
+        categories = cats(**dict(zip(names, ids, strict=True)))
+        files.append(source(folder, number, [image(1)], objects, categories))
+    content, _ = merged(folder, *files)
+    names_by_id = {entry["id"]: entry["name"] for entry in content["categories"]}
+    assert sorted(names_by_id.values()) == sorted({name for names, _ in sets for name in names})
+    assert all(names_by_id[a["category_id"]] == a["of"] for a in content["annotations"])
+
+
+def test_ids_that_leave_no_room_are_refused_with_what_to_do(tmp_path):
+    images = [image(-1, "a.jpg"), image(STRIDE - 1, "b.jpg")]
+    file = source(tmp_path, 1, images, [], cats(cat=1))
+    with pytest.raises(DatasetError, match=r"1\.json: its image ids .*no room.*number them anew"):
+        merged(tmp_path, file)
+
+
+@pytest.mark.parametrize(
+    ("classes", "alike", "alone"),
+    [
+        (None, 1, {"1.json": "'cat'", "2.json": "'Cat', 'fox'"}),
+        ({"merge": {"cat": ["Cat"]}}, 0, {"2.json": "'fox'"}),
+        ({"merge": {"pet": ["cat", "Cat", "fox"]}}, 0, {}),
+        ({"drop": ["Cat"]}, 0, {"1.json": "'cat'", "2.json": "'fox'"}),
+        ({"keep": ["dog"]}, 0, {}),
+        ({"merge": {"CAT": ["fox"]}, "drop": ["cat"]}, 1, {"2.json": "'Cat', 'CAT'"}),
+    ],
+)
+def test_notes_are_on_the_classes_as_they_are_learnt(tmp_path, classes, alike, alone):
+    one = source(tmp_path, 1, [image(1)], [], cats(cat=1, dog=2))
+    other = source(tmp_path, 2, [image(1)], [], cats(Cat=1, dog=2, fox=3))
+    settings = None if classes is None else ClassesConfig.model_validate(classes)
+    notes = merged(tmp_path, one, other)[1].notes(settings)
+    assert sum("data.classes.merge=" in note for note in notes) == alike
+    told = dict(note.split(" alone has ") for note in notes if " alone has " in note)
+    assert {
+        Path(path).name: names.partition(": objects")[0] for path, names in told.items()
+    } == alone
+
+
+def test_three_names_that_are_alike_are_one_note(tmp_path):
+    file = source(tmp_path, 1, [image(1)], [], cats(cat=1, Cat=2, CAT=3))
+    (note,) = merged(tmp_path, file)[1].notes()
+    assert "the classes 'cat' and 'Cat' and 'CAT' are 3: " in note
+    assert note.endswith("set data.classes.merge={cat: [Cat, CAT]}")

@@ -143,12 +143,19 @@ def test_pattern_that_takes_too_long_is_stopped(tmp_path, monkeypatch):
 
 def test_split_without_a_picture_is_refused_with_what_to_set(tmp_path):
     with pytest.raises(
-        DatasetError, match=r"without a picture: the file lists 1 picture, of .*seed"
+        DatasetError, match=r"lists 1 picture, of which it asks for 0\.5\. One picture makes no two"
     ):
         division(tmp_path, [image(1)])
     same = [image(n, f"cam1_{n}.jpg") for n in range(9)]
-    with pytest.raises(DatasetError, match="the file lists 9 pictures in 1 group"):
+    with pytest.raises(DatasetError, match=r"9 pictures in 1 group, .*never parted: .*or to null"):
         division(tmp_path, same, group=FRAMES)
+    seed = next(
+        s for s in range(99) if split_of_id(0, halves(seed=s)) == split_of_id(1, halves(seed=s))
+    )
+    with pytest.raises(
+        DatasetError, match=r"lists 2 pictures, of .*Set data\.split\.seed to another"
+    ):
+        division(tmp_path, [image(0), image(1)], seed=seed)
 
 
 def test_one_file_name_in_both_splits_is_told(tmp_path):
