@@ -10,6 +10,7 @@ from ground.errors import ModelError
 from model.model_folder import PUSH_FILE
 
 _LONGEST_WORDS = 500  # characters
+_JOINERS = "\u200c\u200d"  # Persian, Hindi and many an emoji are written with them
 
 
 class _Note(BaseModel):
@@ -104,6 +105,6 @@ def checked_words(words: str, option: str) -> str:
     line = " ".join(words.split())
     if not line or len(line) > _LONGEST_WORDS:
         raise ModelError(f"{option}: expected 1 to {_LONGEST_WORDS} characters, got {len(line)}")
-    if not all(letter.isprintable() for letter in line):
+    if not all(letter.isprintable() or letter in _JOINERS for letter in line):
         raise ModelError(f"{option}: expected text, got {line!a:.80}")
     return line

@@ -203,6 +203,18 @@ class History:
         }
 
 
+def chosen_run(entries: Sequence[Entry], word: str) -> Entry:
+    """Returns the run that a word stands for, as `chosen_entry` does.
+
+    Raises:
+        RcnnError: there is none, or it is what a person did.
+    """
+    entry = chosen_entry(entries, word)
+    if entry.kind != RUN:
+        raise RcnnError(f"entry {word} is a {entry.kind}, expected a run")
+    return entry
+
+
 def chosen_entry(entries: Sequence[Entry], word: str) -> Entry:
     """Returns the entry that a number, a run's id, or `v` and a version stand for.
 
@@ -216,9 +228,11 @@ def chosen_entry(entries: Sequence[Entry], word: str) -> Entry:
     of_version = [e for e in pushed if f"v{e.version}" == word]
     if of_version:
         return of_version[0]
+    if not entries:
+        raise RcnnError(f"no entry {word!r:.80}: nothing was run here yet")
     raise RcnnError(
-        f"no entry {word!r:.80}: expected a number from 1 to {len(entries)}, a run's id, or v and "
-        "the version that a run pushed"
+        f"no entry {word!r:.80}: expected a number from {entries[0].number} to "
+        f"{entries[-1].number}, a run's id, or v and the version that a run pushed"
     )
 
 
@@ -263,7 +277,7 @@ def _content(artifact: mlmd.Artifact | None, name: str, missing: list[str]) -> d
         return {}
     path = Path(artifact.uri) / name
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda name: None)
     except (OSError, ValueError, RecursionError):
         content = None
     if isinstance(content, dict):
@@ -275,27 +289,46 @@ def _content(artifact: mlmd.Artifact | None, name: str, missing: list[str]) -> d
 def _data(examples: mlmd.Execution | None, counts: Mapping[str, Any]) -> dict[str, Any]:
     if examples is None:
         return {}
-    splits = counts.get("splits") or {}
+    splits = _mapping(counts.get("splits"))
     return {
         "folder": _text(examples, "data_dir"),
         "digest": _text(examples, "pictures_digest"),
         "splits": {
-            name: {kind: (split.get(kind) or {}).get("written") for kind in ("pictures", "objects")}
+            name: {kind: _written(split, kind) for kind in ("pictures", "objects")}
             for name, split in splits.items()
         },
     }
 
 
-def _numbers(found: Mapping[str, Any] | None) -> dict[str, float] | None:
-    return {name: found[name] for name in METRIC_NAMES if name in found} if found else None
+def _written(split: Any, kind: str) -> int | None:
+    count = _mapping(_mapping(split).get(kind)).get("written")
+    return count if isinstance(count, int) else None
+
+
+def _numbers(found: Any) -> dict[str, float] | None:
+    numbers = _mapping(found)
+    return {n: numbers[n] for n in METRIC_NAMES if _is_number(numbers.get(n))} or None
 
 
 def _classes(metrics: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     return {
-        kind: {numbers["name"]: numbers["AP"] for numbers in classes.values() if "AP" in numbers}
-        for kind, classes in (metrics.get("per_category") or {}).items()
+        kind: {
+            str(numbers.get("name")): numbers["AP"]
+            for numbers in map(_mapping, _mapping(classes).values())
+            if _is_number(numbers.get("AP"))
+        }
+        for kind, classes in _mapping(metrics.get("per_category")).items()
         if classes
     }
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    """Returns a part of a file; empty where it is of another form than we write."""
+    return value if isinstance(value, dict) else {}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
 
 
 def _settings(executions: Iterable[mlmd.Execution]) -> dict[str, str]:

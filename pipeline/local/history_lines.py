@@ -55,6 +55,8 @@ def version_rows(versions: Sequence[PushedVersion]) -> list[list[str]]:
             how = note.override.in_words()
         if note and note.rollback:
             how = note.rollback.in_words()
+        if note and note.version != version.version:
+            how, when = f"a copy of version {note.version}, made by hand", _NO_NUMBER
         if version == versions[-1]:
             how += " (served: the newest)"
         rows.append([f"{version.version} {how}", when, (version.model_id or _NO_NUMBER)[:12]])

@@ -11,6 +11,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from ground.errors import RcnnError
 
 _OTHER_SCHEMA = ("older than library", "greater than library")
+_IN_USE = ("There are a subset of tables", "database is locked", "Concurrent writes aborted")
 
 
 @contextlib.contextmanager
@@ -58,6 +59,6 @@ def _why_unreadable(text: str) -> str:
     if any(words in line for words in _OTHER_SCHEMA):
         versions = line.partition(". ")[0]
         return f"written by another release of ML Metadata ({versions}): use the lane that wrote it"
-    if "There are a subset of tables" in line or "database is locked" in line:
+    if any(words in line for words in _IN_USE):
         return "is being written to, or is not whole: wait for the run in this folder, try again"
     return f"cannot be read as ML Metadata's file ({line.partition(' query:')[0][:200]})"

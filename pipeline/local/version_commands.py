@@ -62,7 +62,7 @@ def history(
         return
     if folder:
         raise click.UsageError("give --root, or --folder and --name, not both")
-    from pipeline.local.history import History, chosen_entry
+    from pipeline.local.history import History, chosen_run
     from pipeline.local.history_lines import (
         COLUMNS,
         difference,
@@ -72,14 +72,20 @@ def history(
     )
 
     entries = History(_run_folder(root).metadata).entries()
+    names = sorted({entry.name for entry in entries})
     entries = [entry for entry in entries if name in (None, entry.name)]
+    if names and not entries:
+        raise RcnnError(f"{root}: no entry of {name!r:.80}, only of {', '.join(names)}")
     if diff:
-        found = difference(chosen_entry(entries, diff[0]), chosen_entry(entries, diff[1]))
+        found = difference(chosen_run(entries, diff[0]), chosen_run(entries, diff[1]))
         _print_json(found) if as_json else show_lines(difference_lines(found))
         return
     shown = entries[-last:]
     if as_json:
         _print_json({"root": str(root), "entries": [_plain(entry) for entry in shown]})
+        return
+    if not shown:
+        show_lines([f"{root}: nothing was run here yet"])
         return
     print_table(COLUMNS, table_rows(shown))
     left_out = [f"{len(entries) - len(shown)} earlier: --last"] if len(entries) > len(shown) else []
@@ -215,9 +221,17 @@ def _places(root: Path | None, folder: Path | None, name: str | None) -> "Pushes
         return Pushes(folder.resolve(), name)
     run_folder = _run_folder(Path(str(root)))
     pushes = History(run_folder.metadata).pushes(name)
-    if not pushes.folder.is_dir() and run_folder.serving.is_dir():  # the root was moved
+    was_moved = not pushes.folder.is_dir() or _is_of_another_root(pushes.folder, run_folder)
+    if was_moved and run_folder.serving.is_dir():
         return dataclasses.replace(pushes, folder=run_folder.serving)
     return pushes
+
+
+def _is_of_another_root(folder: Path, own: "RunFolder") -> bool:
+    """Returns whether a folder of served models belongs to the root that a root was copied from."""
+    other = _run_folder(folder.parent)
+    is_a_root = folder.resolve() == other.serving and other.metadata.is_file()
+    return is_a_root and not other.metadata.samefile(own.metadata)
 
 
 def _record(root: Path | None, pushes: "Pushes") -> str:
@@ -248,8 +262,8 @@ def _refused_run(root: Path, name: str, word: str | None) -> tuple[Path, Path]:
     """
     from pipeline.local.history import RUN, History, chosen_entry
 
-    entries = History(_run_folder(root).metadata).entries()
-    judged = [e for e in entries if e.kind == RUN and e.name == name and e.blessed is not None]
+    entries = [e for e in History(_run_folder(root).metadata).entries() if e.name == name]
+    judged = [e for e in entries if e.kind == RUN and e.blessed is not None]
     entry = chosen_entry(entries, word) if word else (judged[-1] if judged else None)
     if entry is None or entry not in judged:
         which = f"run {word}" if word else "no run"

@@ -25,6 +25,7 @@ from pipeline.look.album import PictureFile, Reason, ShownPicture
 JPEG_TYPE = "image/jpeg"
 THUMBNAIL_SIDE_PX = 320
 _QUALITY = 88
+_LONGEST_JPEG_PX = 65_500  # of libjpeg
 _HEAD_BYTES = 1 << 18  # that hold a picture's size, as a rule
 
 
@@ -233,7 +234,10 @@ def _other_format(content: bytes, flaw: PictureFlaw) -> Image.Image:
 
 
 def as_jpeg(picture: Image.Image) -> Shown:
-    """Returns an RGB picture as a JPEG."""
+    """Returns an RGB picture as a JPEG, smaller where a JPEG cannot be as large."""
+    if max(picture.size) > _LONGEST_JPEG_PX:
+        picture = picture.copy()
+        picture.thumbnail((_LONGEST_JPEG_PX, _LONGEST_JPEG_PX))
     stream = io.BytesIO()
     picture.save(stream, "JPEG", quality=_QUALITY)
     return Shown(stream.getvalue(), JPEG_TYPE)

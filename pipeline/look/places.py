@@ -1,12 +1,13 @@
 """From what a user names to an album: a COCO folder or file, examples, an evaluation, a run."""
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from configs.data_schema import DataInput
+from configs.data_schema import SPLIT_NAMES, DataInput
 from configs.loader import default_config, load_config
 from configs.schema import DataConfig
 from ground.errors import ConfigError, DatasetError
@@ -111,7 +112,8 @@ def read_coco(request: Request, files: list[CocoFile]) -> Read:
         if not file.split or request.split in (None, file.split)
     ]
     if not album.pictures:
-        names = ", ".join(file.split for file in files if file.split)
+        split_here = SPLIT_NAMES if data.split is not None else ()
+        names = ", ".join([*(file.split for file in files if file.split), *split_here])
         raise DatasetError(f"{request.what}: no split named {request.split!r}, only {names}")
     inputs = [path for file in files for path in (file.annotations, file.pictures)]
     return Read(Found(album, inputs), truths)
@@ -262,10 +264,18 @@ def _folders_near(annotations: Path) -> Iterator[Path]:
     number = 0
     for top in tops:
         yield top
-        below = sorted(path for path in top.iterdir() if path.is_dir())
-        deeper = [sorted(p for p in path.iterdir() if p.is_dir()) for path in below]
-        for folder in [*below, *(folder for folders in deeper for folder in folders)]:
+        below = _folders_in(top)
+        deeper = itertools.chain.from_iterable(map(_folders_in, below))  # listed when needed
+        for folder in itertools.chain(below, deeper):
             yield folder
             number += 1
             if number == _MOST_FOLDERS:
                 return
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    """Returns the folders in a folder; none where it may not be listed, such as lost+found."""
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_dir())
+    except PermissionError:
+        return []

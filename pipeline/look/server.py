@@ -120,7 +120,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """Answers a request."""
         try:
             self._check_asker()
-            shown, keep = self.server.site.get(urlsplit(self.path).path)
+            shown, keep = self.server.site.get(self._asked())
         except Answer as answer:
             line = Shown(f"{answer}\n".encode(errors="replace"), "text/plain; charset=utf-8")
             self._send(answer.status, line, _NEVER)
@@ -128,6 +128,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._send(HTTPStatus.OK, shown, keep)
 
     do_HEAD = do_GET
+
+    def _asked(self) -> str:
+        """Returns the path that is asked for.
+
+        Raises:
+            Answer: the request names no address.
+        """
+        try:
+            return urlsplit(self.path).path
+        except ValueError:  # an address such as http://[
+            raise Answer(HTTPStatus.NOT_FOUND, "there is no such page") from None
 
     def _check_asker(self) -> None:
         """Checks that it is this server's own page, or its person, who asks.
@@ -194,7 +205,7 @@ class LookServer(http.server.ThreadingHTTPServer):
     @property
     def url(self) -> str:
         """The page's address, for a browser on this machine."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)
+        host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)
         return f"http://{f'[{host}]' if ':' in host else host}:{self.server_address[1]}/"
 
     def is_own_name(self, host: str) -> bool:
@@ -202,11 +213,13 @@ class LookServer(http.server.ThreadingHTTPServer):
 
         Who rebinds a name of his own to this machine's address sends that name.
         """
-        name = urlsplit(f"//{host}").hostname or ""
+        name = ""
         try:
+            name = urlsplit(f"//{host}").hostname or ""
             ipaddress.ip_address(name)
         except ValueError:
-            return name in {"localhost", self._host.lower(), socket.gethostname().lower()}
+            own = {"localhost", self._host.lower(), socket.gethostname().lower()}
+            return name != "" and name in own
         return True
 
     def handle_error(self, request: object, client_address: object) -> None:

@@ -1,7 +1,9 @@
 """The server gives out the album alone, and to this machine's person alone."""
 
+import errno
 import http.client
 import io
+import socket
 import threading
 from contextlib import contextmanager
 
@@ -151,3 +153,79 @@ def test_a_port_that_is_taken_is_left_for_the_next(server):
 def test_an_address_of_another_machine_is_said():
     with pytest.raises(ServiceError, match=r"--host 192\.0\.2\.1 --port 8765: cannot listen there"):
         LookServer(Album("none"), "192.0.2.1", 8765)
+
+
+def ask(server, request):
+    """Sends bytes as no browser would, and returns the first line of the answer."""
+    with socket.create_connection(server.server_address[:2], timeout=20) as connection:
+        connection.sendall(request)
+        with connection.makefile("rb") as answer:
+            return answer.readline()
+
+
+HERE = b"Host: localhost\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: [\r\n\r\n", b"421"),
+        (b"GET / HTTP/1.1\r\nHost: [::1\r\n\r\n", b"421"),
+        (b"GET / HTTP/1.1\r\nHost: a\xff\xe9\r\n\r\n", b"421"),
+        (b"GET / HTTP/1.1\r\nHost: localhost@evil.example\r\n\r\n", b"421"),
+        (b"GET / HTTP/1.1\r\nHost:\r\n\r\n", b"421"),
+        (b"GET / HTTP/1.1\r\n\r\n", b"421"),
+        (b"GET / HTTP/1.1\r\nHost: LocalHost\r\n\r\n", b"200"),
+        (b"GET http://[ HTTP/1.1\r\n" + HERE, b"404"),
+        (b"GET http://evil.example/etc/passwd HTTP/1.1\r\n" + HERE, b"404"),
+        (b"GET /pictures/\xff.jpg HTTP/1.1\r\n" + HERE, b"404"),
+        (b"GET /pictures/%00.jpg HTTP/1.1\r\n" + HERE, b"404"),
+        ("GET /pictures/\u0661.jpg HTTP/1.1\r\n".encode() + HERE, b"404"),
+        (b"GET /pictures/999999999.jpg HTTP/1.1\r\n" + HERE, b"404"),
+        (b"GET /pictures/9999999999.jpg HTTP/1.1\r\n" + HERE, b"404"),
+        (b"GET /data/index.js%00 HTTP/1.1\r\n" + HERE, b"404"),
+        (b"GET /data/ HTTP/1.1\r\n" + HERE, b"404"),
+        (b"GET /page.js HTTP/1.1\r\nRange: bytes=0-1\r\n" + HERE, b"200"),
+        (b"GET /page.js HTTP/1.0\r\n" + HERE, b"200"),
+        (b"PUT / HTTP/1.1\r\nContent-Length: 3\r\n" + HERE + b"abc", b"501"),
+        (b"DELETE /pictures/0.jpg HTTP/1.1\r\n" + HERE, b"501"),
+        (b"OPTIONS * HTTP/1.1\r\n" + HERE, b"501"),
+        (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 200 + HERE, b"431"),
+    ],
+    ids=lambda value: value[:40].decode("latin-1") if len(value) > 3 else "",
+)
+def test_every_request_has_an_answer_and_no_traceback(server, capfd, request_, status):
+    assert ask(server, request_).split(b" ")[1] == status
+    assert get(server, "/")[0].status == 200  # it serves on
+    assert capfd.readouterr().err == ""
+
+
+def test_what_is_no_http_ends_and_the_server_goes_on(server, capfd):
+    ask(server, b"\x16\x03\x01\x00\r\n\r\n")  # a browser that tries TLS
+    assert get(server, "/")[0].status == 200
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("host", ["", "0.0.0.0"])
+def test_at_every_address_the_page_s_own_is_this_machine_s(host):
+    with LookServer(Album("none"), host, 0) as server:
+        assert server.url == f"http://127.0.0.1:{server.server_address[1]}/"
+        assert not server.is_own_name("")
+
+
+@pytest.mark.parametrize("host", ["..", "[::1]", "local host", "a" * 70])
+def test_a_host_that_is_none_is_one_line(host):
+    with pytest.raises(ServiceError, match=r"--host .* --port 0: cannot listen there") as caught:
+        LookServer(Album("none"), host, 0)
+    assert "\n" not in str(caught.value)
+
+
+def test_past_the_last_port_there_is_none():
+    with LookServer(Album("none"), "127.0.0.1", 0) as one, socket.socket() as last:
+        try:
+            last.bind(("127.0.0.1", 65535))
+            last.listen()
+        except OSError as error:
+            assert error.errno == errno.EADDRINUSE  # somebody else's: as good
+        with pytest.raises(ServiceError, match="Address already in use"):
+            LookServer(one.site._album, "127.0.0.1", 65535)
