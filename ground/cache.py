@@ -24,7 +24,7 @@ def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
         ConfigError: nothing says where this user's home is.
     """
     if own := environ.get(CACHE_VARIABLE):
-        return Path(own).absolute()
+        return Path(os.path.expanduser(own)).absolute()
     shared = environ.get(_XDG_VARIABLE, "")
     if os.path.isabs(shared):
         return Path(shared, _NAME)

@@ -13,7 +13,16 @@ from ground.errors import DatasetError
 from model.coco.boxes import yxyx_to_xywh
 from model.foreign.coco_file import write_coco
 from model.foreign.cvat import is_cvat, read_cvat
-from model.foreign.form import Folder, ForeignObject, ForeignPicture, Losses, Reader, bounds
+from model.foreign.form import (
+    Folder,
+    ForeignObject,
+    ForeignPicture,
+    Losses,
+    Reader,
+    bounds,
+    is_text,
+    split_of_word,
+)
 from model.foreign.label_studio import is_label_studio, read_label_studio
 from model.foreign.labelme import is_labelme, read_labelme
 from model.foreign.table import is_table, read_table
@@ -83,7 +92,8 @@ def convert(folder: Folder, form: str, reader: Reader, out: Path, stem: str) -> 
         spools = _Spools(Path(spool))
         try:
             for picture in reader(folder, lost):
-                spools.add(picture)
+                if not spools.add(picture):
+                    lost["further annotations of one picture"] += 1
         finally:
             spools.close()
         if not spools.classes:
@@ -96,12 +106,17 @@ def convert(folder: Folder, form: str, reader: Reader, out: Path, stem: str) -> 
             )
         has_splits = set(SPLIT_NAMES) <= spools.pictures.keys()
         parts = {"all": sorted(spools.pictures)}
+        if not has_splits and spools.pictures.keys() - {"test"}:
+            parts = {"all": sorted(spools.pictures.keys() - {"test"})}
+            if "test" in spools.pictures:
+                parts["test"] = ["test"]
+                lost["pictures to test on (left alone)"] += spools.pictures["test"]
         if has_splits:
             parts = {name: [name] for name in sorted(spools.pictures) if name != "none"}
             lost["pictures of no split"] += spools.pictures["none"]
         files = {}
         for part, members in parts.items():
-            path = out / (f"{stem}.{part}.coco.json" if has_splits else f"{stem}.coco.json")
+            path = out / (f"{stem}.coco.json" if part == "all" else f"{stem}.{part}.coco.json")
             write_coco(path, f"converted from {form}", spools.lists(members))
             files[part] = path
     lost = Counter({what: number for what, number in lost.items() if number})
@@ -116,10 +131,17 @@ class _Spools:
         self.classes: dict[str, int] = {}
         self.pictures: Counter[str] = Counter()
         self._objects = 0
+        self._seen: set[str] = set()
         self._streams: dict[tuple[str, str], IO[str]] = {}
 
-    def add(self, picture: ForeignPicture) -> None:
-        """Takes a picture with its objects; what a name's words say is its split otherwise."""
+    def add(self, picture: ForeignPicture) -> bool:
+        """Takes a picture with its objects, unless it came before; returns whether it did.
+
+        What a name's words say is its split otherwise.
+        """
+        if picture.file_name in self._seen:
+            return False
+        self._seen.add(picture.file_name)
         split = picture.split or _split_of(picture.file_name) or "none"
         self.pictures[split] += 1
         id_ = self.pictures.total()
@@ -133,9 +155,11 @@ class _Spools:
         for found in picture.objects:
             self._objects += 1
             self._write(split, "annotations", self._object(found, id_))
+        return True
 
     def _object(self, found: ForeignObject, image_id: int) -> dict[str, object]:
-        class_id = self.classes.setdefault(found.name, len(self.classes) + 1)
+        name = found.name.encode("utf-8", "replace").decode()  # JSON may hold halves of characters
+        class_id = self.classes.setdefault(name, len(self.classes) + 1)
         xmin, ymin, xmax, ymax = found.box or bounds(found.rings)
         bbox = [round(side, 4) for side in yxyx_to_xywh((ymin, xmin, ymax, xmax))]
         return {
@@ -178,19 +202,19 @@ class _Spools:
 
 def _split_of(file_name: str) -> str | None:
     """Returns the split that the folders of a picture speak of."""
-    words = {"train": "train", "training": "train", "val": "eval", "valid": "eval"}
-    words |= {"validation": "eval", "eval": "eval", "test": "test"}
-    for folder in reversed(file_name.split("/")[:-1]):
-        plain = folder.lower().rstrip("0123456789_-")
-        if plain in words:
-            return words[plain]
-    return None
+    found = map(split_of_word, reversed(file_name.split("/")[:-1]))
+    return next(filter(None, found), None)
 
 
 def folder_of(root: Path, names: list[str]) -> Folder:
-    """Returns a folder's files, those alone that are in it when their links are followed."""
+    """Returns a folder's files, those alone that are in it when their links are followed.
+
+    What has a name that a COCO file cannot hold is not among them.
+    """
     real = os.path.realpath(root)
     inside = [
-        name for name in names if os.path.realpath(root / name).startswith(os.path.join(real, ""))
+        name
+        for name in names
+        if is_text(name) and os.path.realpath(root / name).startswith(os.path.join(real, ""))
     ]
     return Folder(root, inside)

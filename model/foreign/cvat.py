@@ -17,6 +17,8 @@ from model.foreign.form import (
     ellipse,
     number,
     picture_size,
+    split_of_word,
+    stated_size,
 )
 
 _BOX, _ELLIPSE = ("xtl", "ytl", "xbr", "ybr"), ("cx", "cy", "rx", "ry")
@@ -41,7 +43,9 @@ def read_cvat(folder: Folder, losses: Losses) -> Iterator[ForeignPicture]:
             continue
         try:
             yield from _pictures(folder, name, losses)
-        except (ElementTree.ParseError, DefusedXmlException) as error:
+        except DatasetError:
+            raise
+        except (ElementTree.ParseError, DefusedXmlException, ValueError, LookupError) as error:
             raise DatasetError(f"{folder.root / name}: is no whole XML ({error})") from None
 
 
@@ -61,7 +65,8 @@ def _pictures(folder: Folder, name: str, losses: Losses) -> Iterator[ForeignPict
             losses[f"annotations without {what}"] += 1
         else:
             objects = [each for child in element if (each := _object(child, losses))]
-            yield ForeignPicture(picture, *size, objects, None)
+            size = stated_size(element.get("width"), element.get("height"), size)
+            yield ForeignPicture(picture, *size, objects, split_of_word(element.get("subset", "")))
         element.clear()
 
 

@@ -3,6 +3,7 @@
 import math
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -66,12 +67,12 @@ class Folder:
         self.names = names
         self._by_base: dict[str, list[str]] = {}
         self._pictures = [name for name in names if name.lower().endswith(PICTURE_ENDINGS)]
-        self._known = set(self._pictures)
-        for name in self._pictures:
-            self._by_base.setdefault(os.path.basename(name), []).append(name)
+        self._known = {_composed(name): name for name in self._pictures}
         self._by_stem: dict[str, list[str]] = {}
         for name in self._pictures:
-            self._by_stem.setdefault(os.path.splitext(os.path.basename(name))[0], []).append(name)
+            base = _composed(os.path.basename(name))
+            self._by_base.setdefault(base, []).append(name)
+            self._by_stem.setdefault(os.path.splitext(base)[0], []).append(name)
 
     @property
     def pictures(self) -> Sequence[str]:
@@ -89,21 +90,45 @@ class Folder:
             named: what the annotation says; "" where it names none.
             beside: the annotation's file.
         """
-        named = named.replace("\\", "/")
-        near = os.path.dirname(beside)
+        named = _composed(named.replace("\\", "/"))
+        near = _composed(os.path.dirname(beside))
         for place in (os.path.join(near, named), named):
-            if os.path.normpath(place) in self._known:
-                return os.path.normpath(place)
+            if known := self._known.get(os.path.normpath(place)):
+                return known
         base = os.path.basename(named)
-        stem = os.path.splitext(base or os.path.basename(beside))[0]
+        stem = os.path.splitext(base or _composed(os.path.basename(beside)))[0]
         for found in (self._by_base.get(base, []), self._by_stem.get(stem, [])):
             if len(found) == 1:
                 return found[0]
-            nearest = [name for name in found if _parts_shared(name, beside)]
-            best = sorted(nearest, key=lambda name: -_parts_shared(name, beside))
-            if best:
-                return best[0]
+            nearest = sorted(found, key=lambda name: -_parts_shared(name, beside))
+            shared = [_parts_shared(name, beside) for name in nearest[:2]]
+            if shared and shared[0] > shared[-1]:
+                return nearest[0]
         return None
+
+    def own_picture(self, named: str, beside: str) -> str | None:
+        """Returns the picture of an annotations' file that has one alone; else None.
+
+        Who renames pictures renames such a file with them, and leaves what is in it: a picture of
+        the file's own name counts before one of another name.
+
+        Args:
+            named: what the annotation says.
+            beside: the annotation's file.
+        """
+        places = (named, "")
+        if _stem(named) != _stem(beside):
+            places = ("", named)
+        return next(filter(None, (self.picture(place, beside) for place in places)), None)
+
+
+def _stem(path: str) -> str:
+    return os.path.splitext(_composed(path.replace("\\", "/")).rpartition("/")[2])[0]
+
+
+def _composed(name: str) -> str:
+    """Returns a name in the one of its Unicode forms that names are compared in."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _parts_shared(first: str, second: str) -> int:
@@ -123,6 +148,30 @@ def picture_size(path: Path) -> tuple[int, int] | None:
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
     return (width, height) if turn in _TURNED else (height, width)
+
+
+def is_text(name: str) -> bool:
+    """Returns whether a file's name is text in UTF-8, not bytes of another encoding."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def stated_size(width: Any, height: Any, real: tuple[int, int]) -> tuple[int, int]:
+    """Returns the (height, width) whose pixels boxes count, as their file says it, else the file's.
+
+    A run judges by it: boxes of a picture as stored are turned with it, and a picture that was
+    resized alone is not learnt with boxes of another scale.
+
+    >>> stated_size("640", 480, (240, 320)), stated_size(0, None, (240, 320))
+    ((480, 640), (240, 320))
+    """
+    sides = [number(side) or 0.0 for side in (height, width)]
+    if min(sides) < 1 or not all(side.is_integer() for side in sides):
+        return real
+    return int(sides[0]), int(sides[1])
 
 
 def bounds(rings: Sequence[Ring]) -> tuple[float, float, float, float]:
@@ -159,6 +208,23 @@ def ellipse(x: float, y: float, radius_x: float, radius_y: float) -> Ring:
     """Returns a ring along an ellipse, of 32 corners."""
     turns = [2 * math.pi * corner / 32 for corner in range(32)]
     return [v for t in turns for v in (x + radius_x * math.cos(t), y + radius_y * math.sin(t))]
+
+
+_SPLIT_WORDS = {
+    "train": "train", "training": "train", "val": "eval", "valid": "eval", "validation": "eval",
+    "eval": "eval", "dev": "eval", "test": "test", "testing": "test",
+}  # fmt: skip
+_WORDS_BESIDE = {"image", "images", "img", "imgs", "jpegimages", "pictures", "data", "set", "split"}
+
+
+def split_of_word(name: str) -> str | None:
+    """Returns the split that a folder is called by, perhaps beside a word for its content.
+
+    >>> split_of_word("train2017"), split_of_word("Val_Images"), split_of_word("train station")
+    ('train', 'eval', None)
+    """
+    words = set(words_of(name)) - _WORDS_BESIDE
+    return _SPLIT_WORDS.get(words.pop()) if len(words) == 1 else None
 
 
 def words_of(path: str) -> list[str]:

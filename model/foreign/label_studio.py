@@ -1,6 +1,7 @@
 """Label Studio: a JSON list of tasks, or its short form JSON_MIN, with shares of 100."""
 
 import math
+import re
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 from model.coco.stream import BARE_LIST, iterate_file
 from model.foreign.form import (
+    PICTURE_ENDINGS,
     Folder,
     ForeignObject,
     ForeignPicture,
@@ -63,14 +65,20 @@ def _file(folder: Folder, name: str, value: Any) -> str | None:
     """Returns the picture that a field of a task means, in the forms of uploads and of storages."""
     if not isinstance(value, str) or "." not in value:
         return None
-    address = urllib.parse.urlsplit(value)
-    local = urllib.parse.parse_qs(address.query).get("d", [""])[0]
-    path = urllib.parse.unquote(local or address.path).lstrip("/")
-    base = path.rpartition("/")[2]
-    code, dash, own = base.partition("-")
-    for named in (path, base, own if dash and len(code) == _SHORT_LENGTH else ""):
-        if named and (found := folder.picture(named, name)):
-            return found
+    try:
+        address = urllib.parse.urlsplit(value)
+    except ValueError:  # a text with brackets
+        return None
+    local = re.search(r"(?:^|&)d=([^&]*)", address.query)
+    quoted = local[1] if local else address.path
+    for path in (urllib.parse.unquote(quoted), quoted, urllib.parse.unquote_plus(quoted)):
+        if not path.lower().endswith(PICTURE_ENDINGS):
+            continue
+        base = path.rpartition("/")[2]
+        code, dash, own = base.partition("-")
+        for named in (path.lstrip("/"), base, own if dash and len(code) == _SHORT_LENGTH else ""):
+            if named and (found := folder.picture(named, name)):
+                return found
     return None
 
 
@@ -102,10 +110,10 @@ def _object(row: dict[str, Any], size: tuple[int, int], losses: Losses) -> Forei
         return None
     if len(labels) > 1:
         losses["further labels of one shape"] += len(labels) - 1
-    name = str(labels[0])
+    name = str(labels[0]).strip()
     if isinstance(value.get("points"), list):
         numbers = [number(v) for p in value["points"] if isinstance(p, list) for v in p[:2]]
-        if None in numbers or len(numbers) < 6:
+        if None in numbers or len(numbers) < 6 or len(numbers) % 2:
             losses["shapes without corners"] += 1
             return None
         return ForeignObject(name, [_scaled(numbers, width, height)])  # type: ignore[arg-type]

@@ -16,6 +16,7 @@ from model.foreign.form import (
     number,
     picture_size,
     read_text,
+    stated_size,
 )
 
 
@@ -36,12 +37,12 @@ def read_labelme(folder: Folder, losses: Losses) -> Iterator[ForeignPicture]:
         try:
             content = json.loads(read_text(folder.root / name))
         except (ValueError, RecursionError):
-            losses["files that are no JSON"] += 1
+            losses["files that are no JSON in UTF-8"] += 1
             continue
         if not isinstance(content, dict):
             continue
         named = content.get("imagePath")
-        picture = folder.picture(named if isinstance(named, str) else "", name)
+        picture = folder.own_picture(named if isinstance(named, str) else "", name)
         if picture is None:
             losses["annotations without their picture"] += 1
             continue
@@ -49,6 +50,7 @@ def read_labelme(folder: Folder, losses: Losses) -> Iterator[ForeignPicture]:
         if size is None:
             losses["pictures that cannot be read"] += 1
             continue
+        size = stated_size(content.get("imageWidth"), content.get("imageHeight"), size)
         yield ForeignPicture(picture, *size, _objects(content.get("shapes"), losses), None)
 
 
@@ -76,7 +78,8 @@ def _merged(parts: list[ForeignObject]) -> ForeignObject:
 
 
 def _object(shape: dict[str, Any], losses: Losses) -> ForeignObject | None:
-    name, kind = str(shape.get("label") or "").strip(), shape.get("shape_type") or "polygon"
+    label, kind = shape.get("label"), shape.get("shape_type") or "polygon"
+    name = "" if label is None else str(label).strip()
     points = _points(shape.get("points"))
     if not name or points is None:
         losses["shapes without a label or corners"] += 1

@@ -4,6 +4,7 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
+from ground.errors import DatasetError
 from model.foreign.form import (
     Folder,
     ForeignObject,
@@ -11,15 +12,41 @@ from model.foreign.form import (
     Losses,
     number,
     picture_size,
+    stated_size,
 )
 
 _COLUMNS = {"filename", "class", "xmin", "ymin", "xmax", "ymax"}
+_LONGEST_HEADER = 1 << 14
 
 
 def is_table(path: Path) -> bool:
     """Returns whether a CSV file has the columns of such a table."""
     with open(path, encoding="utf-8-sig", errors="replace", newline="") as stream:
-        return _COLUMNS <= {name.strip() for name in stream.readline().split(",")}
+        return _COLUMNS <= set(_header(stream.readline(_LONGEST_HEADER))[0])
+
+
+def _header(line: str) -> tuple[list[str], str]:
+    """Returns the names of the columns in lower case, and what stands between them."""
+    between = max(",;\t", key=line.count)
+    return [name.strip(' "\r\n').lower() for name in line.split(between)], between
+
+
+def _rows(path: Path) -> Iterator[dict[str, str]]:
+    """Yields the rows of a table, each cell by its column.
+
+    Raises:
+        DatasetError: a line is none of a table.
+    """
+    with open(path, encoding="utf-8-sig", errors="replace", newline="") as stream:
+        columns, between = _header(stream.readline(_LONGEST_HEADER))
+        lines = csv.reader(stream, delimiter=between, skipinitialspace=True)
+        try:
+            for cells in lines:
+                if cells:
+                    padded = [*cells, *[""] * len(columns)]
+                    yield dict(zip(columns, map(str.strip, padded), strict=False))
+        except csv.Error as error:
+            raise DatasetError(f"{path}, line {lines.line_num + 1}: {error}") from None
 
 
 def read_table(folder: Folder, losses: Losses) -> Iterator[ForeignPicture]:
@@ -28,18 +55,19 @@ def read_table(folder: Folder, losses: Losses) -> Iterator[ForeignPicture]:
         if not is_table(folder.root / name):
             continue
         by_picture: dict[str, list[ForeignObject]] = {}
-        with open(folder.root / name, encoding="utf-8-sig", errors="replace", newline="") as stream:
-            for row in csv.DictReader(stream, skipinitialspace=True):
-                picture = folder.picture((row["filename"] or "").strip(), name)
-                corners = [number(row[key]) for key in ("xmin", "ymin", "xmax", "ymax")]
-                if picture is None or None in corners or not (row["class"] or "").strip():
-                    losses["rows without a picture, a class or a box"] += 1
-                    continue
-                found = ForeignObject(row["class"].strip(), (), tuple(corners))  # type: ignore[arg-type]
-                by_picture.setdefault(picture, []).append(found)
+        sizes: dict[str, tuple[str | None, str | None]] = {}
+        for row in _rows(folder.root / name):
+            picture = folder.picture(row["filename"], name) if row["filename"] else None
+            corners = [number(row[key]) for key in ("xmin", "ymin", "xmax", "ymax")]
+            if picture is None or None in corners or not row["class"]:
+                losses["rows without a picture, a class or a box"] += 1
+                continue
+            found = ForeignObject(row["class"], (), tuple(corners))  # type: ignore[arg-type]
+            by_picture.setdefault(picture, []).append(found)
+            sizes[picture] = (row.get("width"), row.get("height"))
         for picture, objects in by_picture.items():
             size = picture_size(folder.root / picture)
             if size is None:
                 losses["pictures that cannot be read"] += 1
             else:
-                yield ForeignPicture(picture, *size, objects, None)
+                yield ForeignPicture(picture, *stated_size(*sizes[picture], size), objects, None)

@@ -15,6 +15,7 @@ from model.foreign.form import (
     Ring,
     number,
     picture_size,
+    stated_size,
 )
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -27,7 +28,7 @@ def read_voc(folder: Folder, losses: Losses) -> Iterator[ForeignPicture]:
         root = _root(folder.root / name, losses)
         if root is None:
             continue
-        picture = folder.picture((root.findtext("filename") or "").strip(), name)
+        picture = folder.own_picture((root.findtext("filename") or "").strip(), name)
         if picture is None:
             losses["annotations without their picture"] += 1
             continue
@@ -36,6 +37,7 @@ def read_voc(folder: Folder, losses: Losses) -> Iterator[ForeignPicture]:
             losses["pictures that cannot be read"] += 1
             continue
         shift = 1.0 if "VOC" in (root.findtext("source/database") or "") else 0.0
+        size = stated_size(root.findtext("size/width"), root.findtext("size/height"), size)
         objects = list(_objects(root, shift, losses))
         yield ForeignPicture(picture, *size, objects, splits.get(Path(picture).stem))
 
@@ -43,7 +45,7 @@ def read_voc(folder: Folder, losses: Losses) -> Iterator[ForeignPicture]:
 def _root(path: Path, losses: Losses) -> Any:
     try:
         root = ElementTree.parse(path).getroot()
-    except (ElementTree.ParseError, DefusedXmlException, ValueError):
+    except (ElementTree.ParseError, DefusedXmlException, ValueError, LookupError):
         losses["files that are no XML"] += 1
         return None
     return root if root.tag == "annotation" else None

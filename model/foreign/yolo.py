@@ -1,12 +1,8 @@
 """YOLO: a text file a picture, a line an object, shares of the picture's sides."""
 
 import os
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Collection, Iterator
 
-from configs.yaml_reader import read_yaml_file
-from ground.errors import ConfigError
 from model.foreign.form import (
     Folder,
     ForeignObject,
@@ -15,54 +11,57 @@ from model.foreign.form import (
     number,
     picture_size,
 )
+from model.foreign.yolo_data import NAME_FILES, lines_of, read_yolo_data
 
-_NAME_FILES = ("classes.txt", "obj.names", "_darknet.labels", "labels.txt")
-_OTHER_TEXTS = (*_NAME_FILES, "train.txt", "val.txt", "valid.txt", "test.txt", "notes.txt")
+_OTHER_TEXTS = (*NAME_FILES, "train.txt", "val.txt", "valid.txt", "test.txt", "notes.txt")
 _FEWEST_CORNERS = 6  # numbers of a polygon
 
 
 def read_yolo(folder: Folder, losses: Losses) -> Iterator[ForeignPicture]:
     """Yields all pictures below folders with labels; one without a label file has no objects."""
-    names, has_keypoints = class_names(folder)
-    labels = set(label_files(folder))
-    tops = {name.split("/")[0] for name in labels if "/" in name} | {"images"}
+    data = read_yolo_data(folder, losses)
+    names, has_keypoints, splits = data.names, data.has_keypoints, data.splits
+    labels = {_label_key(name): name for name in label_files(folder)}
+    losses["label files without their picture"] += _orphans(folder, labels.values())
+    tops = {name.split("/")[0] for name in labels.values() if "/" in name} | {"images"}
     for picture in folder.pictures:
-        label = next((path for path in _label_paths(picture) if path in labels), None)
-        if label is None and "/" in picture and picture.split("/")[0] not in tops:
+        label = next((labels[path] for path in _label_paths(picture) if path in labels), None)
+        split = splits.get(picture)
+        if label is None and split is None and "/" in picture and picture.split("/")[0] not in tops:
+            losses["pictures of folders without labels"] += 1
             continue
         size = picture_size(folder.root / picture)
         if size is None:
             losses["pictures that cannot be read"] += 1
             continue
-        lines = _lines(folder.root / label) if label else []
+        lines = lines_of(folder.root / label) if label else []
         found = (_object(line, size, names, has_keypoints, losses) for line in lines)
-        yield ForeignPicture(picture, *size, [each for each in found if each], None)
-
-
-def class_names(folder: Folder) -> tuple[dict[int, str], bool]:
-    """Returns the class names by number, and whether lines have key points behind the box."""
-    for name in folder.ending(".yaml", ".yml"):
-        try:
-            found = read_yaml_file(folder.root / name)
-        except ConfigError:
-            continue
-        if isinstance(found, dict) and isinstance(found.get("names"), list | dict):
-            given = found["names"]
-            pairs: Any = given.items() if isinstance(given, dict) else enumerate(given)
-            names = {int(key): str(value) for key, value in pairs if str(key).isdigit()}
-            return names, "kpt_shape" in found
-    for name in folder.names:
-        if os.path.basename(name) in _NAME_FILES:
-            lines = _lines(folder.root / name)
-            return {place: line for place, line in enumerate(lines) if line}, False
-    return {}, False
+        yield ForeignPicture(picture, *size, [each for each in found if each], split)
 
 
 def label_files(folder: Folder) -> list[str]:
     """Returns the text files that go with a picture."""
     texts = {n for n in folder.ending(".txt") if os.path.basename(n).lower() not in _OTHER_TEXTS}
     wanted = {path for picture in folder.pictures for path in _label_paths(picture)}
-    return sorted(texts & wanted)
+    return sorted(name for name in texts if _label_key(name) in wanted)
+
+
+def _label_key(name: str) -> str:
+    """Returns a label file's name with its ending in lower case."""
+    return name[:-4] + name[-4:].lower()
+
+
+def _orphans(folder: Folder, labels: Collection[str]) -> int:
+    """Returns how many text files beside labels have no picture."""
+    folders = {os.path.dirname(name) for name in labels}
+    known = set(labels)
+    return sum(
+        os.path.dirname(name) in folders
+        and name not in known
+        and os.path.basename(name).lower() not in _OTHER_TEXTS
+        and not os.path.basename(name).lower().startswith("readme")
+        for name in folder.ending(".txt")
+    )
 
 
 def _label_paths(picture: str) -> list[str]:
@@ -75,11 +74,6 @@ def _label_paths(picture: str) -> list[str]:
         if part.lower() in ("images", "jpegimages", "img")
     ]
     return [f"{place}.txt" for place in (*reversed(swapped), stem, f"labels/{stem}")]
-
-
-def _lines(path: Path) -> list[str]:
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
-    return [line.strip() for line in text.splitlines()]
 
 
 def _object(
@@ -99,6 +93,8 @@ def _object(
         return None
     class_, *rest = [float(value or 0.0) for value in numbers]
     name = names.get(int(class_), f"class {int(class_)}")
+    if names and int(class_) not in names:
+        losses["class numbers without a name (they are called `class 7`)"] += 1
     height, width = size
     if has_keypoints or len(rest) == 5:
         losses["key points" if has_keypoints else "scores behind boxes"] += 1

@@ -81,6 +81,7 @@ def check_data(
     folder = data_dir / pictures
     found = Findings(of=len(facts.ids))
     started = said = time.monotonic()
+    repeated = _repeated(facts.ids)
     for at in _spread(len(facts.ids)):
         now = time.monotonic()
         if now - started > _SECONDS:
@@ -88,7 +89,13 @@ def check_data(
         if now - said > _SAY_EVERY:
             said = now
             say(f"looking at pictures: {found.looked_at:,} of {found.of:,}")
-        _look(folder, prefix, facts, at, found)
+        found.looked_at += 1
+        found.looked.append(at)
+        if at in repeated:
+            _note(found, "duplicate_image_id", f"id {facts.ids[at]}")
+            found.bad.append(at)
+        else:
+            _look(folder, prefix, facts, at, found)
     if len(found.bad) > _HALF * found.looked_at:
         code, _ = found.codes.most_common(1)[0]
         raise DatasetError(
@@ -105,9 +112,13 @@ def _spread(number: int) -> list[int]:
     return places
 
 
+def _repeated(ids: Ints) -> set[int]:
+    """Returns the places of ids that came before."""
+    _, first = np.unique(ids, return_index=True)
+    return set(range(len(ids))) - set(first.tolist())
+
+
 def _look(folder: Path, prefix: str, facts: DataFacts, at: int, found: Findings) -> None:
-    found.looked_at += 1
-    found.looked.append(at)
     name = facts.names[at]
     place = find_picture(folder, name, prefix)
     try:

@@ -47,15 +47,19 @@ class CocoPlace(NamedTuple):
 
 
 def coco_files(data_dir: Path) -> list[str]:
-    """Returns what looks like COCO instances files below a folder, sorted; not our own copies."""
-    return sorted(
+    """Returns what looks like COCO instances files below a folder, sorted; not our own copies.
+
+    Those that are called by another task are left out where there are others.
+    """
+    found = sorted(
         name
         for name in files_below(data_dir)
         if name.lower().endswith(".json")
-        and not _OTHER_TASKS.search(os.path.basename(name).lower())
         and _looks_like_coco(data_dir / name)
         and not is_as_written(data_dir / name)
     )
+    instances = [n for n in found if not _OTHER_TASKS.search(os.path.basename(n).lower())]
+    return instances or found
 
 
 def by_split(names: Sequence[str]) -> dict[str, str]:
@@ -79,7 +83,11 @@ def by_split(names: Sequence[str]) -> dict[str, str]:
         found[split] = instances if instances else several
     if "train" in found:
         found.pop("all", None)
-    wanted = [split for split in ("train", "eval") if split in found] or list(found)[:1]
+    elif "all" in found:  # which may hold that of evaluation, or not
+        found["all"] += found.pop("eval", [])
+    order = [split for split in ("train", "eval", "all", "test") if split in found]
+    found = {split: found[split] for split in order}
+    wanted = [split for split in order if split in ("train", "eval")] or order[:1]
     for split in wanted:
         if len(found[split]) > 1:
             raise DatasetError(

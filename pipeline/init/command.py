@@ -44,7 +44,8 @@ def init(
     if len(annotations) > 2:
         raise click.BadParameter("give one file, or two", param_hint="--annotations")
     if not data_dir.is_dir():
-        raise DatasetError(f"{data_dir}: no such folder")
+        what = "is a file: give its folder" if data_dir.exists() else "no such folder"
+        raise DatasetError(f"{data_dir}: {what}")
     from configs.loader import check_config
     from ground.files import atomic_path
     from ground.outputs import check_file, marked_text
@@ -55,6 +56,11 @@ def init(
     target = out or data_dir / CONFIG_FILE
     check_file(target, [])
     names = [_below(data_dir, path) for path in annotations]
+    if len(set(names)) < len(names):
+        raise click.BadParameter(
+            f"{names[0]} twice: what is learnt measures nothing; give it once, and it is split",
+            param_hint="--annotations",
+        )
     machine = this_machine()
     plan = make_plan(data_dir, names, weights, target, machine, say)
     run = f"{program()} run --config {_quoted(target)} --data-dir {_quoted(data_dir)}"

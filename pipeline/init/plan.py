@@ -15,7 +15,7 @@ from ground.errors import ConfigError, DatasetError
 from ground.wording import plural
 from model.foreign.completed import complete
 from model.foreign.convert import convert, find_form, folder_of
-from model.foreign.form import Losses
+from model.foreign.form import Losses, is_text
 from pipeline.init import choices
 from pipeline.init.check import Findings, check_data, raised_limits
 from pipeline.init.choices import Choice, Sizes
@@ -58,9 +58,11 @@ class _Source:
     """A COCO file with its pictures, facts and findings; completed where it lacks something."""
 
     def __init__(self, data_dir: Path, annotations: str, target: Path, say: Say) -> None:
+        _check_text(data_dir, annotations)
         say(f"reading {annotations}")
         self.facts: DataFacts = read_facts(data_dir / annotations, say)
         self.place: CocoPlace = place_pictures(data_dir, annotations)
+        _check_text(data_dir, self.place.pictures)
         self.mended: Losses = Counter()
         if self.facts.unsized or self.place.found < _ENOUGH * self.place.looked_for:
             folder = folder_of(data_dir, list(files_below(data_dir)))
@@ -72,6 +74,15 @@ class _Source:
             self.place = place_pictures(data_dir, annotations)
         self.findings: Findings = check_data(
             data_dir, self.place.pictures, self.place.prefix, self.facts, say
+        )
+
+
+def _check_text(data_dir: Path, name: str) -> None:
+    """Raises DatasetError where a config cannot hold a name, whose bytes are no text."""
+    if not is_text(name):
+        raise DatasetError(
+            f"{data_dir}: the name {name!r} in it is not text in UTF-8, which a config could hold: "
+            "rename it"
         )
 
 
@@ -263,7 +274,8 @@ def _found(sources: dict[str, _Source], has_masks: bool, numbers: tuple[int, int
             yield "masks that are no more than boxes, or on few objects: no mask head"
     if min(numbers) < 1:
         raise DatasetError(
-            "a split would have no picture: a training needs some to learn and some to measure"
+            f"{' and '.join(str(source.facts.path) for source in sources.values())}: a split would "
+            "have no picture: a training needs some to learn and some to measure"
         )
 
 

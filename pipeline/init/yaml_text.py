@@ -1,5 +1,6 @@
 """Writes settings as a short YAML that a person reads: sections, reasons above their lines."""
 
+import re
 import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import yaml
 
 _WIDTH = 98
+_NUMBER = re.compile(r"[-+.0-9][-+.0-9eE]*")
 _SECTIONS = ("data", "transform", "input", "model", "train", "evaluate", "pipeline")
 
 
@@ -35,7 +37,7 @@ def config_text(name: str, chosen: Iterable[tuple[Mapping[str, Any], str]], head
                 line.value[below[0]] = value
             else:
                 line.value = value
-    lines = [*(f"# {text}".rstrip() for text in head.splitlines()), f"name: {_scalar(name)}"]
+    lines = [*(f"# {_plain(text)}" for text in head.splitlines()), f"name: {_scalar(name)}"]
     for section in sorted(sections, key=_SECTIONS.index):
         lines.append(f"{section}:")
         said = ""
@@ -51,7 +53,12 @@ def _comment(reason: str) -> list[str]:
     wrapped = textwrap.wrap(
         " ".join(reason.split()), _WIDTH - 4, break_long_words=False, break_on_hyphens=False
     )
-    return [f"  # {line}" for line in wrapped]
+    return [f"  # {_plain(line)}" for line in wrapped]
+
+
+def _plain(text: str) -> str:
+    """Returns a line of a comment, without what YAML does not take even there."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text).rstrip()
 
 
 def _setting(name: str, value: Any) -> list[str]:
@@ -74,10 +81,12 @@ def _flow(value: Any) -> str:
 
 def _scalar(value: Any, in_flow: bool = False) -> str:
     """Returns one value as YAML writes it, on one line, in quotes where it needs them."""
+    if isinstance(value, str) and _NUMBER.fullmatch(value):  # to YAML 1.2, not to PyYAML
+        return f"'{value}'"
     text: str = yaml.safe_dump(
         [value] if in_flow else value,
         default_flow_style=in_flow or None,
-        allow_unicode=True,
+        allow_unicode=not isinstance(value, str) or value.isprintable(),
         width=1 << 20,
     )
     text = text.removesuffix("\n").removesuffix("\n...")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from configs.model_schema import KERAS_BACKBONES, OWN_BACKBONES
+from ground.cache import cache_folder
 from ground.errors import ConfigError, ModelError
 from model.weights.fetching import MIRROR_VARIABLE, ensure_weights
 from model.weights.files import (
@@ -171,3 +172,50 @@ def test_every_name_is_whole_and_in_the_docs():
             assert entry.file.removesuffix(".pth").endswith(f"-{digits}")
         assert entry.url.endswith(f"/{entry.file}") or not entry.url
     assert len({entry.file for entry in NAMED.values()}) == len(NAMED)
+
+
+def test_a_tilde_in_the_cache_variable_is_the_home(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert str(cache_folder({"TFX_RCNN_CACHE": "~/w"})) == "/home/me/w"
+    assert str(cache_folder({"TFX_RCNN_CACHE": "/a/~b"})) == "/a/~b"
+    assert cache_folder({"TFX_RCNN_CACHE": "w"}) == Path.cwd() / "w"
+
+
+def test_an_empty_variable_is_none(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    environ = {"TFX_RCNN_CACHE": "", "XDG_CACHE_HOME": ""}
+    assert str(cache_folder(environ)) == "/home/me/.cache/tfx-rcnn"
+
+
+@pytest.mark.parametrize(
+    "mirror", ["file:///etc", "ftp://127.0.0.1", "http://[", "/a/folder", "x y"]
+)
+def test_a_mirror_that_is_no_address_is_named(cache, mirror):
+    with pytest.raises(ModelError, match=r"cannot be fetched \(.+\)") as caught:
+        ensure_weights(RESNET18, lambda line: None, {MIRROR_VARIABLE: mirror})
+    assert mirror in str(caught.value) and not list(cache.glob("*"))
+
+
+def test_a_cache_that_cannot_be_written_is_said(server, cache, published):
+    cache.parent.write_bytes(b"a file where the folder should be")
+    with pytest.raises(ModelError, match=r"cannot be fetched \(.*(director|exists)") as caught:
+        ensure_weights(RESNET18, lambda line: None, {MIRROR_VARIABLE: server.address})
+    assert "\n" not in str(caught.value)
+    assert cache.parent.read_bytes() == b"a file where the folder should be"
+
+
+def test_what_stood_before_in_the_cache_is_not_touched_by_a_failure(server, cache, published):
+    cache.mkdir(parents=True)
+    (cache / "mine.npz").write_bytes(b"mine")
+    server.cut = 1
+    with pytest.raises(ModelError, match="put it as"):
+        ensure_weights(RESNET18, lambda line: None, {MIRROR_VARIABLE: server.address})
+    assert [path.name for path in cache.iterdir()] == ["mine.npz"]
+
+
+def test_what_is_no_name_is_not_fetched(server, cache):
+    environ = {MIRROR_VARIABLE: server.address}
+    assert ensure_weights(None, print, environ) is None
+    assert ensure_weights("a/b.npz", print, environ) == Path("a/b.npz")
+    assert ensure_weights("/coco/x", print, environ) == Path("/coco/x")
+    assert server.asked == []

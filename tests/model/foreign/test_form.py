@@ -1,0 +1,152 @@
+"""Which picture an annotation means, of what size it speaks, and what a folder's name says."""
+
+import unicodedata
+
+import pytest
+from PIL import Image
+
+from model.foreign.convert import folder_of
+from model.foreign.form import (
+    Folder,
+    ellipse,
+    is_text,
+    number,
+    picture_size,
+    split_of_word,
+    stated_size,
+)
+from tests.model.foreign.forms import picture
+
+
+@pytest.mark.parametrize(
+    ("names", "named", "beside", "expected"),
+    [
+        (["a.jpg"], "a.jpg", "a.xml", "a.jpg"),
+        (["a.jpg"], "C:\\me\\a.jpg", "x/a.xml", "a.jpg"),
+        (["a.jpg"], "/home/me/a.jpg", "x.json", "a.jpg"),
+        (["a.JPG"], "a.jpg", "x.json", "a.JPG"),
+        (["a.png"], "a.jpg", "x.json", "a.png"),  # converted since
+        (["i/a.jpg"], "../i/a.jpg", "j/a.json", "i/a.jpg"),
+        (["i/a.jpg", "k/a.jpg"], "../i/a.jpg", "j/a.json", "i/a.jpg"),
+        (["train/i/a.jpg", "val/i/a.jpg"], "a.jpg", "val/l/a.xml", "val/i/a.jpg"),
+        (["k/a.jpg", "i/a.jpg"], "a.jpg", "j/all.json", None),  # either
+        (["a.jpg", "a.png"], "a.webp", "j/all.json", None),
+        (["b.jpg"], "a.jpg", "b.xml", None),
+        (["b.jpg"], "", "l/b.xml", "b.jpg"),
+        (["b.jpg"], "../../b", "l/b.xml", "b.jpg"),
+        ([], "a.jpg", "a.xml", None),
+        (["a.jpg"], "a.jpg\0", "b.xml", "a.jpg"),
+    ],
+)
+def test_a_picture_is_found_where_one_alone_is_meant(tmp_path, names, named, beside, expected):
+    assert Folder(tmp_path, names).picture(named, beside) == expected
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("other", ["NFC", "NFD"])
+def test_both_forms_of_an_umlaut_are_one_name(tmp_path, form, other):
+    there = unicodedata.normalize(form, "ä/ü é.jpg")
+    folder = Folder(tmp_path, [there])
+    for named in ("ä/ü é.jpg", "ü é.jpg", "ü é.png"):
+        assert folder.picture(unicodedata.normalize(other, named), "x.xml") == there
+    assert folder.picture("", unicodedata.normalize(other, "l/ü é.xml")) == there
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [
+        ("b.jpg", "b.jpg"),
+        ("old.jpg", "b.jpg"),  # renamed since, together with the file
+        ("a.jpg", "b.jpg"),  # copied from the file of another picture
+        ("", "b.jpg"),
+        ("D:\\old\\b.png", "b.jpg"),
+    ],
+)
+def test_an_own_file_is_of_the_picture_of_its_name(tmp_path, named, expected):
+    assert Folder(tmp_path, ["a.jpg", "b.jpg"]).own_picture(named, "l/b.xml") == expected
+
+
+def test_an_own_file_of_another_name_is_of_the_picture_in_it(tmp_path):
+    folder = Folder(tmp_path, ["a.jpg", "b.jpg"])
+    assert folder.own_picture("a.jpg", "l/0001.xml") == "a.jpg"
+    assert folder.own_picture("c.jpg", "l/0001.xml") is None
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "expected"),
+    [
+        ("640", "480", (480, 640)),
+        (640.0, 480, (480, 640)),
+        (0, 0, (5, 7)),  # labelImg of old
+        (640, None, (5, 7)),
+        ("", "x", (5, 7)),
+        (-1, 480, (5, 7)),
+        (0.5, 480.5, (5, 7)),
+        (float("nan"), 480, (5, 7)),
+        (10**400, 480, (5, 7)),
+        ([640], {}, (5, 7)),
+    ],
+)
+def test_the_size_that_is_stated_holds_where_it_is_one(width, height, expected):
+    assert stated_size(width, height, (5, 7)) == expected
+
+
+@pytest.mark.parametrize("orientation", range(10))
+def test_sizes_are_of_the_upright_picture(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = picture(tmp_path / "a.jpg", (100, 80), exif=exif)
+    assert picture_size(path) == ((100, 80) if 5 <= orientation <= 8 else (80, 100))
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"<svg/>", None])
+def test_what_is_no_picture_has_no_size(tmp_path, content):
+    path = tmp_path / "a.png"
+    if content is not None:
+        path.write_bytes(content)
+    assert picture_size(path) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("train", "train"),
+        ("TRAIN2017", "train"),
+        ("train_images", "train"),
+        ("training-set", "train"),
+        ("1. Valid imgs", "eval"),
+        ("dev", "eval"),
+        ("test_data", "test"),
+        ("images", None),
+        ("trains", None),
+        ("test bench", None),
+        ("train_val", None),  # both
+        ("", None),
+    ],
+)
+def test_a_folder_is_a_split_by_its_name(name, expected):
+    assert split_of_word(name) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("1e2", 100.0), (" 7 ", 7.0), (3, 3.0), ("nan", None), ("-inf", None), (1e9, None),
+        (10**400, None), (None, None), ("", None), ([1], None), ("1,5", None),
+    ],
+)  # fmt: skip
+def test_numbers(value, expected):
+    assert number(value) == expected
+
+
+def test_an_ellipse_spans_its_radii():
+    ring = ellipse(10, 20, 4, 2)
+    assert len(ring) == 64
+    assert (min(ring[0::2]), max(ring[0::2])) == pytest.approx((6, 14))
+    assert (min(ring[1::2]), max(ring[1::2])) == pytest.approx((18, 22))
+
+
+def test_names_that_are_no_text_are_not_among_the_files(tmp_path):
+    odd = b"p\xff.jpg".decode("utf-8", "surrogateescape")
+    assert not is_text(odd) and is_text("ü.jpg")
+    assert folder_of(tmp_path, ["a.jpg", odd]).pictures == ["a.jpg"]

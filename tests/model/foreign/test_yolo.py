@@ -1,0 +1,186 @@
+"""YOLO's folders as Ultralytics, Roboflow and darknet leave them: names, splits, label files."""
+
+import pytest
+
+from model.foreign.convert import find_form, folder_of
+from tests.model.foreign.forms import boxes, converted, picture, write
+
+LINE = "0 0.5 0.5 0.2 0.5\n"
+
+
+def set_of(root, split, names):
+    for name in names:
+        picture(root / split / "images" / f"{name}.jpg")
+        write(root / split / "labels" / f"{name}.txt", LINE)
+
+
+def classes(coco):
+    return [category["name"] for category in coco["categories"]]
+
+
+def files(coco):
+    return [image["file_name"] for image in coco["images"]]
+
+
+@pytest.mark.parametrize(
+    ("yaml", "expected"),
+    [
+        ("names: [yes, null, 010, 1e3]", ["yes", "null", "010", "1e3"]),
+        ("names:\n  0: person\n  1: no\n  2: 'a: b'\n  3: 人\n", ["person", "no", "a: b", "人"]),
+        ("names: {'0': a, 1: b, '2': c, 3: d}", ["a", "b", "c", "d"]),
+        ("names:\n- a\n- ' b '\n- c\n- d\ndownload: |\n  import x\n", ["a", "b", "c", "d"]),
+        ("names: {0: a, ²: b, x: c, 2: }", ["a", "class 1", "class 2", "class 3"]),
+        ("names: !!python/tuple [a, b, c, d]", ["a", "b", "c", "d"]),
+    ],
+)
+def test_names_are_what_is_written(tmp_path, yaml, expected):
+    picture(tmp_path / "a.jpg")
+    write(tmp_path / "a.txt", "".join(f"{n} 0.5 0.5 0.2 0.5\n" for n in range(4)))
+    write(tmp_path / "data.yaml", yaml)
+    done, coco = converted(tmp_path, "YOLO")
+    assert classes(coco["all"]) == expected
+    unnamed = sum(name.startswith("class ") for name in expected)
+    assert sum(done.lost.values()) == unnamed
+
+
+@pytest.mark.parametrize("content", ["names: [a", "a: *x", "[" * 600, "x: \0", "\xff"])
+def test_a_yaml_that_is_none_is_counted(tmp_path, content):
+    picture(tmp_path / "a.jpg")
+    write(tmp_path / "a.txt", LINE)
+    (tmp_path / "data.yaml").write_bytes(content.encode("latin-1"))
+    write(tmp_path / "classes.txt", "\ufeffgrün\r\n\r\nx\r\n")
+    done, coco = converted(tmp_path, "YOLO")
+    assert classes(coco["all"]) == ["grün"]
+    assert done.lost == {"YAML files that cannot be read": 1}
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ("a/images", "b/images", ""),
+        ("../a/images", "../b/images", ""),
+        ("./a", "b/", "path: /content/set"),
+        ("/home/me/set/a/images", "/home/me/set/b/images", ""),
+        ("'C:\\set\\a\\images'", "'C:\\set\\b\\images'", ""),
+        ("[a/images]", "[b/images]", "path: ."),
+    ],
+)
+def test_splits_are_those_that_the_yaml_names(tmp_path, paths):
+    set_of(tmp_path, "a", ["1", "2"])
+    set_of(tmp_path, "b", ["3"])
+    train, val, more = paths
+    write(tmp_path / "data.yaml", f"train: {train}\nval: {val}\ntest:\n{more}\nnames: [x]\n")
+    _, coco = converted(tmp_path, "YOLO")
+    assert {split: len(files(c)) for split, c in coco.items()} == {"train": 2, "eval": 1}
+    assert files(coco["eval"]) == ["b/images/3.jpg"]
+
+
+@pytest.mark.parametrize("with_yaml", [True, False])
+def test_splits_are_those_of_lists(tmp_path, with_yaml):
+    for name in "abc":
+        picture(tmp_path / "obj" / f"{name}.png")
+        write(tmp_path / "obj" / f"{name}.txt", LINE)
+    write(tmp_path / "train.txt", "/darknet/data/obj/a.png\r\nobj/c.png\r\n\r\nobj/absent.png\r\n")
+    write(tmp_path / "val.txt", "./obj/b.png")
+    if with_yaml:
+        write(tmp_path / "set.yaml", "train: train.txt\nval: ../set/val.txt\nnames: {0: x}\n")
+    _, coco = converted(tmp_path, "YOLO")
+    assert {split: files(c) for split, c in coco.items()} == {
+        "train": ["obj/a.png", "obj/c.png"],
+        "eval": ["obj/b.png"],
+    }
+
+
+def test_the_yaml_comes_before_the_names_of_folders(tmp_path):
+    for split in ("train", "val"):
+        set_of(tmp_path, split, [f"of {split}"])
+    write(tmp_path / "data.yaml", "train: val/images\nval: train/images\nnames: [x]\n")
+    _, coco = converted(tmp_path, "YOLO")
+    assert files(coco["train"]) == ["val/images/of val.jpg"]
+
+
+def test_pictures_to_test_on_are_left_alone(tmp_path):
+    set_of(tmp_path, "train", ["1", "2", "3"])
+    set_of(tmp_path, "test", ["4"])
+    done, coco = converted(tmp_path, "YOLO")
+    assert list(coco) == ["all", "test"] and len(files(coco["all"])) == 3
+    assert files(coco["test"]) == ["test/images/4.jpg"]
+    assert done.lost == {"pictures to test on (left alone)": 1}
+
+
+def test_a_folder_of_tests_alone_is_all_there_is(tmp_path):
+    set_of(tmp_path, "test", ["1", "2"])
+    done, coco = converted(tmp_path, "YOLO")
+    assert list(coco) == ["all"] and len(files(coco["all"])) == 2 and not done.lost
+
+
+def test_endings_may_be_in_capitals(tmp_path):
+    picture(tmp_path / "images" / "A.JPG")
+    write(tmp_path / "labels" / "A.TXT", LINE)
+    _, coco = converted(tmp_path, "YOLO")
+    assert boxes(coco["all"]) == [("images/A.JPG", "class 0", 40, 20, 20, 40)]
+
+
+def test_what_has_no_partner_is_counted(tmp_path):
+    set_of(tmp_path, "train", ["1"])
+    write(tmp_path / "train" / "labels" / "lonely.txt", LINE)
+    write(tmp_path / "train" / "labels" / "classes.txt", "x\n")
+    write(tmp_path / "README.roboflow.txt", "Exported\n")
+    picture(tmp_path / "other" / "x.jpg")
+    (tmp_path / "train" / "images" / "broken.jpg").write_bytes(b"no picture")
+    done, coco = converted(tmp_path, "YOLO")
+    assert files(coco["all"]) == ["train/images/1.jpg"] and classes(coco["all"]) == ["x"]
+    assert done.lost == {
+        "label files without their picture": 1,
+        "pictures of folders without labels": 1,
+        "pictures that cannot be read": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("0 0.5 0.5 0.2 0.5", (40, 20, 20, 40)),
+        ("\ufeff0\t0.5  0.5 0.2 0.5 \r", (40, 20, 20, 40)),
+        ("0.0 5e-1 .5 0.2 0.5", (40, 20, 20, 40)),
+        ("0 0.5 0.5 0.2 0.5 0.93", (40, 20, 20, 40)),
+        ("0 0.1 0.1 0.3 0.1 0.3 0.5 0.1 0.5", (10, 8, 20, 32)),  # turned boxes: four corners
+        ("0 0 0 1 0 1 1", (0, 0, 100, 80)),
+        ("", None),
+        ("0 0.5 0.5 0.2", None),
+        ("0 0.5 0.5 0.2 nan", None),
+        ("0 0.5 0.5 0.2 inf", None),
+        ("0 0.5 0.5 0.2 1e99", None),
+        ("0.5 0.5 0.5 0.2 0.5", None),
+        ("cat 0.5 0.5 0.2 0.5", None),
+        ("0,0.5,0.5,0.2,0.5", None),
+        ("0 1 2 3 4 5 6 7", None),  # seven numbers are neither
+    ],
+)
+def test_lines(tmp_path, line, expected):
+    picture(tmp_path / "a.jpg")
+    picture(tmp_path / "b.jpg")
+    write(tmp_path / "a.txt", line)
+    write(tmp_path / "b.txt", LINE)
+    done, coco = converted(tmp_path, "YOLO")
+    found = [row[2:] for row in boxes(coco["all"]) if row[0] == "a.jpg"]
+    assert found == ([expected] if expected else [])
+    assert files(coco["all"]) == ["a.jpg", "b.jpg"]  # without objects is a statement
+    assert done.lost["lines that are no object"] == int(expected is None and bool(line))
+
+
+def test_key_points_are_cut_off_where_the_yaml_says_so(tmp_path):
+    picture(tmp_path / "a.jpg")
+    write(tmp_path / "a.txt", "0 0.5 0.5 0.2 0.5 0.1 0.1 2 0.4 0.4\n")
+    write(tmp_path / "pose.yaml", "kpt_shape: [2, 3]\nnames: {0: x}\n")
+    done, coco = converted(tmp_path, "YOLO")
+    assert boxes(coco["all"]) == [("a.jpg", "x", 40, 20, 20, 40)]
+    assert coco["all"]["annotations"][0]["segmentation"] == [] and done.lost == {"key points": 1}
+
+
+def test_texts_without_pictures_are_no_yolo(tmp_path):
+    picture(tmp_path / "a.jpg")
+    for name in ("notes.txt", "classes.txt", "b.txt", "train.txt"):
+        write(tmp_path / name, LINE)
+    names = ["a.jpg", "notes.txt", "classes.txt", "b.txt", "train.txt"]
+    assert find_form(folder_of(tmp_path, names)) is None
