@@ -92,11 +92,19 @@ class WorkerGroup:
                 )
 
     def _keep_compiled(self, environ: dict[str, str]) -> None:
-        """Has XLA keep what it compiles beside the checkpoints, for the next start of this run."""
+        """Has XLA keep what it compiles beside the checkpoints, for the next start of this run.
+
+        Of several hosts only the chief needs that folder: another that cannot write there compiles
+        anew at each start.
+        """
         folder, flags = self._job.compiled_dir, environ.get("TF_XLA_FLAGS", "")
         if folder is None or not self._keeps_compiled or _XLA_CACHE in flags:
             return
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            logging.warning("what XLA compiles is not kept: %s: %s", folder, error.strerror)
+            return
         environ["TF_XLA_FLAGS"] = f"{flags} {_XLA_CACHE}={folder}".strip()
 
     def ask_to_stop(self) -> None:

@@ -29,3 +29,12 @@ def test_what_xla_compiles_is_kept_beside_the_checkpoints(tmp_path, group):
     theirs = {"TF_XLA_FLAGS": "--tf_xla_persistent_cache_directory=/mine"}
     group._keep_compiled(theirs)
     assert theirs == {"TF_XLA_FLAGS": "--tf_xla_persistent_cache_directory=/mine"}
+
+
+def test_a_host_that_cannot_write_there_compiles_anew(tmp_path, group, caplog):
+    (tmp_path / "checkpoints").touch()
+    environ = {}
+    group._keep_compiled(environ)
+    assert environ == {}
+    [said] = caplog.messages
+    assert said.startswith(f"what XLA compiles is not kept: {tmp_path}/checkpoints/")
