@@ -79,6 +79,16 @@ def drifts(
     return found
 
 
+def is_comparable(split: Any) -> bool:
+    """Returns whether a split of some report has what is compared."""
+    try:
+        _objects_by_name(split["classes"])
+        counts = [np.asarray(split["histograms"][key], np.float64) for key in _HISTOGRAMS.values()]
+    except (KeyError, TypeError, ValueError):
+        return False
+    return all(one.ndim == 1 and np.isfinite(one).all() and (one >= 0).all() for one in counts)
+
+
 def check_drift(found: list[Drift], limits: DriftConfig) -> None:
     """Checks that nothing has drifted apart, where the settings ask for that.
 

@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from absl import logging
+
 from ground.console import read_json
 from ground.errors import DatasetError
 from model.examples import COUNTS_FILE, REFUSED_FILE, read_manifest
@@ -52,9 +54,17 @@ def read_report(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         DatasetError: the file is none.
     """
+    from components.coco_transform.drift import is_comparable  # a command's help needs no NumPy
+
     report = read_json(Path(path), DatasetError)
     if not isinstance(report, dict) or not isinstance(report.get("splits"), dict):
         raise DatasetError(f"{path}: no data report (expected `splits`): give a report.json")
+    for name, split in report["splits"].items():
+        if not is_comparable(split):
+            raise DatasetError(
+                f"{path}: its split {name!r} has no counts to compare with, such as another file's "
+                "or an earlier version's: give a report.json that CocoTransform wrote"
+            )
     return report
 
 
@@ -62,6 +72,7 @@ def previous_report(report_dir: str | os.PathLike[str]) -> dict[str, Any] | None
     """Returns the report of the run before, which lies beside this one's; None without one.
 
     TFX numbers the executions of a component; on a cluster each run has a folder of its own.
+    One that cannot be read is passed over, with a warning: it is no reason to end today's run.
     """
     own = Path(report_dir)
     if not own.name.isdecimal() or not own.parent.is_dir():
@@ -72,5 +83,9 @@ def previous_report(report_dir: str | os.PathLike[str]) -> dict[str, Any] | None
         if path.name.isdecimal() and int(path.name) < int(own.name)
         if (path / REPORT_NUMBERS).is_file()
     ]
-    newest = max(earlier, key=lambda path: int(path.name), default=None)
-    return None if newest is None else read_report(newest / REPORT_NUMBERS)
+    for folder in sorted(earlier, key=lambda path: int(path.name), reverse=True):
+        try:
+            return read_report(folder / REPORT_NUMBERS)
+        except DatasetError as error:
+            logging.warning("Not compared with the data of an earlier run: %s", error)
+    return None

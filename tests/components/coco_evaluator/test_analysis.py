@@ -8,6 +8,7 @@ import pytest
 
 from components.coco_evaluator.analysis import analyse, analysis_content
 from components.coco_evaluator.label_errors import labelling_content
+from configs.metric_names import METRIC_NAMES
 from ground.errors import DatasetError
 from model.evaluation.coco_numbers import evaluate
 from model.evaluation.confusion import confusion
@@ -16,6 +17,7 @@ from model.evaluation.error_types import ALL_MISSED, ALL_WRONG, ERROR_KINDS, MIS
 from model.evaluation.ground_truth import GroundTruth
 from model.evaluation.matching import IOU_THRESHOLDS
 from model.evaluation.operating import calibration, score_curve
+from model.evaluation.resampling import Resampler
 from tests.model.evaluation import coco_cases
 
 IMAGES = [{"id": n, "width": 200, "height": 200, "file_name": f"{n}.png"} for n in (1, 2)]
@@ -259,3 +261,21 @@ def test_detection_that_is_the_object_is_right_at_every_threshold(kind):
         truth, found = coco_cases.with_masks(truth, found)
     matches = by_hotcoco(coco_cases.task(truth, found, kind)).matches
     assert matches.right[0].tolist() == [(1 << len(IOU_THRESHOLDS)) - 1] * 2
+
+
+@EVERY_CASE
+@KINDS
+def test_resample_that_draws_each_picture_once_has_the_numbers_themselves(name, kind):
+    objects, found = CASES[name]
+    truth = GroundTruth(IMAGES, [a | {"id": n} for n, a in enumerate(objects, 1)], CATEGORIES)
+    if kind == "mask":
+        truth, found = coco_cases.with_masks(truth, found)
+    metrics = evaluate(truth, found, list(dict.fromkeys(["box", kind])))
+    matches = by_hotcoco(coco_cases.task(truth, found, kind)).matches
+    numbers = Resampler(matches, [1, 2]).numbers(np.ones((len(IMAGES), 1), np.float32))
+    for place, category_id in enumerate((1, 2)):
+        for at, metric in enumerate(METRIC_NAMES):
+            expected = metrics.number(f"{kind}/{metric}", category_id)
+            got = float(numbers[at, place, 0])
+            undefined = expected is None or expected == -1
+            assert np.isnan(got) if undefined else got == pytest.approx(expected, abs=1e-6), metric
