@@ -30,6 +30,7 @@ _SECONDS = 20.0  # for the pictures of a file
 _SAY_EVERY = 5.0
 _MOST_OBJECTS, _MOST_PICTURES = 50_000, 20_000
 _HALF = 0.5
+_LONGEST_SHOWN = 300  # letters of an example
 _MARGIN, _SLACK = 1.5, 0.02  # on shares that were found
 # Codes whose repair loses nothing that a person would miss, though their default is to refuse.
 _MENDED = ("picture_ending_differs",)
@@ -94,6 +95,9 @@ def check_data(
         if at in repeated:
             _note(found, "duplicate_image_id", f"id {facts.ids[at]}")
             found.bad.append(at)
+        elif not facts.names[at]:
+            _note(found, "bad_picture_record", f"id {facts.ids[at]}, which has no `file_name`")
+            found.bad.append(at)
         else:
             _look(folder, prefix, facts, at, found)
     if len(found.bad) > _HALF * found.looked_at:
@@ -140,7 +144,7 @@ def _look(folder: Path, prefix: str, facts: DataFacts, at: int, found: Findings)
 
 def _note(found: Findings, code: str, name: str) -> None:
     found.codes[code] += 1
-    found.examples.setdefault(code, name)
+    found.examples.setdefault(code, name[:_LONGEST_SHOWN])
 
 
 def _check_objects(facts: DataFacts, found: Findings) -> None:

@@ -18,6 +18,7 @@ _MOST_FILES = 200_000
 _HEAD_BYTES = 1 << 14
 _SAMPLE = 60  # names of pictures
 _MOST_LISTED = 6
+_LONGEST_SHOWN = 300  # letters of a name
 _COCO_KEYS = (b'"images"', b'"annotations"', b'"categories"')
 # What COCO's own downloads and others have beside instances.
 _OTHER_TASKS = re.compile(r"captions|keypoints|panoptic|image_info|stuff|results|detections|pred")
@@ -124,8 +125,9 @@ def place_pictures(data_dir: Path, annotations: str) -> CocoPlace:
         best = max([best, *_with_prefix(data_dir, annotations, folders, names)], key=_found)
     if not best.found and names:
         raise DatasetError(
-            f"{data_dir / annotations}: none of its pictures (such as {names[0]!r}) is in "
-            f"{data_dir} or the folders in it: put them there, or mend `file_name`"
+            f"{data_dir / annotations}: none of its pictures (such as "
+            f"{names[0][:_LONGEST_SHOWN]!r}) is in {data_dir} or the folders in it: "
+            "put them there, or mend `file_name`"
         )
     return best
 
@@ -160,7 +162,8 @@ def _with_prefix(
     prefix = "".join(f"{parts[0]}/" for parts in common)
     while prefix.strip("/"):
         for folder in folders:
-            yield _scored(data_dir, annotations, folder, names, prefix)
+            as_written = names[0][: len(prefix)]  # with the backslashes of Windows, perhaps
+            yield _scored(data_dir, annotations, folder, names, as_written)
         prefix = prefix[: prefix.rstrip("/").rfind("/") + 1]
 
 

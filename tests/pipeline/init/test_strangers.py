@@ -276,3 +276,59 @@ def test_a_yolo_set_of_ultralytics_becomes_two_files(tmp_path):
     made = json.loads((tmp_path / str(data.train_annotations)).read_text())
     assert {category["name"] for category in made["categories"]} == {"no", "2"}
     assert len(json.loads((tmp_path / str(data.eval_annotations)).read_text())["images"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (None, "(bad_picture_record 6); for example id "),
+        (7, "which has no `file_name`"),
+        ("", "which has no `file_name`"),
+        ("a\0b.jpg", "picture_missing 6"),
+        ("x" * 5000, "none of its pictures"),
+        ("absent.jpg", "(such as 'absent.jpg') is in"),
+        ("../../absent.jpg", "(such as '../../absent.jpg') is in"),
+    ],
+)
+def test_file_names_that_name_nothing_are_said_shortly(tmp_path, name, said):
+    coco = draw(tmp_path, numbered(6))
+    for image in coco["images"]:
+        image["file_name"] = name
+    write(tmp_path / "l.json", coco)
+    line = init(tmp_path, status=1)
+    assert said in line and len(line) < 1000 + len(str(tmp_path)) * 4
+
+
+@pytest.mark.parametrize(
+    "front",
+    ["../", "..\\pictures\\", "/home/me/set/", "C:\\me\\", "http://me:80/set/", "./", "%2E/"],
+)
+def test_names_with_the_folders_of_another_machine_are_found(tmp_path, front):
+    coco = draw(tmp_path / "images", numbered(6))
+    for image in coco["images"]:
+        image["file_name"] = front + image["file_name"]
+    write(tmp_path / "l.json", coco)
+    assert "all sound" in init(tmp_path) or "picture_name_in_other_form" in init(tmp_path)
+    data = written(tmp_path).data
+    assert data.max_rejected_fraction == 0.01
+
+
+def test_a_config_elsewhere_names_what_was_converted(tmp_path):
+    root = tmp_path / "data"
+    draw(root, numbered(6))
+    for name in numbered(6):
+        (root / name).with_suffix(".txt").write_text("0 0.5 0.5 0.4 0.4\n")
+    init(root, "--out", tmp_path / "deep" / "mine.yaml")
+    config = load_config(tmp_path / "deep" / "mine.yaml")
+    check_data_folder(config.data, root)
+    assert config.data.annotations == str(tmp_path / "deep" / "mine.coco.json")
+    assert not list(root.glob("*.json")) and not list(root.glob("*.yaml"))
+
+
+def test_a_users_file_where_the_converted_one_goes_is_kept(tmp_path):
+    draw(tmp_path, numbered(6))
+    (tmp_path / "img0000.txt").write_text("0 0.5 0.5 0.4 0.4\n")
+    (tmp_path / "tfx-rcnn.coco.json").write_text("{}")
+    assert "tfx-rcnn.coco.json: is there already" in init(tmp_path, status=2)
+    assert (tmp_path / "tfx-rcnn.coco.json").read_text() == "{}"
+    assert not (tmp_path / "tfx-rcnn.yaml").exists()
