@@ -144,7 +144,7 @@ def cost_comparisons(limits: LimitsConfig, costs: Mapping[str, float]) -> list[C
             passed = cost <= limit
             verb = "keeps" if passed else "exceeds"
             note = f"{name} {cost:.4g} {verb} the limit {limit:.4g}"
-        result.append(Comparison(name, MAX, limit, cost, None, limit, passed, note))
+        result.append(Comparison(name, MAX, limit, _finite(cost), None, limit, passed, note))
     return result
 
 

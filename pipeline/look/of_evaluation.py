@@ -1,6 +1,7 @@
 """Albums of what CocoEvaluator wrote: the pictures that it measured on, with what was found."""
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def read_evaluation(request: Request, folder: Path) -> Found:
     stated = measured.get("ground_truth_digest")
     if stated and ground_truth_digest(truth.ground_truth) != stated:
         read.found.album.notes.append("the ground truth is not the one that was measured on")
-    _narrow(read.found.album, truth, decision)
+    _narrow(read.found.album, truth, decision, folder / DECISION_FILE)
     settings = decision.get("settings")
     limit = settings.get("max_detections") if isinstance(settings, dict) else None
     file = folder / DETECTIONS_FILE
@@ -78,23 +79,43 @@ def _add_suspects(album: Album, truth: Truth, path: Path) -> None:
             thing = Thing(
                 Kind.SUSPECT,
                 album.class_position(category["name"].removeprefix(f"{suspicion} ")),
-                [float(side) for side in annotation["bbox"]],
-                float(annotation["area"]),
+                _numbers(annotation["bbox"], 4),
+                _numbers([annotation["area"]], 1)[0],
                 reasons=(Reason(suspicion),),
-                score=float(annotation["score"]),
+                score=_numbers([annotation["score"]], 1)[0],
             )
             truth.pictures[annotation["image_id"]].things.append(thing)
     except (KeyError, TypeError, ValueError, AttributeError):
         raise DatasetError(f"{path}: not what CocoEvaluator writes") from None
 
 
-def _narrow(album: Album, truth: Truth, decision: dict[str, Any]) -> None:
-    """Leaves the pictures in that were measured on, where that was a part."""
+def _numbers(values: Any, how_many: int) -> list[float]:
+    """Returns finite numbers.
+
+    Raises:
+        TypeError, ValueError: they are none, or not so many.
+    """
+    if not isinstance(values, list):
+        raise TypeError(values)
+    found = [float(value) for value in values]
+    if len(found) != how_many or not all(map(math.isfinite, found)):
+        raise ValueError(values)
+    return found
+
+
+def _narrow(album: Album, truth: Truth, decision: dict[str, Any], where: Path) -> None:
+    """Leaves the pictures in that were measured on, where that was a part.
+
+    Raises:
+        DatasetError: the decision says so in no form of ours.
+    """
     narrowing = decision.get("narrowing")
     ids = narrowing.get("image_ids") if isinstance(narrowing, dict) else None
     if narrowing:
         album.notes.append("the evaluation was narrowed to a part of the data")
     if ids is not None:
+        if not (isinstance(ids, list) and all(isinstance(id_, int) for id_ in ids)):
+            raise DatasetError(f"{where}: narrowing.image_ids: expected a list of numbers")
         truth.keep(set(ids))
         kept = {id(shown) for shown in truth.pictures.values()}
         album.pictures = [shown for shown in album.pictures if id(shown) in kept]
