@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from ground.command_options import FiniteRange
 from ground.console import OneLineCommand, one_line_errors, show_lines
 from ground.errors import EXIT_FAILED
 from ground.files import write_json
@@ -43,7 +44,7 @@ _WORK = ".tfx-rcnn-predict"
     "--score-threshold",
     default=0.5,
     show_default=True,
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     help="Draw detections from this score on; detections.json holds all.",
 )
 @click.option(

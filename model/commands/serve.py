@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import click
 
+from ground.command_options import FiniteRange
 from ground.console import OneLineCommand, one_line_errors
 from ground.errors import ServiceError
 from ground.speech import RESULT, say, say_error, say_warning, speech_options
@@ -57,7 +58,7 @@ _MOST_CONNECTIONS = 128
     "--timeout",
     default=120.0,
     show_default=True,
-    type=click.FloatRange(0.1),
+    type=FiniteRange(0.1),
     help="Seconds that a request may take.",
 )
 @speech_options
@@ -109,6 +110,8 @@ def _listening(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address[:2], family=family)
+    except UnicodeError:  # of a name that is too long, or of letters that no name has
+        raise ServiceError(f"--host {host!r:.80}: is no name of a host: give another") from None
     except OSError as error:
         # Of an unknown name there is no number, and Python's own text repeats the address.
         known = error.errno is not None and error.errno > 0

@@ -5,6 +5,9 @@ from typing import Any
 
 import click
 
+from ground.command_options import FiniteRange
+from ground.errors import ModelError
+from model.model_folder import CONFIG_FILE
 from model.prediction.tiles import DEFAULT_OVERLAP, LARGEST_OVERLAP, Tiling
 
 _AUTO = "auto"
@@ -38,7 +41,7 @@ def tile_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "--tile-overlap",
         default=DEFAULT_OVERLAP,
         show_default=True,
-        type=click.FloatRange(0, LARGEST_OVERLAP),
+        type=FiniteRange(0, LARGEST_OVERLAP),
         help="Share of a tile's side that it has in common with the next one.",
     )
     return side(overlap(command))
@@ -53,7 +56,17 @@ def tiling_of(
         side: value of `--tile-px`.
         overlap: value of `--tile-overlap`.
         model_input: section `input` of the model's config.
+
+    Raises:
+        ModelError: the config does not say what `auto` is.
     """
     if side is None:
         return None
-    return Tiling(int(model_input["short_side_px"] if side == _AUTO else side), overlap)
+    if side == _AUTO:
+        side = model_input.get("short_side_px", "")
+        if type(side) is not int:
+            raise ModelError(
+                f"--tile-px {_AUTO}: the model's {CONFIG_FILE} has no input.short_side_px: give "
+                "a side in pixels"
+            )
+    return Tiling(int(side), overlap)

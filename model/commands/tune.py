@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from configs.loader import load_config
-from ground.command_options import config_option, set_option
+from ground.command_options import FiniteRange, config_option, set_option
 from ground.console import OneLineCommand, one_line_errors, print_table, show_lines
 from ground.errors import ConfigError, TrainingError
 from ground.outputs import check_file
@@ -44,7 +44,7 @@ from model.tune import COLUMNS, DIMENSIONS, first_setting, search, table_of, wri
     "--step-seconds",
     default=600.0,
     show_default=True,
-    type=click.FloatRange(1),
+    type=FiniteRange(1),
     help="A step, with its compilation, that takes longer fails its trial.",
 )
 @speech_options

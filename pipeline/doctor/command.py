@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ground.command_options import RenamedOption, config_option
+from ground.command_options import FiniteRange, RenamedOption, config_option
 from ground.console import OneLineCommand, one_line_errors
 from ground.errors import EXIT_FAILED
 from ground.version import VERSION, revision
@@ -42,7 +42,7 @@ _COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(1, 3600),
+    type=FiniteRange(1, 3600),
     default=240.0,
     show_default=True,
     help="For each library that is tried.",

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from ground.command_options import RenamedOption, set_option
+from ground.command_options import FiniteRange, RenamedOption, set_option
 from ground.console import OneLineCommand, one_line_errors
 from pipeline.sagemaker.job import (
     SageMakerJob,
@@ -63,7 +63,7 @@ from pipeline.sagemaker.job import (
     "--max-hours",
     default=24.0,
     show_default=True,
-    type=click.FloatRange(0.1),
+    type=FiniteRange(0.1),
     help="SageMaker ends the job then.",
 )
 @click.option("--max-wait-hours", default=48.0, show_default=True, help="With --spot, in all.")

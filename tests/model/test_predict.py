@@ -1,6 +1,7 @@
 import io
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -260,3 +261,128 @@ def test_few_pictures_wait_for_others_of_their_size(model_folder, monkeypatch):
         keys.append(key)
     assert sorted(keys) == list(range(12))
     assert calls == [4, 4, 3, 1]
+
+
+@pytest.fixture
+def broken_config(tmp_path, model_folder):
+    """Returns a copy of the model with its config changed by a function."""
+
+    def copy(change):
+        folder = shutil.copytree(model_folder, tmp_path / "changed")
+        path = folder / "assets/config.json"
+        config = json.loads(path.read_text())
+        change(config)
+        path.write_text(json.dumps(config))
+        return folder
+
+    return copy
+
+
+@pytest.mark.parametrize("options", [[], ["--tile-px", "auto"]])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda c: c["model"].pop("detections"),
+        lambda c: c["model"].update(detections={"nms_iou": "half"}),
+        lambda c: c["input"].pop("short_side_px"),
+        lambda c: c["input"].update(short_side_px=None),
+        lambda c: c["input"].update(size_multiple_px="x"),
+        lambda c: c["input"].update(max_picture_pixels=[]),
+    ],
+)
+def test_a_config_of_another_make_is_one_line(tmp_path, broken_config, change, options):
+    folder = broken_config(change)
+    picture = save_picture(tmp_path / "in/a.png", 8, 9)
+    result = run("--model", folder, picture, "--out", tmp_path / "out", *options)
+    assert result.exit_code == 1
+    (line,) = result.stderr.splitlines()
+    assert "assets/config.json" in line
+    assert "--debug" not in line
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["--tile-px", "100", "--tile-overlap", "0.99"], 2, "0.99 is not in the range"),
+        (["--tile-px", "100", "--tile-overlap", "nan"], 2, "nan"),
+        (["--tile-px", "99999999999999999999"], 2, "expected a side in pixels, or auto"),
+        (["--tile-px", "٣"], 2, "expected a side in pixels, or auto"),
+        (["--score-threshold", "nan"], 2, "nan"),
+        (["--score-threshold", "1.1"], 2, "1.1 is not in the range"),
+        (["--batch-size", "0"], 2, "0 is not in the range"),
+    ],
+)
+def test_numbers_that_make_no_sense_are_wrong_usage(
+    tmp_path, model_folder, arguments, status, message
+):
+    picture = save_picture(tmp_path / "in/a.png", 8, 9)
+    result = run("--model", model_folder, picture, "--out", tmp_path / "out", *arguments)
+    assert result.exit_code == status
+    assert message in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("empty", "a folder without pictures"),
+        ("two\nlines", "a folder without pictures"),
+        ("no*thing", "as a pattern it fits no picture"),
+        ("[", "no file of that name"),
+    ],
+)
+def test_no_pictures_are_one_line(tmp_path, model_folder, argument, message):
+    folder = tmp_path / argument
+    if "*" not in argument and argument != "[":
+        folder.mkdir()
+    result = run("--model", model_folder, folder, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+    assert message in result.stderr
+
+
+@pytest.mark.parametrize("out", ["in", "in/found", "in/a.png", "in/deep/../found"])
+def test_an_output_within_the_pictures_is_refused_and_nothing_is_lost(tmp_path, model_folder, out):
+    save_picture(tmp_path / "in/a.png", 8, 9)
+    before = (tmp_path / "in/a.png").read_bytes()
+    result = run("--model", model_folder, tmp_path / "in", "--out", tmp_path / out)
+    assert result.exit_code in (1, 2)
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+    assert [p.name for p in (tmp_path / "in").iterdir()] == ["a.png"]
+    assert (tmp_path / "in/a.png").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "Fund ä", "[1]", "-out"])
+def test_an_output_folder_of_any_name_is_written_and_told_in_one_line(tmp_path, model_folder, name):
+    picture = save_picture(tmp_path / "in/a.png", 8, 9)
+    result = run("--model", model_folder, picture, "--out", tmp_path / name)
+    assert result.exit_code == 0, result.stderr
+    assert len(result.stdout.splitlines()) <= 3
+    assert "2 detections in 1 picture, drawn into" in result.stdout
+    assert (tmp_path / name / "a.jpg").is_file()
+
+
+def test_a_picture_named_by_two_patterns_is_one(tmp_path, model_folder):
+    save_picture(tmp_path / "in/a.png", 8, 9)
+    arguments = [tmp_path / "in", tmp_path / "in/*.png", tmp_path / "in/./a.png"]
+    result = run("--model", model_folder, *arguments, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads((tmp_path / "out/summary.json").read_text())["pictures"]["read"] == 1
+
+
+def test_smallest_and_thinnest_pictures_are_looked_at_in_tiles_as_well(tmp_path, model_folder):
+    for name, size in {"dot": (1, 1), "row": (1, 700), "column": (700, 1)}.items():
+        save_picture(tmp_path / f"in/{name}.png", *size)
+    arguments = ["--tile-px", 200, "--tile-overlap", 0.75]
+    result = run("--model", model_folder, tmp_path / "in", "--out", tmp_path / "out", *arguments)
+    assert result.exit_code == 0, result.stderr
+    found = json.loads((tmp_path / "out/detections.json").read_text())
+    whole = {
+        d["file_name"].rpartition("/")[2]: d["bbox"][2:] for d in found if d["category_id"] == 90
+    }
+    assert whole == {
+        "column.png": pytest.approx([1, 700], abs=1e-3),
+        "dot.png": pytest.approx([1, 1], abs=1e-3),
+        "row.png": pytest.approx([700, 1], abs=1e-3),
+    }

@@ -1,5 +1,6 @@
 """The command and a real SavedModel: REST, TensorFlow Serving's own messages, and itself."""
 
+import asyncio
 import base64
 import json
 import os
@@ -163,3 +164,78 @@ def test_tensorflow_model_server_gives_the_same(base, client, model_folder):
     finally:
         process.terminate()
         process.wait(30)
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a:predict", "..", "two\nlines"])
+def test_a_name_that_no_address_can_hold_is_wrong_usage(base, name):
+    done = CliRunner().invoke(main, ["--model", str(base), "--port", "0", "--name", name])
+    assert done.exit_code == 2
+    assert "--name" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--host", "no.such.host.invalid"],
+        ["--host", "192.0.2.1"],
+        ["--host", "a" * 300],
+        ["--host", "1.2.3.4.5"],
+        ["--host", "[::1]"],
+    ],
+)
+def test_an_address_that_is_none_here_is_one_line(base, arguments):
+    done = CliRunner().invoke(main, ["--model", str(base), "--port", "0", *arguments])
+    assert done.exit_code == 1, done.output
+    assert "--host" in done.stderr
+    assert "give another" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--port", "65536"], ["--port", "-1"], ["--timeout", "nan"], ["--timeout", "0"],
+                  ["--max-body-mb", "0"]]
+)  # fmt: skip
+def test_numbers_that_make_no_sense_are_wrong_usage(base, arguments):
+    done = CliRunner().invoke(main, ["--model", str(base), *arguments])
+    assert done.exit_code == 2, done.output
+
+
+async def status_of(app, path, host):
+    """Asks an application as a server would."""
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": path, "headers": [(b"host", host.encode())]}
+    await app({**scope, "query_string": b""}, None, send)
+    return sent[0]["status"]
+
+
+@pytest.mark.parametrize(
+    ("host", "asked", "place"),
+    [
+        ("127.0.0.1", {"127.0.0.1": 200, "localhost:1": 200, "evil.example": 400}, "127.0.0.1"),
+        ("::1", {"[::1]:8501": 200, "localhost": 200, "evil.example": 400}, "[::1]"),
+        ("0.0.0.0", {"any.example": 200, "10.0.0.1:80": 200}, "0.0.0.0"),
+    ],
+)
+def test_the_hosts_that_a_listening_place_answers_to(base, monkeypatch, host, asked, place):
+    from model.serving import server
+
+    answers = {}
+
+    def ask(app, listener, most_connections):
+        for name in asked:
+            answers[name] = asyncio.run(status_of(app, "/v1/models/my cells", name))
+
+    monkeypatch.setattr(server, "run_server", ask)
+    arguments = ["--model", str(base), "--port", "0", "--host", host, "--name", "my cells"]
+    done = CliRunner().invoke(main, arguments)
+    if host == "::1" and "cannot listen there" in done.stderr:
+        pytest.skip("this machine has no IPv6")
+    assert done.exit_code == 0, done.output
+    assert answers == asked
+    assert re.search(rf"http://{re.escape(place)}:\d+/v1/models/my%20cells\n", done.stdout)
+    assert ("whoever reaches this machine" in done.stderr) == (host == "0.0.0.0")
