@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from components.coco_evaluator.chance import Array
+from model.coco.boxes import xywh_to_yxyx
 from model.evaluation.engine import Task
 from model.evaluation.error_types import (
     BACKGROUND,
@@ -200,14 +201,13 @@ def labelling_content(
             categories.append(
                 {"id": class_of[key], "name": name, "supercategory": suspect.suspicion}
             )
-        x, y, width, height = suspect.bbox
         annotations.append(
             {
                 "id": len(annotations) + 1,
                 "image_id": suspect.image_id,
                 "category_id": class_of[key],
-                "bbox": [x, y, width, height],
-                "area": width * height,
+                "bbox": list(suspect.bbox),
+                "area": suspect.bbox[2] * suspect.bbox[3],
                 "iscrowd": 0,
                 "segmentation": suspect.segmentation or [_outline(suspect.bbox)],
                 "score": round(suspect.sureness, 4),
@@ -222,5 +222,5 @@ def labelling_content(
 
 
 def _outline(bbox: Sequence[float]) -> list[float]:
-    x, y, width, height = bbox
-    return [x, y, x + width, y, x + width, y + height, x, y + height]
+    ymin, xmin, ymax, xmax = xywh_to_yxyx(bbox)
+    return [xmin, ymin, xmax, ymin, xmax, ymax, xmin, ymax]

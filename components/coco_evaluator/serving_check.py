@@ -25,6 +25,7 @@ from components.coco_evaluator.kept_detections import read_kept, write_kept
 from components.coco_evaluator.sources import Item, Source
 from ground.files import write_json
 from ground.source_digest import source_digest
+from model.coco.boxes import xywh_to_yxyx
 from model.encoded.files import shown
 from model.model_folder import read_model_config
 from model.pictures import DEFAULT_MAX_PIXELS
@@ -162,10 +163,9 @@ def _sent(item: Item) -> Sent:
 def _detections(results: list[Mapping[str, Any]], image: Mapping[str, Any]) -> Detections:
     """Returns detections of one picture in COCO's results form as the model gives them."""
     boxes = np.array([detection["bbox"] for detection in results], float).reshape(-1, 4)
-    x, y, width, height = boxes.T
     sides = np.tile([image["height"], image["width"]], 2)
     return Detections(
-        np.stack([y, x, y + height, x + width], axis=-1) / sides,
+        np.stack(xywh_to_yxyx(boxes.T), axis=-1) / sides,
         np.array([detection["score"] for detection in results], float),
         np.array([detection["category_id"] for detection in results], np.int64),
         None,

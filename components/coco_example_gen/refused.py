@@ -12,7 +12,7 @@ from PIL import Image
 
 from components.coco_example_gen.source import SplitSource
 from configs.schema import DataConfig
-from model.coco.boxes import bbox_in_pixels, meant_box
+from model.coco.boxes import bbox_in_pixels, meant_box, xywh_to_yxyx, yxyx_to_xywh
 from model.coco.merge import source_of
 from model.coco.names import find_picture
 from model.coco.stream import iterate_images
@@ -187,7 +187,9 @@ def _box(annotation: Any, data: DataConfig, height: float, width: float) -> list
     if box is None:
         return None
     form = box.format or data.box_format
-    x, y, w, h = bbox_in_pixels(box.numbers, form, round(height), round(width))
-    left, right = (min(max(side, -0.1 * width), 1.1 * width) for side in (x, x + w))
-    top, bottom = (min(max(side, -0.1 * height), 1.1 * height) for side in (y, y + h))
-    return [left, top, right - left, bottom - top]
+    ymin, xmin, ymax, xmax = xywh_to_yxyx(
+        bbox_in_pixels(box.numbers, form, round(height), round(width))
+    )
+    left, right = (min(max(side, -0.1 * width), 1.1 * width) for side in (xmin, xmax))
+    top, bottom = (min(max(side, -0.1 * height), 1.1 * height) for side in (ymin, ymax))
+    return list(yxyx_to_xywh((top, left, bottom, right)))

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from model.coco.boxes import xywh_to_yxyx
+
 Floats = npt.NDArray[np.float64]
 
 BOX_AND_MASK, WHOLE_PICTURE, DUPLICATE = "box_and_mask_differ", "box_fills_picture", "drawn_twice"
@@ -116,8 +118,7 @@ def agreement(box: Floats, bounds_xywh: Sequence[float]) -> float:
         box: [4] yxyx, pixels, clipped to the picture.
         bounds_xywh: the mask's, in pixels.
     """
-    x, y, width, height = bounds_xywh
-    mask = np.asarray([y, x, y + height, x + width], np.float64)
+    mask = np.asarray(xywh_to_yxyx(bounds_xywh), np.float64)
     near = np.clip(box, mask - _TOLERANCE_PX, mask + _TOLERANCE_PX)
     sides = np.minimum(box[2:], near[2:]) - np.maximum(box[:2], near[:2])
     shared = float(np.prod(np.maximum(sides, 0.0)))

@@ -129,16 +129,16 @@ class _Checker:
             or len(box) != 4
         ):
             return None
-        x, y, width, height = box
+        left, top, width, height = box  # only looked at
         if (
-            type(x) is float
-            and type(y) is float
+            type(left) is float
+            and type(top) is float
             and type(width) is float
             and type(height) is float
             and 0.0 <= score <= 1.0
             and width >= 0.0
             and height >= 0.0
-            and -_LARGE < x + y + width + height < _LARGE  # neither infinite nor none
+            and -_LARGE < left + top + width + height < _LARGE  # neither infinite nor none
             and image_id in self._images
             and image_id not in self._left_out
             and category_id in self._categories
@@ -149,7 +149,7 @@ class _Checker:
                 "category_id": category_id,
                 "score": score,
                 "iscrowd": 0,
-                "bbox": [x, y, width, height],
+                "bbox": [left, top, width, height],
                 "area": width * height,
             }
         return None

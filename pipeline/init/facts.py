@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ground.errors import DatasetError
-from model.coco.boxes import bbox_in_pixels, meant_box
+from model.coco.boxes import bbox_in_pixels, meant_box, yxyx_to_xywh
 from model.coco.hints import format_of_boxes
 from model.coco.kind import not_instances, other_task
 from model.coco.stream import ANNOTATIONS, BARE_LIST, CATEGORIES, IMAGES, LISTS, iterate_file, lacks
@@ -238,7 +238,7 @@ def _around(segmentation: Any) -> tuple[float, float, float, float] | None:
     if len(numbers) < _FEWEST_POINTS or not all(type(n) in (int, float) for n in numbers):
         return None
     xs, ys = numbers[0::2], numbers[1::2]
-    return min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)
+    return yxyx_to_xywh((min(ys), min(xs), max(ys), max(xs)))
 
 
 def _is_rectangle(segmentation: Any) -> bool:

@@ -11,6 +11,7 @@ from PIL import Image
 from components.coco_evaluator.label_errors import Suspect
 from components.coco_evaluator.worst_pictures import JudgedPicture
 from configs.metric_names import KINDS
+from model.coco.boxes import xywh_to_yxyx
 from model.drawing import Colour, Mark, draw
 from model.evaluation.metrics import Metrics
 
@@ -144,12 +145,12 @@ def suspect_panel(suspect: Suspect, picture: Image.Image) -> str:
 
     What is suspected is solid vermillion; the object as it is labelled, if elsewhere, dashed green.
     """
-    x, y, width, height = suspect.bbox
-    margin = max(width, height, _SUSPECT_MARGIN_PX)
-    left, top = max(0, int(x - margin)), max(0, int(y - margin))
-    right = max(left + 1, min(picture.width, int(x + width + margin)))
-    bottom = max(top + 1, min(picture.height, int(y + height + margin)))
-    marks = [Mark([x - left, y - top, width, height], WRONG)]
+    ymin, xmin, ymax, xmax = xywh_to_yxyx(suspect.bbox)
+    margin = max(*suspect.bbox[2:], _SUSPECT_MARGIN_PX)
+    left, top = max(0, int(xmin - margin)), max(0, int(ymin - margin))
+    right = max(left + 1, min(picture.width, int(xmax + margin)))
+    bottom = max(top + 1, min(picture.height, int(ymax + margin)))
+    marks = [Mark([xmin - left, ymin - top, *suspect.bbox[2:]], WRONG)]
     labelled = suspect.annotation
     if labelled is not None and list(labelled["bbox"]) != list(suspect.bbox):
         box = labelled["bbox"]

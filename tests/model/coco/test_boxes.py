@@ -11,8 +11,14 @@ from model.coco.boxes import xywh_to_yxyx, yxyx_to_xywh
 
 REPO = Path(__file__).parents[3]
 HOME = "model/coco/boxes.py"
-# The rectangle of a mask in whole pixels, straight from pycocotools.
-EXEMPT = {HOME, "components/coco_transform/bitmap.py"}
+EXEMPT = {
+    HOME,
+    # The rectangle of a mask in whole pixels, straight from pycocotools.
+    "components/coco_transform/bitmap.py",
+    # Other tools' forms: shares of a side, by a corner or the middle.
+    "model/foreign/label_studio.py",
+    "model/foreign/yolo.py",
+}
 sides = st.integers(-(10**6), 10**6)
 
 

@@ -133,7 +133,8 @@ def test_the_command_serves_until_it_is_asked_to_end(base, model_folder):
             assert_same(json.loads(response.read())["predictions"], model_folder)
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) in (0, -signal.SIGTERM)
+        process.communicate(timeout=30)
+    assert process.returncode in (0, -signal.SIGTERM)
 
 
 def test_a_port_that_is_taken_is_one_line(client, base):
