@@ -42,6 +42,8 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
         lines = csv.reader(stream, delimiter=between, skipinitialspace=True)
         try:
             for cells in lines:
+                if any("\0" in cell for cell in cells):
+                    raise csv.Error("line contains NUL")  # what Python says itself before 3.11
                 if cells:
                     padded = [*cells, *[""] * len(columns)]
                     yield dict(zip(columns, map(str.strip, padded), strict=False))
