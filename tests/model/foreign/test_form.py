@@ -23,7 +23,7 @@ from tests.model.foreign.forms import picture
     [
         (["a.jpg"], "a.jpg", "a.xml", "a.jpg"),
         (["a.jpg"], "C:\\me\\a.jpg", "x/a.xml", "a.jpg"),
-        (["a.jpg"], "/home/me/a.jpg", "x.json", "a.jpg"),
+        (["a.jpg"], "/people/me/a.jpg", "x.json", "a.jpg"),
         (["a.JPG"], "a.jpg", "x.json", "a.JPG"),
         (["a.png"], "a.jpg", "x.json", "a.png"),  # converted since
         (["i/a.jpg"], "../i/a.jpg", "j/a.json", "i/a.jpg"),

@@ -60,7 +60,7 @@ def test_a_yaml_that_is_none_is_counted(tmp_path, content):
         ("a/images", "b/images", ""),
         ("../a/images", "../b/images", ""),
         ("./a", "b/", "path: /content/set"),
-        ("/home/me/set/a/images", "/home/me/set/b/images", ""),
+        ("/people/me/set/a/images", "/people/me/set/b/images", ""),
         ("'C:\\set\\a\\images'", "'C:\\set\\b\\images'", ""),
         ("[a/images]", "[b/images]", "path: ."),
     ],

@@ -153,8 +153,8 @@ def test_the_cache_folder_goes_by_the_desktops_rules(monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "/var/mine")
     assert str(cached_path(NAMED[LITE])) == "/var/mine/tfx-rcnn/weights/" + NAMED[LITE].file
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
-    monkeypatch.setenv("HOME", "/home/me")
-    assert str(cached_path(NAMED[LITE])).startswith("/home/me/.cache/tfx-rcnn/")
+    monkeypatch.setenv("HOME", "/people/me")
+    assert str(cached_path(NAMED[LITE])).startswith("/people/me/.cache/tfx-rcnn/")
     monkeypatch.setenv("HOME", "relative")
     with pytest.raises(ConfigError, match="TFX_RCNN_CACHE"):
         cached_path(NAMED[LITE])
@@ -175,16 +175,16 @@ def test_every_name_is_whole_and_in_the_docs():
 
 
 def test_a_tilde_in_the_cache_variable_is_the_home(monkeypatch):
-    monkeypatch.setenv("HOME", "/home/me")
-    assert str(cache_folder({"TFX_RCNN_CACHE": "~/w"})) == "/home/me/w"
+    monkeypatch.setenv("HOME", "/people/me")
+    assert str(cache_folder({"TFX_RCNN_CACHE": "~/w"})) == "/people/me/w"
     assert str(cache_folder({"TFX_RCNN_CACHE": "/a/~b"})) == "/a/~b"
     assert cache_folder({"TFX_RCNN_CACHE": "w"}) == Path.cwd() / "w"
 
 
 def test_an_empty_variable_is_none(monkeypatch):
-    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("HOME", "/people/me")
     environ = {"TFX_RCNN_CACHE": "", "XDG_CACHE_HOME": ""}
-    assert str(cache_folder(environ)) == "/home/me/.cache/tfx-rcnn"
+    assert str(cache_folder(environ)) == "/people/me/.cache/tfx-rcnn"
 
 
 @pytest.mark.parametrize(

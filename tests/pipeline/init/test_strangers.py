@@ -301,7 +301,7 @@ def test_file_names_that_name_nothing_are_said_shortly(tmp_path, name, said):
 
 @pytest.mark.parametrize(
     "front",
-    ["../", "..\\pictures\\", "/home/me/set/", "C:\\me\\", "http://me:80/set/", "./", "%2E/"],
+    ["../", "..\\pictures\\", "/people/me/set/", "C:\\me\\", "http://me:80/set/", "./", "%2E/"],
 )
 def test_names_with_the_folders_of_another_machine_are_found(tmp_path, front):
     coco = draw(tmp_path / "images", numbered(6))
