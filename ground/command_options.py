@@ -52,6 +52,17 @@ def config_option(
     return click.option("--config", "config_file", required=required, type=FILE, help=help)
 
 
+model_option = click.option(
+    "--model",
+    "model_folder",
+    required=True,
+    type=click.Path(),
+    help="Folder of the exported model.",
+)
+out_option = click.option("--out", required=True, type=FILE, help="Output folder.")
+batch_size_option = click.option(
+    "--batch-size", default=4, show_default=True, type=click.IntRange(1), help="Pictures a call."
+)
 set_option = click.option(
     "--set",
     "overrides",

@@ -10,7 +10,13 @@ from typing import Any
 import click
 
 from components.beam_options import beam_arguments
-from ground.command_options import config_option, set_option
+from ground.command_options import (
+    batch_size_option,
+    config_option,
+    model_option,
+    out_option,
+    set_option,
+)
 from ground.console import OneLineCommand, one_line_errors, show_lines
 from ground.errors import EXIT_FAILED
 from ground.files import remove, write_json
@@ -33,17 +39,9 @@ _WORK = ".tfx-rcnn-bulk-predict"
     epilog="Example: tfx-rcnn bulk-predict --model M/model photos/ --out found "
     "--set pipeline.beam_args='[--direct_num_workers=4, --direct_running_mode=multi_processing]'",
 )
-@click.option(
-    "--model",
-    "model_folder",
-    required=True,
-    type=click.Path(),
-    help="Folder of the exported model.",
-)
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Output folder.")
-@click.option(
-    "--batch-size", default=4, show_default=True, type=click.IntRange(1), help="Pictures a call."
-)
+@model_option
+@out_option
+@batch_size_option
 @click.option(
     "--shard-size",
     default=256,

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ground.command_options import model_option, out_option
 from ground.console import OneLineCommand, one_line_errors, print_table
 from ground.errors import EXIT_FAILED, DatasetError, ModelError
 from ground.files import write_json
@@ -25,14 +26,8 @@ _FILES = {"float16": "float16", "onnx": "model.onnx", "tflite": "model.tflite"}
     cls=OneLineCommand,
     epilog="Example: tfx-rcnn export --model M/model --form onnx photos/ --out exported",
 )
-@click.option(
-    "--model",
-    "model_folder",
-    required=True,
-    type=click.Path(),
-    help="Folder of the exported model.",
-)
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Output folder.")
+@model_option
+@out_option
 @click.option(
     "--form",
     "forms",

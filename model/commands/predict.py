@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ground.command_options import FiniteRange
+from ground.command_options import FiniteRange, batch_size_option, model_option, out_option
 from ground.console import OneLineCommand, one_line_errors, show_lines
 from ground.errors import EXIT_FAILED
 from ground.files import write_json
@@ -32,14 +32,8 @@ _WORK = ".tfx-rcnn-predict"
     cls=OneLineCommand,
     epilog="Example: tfx-rcnn predict --model M/model photo.jpg more/ 'x/**/*.png' --out drawn",
 )
-@click.option(
-    "--model",
-    "model_folder",
-    required=True,
-    type=click.Path(),
-    help="Folder of the exported model.",
-)
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Output folder.")
+@model_option
+@out_option
 @click.option(
     "--score-threshold",
     default=0.5,
@@ -47,9 +41,7 @@ _WORK = ".tfx-rcnn-predict"
     type=FiniteRange(0, 1),
     help="Draw detections from this score on; detections.json holds all.",
 )
-@click.option(
-    "--batch-size", default=4, show_default=True, type=click.IntRange(1), help="Pictures a call."
-)
+@batch_size_option
 @tile_options
 @click.option("--no-drawing", is_flag=True, help="Write no drawn pictures.")
 @click.argument("pictures", nargs=-1, required=True)

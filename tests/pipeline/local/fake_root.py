@@ -148,3 +148,12 @@ class FakeRoot:
             pairs.append((artifact, event))
         own = self._context("node", f"{self.name}.{node}")
         self.store.put_execution(execution, pairs, [*contexts, own])
+
+
+def three_runs(folder):
+    """Returns a root with aa pushed as version 1, bb as version 2, and cc refused."""
+    root = FakeRoot(folder)
+    root.run("aa", 0.5)
+    root.run("bb", 0.6)
+    root.run("cc", 0.2, blessed=False)
+    return root

@@ -14,18 +14,9 @@ from components.model_pusher.registry import pushed_versions
 from ground.files import LOCK_FILE
 from pipeline.local.history import History
 from pipeline.local.version_commands import bless, history, rollback
-from tests.pipeline.local.fake_root import FakeRoot
+from tests.pipeline.local.fake_root import FakeRoot, three_runs
 
 WHO = ["--by", "Ada", "--because", "rare classes"]
-
-
-def three_runs(folder):
-    """Returns a root with aa pushed as version 1, bb as version 2, and cc refused."""
-    root = FakeRoot(folder)
-    root.run("aa", 0.5)
-    root.run("bb", 0.6)
-    root.run("cc", 0.2, blessed=False)
-    return root
 
 
 @pytest.fixture

@@ -15,15 +15,7 @@ from pipeline.local.history import History, chosen_entry
 from pipeline.local.version_commands import bless, history, rollback
 from pipeline.local.versions_record import record_versions
 from tests.components.model_pusher.fake_model import write_fake_model
-from tests.pipeline.local.fake_root import SETTINGS, FakeRoot
-
-
-def three_runs(folder):
-    root = FakeRoot(folder)
-    root.run("aa", 0.5)
-    root.run("bb", 0.6)
-    root.run("cc", 0.2, blessed=False)
-    return root
+from tests.pipeline.local.fake_root import SETTINGS, FakeRoot, three_runs
 
 
 @pytest.fixture
