@@ -4,11 +4,10 @@ import numpy as np
 import numpy.typing as npt
 
 from configs.model_schema import AnchorConfig
+from model.anchor_proposal import STRIDES
 from model.input.sizes import padded_sides
 
 Floats = npt.NDArray[np.float64]
-
-STRIDES = (4, 8, 16, 32, 64)  # of P2 ... P6
 
 
 def best_anchor_iou(

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from components.coco_transform.anchor_fit import Fit, fit_anchors
+from components.coco_transform.anchor_fit import Fit, fit
 from components.coco_transform.likeness import Likeness, Pictures
 from components.coco_transform.statistics import SplitStatistics
 from components.coco_transform.suspicion import (
@@ -24,6 +24,8 @@ _LISTED = 20
 # Below it a mask's edge is seen to differ: a judgement.
 _POOR_FIDELITY = 0.9
 _ENOUGH_TO_FIT = 100
+# A judgement: below it other anchors are no reason to train anew.
+_WORTH_TELLING = 0.02
 
 SUSPICIONS = {
     BOX_AND_MASK: "box and mask lie in different places",
@@ -87,29 +89,35 @@ def masks_content(statistics: SplitStatistics) -> dict[str, Any] | None:
 def anchors_content(
     statistics: Mapping[str, SplitStatistics], anchors: AnchorConfig
 ) -> dict[str, Any] | None:
-    """Returns how the anchors fit the training split, and some that fit it better."""
+    """Returns how the anchors fit the training split, and those that `init` proposes for it."""
     if TRAINING_SPLIT not in statistics:
         return None
-    shapes = statistics[TRAINING_SPLIT].histograms["box_shape"]
-    found = fit_anchors(shapes, anchors)
-    if found is None:
+    proposed = statistics[TRAINING_SPLIT].boxes.propose()
+    if proposed is None:
         return None
+    shapes = statistics[TRAINING_SPLIT].histograms["box_shape"]
+    fits = fit(shapes, anchors), fit(shapes, proposed)
     return {
         "objects": int(shapes.sum()),
-        "given": _fit_content(anchors.sizes_px, anchors.aspect_ratios, found.given),
-        "fitted": _fit_content(found.sizes_px, found.aspect_ratios, found.fitted),
-        "is_better": found.is_better,
-        "fragment": found.fragment,
+        "given": _fit_content(anchors, fits[0]),
+        "proposed": _fit_content(proposed, fits[1]),
+        "is_better": fits[1].score - fits[0].score >= _WORTH_TELLING,
+        "fragment": f"model:\n  anchors:\n    sizes_px: {_listed(proposed.sizes_px)}\n"
+        f"    aspect_ratios: {_listed(proposed.aspect_ratios)}\n",
     }
 
 
-def _fit_content(sizes: Sequence[float], ratios: Sequence[float], fit: Fit) -> dict[str, Any]:
+def _fit_content(anchors: AnchorConfig, found: Fit) -> dict[str, Any]:
     return {
-        "sizes_px": list(sizes),
-        "aspect_ratios": list(ratios),
-        "mean_iou": round(fit.mean_iou, 4),
-        "covered": round(fit.covered, 4),
+        "sizes_px": list(anchors.sizes_px),
+        "aspect_ratios": list(anchors.aspect_ratios),
+        "mean_iou": round(found.mean_iou, 4),
+        "covered": round(found.covered, 4),
     }
+
+
+def _listed(numbers: Sequence[float]) -> str:
+    return f"[{', '.join(f'{number:g}' for number in numbers)}]"
 
 
 def overflow_content(most: int, index: ShardIndex) -> dict[str, Any]:
@@ -219,11 +227,11 @@ def _notes_on_likeness(alike: Mapping[str, Any]) -> list[str]:
 def _notes_on_anchors(anchors: Mapping[str, Any] | None) -> list[str]:
     if anchors is None or not anchors["is_better"] or anchors["objects"] < _ENOUGH_TO_FIT:
         return []
-    given, fitted = anchors["given"], anchors["fitted"]
-    sizes = ", ".join(f"{size:g}" for size in fitted["sizes_px"])
-    ratios = ", ".join(f"{ratio:g}" for ratio in fitted["aspect_ratios"])
+    given, proposed = anchors["given"], anchors["proposed"]
     return [
-        f"{TRAINING_SPLIT}: other anchors fit better: model.anchors.sizes_px=[{sizes}], "
-        f"model.anchors.aspect_ratios=[{ratios}] (mean IoU {fitted['mean_iou']:.2f} in place of "
-        f"{given['mean_iou']:.2f})"
+        f"{TRAINING_SPLIT}: other anchors fit better: "
+        f"model.anchors.sizes_px={_listed(proposed['sizes_px'])}, "
+        f"model.anchors.aspect_ratios={_listed(proposed['aspect_ratios'])} "
+        f"(mean IoU {proposed['mean_iou']:.2f} in place of {given['mean_iou']:.2f}), as "
+        "tfx-rcnn init proposes; not for the weights of a trained detector"
     ]

@@ -16,6 +16,7 @@ from components.coco_transform.anchor_fit import SHAPE_BINS, count_shapes
 from components.coco_transform.record import DroppedPictureError, TrainingRecord
 from components.coco_transform.settings import CocoTransformSettings
 from components.coco_transform.suspicion import KINDS, Suspicions, SuspiciousPlace
+from model.anchor_proposal import BoxShapes
 from model.encoded.files import shown
 from model.input.hashing import hashes
 from model.input.sizes import resized_sides
@@ -59,6 +60,7 @@ class SplitStatistics:
         pictures: by what happened to them.
         objects: by what happened to them and to their masks.
         histograms: int64 arrays by name.
+        boxes: shapes of the objects' boxes in resized pictures.
         examples: the pictures to show, by rising number.
         lost: the first picture or object that was dropped, or lost its mask, by what happened.
         suspicions: what looks wrong about objects.
@@ -85,6 +87,7 @@ class SplitStatistics:
             "anchor_iou_by_class": np.zeros((num_classes, len(IOU_EDGES) - 1), np.int64),
             "box_shape": np.zeros(SHAPE_BINS, np.int64),
         }
+        self.boxes = BoxShapes()
         self.examples: list[ExamplePlace] = []
         self.lost: dict[str, str] = {}
         self.suspicions = Suspicions()
@@ -135,6 +138,7 @@ class SplitStatistics:
         self.objects.update(other.objects)
         for name, values in other.histograms.items():
             self.histograms[name] += values
+        self.boxes.merge(other.boxes)
         self._keep_examples(other.examples)
         self.lost = other.lost | self.lost
         self.suspicions.merge(other.suspicions)
@@ -147,6 +151,7 @@ class SplitStatistics:
             "pictures": dict(sorted(self.pictures.items())),
             "objects": dict(sorted(self.objects.items())),
             "histograms": {name: values.tolist() for name, values in self.histograms.items()},
+            "boxes": self.boxes.to_json(),
             "examples": [list(example) for example in self.examples],
             "lost": self.lost,
             "suspicions": self.suspicions.to_json(),
@@ -164,6 +169,7 @@ class SplitStatistics:
         statistics.objects.update(value["objects"])
         for name, values in value["histograms"].items():
             statistics.histograms[name] += np.asarray(values, np.int64)
+        statistics.boxes = BoxShapes.from_json(value["boxes"])
         statistics._keep_examples([ExamplePlace(*example) for example in value["examples"]])
         statistics.lost = dict(value["lost"])
         statistics.suspicions = Suspicions.from_json(value["suspicions"])
@@ -230,9 +236,10 @@ class SplitStatistics:
         bins = np.clip(np.searchsorted(IOU_EDGES, best, side="right") - 1, 0, len(IOU_EDGES) - 2)
         np.add.at(histograms["anchor_iou"], (sizes, bins), 1)
         np.add.at(histograms["anchor_iou_by_class"], (labels - 1, bins), 1)
-        histograms["box_shape"] += count_shapes(
-            extents * [int(rows) / height, int(columns) / width]
-        )
+        # One factor for both sides, as `init` has: ratios are those of the boxes in the file.
+        resized = extents * (int(rows) / height)
+        histograms["box_shape"] += count_shapes(resized)
+        self.boxes.add(resized[:, 0], resized[:, 1])
 
     def _keep_examples(self, candidates: list[ExamplePlace]) -> None:
         self.examples = heapq.nsmallest(EXAMPLE_PICTURES, [*self.examples, *candidates])

@@ -1,11 +1,13 @@
 """Anchors that are proposed for boxes: sizes in growing order, ratios where boxes are slim."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.anchor_proposal import propose_anchors
+from model.anchor_proposal import BoxShapes, propose_anchors
 
 SIDES = st.floats(0.5, 5000.0)
 
@@ -44,3 +46,41 @@ def test_sizes_grow_and_leave_no_gaps_between_neighbours(boxes):
     sizes = propose_anchors(heights, widths).sizes_px
     assert list(sizes) == sorted(sizes)
     assert all(size >= 2 * stride for size, stride in zip(sizes, (4, 8, 16, 32, 64), strict=True))
+
+
+def counted(heights, widths, parts=3):
+    """Returns the shapes of boxes, counted in parts that went through JSON."""
+    whole = BoxShapes()
+    for part in range(parts):
+        shapes = BoxShapes()
+        shapes.add(heights[part::parts], widths[part::parts])
+        whole.merge(BoxShapes.from_json(json.loads(json.dumps(shapes.to_json()))))
+    return whole
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_counts_propose_what_the_boxes_do(seed):
+    random = np.random.default_rng(seed)
+    number = int(random.integers(1, 3000))
+    sides = np.exp(random.normal(random.uniform(1, 6), random.uniform(0.05, 1.5), number))
+    ratios = np.exp(random.normal(0, random.uniform(0.1, 1.2), number))
+    heights, widths = sides * ratios, sides / ratios
+    assert counted(heights, widths).propose() == propose_anchors(heights, widths)
+
+
+@given(st.lists(st.tuples(SIDES, SIDES), min_size=1, max_size=40))
+def test_counts_propose_what_few_boxes_do_but_for_rounding(boxes):
+    heights, widths = np.transpose(boxes)
+    proposed, wanted = counted(heights, widths).propose(), propose_anchors(heights, widths)
+    assert proposed.sizes_px == pytest.approx(wanted.sizes_px, abs=1)
+    assert proposed.aspect_ratios == wanted.aspect_ratios
+
+
+def test_counts_are_bounded_however_odd_the_boxes():
+    shapes = BoxShapes()
+    assert shapes.propose() is None
+    shapes.add([1e-30, 1e9, 1e-30], [1e-30, 1e9, 1e30])
+    assert len(shapes.propose().sizes_px) == 5  # an AnchorConfig, which takes rising sizes alone
+    sides = np.repeat(np.geomspace(32, 32.01, 1000), 50)
+    shapes.add(sides, sides)
+    assert len(shapes.sides) < 50

@@ -4,16 +4,22 @@ import json
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from components.coco_transform import whole
+from components.coco_transform.anchor_fit import count_shapes
+from components.coco_transform.findings import anchors_content, notes_on_findings
 from components.coco_transform.settings import CocoTransformSettings
 from components.coco_transform.source import previous_report, read_report
+from components.coco_transform.statistics import SplitStatistics
 from components.coco_transform.whole import transform_examples
 from components.shards import do_job
+from configs.model_schema import AnchorConfig
 from configs.schema import Config
 from ground.errors import DatasetError
 from ground.files import write_json
+from model.anchor_proposal import propose_anchors
 from tests.browser import DESKTOP, PHONE
 from tests.components.coco_transform.sources import (
     encoded_picture,
@@ -95,10 +101,40 @@ def test_faults_are_counted_and_named(source, tmp_path):
     assert train["masks"]["shrunk"] == train["masks"]["bitmaps"] == 12
     assert 0.8 < train["masks"]["worst_iou"] <= train["masks"]["mean_iou"] < 1
     assert [one["anchor_coverage"] is not None for one in train["classes"]] == [True, True, False]
-    assert report["anchors"]["fragment"].startswith("model:\n  anchors:\n    sizes_px: [")
     notes = "\n".join(report["notes"])
     assert "train: 6 objects: drawn twice" in notes
     assert "eval: 1 picture looks like one of train" in notes
+
+
+def test_anchors_are_those_that_init_proposes(source, tmp_path):
+    report = transformed(source, tmp_path / "out")
+    # The boxes of `record`, six times, at 96 / 120 of their size.
+    heights, widths = np.tile([[40, 40, 120, 30, 70], [60, 60, 160, 30, 20]], 6) * 0.8
+    proposed = propose_anchors(heights, widths)
+    assert proposed != AnchorConfig()
+    found = report["anchors"]["proposed"]
+    assert tuple(found["sizes_px"]) == proposed.sizes_px
+    assert tuple(found["aspect_ratios"]) == proposed.aspect_ratios
+    values = yaml.safe_load(report["anchors"]["fragment"])["model"]["anchors"]
+    assert AnchorConfig.model_validate(values) == proposed
+
+
+def test_better_anchors_are_a_note_where_objects_are_enough():
+    boxes = np.random.default_rng(0).uniform(6, 12, (200, 2))
+
+    def notes(number, anchors):
+        counted = SplitStatistics(settings(), 1)
+        counted.histograms["box_shape"] += count_shapes(boxes[:number])
+        counted.boxes.add(*boxes[:number].T)
+        content = anchors_content({"train": counted}, anchors)
+        nothing = {"splits": {}, "is_complete": True}
+        return notes_on_findings({"alike": nothing, "splits": {}, "anchors": content})
+
+    [note] = notes(200, AnchorConfig())
+    assert note.startswith("train: other anchors fit better: model.anchors.sizes_px=[8, ")
+    assert "as tfx-rcnn init proposes" in note
+    assert notes(200, propose_anchors(*boxes.T)) == []
+    assert notes(99, AnchorConfig()) == []
 
 
 def test_pictures_that_look_alike_are_named(source, tmp_path):
