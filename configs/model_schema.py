@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, field_validator, model_validator
 
+from configs.backbones import KERAS_BACKBONES, OWN_BACKBONES
 from configs.section import Fraction, Section, Text
 
 Channels = Annotated[int, Field(ge=1, le=65_536)]
@@ -26,18 +27,6 @@ BOX_LOSS_WEIGHT = "Factor on the box loss; for giou Detectron2 takes 2 (RPN) and
 
 PUBLISHED_WEIGHTS = "imagenet"  # what keras.applications fetches
 _SEE_BACKBONES = "docs/backbones.md lists them"
-# What model/layers/backbones.py can build: here, so that a misspelt name is seen at once.
-OWN_BACKBONES = {*(f"resnet{depth}" for depth in (18, 34, 50, 101, 152)), "efficientnet_lite0"}
-KERAS_BACKBONES = {
-    *(f"keras_resnet{depth}" for depth in (50, 101, 152)),
-    *(f"resnet{depth}_v2" for depth in (50, 101, 152)),
-    *("mobilenet", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large"),
-    *(f"efficientnet_b{number}" for number in range(8)),
-    *(f"efficientnet_v2_{size}" for size in ("b0", "b1", "b2", "b3", "s", "m", "l")),
-    *(f"convnext_{size}" for size in ("tiny", "small", "base", "large", "xlarge")),
-    *(f"densenet{layers}" for layers in (121, 169, 201)),
-    *("vgg16", "vgg19"),
-}
 # The fields of the backbone section that a family reads; its other ones must stay as they are.
 _READ_BY_KERAS_BACKBONES = {"name", "frozen_stages"}
 _READ_BY_EFFICIENTNET_LITE = {"name", "frozen_stages", "checkpointed_stages", "norm"}

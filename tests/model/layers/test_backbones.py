@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from configs.model_schema import KERAS_BACKBONES, OWN_BACKBONES, BackboneConfig
+from configs.backbones import KERAS_BACKBONES, OWN_BACKBONES
+from configs.model_schema import BackboneConfig
 from model.detector import build_detector
 from model.layers.backbones import BACKBONES
 from model.weights.files import load_start_weights

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from configs.model_schema import KERAS_BACKBONES, OWN_BACKBONES
+from configs.backbones import KERAS_BACKBONES, OWN_BACKBONES
 from ground.cache import cache_folder
 from ground.errors import ConfigError, ModelError
 from model.weights.fetching import MIRROR_VARIABLE, ensure_weights
