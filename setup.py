@@ -93,7 +93,7 @@ setup(
         "": ["py.typed", "*.pbtxt", "*.yaml", "*.j2", "*.html", "*.css", "*.js", "*.svg"],
         "components.coco_evaluator": ["report/*"],
         "pipeline.look": ["page/*"],
-        "configs": ["presets/*.yaml", "awsdet/*.yaml"],
+        "configs": ["presets/*.yaml", "awsdet/*.yaml", "beam/*.yaml"],
     },
     install_requires=INSTALL_REQUIRES,
     extras_require={

@@ -20,12 +20,14 @@ from apache_beam.metrics import Metrics
 
 from components.shard_job import ShardJob
 from ground.console import read_json
-from ground.errors import DatasetError
+from ground.errors import DatasetError, RcnnError, ServiceError
 from ground.files import atomic_path, write_json
 from ground.wording import plural
 from model.examples import Shard, Split
+from model.tfrecord import walk_tfrecord
 
 _POLL_SECONDS = 0.2
+_LONGEST_REASON = 400  # letters of what a runner says
 _OS_ERROR = re.compile(r"Error: \[Errno (\d+)\] [^:'\[]*(?:: '([^']+)')?")
 
 AnyJob = TypeVar("AnyJob", bound=ShardJob)
@@ -89,15 +91,39 @@ def write_shards(
     Raises:
         DatasetError: the data is damaged, or some of it was lost on the way.
         OSError: a file could not be read or written.
+        ServiceError: see `at_work`.
     """
+    with at_work(jobs, new_pipeline, on_progress) as pipeline:
+        _ = (
+            pipeline
+            | "ListShards" >> beam.Create(list(jobs), reshuffle=False)
+            | "SpreadOverWorkers" >> beam.Reshuffle()
+            | "WriteShard" >> beam.ParDo(_WriteShard(write_shard, namespace))
+        )
+    done: dict[str, list[tuple[AnyJob, ShardResult]]] = {}
+    for job in jobs:
+        result = read_result(job)
+        check_written(job, result.line)
+        done.setdefault(job.split, []).append((job, result))
+    return done
+
+
+@contextlib.contextmanager
+def at_work(
+    jobs: Sequence[ShardJob], new_pipeline: Callable[[], beam.Pipeline], on_progress: OnLine
+) -> Iterator[beam.Pipeline]:
+    """Yields the pipeline that does the jobs; it runs when the block ends.
+
+    Raises:
+        DatasetError: the data is damaged, or some of it was lost on the way.
+        OSError: a file could not be read or written.
+        ServiceError: Beam's runner failed, or says that all went well and jobs were not done.
+    """
+    runner = "Beam"
     try:
         with followed(jobs, on_progress), new_pipeline() as pipeline:
-            _ = (
-                pipeline
-                | "ListShards" >> beam.Create(list(jobs), reshuffle=False)
-                | "SpreadOverWorkers" >> beam.Reshuffle()
-                | "WriteShard" >> beam.ParDo(_WriteShard(write_shard, namespace))
-            )
+            runner = type(pipeline.runner).__name__
+            yield pipeline
     except Exception as error:
         # Through Beam an exception comes wrapped, or as text; a shard's own account does not.
         for job in jobs:
@@ -105,11 +131,40 @@ def write_shards(
                 _raise_failure(read_json(job.result_path, DatasetError), error)
         if jobs:
             raise_told(error, Path(jobs[0].scratch_dir).parent)
-        raise
-    done: dict[str, list[tuple[AnyJob, ShardResult]]] = {}
-    for job in jobs:
-        done.setdefault(job.split, []).append((job, read_result(job)))
-    return done
+        if isinstance(error, RcnnError) or (isinstance(error, OSError) and error.errno):
+            raise
+        raise ServiceError(f"{runner}: {_reason_of(error)}") from error
+    not_done = [job for job in jobs if not job.result_path.exists()]
+    if not_done:
+        raise ServiceError(
+            f"{not_done[0].place}: {runner} reports success, and nothing came of "
+            f"{plural(len(not_done), 'shard')} of {len(jobs)} in {not_done[0].scratch_dir}: its "
+            "workers must see that folder, under this name and as the same disk"
+        )
+
+
+def _reason_of(error: Exception) -> str:
+    """Returns in a line what a runner says of its failure."""
+    text = " ".join(str(error).split())
+    if not text and "Timeout" in type(error).__name__:  # gRPC's has no words
+        return "no job service answers: is it running at --job_endpoint?"
+    name = type(error).__name__
+    return f"the job failed ({text[:_LONGEST_REASON] or name})"
+
+
+def check_written(job: ShardJob, line: Shard) -> None:
+    """Checks that a shard lies here with as many records as its worker says.
+
+    Raises:
+        DatasetError: it does not.
+    """
+    number = sum(1 for _ in walk_tfrecord(job.path)) if job.path.exists() else None
+    if number != line["records"]:
+        found = "is not there" if number is None else f"holds {number:,}"
+        raise DatasetError(
+            f"{job.place}: {plural(line['records'], 'record')} written, and {job.file} {found} in "
+            f"{job.path.parent}: the workers must write to this machine's disk or a shared one"
+        )
 
 
 class _WriteShard(beam.DoFn, Generic[AnyJob]):

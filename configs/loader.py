@@ -45,7 +45,8 @@ def load_config(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> 
     """Returns the checked config of a YAML file.
 
     Args:
-        path: YAML file; its `base:` names another one, relative to it, whose settings it changes.
+        path: YAML file; its `base:` names another one, relative to it, whose settings it changes,
+            or a list of some, each of which changes those before it.
         overrides: `key.sub=value` settings that win; the value is read as YAML.
 
     Raises:
@@ -146,10 +147,20 @@ def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         raise ConfigError(f"{path}: expected `key: value` lines, got {_shown(settings)}")
     if "base" not in settings:
         return settings
-    base = settings.pop("base")
-    if not isinstance(base, str) or not base:
-        raise ConfigError(f"{path}: base: expected the name of a file, got {_shown(base)}")
-    return _merged(_read_with_base(path.parent / base, (*seen, path)), settings)
+    result: dict[str, Any] = {}
+    for base in _bases(path, settings.pop("base")):
+        result = _merged(result, _read_with_base(path.parent / base, (*seen, path)))
+    return _merged(result, settings)
+
+
+def _bases(path: Path, given: Any) -> list[str]:
+    """Returns the files that `base:` of the file `path` names; each changes those before it."""
+    bases: list[str] = given if isinstance(given, list) else [given]
+    if not bases or not all(isinstance(base, str) and base for base in bases):
+        raise ConfigError(
+            f"{path}: base: expected the name of a file, or a list of some, got {_shown(given)}"
+        )
+    return bases
 
 
 def preset_names() -> list[str]:

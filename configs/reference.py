@@ -19,10 +19,10 @@ _HEAD = """# Settings
 
 Written from `configs/schema.py` by `make docs`; change the schema, not this page.
 
-A config is a YAML file. `base: other.yaml` starts from another file, `--set key.sub=value` wins
-over both, and an unknown key is refused with the nearest known one. A key given twice in a file, or
-two `--set` of the same, are refused. Lengths are pixels of the
-model-input frame unless said otherwise; times are steps or epochs.
+A config is a YAML file. `base: other.yaml` starts from another file (of a list each changes those
+before it), `--set key.sub=value` wins over both, and an unknown key is refused with the nearest
+known one. A key given twice in a file, or two `--set` of the same, are refused. Lengths are pixels
+of the model-input frame unless said otherwise; times are steps or epochs.
 
 Values are read as YAML 1.2 has them: `true` and `false` alone are booleans, numbers are decimal
 (`1e-4` is one), and what other readers take for something else is text: `010`, `0x10`, `1_000`,

@@ -15,9 +15,9 @@ from apache_beam.ml.inference.base import KeyedModelHandler, RunInference
 
 from components.bulk_predict.handler import Outcome, PictureModelHandler
 from components.shard_job import ShardJob
-from components.shards import followed, raise_told
+from components.shards import at_work
 from ground.console import read_json
-from ground.errors import DatasetError, ModelError
+from ground.errors import DatasetError, ModelError, ServiceError
 from ground.files import json_digest, write_json
 from ground.version import VERSION
 from model.model_folder import files_digest, read_categories
@@ -82,6 +82,7 @@ def bulk_predict(
     Raises:
         ModelError: the model cannot be loaded, or finds what is not a number.
         OSError: a file could not be written.
+        ServiceError: see `at_work`.
     """
     jobs = _jobs(pictures, work / _key_of(model_folder, pictures, settings), settings)
     todo = [job for job in jobs if not job.result_path.exists()]
@@ -89,12 +90,11 @@ def bulk_predict(
         on_progress(f"going on: {len(jobs) - len(todo)} of {len(jobs)} shards were done before")
     handler = PictureModelHandler(str(model_folder), settings.batch_size, settings.tiling)
     try:
-        with followed(todo, on_progress), new_pipeline() as pipeline:
+        with at_work(todo, new_pipeline, on_progress) as pipeline:
             _ = _outcomes(pipeline, todo, handler) | "WriteShard" >> beam.ParDo(_write_shard)
-    except Exception as error:
-        if told := _MODEL_ERROR.search(str(error)):
+    except ServiceError as error:
+        if told := _MODEL_ERROR.search(str(error.__cause__)):
             raise ModelError(told[1]) from error
-        raise_told(error, work)
         raise
     return _put_together(model_folder, pictures, jobs, out, on_failure, settings)
 

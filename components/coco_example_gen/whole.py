@@ -117,7 +117,8 @@ def convert(
     for source in sources:
         check_source(source)
     check_different(sources, data)
-    examples_dir, rejects_dir = Path(examples_dir), Path(rejects_dir)
+    # Beam's workers may have another working folder.
+    examples_dir, rejects_dir = Path(examples_dir).absolute(), Path(rejects_dir).absolute()
     with contextlib.ExitStack() as stack:
         merge = None
         if any(source.files for source in sources):
@@ -339,19 +340,19 @@ def _jobs(
             examples_dir=str(work.examples),
             scratch_dir=str(work.scratch),
             spool_folder=str(work.spool(source.name)),
-            pictures=str(source.pictures),
+            pictures=os.path.abspath(source.pictures),
             rejects=str(work.rejects_part(source.name, f"{shard:05d}")),
             max_picture_pixels=data.max_picture_pixels,
             policies=policies,
             categories=classes.by_id,
-            annotations_file=str(source.annotations),
+            annotations_file=os.path.abspath(source.annotations),
             seed=data.seed,
             spooled=spooled.shards[shard],
             forms=Forms.of(data),
             picture_prefix=data.picture_prefix,
             portion=source.portion,
             not_kept=frozenset(classes.left_out),
-            files=source.files,
+            files=tuple(file._replace(pictures=file.pictures.absolute()) for file in source.files),
         )
         for shard in range(source.shards)
     ]

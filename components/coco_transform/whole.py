@@ -64,8 +64,9 @@ def transform_examples(
             were lost, more could not be used than the limits of `data` allow, other splits have
             pictures of the training split, or the data has drifted and the settings forbid it.
     """
-    with new_folder(Path(out_dir)) as (new_dir, scratch):
-        places = str(examples_dir), str(new_dir), str(scratch)
+    # Beam's workers may have another working folder.
+    with new_folder(Path(out_dir).absolute()) as (new_dir, scratch):
+        places = os.path.abspath(examples_dir), str(new_dir), str(scratch)
         gathered = _transform(*places, settings, new_pipeline, on_progress)
         gathered = gathered._replace(previous=previous, anomalies=anomalies)
         report = report_content(settings, gathered)

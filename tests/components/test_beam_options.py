@@ -5,7 +5,7 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-from components.beam_options import LOCAL_RUNNER, beam_arguments
+from components.beam_options import _NO_PIP, LOCAL_RUNNER, beam_arguments
 from ground.errors import ConfigError
 from model.limits import Limits
 
@@ -28,7 +28,7 @@ OURS = f"--runner={LOCAL_RUNNER}"
     ],
 )
 def test_the_local_runner_is_named_where_none_is(given: list[str], added: bool) -> None:
-    assert beam_arguments(given) == [*given, *[OURS][: int(added)]]
+    assert beam_arguments(given) == [*given, OURS if added else _NO_PIP]
 
 
 def test_one_worker_a_core_is_one_a_core_of_the_container(monkeypatch) -> None:
@@ -37,7 +37,7 @@ def test_one_worker_a_core_is_one_a_core_of_the_container(monkeypatch) -> None:
     given = ["--direct_num_workers=0"]
     assert beam_arguments(given) == [*given, "--direct_num_workers=3", OURS]
     flink = [*given, "--runner=FlinkRunner"]
-    assert beam_arguments(flink) == flink
+    assert beam_arguments(flink) == [*flink, _NO_PIP]
 
 
 def test_beam_takes_it_by_that_name() -> None:

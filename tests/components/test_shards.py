@@ -5,10 +5,14 @@ import json
 import threading
 
 import pytest
+from apache_beam import Pipeline
+from apache_beam.runners.runner import PipelineResult, PipelineRunner, PipelineState
 
 from components.shard_job import ShardJob
 from components.shards import (
     ShardResult,
+    at_work,
+    check_written,
     do_job,
     followed,
     merged,
@@ -16,7 +20,8 @@ from components.shards import (
     raise_told,
     read_result,
 )
-from ground.errors import DatasetError
+from ground.errors import DatasetError, ServiceError
+from model.tfrecord import write_tfrecord
 
 LINE = {"file": "a", "records": 3, "sha256": "0"}
 
@@ -103,3 +108,69 @@ def test_an_error_of_the_system_is_found_in_beams_text(text, number, file):
 
 def test_another_error_is_left_to_the_caller():
     raise_told(RuntimeError("ValueError: no number [while running 'WriteShard']"), "O")
+
+
+class Idle(PipelineRunner):
+    """Reports success and does nothing, as DaskRunner with files."""
+
+    def run_pipeline(self, pipeline, options):
+        return Result(PipelineState.DONE)
+
+
+class Result(PipelineResult):
+    def wait_until_finish(self, duration=None):
+        return self._state
+
+
+def test_a_job_whose_output_is_missing_fails_in_one_line(tmp_path):
+    [first, second] = jobs(tmp_path)
+    said = (
+        r"^split 'train', shard 2 of 2: Idle reports success, and nothing came of 1 shard of 2 in "
+        rf"{tmp_path}: its workers must see that folder"
+    )
+    with (
+        pytest.raises(ServiceError, match=said),
+        at_work([first, second], lambda: Pipeline(runner=Idle()), lambda line: None),
+    ):
+        do_job(first, done)
+
+
+@pytest.mark.parametrize("left", ["nothing", "less"])
+def test_a_shard_that_is_short_fails_in_one_line(tmp_path, left):
+    job = ShardJob("train", 0, 1, "file-0", str(tmp_path / "examples"), str(tmp_path))
+    job.path.parent.mkdir(parents=True)
+    with open(job.path, "wb") as stream:
+        for payload in (b"a", b"b", b"c"):
+            write_tfrecord(stream, payload)
+    check_written(job, LINE)
+    if left == "nothing":
+        job.path.unlink()
+    else:
+        with open(job.path, "wb") as stream:
+            write_tfrecord(stream, b"a")
+    found = {"nothing": "is not there", "less": "holds 1"}[left]
+    said = rf"^split 'train', shard 1 of 1: 3 records written, and file-0 {found} in {tmp_path}"
+    with pytest.raises(DatasetError, match=said):
+        check_written(job, LINE)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("Pipeline job-1 failed in state FAILED:\n java"), "the job failed (Pipeline"),
+        (type("FutureTimeoutError", (Exception,), {})(), "no job service answers: is it running"),
+        (KeyError(), "the job failed (KeyError)"),
+    ],
+)
+def test_what_a_runner_says_of_its_failure_is_one_line(tmp_path, error, said):
+    class Failing(Idle):
+        def run_pipeline(self, pipeline, options):
+            raise error
+
+    with (
+        pytest.raises(ServiceError) as told,
+        at_work(jobs(tmp_path), lambda: Pipeline(runner=Failing()), lambda line: None),
+    ):
+        pass
+    assert str(told.value).startswith(f"Failing: {said}")
+    assert "\n" not in str(told.value)

@@ -38,6 +38,16 @@ def test_override_wins_and_reads_its_value_as_yaml(tmp_path):
     assert config.train.max_steps is None
 
 
+def test_of_several_bases_each_changes_those_before_it(tmp_path):
+    write(tmp_path, "first.yaml", "name: first\ntrain: {epochs: 3, batch: 2x2}\n")
+    write(tmp_path, "second.yaml", "base: third.yaml\ntrain: {epochs: 5}\n")
+    write(tmp_path, "third.yaml", "train: {batch: 1x4, seed: 9}\n")
+    path = write(tmp_path, "own.yaml", "base: [first.yaml, second.yaml]\ntrain: {seed: 1}\n")
+    config = load_config(path)
+    assert (config.name, config.train.epochs) == ("first", 5)
+    assert (config.train.batch, config.train.seed) == ("1x4", 1)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -214,9 +224,10 @@ def test_half_an_override_is_refused(tmp_path, override):
     [
         ("none.yaml", "no such config file"),
         (".", "is a folder"),
-        ("[a.yaml]", "base: expected the name of a file"),
-        ("", "base: expected the name of a file, got nothing"),
-        ("5", "base: expected the name of a file, got 5"),
+        ("[]", "base: expected the name of a file, or a list of some, got []"),
+        ("[a.yaml, 5]", "base: expected the name of a file"),
+        ("", "or a list of some, got nothing"),
+        ("5", "or a list of some, got 5"),
         ("/dev/zero", "is a pipe or a device"),
         ("x" * 300, "File name too long"),
     ],
