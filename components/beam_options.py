@@ -31,15 +31,23 @@ def beam_arguments(given: Sequence[str]) -> list[str]:
         StandardOptions,
     )
 
+    from components.shard_options import ShardOptions
+
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
             options = PipelineOptions(list(given))
             runner = options.view_as(StandardOptions).runner
             workers = options.view_as(DirectOptions).direct_num_workers
+            processes = options.view_as(ShardOptions).shard_processes
     except SystemExit:  # argparse's way
         reason = (said.getvalue().strip().splitlines() or ["not readable"])[-1]
         raise ConfigError(f"pipeline.beam_args: {reason.rpartition('error: ')[2]}") from None
+    if processes < 0:
+        raise ConfigError(
+            "pipeline.beam_args: --shard_processes: expected 0 (one a core) or more, "
+            f"got {processes}"
+        )
     if runner is None or runner.lower() in ("direct", "directrunner"):
         check_options(list(given))
         # The last one counts. 0 is Beam's "one a core", which takes all that the node has.

@@ -6,22 +6,24 @@ failed. No picture travels between workers, so that the bytes are the same on an
 """
 
 import contextlib
-import dataclasses
 import os
 import re
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from components.shard_job import ShardJob
+from components.shard_options import shard_processes
+from components.shard_pool import do_jobs
+from components.shard_results import AnyJob, ShardResult, do_job, raise_failure, read_result
 from ground.console import read_json
 from ground.errors import DatasetError, RcnnError, ServiceError
-from ground.files import atomic_path, write_json
+from ground.files import atomic_path
 from ground.wording import plural
 from model.examples import Shard, Split
 from model.tfrecord import walk_tfrecord
@@ -30,25 +32,7 @@ _POLL_SECONDS = 0.2
 _LONGEST_REASON = 400  # letters of what a runner says
 _OS_ERROR = re.compile(r"Error: \[Errno (\d+)\] [^:'\[]*(?:: '([^']+)')?")
 
-AnyJob = TypeVar("AnyJob", bound=ShardJob)
 OnLine = Callable[[str], None]  # called with one line for people
-
-
-@dataclasses.dataclass(frozen=True)
-class ShardResult:
-    """What came of a shard.
-
-    Attributes:
-        line: line of the manifest.
-        num_objects: in the shard's records.
-        counts: the component's own, as a JSON value.
-        counters: for Beam's metrics, by name; they are not kept with the rest.
-    """
-
-    line: Shard
-    num_objects: int
-    counts: dict[str, Any]
-    counters: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 @contextlib.contextmanager
@@ -74,6 +58,7 @@ def new_folder(target: Path) -> Iterator[tuple[Path, Path]]:
 
 def write_shards(
     jobs: Sequence[AnyJob],
+    pictures: int,
     write_shard: Callable[[AnyJob], ShardResult],
     namespace: str,
     new_pipeline: Callable[[], beam.Pipeline],
@@ -83,6 +68,7 @@ def write_shards(
 
     Args:
         jobs: one a shard.
+        pictures: that all of them have.
         write_shard: does one of them, in any of Beam's processes; a function of a module.
         namespace: namespace of Beam's counters.
         new_pipeline: gives the Beam pipeline that does the work.
@@ -90,15 +76,17 @@ def write_shards(
 
     Raises:
         DatasetError: the data is damaged, or some of it was lost on the way.
+        LostProcessError: a process that wrote a shard was ended.
         OSError: a file could not be read or written.
         ServiceError: see `at_work`.
     """
     with at_work(jobs, new_pipeline, on_progress) as pipeline:
+        processes = shard_processes(pipeline, len(jobs), pictures)
         _ = (
             pipeline
             | "ListShards" >> beam.Create(list(jobs), reshuffle=False)
             | "SpreadOverWorkers" >> beam.Reshuffle()
-            | "WriteShard" >> beam.ParDo(_WriteShard(write_shard, namespace))
+            | "WriteShard" >> beam.ParDo(_WriteShard(write_shard, namespace, processes))
         )
     done: dict[str, list[tuple[AnyJob, ShardResult]]] = {}
     for job in jobs:
@@ -116,6 +104,7 @@ def at_work(
 
     Raises:
         DatasetError: the data is damaged, or some of it was lost on the way.
+        LostProcessError: a process that wrote a shard was ended.
         OSError: a file could not be read or written.
         ServiceError: Beam's runner failed, or says that all went well and jobs were not done.
     """
@@ -127,8 +116,7 @@ def at_work(
     except Exception as error:
         # Through Beam an exception comes wrapped, or as text; a shard's own account does not.
         for job in jobs:
-            if job.result_path.exists():
-                _raise_failure(read_json(job.result_path, DatasetError), error)
+            raise_failure(job, error)
         if jobs:
             raise_told(error, Path(jobs[0].scratch_dir).parent)
         if isinstance(error, RcnnError) or (isinstance(error, OSError) and error.errno):
@@ -168,36 +156,37 @@ def check_written(job: ShardJob, line: Shard) -> None:
 
 
 class _WriteShard(beam.DoFn, Generic[AnyJob]):
-    """Does a job and leaves its result as a file; counts for Beam."""
+    """Does jobs, each of which leaves its result as a file; counts for Beam."""
 
-    def __init__(self, write_shard: Callable[[AnyJob], ShardResult], namespace: str) -> None:
+    def __init__(
+        self, write_shard: Callable[[AnyJob], ShardResult], namespace: str, processes: int
+    ) -> None:
         super().__init__()
         self._write_shard = write_shard
         self._namespace = namespace
+        self._processes = processes
+        self._waiting: list[AnyJob] = []
 
-    def process(self, job: AnyJob) -> Iterator[str]:
-        """Yields the shard's name when it is done."""
-        done = do_job(job, self._write_shard)
-        for name, number in done.counters.items():
+    def start_bundle(self) -> None:
+        """Forgets what a bundle left that failed."""
+        self._waiting = []
+
+    def process(self, job: AnyJob) -> Iterable[str]:
+        """Does a job, or keeps it for when all are known that several processes are to do."""
+        if self._processes > 1:
+            self._waiting.append(job)
+        else:
+            self._count(do_job(job, self._write_shard).counters)
+        return ()
+
+    def finish_bundle(self) -> None:
+        """Does the jobs that were kept."""
+        for counters in do_jobs(self._waiting, self._write_shard, self._processes):
+            self._count(counters)
+
+    def _count(self, counters: Mapping[str, int]) -> None:
+        for name, number in counters.items():
             Metrics.counter(self._namespace, name).inc(number)
-        yield f"{job.split}-{job.shard}"
-
-
-def do_job(job: AnyJob, write_shard: Callable[[AnyJob], ShardResult]) -> ShardResult:
-    """Does a job here; returns its result, which its file holds too, or why there is none."""
-    try:
-        done = write_shard(job)
-    except (DatasetError, OSError) as error:
-        write_json(job.result_path, _failure(error))
-        raise
-    kept = {"line": done.line, "num_objects": done.num_objects, "counts": done.counts}
-    write_json(job.result_path, kept)
-    return done
-
-
-def read_result(job: ShardJob) -> ShardResult:
-    """Returns what came of a job that is done."""
-    return ShardResult(**read_json(job.result_path, DatasetError))
 
 
 def merged(results: Sequence[ShardResult]) -> Split:
@@ -256,26 +245,6 @@ def _pictures_written(job: ShardJob) -> int | None:
         return None
     line = read_json(job.result_path, DatasetError).get("line")
     return None if line is None else int(line["records"])
-
-
-def _failure(error: DatasetError | OSError) -> dict[str, Any]:
-    """Returns what stands in place of a shard's result."""
-    if isinstance(error, OSError):
-        return {"os_error": [error.errno, error.strerror, error.filename]}
-    return {"dataset_error": str(error)}
-
-
-def _raise_failure(result: dict[str, Any], cause: Exception) -> None:
-    """Raises what `_failure` made a result of; nothing where it is none.
-
-    Raises:
-        DatasetError: the data is damaged, or some of it was lost.
-        OSError: a file could not be read or written.
-    """
-    if "os_error" in result:
-        raise OSError(*result["os_error"]) from cause
-    if "dataset_error" in result:
-        raise DatasetError(result["dataset_error"]) from cause
 
 
 def raise_told(error: Exception, place: str | os.PathLike[str]) -> None:

@@ -634,7 +634,8 @@ class PipelineConfig(Section):
 
     beam_args: tuple[Text, ...] = Field(
         ("--direct_running_mode=in_memory",),
-        description="Beam's options: workers, ...; without a runner the local one.",
+        description="Beam's options: workers, ...; without a runner the local one, on which a "
+        "process a core writes shards, or `--shard_processes=N`.",
     )
     kubeflow: KubeflowConfig = KubeflowConfig()
 

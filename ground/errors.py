@@ -4,6 +4,7 @@
     ├── ConfigError           a setting is unknown, missing or contradicts another
     ├── DatasetError          the COCO file or a picture is not what it should be
     ├── TrainingError         a worker died, a loss is not finite, a checkpoint does not fit
+    ├── LostProcessError      a process that did a part of the work was ended
     ├── FolderInUseError      another run is at work in the same folder
     ├── OutputError           what is to be written would harm an input or what is not ours
     ├── ModelError            a model folder or weight file is not what it should be
@@ -36,6 +37,10 @@ class DatasetError(RcnnError, ValueError):
 
 class TrainingError(RcnnError, RuntimeError):
     """Training cannot go on."""
+
+
+class LostProcessError(RcnnError, RuntimeError):
+    """A process that did a part of the work was ended."""
 
 
 class FolderInUseError(RcnnError, RuntimeError):

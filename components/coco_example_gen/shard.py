@@ -12,7 +12,7 @@ from components.coco_example_gen.job import ShardJob
 from components.coco_example_gen.record import encode_record
 from components.coco_example_gen.rejects import RejectsFile
 from components.shard_file import ShardFile, opened
-from components.shards import ShardResult
+from components.shard_results import ShardResult
 from ground.files import atomic_path
 from model.coco.entries import (
     CocoObject,

@@ -35,7 +35,8 @@ from components.coco_example_gen.together import (
     label_map,
     split_summary,
 )
-from components.shards import OnLine, ShardResult, new_folder, write_shards
+from components.shard_results import ShardResult
+from components.shards import OnLine, new_folder, write_shards
 from components.shards import merged as merged_shards
 from configs.schema import DataConfig, Policy
 from ground.errors import DatasetError
@@ -131,7 +132,8 @@ def convert(
         examples, scratch = stack.enter_context(new_folder(examples_dir))
         work = _Work(examples, rejects, scratch)
         jobs = _spool_all(plan, work, data, policies, on_progress)
-        done = write_shards(jobs, write_shard, NAMESPACE, make_pipeline, on_progress)
+        pictures = sum(job.spooled.pictures.number for job in jobs)
+        done = write_shards(jobs, pictures, write_shard, NAMESPACE, make_pipeline, on_progress)
         splits: dict[str, Split] = {}
         for source in sources:
             tally = plan.tallies[source.name]

@@ -6,7 +6,7 @@ from components.coco_transform.likeness import hashes_path, write_hashes
 from components.coco_transform.record import DroppedPictureError, RecordForm, transform_record
 from components.coco_transform.statistics import SplitStatistics
 from components.shard_file import ShardFile, opened
-from components.shards import ShardResult
+from components.shard_results import ShardResult
 from model.tfrecord import read_tfrecord
 
 

@@ -26,7 +26,8 @@ from components.coco_transform.settings import CocoTransformSettings
 from components.coco_transform.shard import write_shard
 from components.coco_transform.source import check_source, read_origin, read_refused
 from components.coco_transform.statistics import SplitStatistics
-from components.shards import OnLine, ShardResult, merged, new_folder, write_shards
+from components.shard_results import ShardResult
+from components.shards import OnLine, merged, new_folder, write_shards
 from model.examples import TRAINING_SPLIT, Split, read_categories, read_manifest, write_manifest
 from model.input.buckets import Bucket, training_buckets, write_buckets
 from model.input.index import ShardIndex, index_path, joined, read_index
@@ -102,7 +103,8 @@ def _transform(
         for name, split in sources.items()
         for number, shard in enumerate(split["shards"])
     ]
-    done = write_shards(jobs, write_shard, NAMESPACE, new_pipeline, on_progress)
+    pictures = sum(job.records for job in jobs)
+    done = write_shards(jobs, pictures, write_shard, NAMESPACE, new_pipeline, on_progress)
     splits: dict[str, Split] = {}
     statistics: dict[str, SplitStatistics] = {}
     for name, source in sources.items():

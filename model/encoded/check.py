@@ -31,6 +31,8 @@ _OTHER_FORMATS = (
 _NO_VERDICT = "Could not determine subsampling"
 _EXTRANEOUS = "extraneous bytes before marker 0xd9"
 _CMYK_COMPONENTS = 4
+# TensorFlow's decoder takes no more than 512 MiB of pixels.
+_MOST_PIXELS = (1 << 29) // 3 - 1
 
 
 class Facts(NamedTuple):
@@ -45,6 +47,8 @@ class Facts(NamedTuple):
         lacked_end: how the file ended where its end marker was missing; "" where it was there.
         damage: what in it is no part of a picture, though it can be decoded; "" for nothing.
         metadata_damage: what is wrong beside the picture, which is whole; "" for nothing.
+        is_read: whether all of it was read here without a complaint, and it is of a kind that the
+            decoder of training reads like the one here: their libraries are the same.
     """
 
     format: Format
@@ -55,6 +59,7 @@ class Facts(NamedTuple):
     lacked_end: str = ""
     damage: str = ""
     metadata_damage: str = ""
+    is_read: bool = False
 
     @property
     def flaws(self) -> list[tuple[str, str]]:
@@ -127,10 +132,14 @@ def inspect(content: bytes, max_pixels: int, setting: str = "data.max_picture_pi
     if facts.format == "png" or facts.damage:
         return facts
     structure = jpeg.read_jpeg(facts.content)
-    complaint = structure.missing_scans or _complaint_of_decoding(facts.content, structure)
+    complaint, is_clean = structure.missing_scans, False
+    if not complaint:
+        complaint, is_clean = _reading(facts.content, structure)
     if complaint and facts.lacked_end:
         raise PictureFlaw("picture_unreadable", facts.lacked_end)
-    return facts._replace(damage=complaint)
+    is_small = facts.height * facts.width <= _MOST_PIXELS
+    is_read = is_clean and is_small and structure.is_common and not facts.lacked_end
+    return facts._replace(damage=complaint, is_read=is_read)
 
 
 def _check_size(height: int, width: int, max_pixels: int, setting: str, complaint: str) -> None:
@@ -180,8 +189,11 @@ def _png_facts(content: bytes, found: png.Png, max_pixels: int, setting: str) ->
     )
 
 
-def _complaint_of_decoding(content: bytes, structure: jpeg.Jpeg) -> str:
-    """Returns what is damaged in the data of a JPEG that can be decoded; "" for nothing.
+def _reading(content: bytes, structure: jpeg.Jpeg) -> tuple[str, bool]:
+    """Returns what is damaged in the data of a JPEG that can be decoded, "" for nothing.
+
+    Returns:
+        The damage, and whether the decoder read the file and complained of nothing.
 
     Raises:
         PictureFlaw: it cannot be decoded.
@@ -190,19 +202,21 @@ def _complaint_of_decoding(content: bytes, structure: jpeg.Jpeg) -> str:
     plain = jpeg.without_metadata(plain, structure, without_colours=True)
     colours = "CMYK" if len(structure.components) == _CMYK_COMPONENTS else "GRAY"
     complaint = _strict(plain, colours)
+    if not complaint:
+        return "", True
     if _EXTRANEOUS in complaint:
         # Zeros before the end marker are padding where the picture is whole without them.
         unpadded = plain.removesuffix(jpeg.END).rstrip(b"\0")
         if not _strict(unpadded + jpeg.END, colours) or not _strict(
             unpadded + b"\0" + jpeg.END, colours
         ):
-            return ""
-    if not complaint or _NO_VERDICT in complaint:
-        return ""
+            return "", False
+    if _NO_VERDICT in complaint:
+        return "", False
     fatal = _strict(plain, colours, is_strict=False)
     if fatal:
         raise PictureFlaw("picture_unreadable", fatal)
-    return complaint
+    return complaint, False
 
 
 def _strict(content: bytes, colours: str, is_strict: bool = True) -> str:

@@ -16,6 +16,7 @@ _STANDALONE = {0x01, *range(0xD0, 0xD9)}
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = {0xC2, 0xCA}
 _SEQUENTIAL = {0xC0, 0xC1, 0xC9}
+_COMMON = {0xC0, 0xC1, 0xC2}
 # Tables, comments, application segments, a further scan, the number of lines, a restart interval.
 _BETWEEN_SCANS = {0xC4, 0xCC, 0xDA, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0)}
 _APPLICATIONS = range(0xE0, 0xF0)
@@ -47,6 +48,7 @@ class Jpeg(NamedTuple):
 
     Attributes:
         frame: its marker's second byte; 0 where there is no frame header.
+        bits: number of bits of one sample.
         height: in pixels; 0 where there is no frame header.
         width: width as it is stored.
         components: their ids.
@@ -61,6 +63,7 @@ class Jpeg(NamedTuple):
     """
 
     frame: int
+    bits: int
     height: int
     width: int
     components: bytes
@@ -71,6 +74,11 @@ class Jpeg(NamedTuple):
     data_start: int
     end: int
     complaint: str
+
+    @property
+    def is_common(self) -> bool:
+        """Whether it is of the kinds that every decoder reads: 8 bits, Huffman, grey or colour."""
+        return self.frame in _COMMON and self.bits == 8 and len(self.components) in (1, 3)
 
     @property
     def missing_scans(self) -> str:
@@ -106,7 +114,7 @@ class _Reader:
 
     def __init__(self, content: bytes) -> None:
         self._content = content
-        self._frame: tuple[int, int, int, bytes] = (0, 0, 0, b"")
+        self._frame: tuple[int, int, int, int, bytes] = (0, 0, 0, 0, b"")
         self._scans: list[Scan] = []
         self._metadata: list[tuple[int, int]] = []
         self._colours: list[tuple[int, int]] = []
@@ -150,7 +158,7 @@ class _Reader:
         segment = self._content[start:end]
         if marker in _FRAMES and not self._frame[0]:
             height, width = (int.from_bytes(segment[n : n + 2], "big") for n in (1, 3))
-            self._frame = marker, height, width, segment[6::3]
+            self._frame = marker, (segment[:1] or b"\0")[0], height, width, segment[6::3]
         elif marker == _START_OF_SCAN and len(segment) >= 4:
             names, (first, last, bits) = segment[1:-3:2], segment[-3:]
             if self._frame[0] in _PROGRESSIVE:

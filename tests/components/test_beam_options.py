@@ -49,4 +49,8 @@ def test_what_beam_cannot_read_is_one_line(capfd: pytest.CaptureFixture[str]) ->
     said = "pipeline.beam_args: argument --runner: expected one argument"
     with pytest.raises(ConfigError, match=said):
         beam_arguments(["--runner"])
+    with pytest.raises(ConfigError, match=r"--shard_processes: invalid int value: 'all'$"):
+        beam_arguments(["--shard_processes=all"])
+    with pytest.raises(ConfigError, match=r"--shard_processes: expected 0 .one a core. or more"):
+        beam_arguments(["--shard_processes=-1"])
     assert capfd.readouterr() == ("", "")

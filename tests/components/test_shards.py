@@ -9,16 +9,14 @@ from apache_beam import Pipeline
 from apache_beam.runners.runner import PipelineResult, PipelineRunner, PipelineState
 
 from components.shard_job import ShardJob
+from components.shard_results import ShardResult, do_job, read_result
 from components.shards import (
-    ShardResult,
     at_work,
     check_written,
-    do_job,
     followed,
     merged,
     new_folder,
     raise_told,
-    read_result,
 )
 from ground.errors import DatasetError, ServiceError
 from model.tfrecord import write_tfrecord

@@ -75,7 +75,7 @@ def _write(generator: random.Random, folder: Path) -> Path:
 def _prepare_conversion() -> None:
     """Lets shards be written one after the other, without a Beam pipeline around each run."""
     from components.coco_example_gen import whole
-    from components.shards import do_job
+    from components.shard_results import do_job
 
     def write_shards(jobs: Any, write_shard: Any, *_: Any) -> Any:
         return {job.split: [(j, do_job(j, write_shard)) for j in jobs] for job in jobs[:1]}

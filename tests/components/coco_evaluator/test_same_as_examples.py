@@ -10,7 +10,7 @@ from components.coco_evaluator.decision_file import ground_truth_digest
 from components.coco_evaluator.sources import AnnotationsSource, ExamplesSource
 from components.coco_example_gen import whole
 from components.coco_example_gen.source import SplitSource
-from components.shards import do_job
+from components.shard_results import do_job
 from configs.metric_names import METRIC_NAMES
 from configs.schema import DataConfig
 from ground.errors import DatasetError

@@ -1,7 +1,7 @@
 import pytest
 
 from components.coco_example_gen import whole
-from components.shards import do_job
+from components.shard_results import do_job
 
 
 @pytest.fixture

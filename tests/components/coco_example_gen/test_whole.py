@@ -151,6 +151,7 @@ def test_records_lie_by_image_id_in_the_shard_of_their_hash(tmp_path):
 @pytest.mark.parametrize(
     "beam_args",
     [
+        ("--direct_running_mode=in_memory", "--shard_processes=2"),
         ("--direct_running_mode=multi_threading", "--direct_num_workers=3"),
         pytest.param(
             ("--direct_running_mode=multi_processing", "--direct_num_workers=2"),

@@ -14,7 +14,7 @@ from components.coco_transform.settings import CocoTransformSettings
 from components.coco_transform.source import previous_report, read_report
 from components.coco_transform.statistics import SplitStatistics
 from components.coco_transform.whole import transform_examples
-from components.shards import do_job
+from components.shard_results import do_job
 from configs.model_schema import AnchorConfig
 from configs.schema import Config
 from ground.errors import DatasetError

@@ -40,6 +40,7 @@ WHOLE = Config.model_validate(
 )
 CONFIG = CocoTransformSettings.of(WHOLE)
 IN_MEMORY = ["--direct_running_mode=in_memory"]
+PROCESSES = [*IN_MEMORY, "--shard_processes=2"]
 THREADS = ["--direct_running_mode=multi_threading", "--direct_num_workers=2"]
 
 
@@ -198,7 +199,7 @@ def test_page_needs_no_other_file(result):
     assert addresses == set()
 
 
-@pytest.mark.parametrize("arguments", [IN_MEMORY, THREADS])
+@pytest.mark.parametrize("arguments", [IN_MEMORY, PROCESSES, THREADS])
 def test_bytes_do_not_depend_on_the_runner(source, result, tmp_path, arguments):
     transform_examples(source, tmp_path / "examples", tmp_path, CONFIG, pipelines(arguments))
     assert all_files(tmp_path) == all_files(result[0])
