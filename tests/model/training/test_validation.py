@@ -1,4 +1,4 @@
-"""Validation: whose pictures, which numbers, when. Whole runs: test_launcher.py."""
+"""Validation: whose pictures, which numbers, when. Whole runs: tests/model/launch."""
 
 import numpy as np
 import pytest
