@@ -12,8 +12,8 @@ from components.coco_example_gen.accounts import check_manifest
 from components.coco_example_gen.rejects import RejectsFile
 from ground.errors import DatasetError
 from model.coco.tally import Tally
+from tests.components.coco_example_gen.conversions import run
 from tests.components.coco_example_gen.small_dataset import annotation, image, write_dataset
-from tests.components.coco_example_gen.test_whole import run
 
 LIMITS = {"max_rejected_fraction": 1, "max_lost_objects_fraction": 1}
 

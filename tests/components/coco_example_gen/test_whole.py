@@ -1,7 +1,6 @@
-"""Whole conversions with Beam in this process: records, rejects, and nothing half-written."""
+"""Whole conversions with Beam in this process: records, and nothing half-written."""
 
 import errno
-import io
 import json
 import os
 import shutil
@@ -9,13 +8,8 @@ import shutil
 import apache_beam as beam
 import numpy as np
 import pytest
-from apache_beam.metrics import MetricsFilter
-from apache_beam.options.pipeline_options import PipelineOptions
-from PIL import Image
 
 from components import shard_file
-from components.beam_options import beam_arguments
-from components.coco_example_gen import whole
 from components.coco_example_gen.source import SplitSource
 from components.coco_example_gen.whole import convert
 from configs.schema import DataConfig
@@ -23,70 +17,21 @@ from ground.errors import ConfigError, DatasetError
 from ground.files import file_digest
 from model import records
 from model.evaluation.ground_truth import ground_truth_from_json, ground_truth_from_records
-from model.examples import iterate_records, read_categories, read_manifest, shard_paths
+from model.examples import read_categories, read_manifest, shard_paths
 from model.input.index import index_path, read_index
 from model.tf_example import decode_example
 from model.tfrecord import read_tfrecord
-from tests.components.coco_example_gen.small_dataset import (
-    annotation,
-    image,
-    jpeg,
-    png,
-    write_dataset,
+from tests.components.coco_example_gen.conversions import (
+    OPTIONS,
+    coco_like,
+    files_of,
+    new_pipeline,
+    records_of,
+    rejects_of,
+    run,
+    run_sources,
 )
-
-OPTIONS = PipelineOptions(beam_arguments(["--direct_running_mode=in_memory"]))
-
-
-def new_pipeline():
-    return beam.Pipeline(options=OPTIONS)
-
-
-def run(folder, out, shards=2, beam_args=("--direct_running_mode=in_memory",), **data):
-    """Converts a data set of `write_dataset` as the split `train`; returns its summary."""
-    source = SplitSource("train", folder / "instances.json", folder / "pictures", shards)
-    return run_sources([source], out, beam_args, **data)["splits"]["train"]
-
-
-def run_sources(sources, out, beam_args=("--direct_running_mode=in_memory",), **data):
-    options = PipelineOptions(beam_arguments(beam_args))
-    return convert(
-        sources,
-        out / "examples",
-        out / "rejects",
-        DataConfig(**data),
-        lambda: beam.Pipeline(options=options),
-        lambda line: None,
-    )
-
-
-def records_of(out, split="train"):
-    """Returns the decoded records by image id."""
-    decoded = [decode_example(r) for r in iterate_records(out / "examples", split)]
-    return {int(record[records.SOURCE_ID][0]): record for record in decoded}
-
-
-def rejects_of(out, split="train"):
-    lines = (out / "rejects" / f"Split-{split}" / "rejects.jsonl").read_text("utf-8").splitlines()
-    return [json.loads(line) for line in lines]
-
-
-def files_of(folder):
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): file_digest(path) for path in paths}
-
-
-def coco_like(folder, count=30):
-    """Writes a data set with several objects, a crowd, empty pictures and a PNG."""
-    images = [image(7 * n, height=16 + n % 3, width=24) for n in range(count)]
-    images[4]["file_name"] = "28.png"
-    annotations = [annotation(n, 7 * (n % (count - 2))) for n in range(2 * count)]
-    annotations[5].update(
-        iscrowd=1, segmentation={"size": [18, 24], "counts": [3, 4, 425]}, category_id=8
-    )
-    pictures = {i["file_name"]: jpeg(i["height"], i["width"], i["id"]) for i in images}
-    pictures["28.png"] = png(images[4]["height"], 24)
-    return write_dataset(folder, images, annotations, pictures=pictures)
+from tests.components.coco_example_gen.small_dataset import annotation, image, write_dataset
 
 
 def test_records_say_what_the_files_say(tmp_path):
@@ -209,333 +154,6 @@ def test_shared_coco_is_converted_to_the_last_digit(tmp_path, shared_data):
     ]
 
 
-# What is wrong -------------------------------------------------------------------------------
-
-
-def broken(folder):
-    """Writes 12 pictures of which 5 are broken, each in its own way, and objects likewise."""
-    images = [image(n) for n in range(12)]
-    images[3]["height"] = 21
-    images[4]["file_name"] = "../instances.json"
-    images[5] = {"id": 5, "file_name": "5.jpg"}
-    pictures = {f"{n}.jpg": jpeg(seed=n) for n in range(12) if n != 1}
-    pictures["2.jpg"] = pictures["2.jpg"][:300]
-    annotations = [annotation(n, n) for n in range(12)] + [
-        annotation(20, 6, category_id=9),
-        annotation(21, 6, bbox=[-5, 3, 8, 8]),
-        annotation(22, 99),
-        annotation(0, 6),
-        "nothing",
-    ]
-    images += [image(6, "again.jpg"), image("x")]
-    return write_dataset(folder, images, annotations, pictures=pictures)
-
-
-def test_what_is_left_out_is_kept_whole_with_its_reason(tmp_path):
-    folder = broken(tmp_path / "set")
-    summary = run(folder, tmp_path / "out", max_rejected_fraction=1)
-    assert summary == {
-        "pictures": {"read": 14, "written": 7, "rejected": 7},
-        # Written: of pictures 0 and 6 to 11 one each, and two more of picture 6.
-        "objects": {"read": 17, "written": 9, "rejected": 8},
-        "reasons": {
-            "bad_annotation": 1,
-            "bad_picture_record": 2,
-            "box_crosses_border": 1,
-            "duplicate_annotation_id": 1,
-            "duplicate_image_id": 1,
-            "path_outside_folder": 1,
-            "picture_missing": 1,
-            "picture_size_differs": 1,
-            "picture_unreadable": 1,
-            "unknown_category": 1,
-            "unknown_image": 1,
-        },
-        "crowds": 0,
-        "masks": {"read": 16, "written": 9},
-        "rejected": {
-            "pictures": {
-                "bad_picture_record": 2,
-                "duplicate_image_id": 1,
-                "path_outside_folder": 1,
-                "picture_missing": 1,
-                "picture_size_differs": 1,
-                "picture_unreadable": 1,
-            },
-            "objects": {"bad_annotation": 1, "unknown_category": 1, "unknown_image": 1},
-            "objects_with_pictures": {
-                "bad_picture_record": 1,
-                "path_outside_folder": 1,
-                "picture_missing": 1,
-                "picture_size_differs": 1,
-                "picture_unreadable": 1,
-            },
-        },
-        "mended": {"box_crosses_border": 1},
-        "lost": {"pictures": {}, "objects": {}, "masks": {}},
-        "notes": ["no objects of 'dog' (id 8)"],
-    }
-    assert json.loads((tmp_path / "out/rejects/counts.json").read_text()) == {
-        "splits": {"train": summary}
-    }
-    content = json.loads((folder / "instances.json").read_text())
-    rejects = rejects_of(tmp_path / "out")
-    pictures = {line["image"]["id"]: line for line in rejects if "image" in line}
-    assert {id_: line["reason"] for id_, line in pictures.items()} == {
-        1: "picture_missing",
-        2: "picture_unreadable",
-        3: "picture_size_differs",
-        4: "path_outside_folder",
-        5: "bad_picture_record",
-        6: "duplicate_image_id",
-        "x": "bad_picture_record",
-    }
-    for id_ in (1, 2, 3, 4, 5):
-        assert pictures[id_]["image"] == content["images"][id_]
-        assert pictures[id_]["annotations"] == [content["annotations"][id_]]
-        assert pictures[id_]["policy"] == "refuse"
-        assert pictures[id_]["detail"]
-    objects = [line for line in rejects if "annotation" in line]
-    assert sorted((line["reason"], str(line["annotation"])) for line in objects) == [
-        ("bad_annotation", "nothing"),
-        ("unknown_category", str(content["annotations"][12])),
-        ("unknown_image", str(content["annotations"][14])),
-    ]
-
-
-def test_too_many_refused_pictures_end_the_run_with_counts_and_an_example(tmp_path):
-    with pytest.raises(DatasetError) as error:
-        run(broken(tmp_path / "set"), tmp_path / "out")
-    message = str(error.value)
-    assert "7 of 14 pictures are refused" in message
-    assert "bad_picture_record 2" in message
-    assert "picture_missing 1" in message
-    assert "image id 5 (5.jpg)" in message or "image id 'x'" in message
-    assert "data.max_rejected_fraction 0.01" in message
-    assert "the file names 1.jpg, the folder holds " in message
-    assert "\n" not in message
-    assert list((tmp_path / "out").iterdir()) == []
-
-
-def test_limit_is_inclusive_and_dropped_pictures_have_one_of_their_own(tmp_path):
-    images = [image(n) for n in range(10)]
-    folder = write_dataset(tmp_path / "set", images, [annotation(1, 1)])
-    (folder / "pictures" / "4.jpg").unlink()
-    assert run(folder, tmp_path / "a", max_rejected_fraction=0.1)["pictures"]["rejected"] == 1
-    with pytest.raises(DatasetError, match="1 of 10"):
-        run(folder, tmp_path / "b", max_rejected_fraction=0.09)
-    policies = {"picture_missing": "drop"}
-    summary = run(folder, tmp_path / "c", max_rejected_fraction=0, policies=policies)
-    assert summary["pictures"]["rejected"] == 1
-    assert rejects_of(tmp_path / "c")[0]["policy"] == "drop"
-    with pytest.raises(
-        DatasetError, match=r"1 of 10 pictures is dropped.* for picture_missing"
-    ) as e:
-        run(folder, tmp_path / "d", max_dropped_fraction=0.09, policies=policies)
-    assert "or raise data.max_dropped_fraction" in str(e.value)
-
-
-def flawed(folder, count, **fields):
-    """Writes 4 pictures with 5 objects each, `count` of which have other `fields`."""
-    annotations = [annotation(n, n % 4) for n in range(20)]
-    for entry in annotations[:count]:
-        entry.update(fields)
-    return write_dataset(folder, [image(n) for n in range(4)], annotations)
-
-
-@pytest.mark.parametrize(
-    ("fields", "count", "words"),
-    [
-        (
-            {"category_id": 99},
-            3,
-            [
-                "3 of 20 objects are dropped",
-                "for unknown_category",
-                "data.max_lost_objects_fraction 0.1",
-                "annotation id ",
-                ": category_id 99",
-                "or raise data.max_lost_objects_fraction",
-            ],
-        ),
-        (
-            {"bbox": [50, 50, 3, 3]},
-            20,
-            ["none of 20 objects is left (box_outside 20)", "bbox [50.0, 50.0, 3.0, 3.0]"],
-        ),
-        (
-            {"bbox": [50, 50, 3, 3]},
-            3,
-            ["for box_outside", "set data.policies.box_outside=accept, or raise"],
-        ),
-        (
-            {"segmentation": {"size": [1, 1], "counts": [1]}},
-            3,
-            [
-                "3 of 20 masks are lost for bad_segmentation",
-                "data.max_lost_masks_fraction 0.1",
-                "annotation id ",
-            ],
-        ),
-    ],
-)
-def test_objects_and_masks_lost_for_one_reason_stop_the_run(tmp_path, fields, count, words):
-    with pytest.raises(DatasetError) as error:
-        run(flawed(tmp_path / "set", count, **fields), tmp_path / "out")
-    message = str(error.value)
-    assert [word for word in words if word not in message] == [], message
-    assert "\n" not in message
-    assert "instances.json" in message
-    assert list((tmp_path / "out").iterdir()) == []
-
-
-def test_losses_up_to_the_limit_are_counted(tmp_path):
-    summary = run(flawed(tmp_path / "a", 2, category_id=99), tmp_path / "out")
-    assert summary["objects"] == {"read": 20, "written": 18, "rejected": 2}
-    assert summary["rejected"]["objects"] == {"unknown_category": 2}
-    folder = flawed(tmp_path / "b", 2, segmentation=[[1, 2]])
-    assert run(folder, tmp_path / "out")["masks"]["read"] == 20
-    folder = flawed(tmp_path / "c", 20, segmentation={"size": [1, 1], "counts": [1]})
-    summary = run(folder, tmp_path / "out", max_lost_masks_fraction=1)
-    assert summary["lost"]["masks"] == {"bad_segmentation": 20}
-    assert summary["masks"] == {"read": 20, "written": 0}
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"area": None},
-        {"id": None},
-        {"bbox": [-4, -4, 12, 12]},
-        {"segmentation": [[2, 3, 12, 3, 12, 12, 2, 12], [1, 2, 3, 4]]},
-    ],
-)
-def test_what_loses_nothing_has_no_limit(tmp_path, fields):
-    limits = {"max_lost_objects_fraction": 0, "max_lost_masks_fraction": 0}
-    summary = run(flawed(tmp_path / "set", 20, **fields), tmp_path / "out", **limits)
-    assert summary["objects"] == {"read": 20, "written": 20, "rejected": 0}
-
-
-def test_objects_lost_with_their_pictures_do_not_count_twice(tmp_path):
-    folder = flawed(tmp_path / "set", 0)
-    (folder / "pictures" / "1.jpg").unlink()
-    summary = run(folder, tmp_path / "out", max_rejected_fraction=0.25, max_lost_objects_fraction=0)
-    assert summary["objects"] == {"read": 20, "written": 15, "rejected": 5}
-    assert summary["rejected"]["objects_with_pictures"] == {"picture_missing": 5}
-
-
-@pytest.mark.parametrize(
-    ("annotations", "note"),
-    [
-        ([], "no objects: training cannot use it"),
-        (
-            [annotation(1, 1, iscrowd=1, segmentation={"size": [20, 30], "counts": [0, 9, 591]})],
-            "nothing but 1 crowd region: training cannot use it",
-        ),
-    ],
-)
-def test_split_without_objects_to_learn_is_noted(tmp_path, annotations, note):
-    folder = write_dataset(tmp_path / "set", [image(1)], annotations)
-    assert run(folder, tmp_path / "out")["notes"][0] == note
-
-
-def test_object_flaw_may_refuse_the_whole_picture(tmp_path):
-    annotations = [annotation(1, 1), annotation(2, 1, bbox=[50, 50, 1, 1]), annotation(3, 2)]
-    folder = write_dataset(tmp_path / "set", [image(1), image(2)], annotations)
-    summary = run(
-        folder, tmp_path / "out", max_rejected_fraction=0.5, policies={"box_outside": "refuse"}
-    )
-    assert summary["pictures"] == {"read": 2, "written": 1, "rejected": 1}
-    assert summary["objects"] == {"read": 3, "written": 1, "rejected": 2}
-    (line,) = rejects_of(tmp_path / "out")
-    assert line["reason"] == "box_outside"
-    assert len(line["annotations"]) == 2
-
-
-def test_dropped_object_leaves_its_picture_without_objects(tmp_path):
-    annotations = [annotation(1, 1, bbox=[1, 1, 0, 4]), annotation(2, 2)]
-    folder = write_dataset(tmp_path / "set", [image(1), image(2)], annotations)
-    run(folder, tmp_path / "out", max_lost_objects_fraction=0.5)
-    assert records_of(tmp_path / "out")[1][records.ANNOTATION_ID] == []
-
-
-def test_mended_size_is_that_of_the_file(tmp_path):
-    folder = write_dataset(
-        tmp_path / "set", [image(1, height=99)], [annotation(1, 1)], pictures={"1.jpg": jpeg()}
-    )
-    run(folder, tmp_path / "out", policies={"picture_size_differs": "mend"})
-    record = records_of(tmp_path / "out")[1]
-    assert (record[records.HEIGHT], record[records.WIDTH]) == ([20], [30])
-    assert record[records.BOX_YMAX] == [np.float32(12.2 / 20)]
-
-
-def test_turned_picture_is_stored_as_its_boxes_see_it(tmp_path):
-    stored = {"1.jpg": jpeg(20, 30, orientation=6), "2.jpg": jpeg(20, 30, orientation=6)}
-    images = [image(1, height=20, width=30), image(2, height=30, width=20)]
-    folder = write_dataset(
-        tmp_path / "set", images, [annotation(1, 1), annotation(2, 2)], pictures=stored
-    )
-    summary = run(folder, tmp_path / "out", policies={})
-    assert summary["reasons"] == {"exif_size_swapped": 1, "exif_turned": 1}
-    found = records_of(tmp_path / "out")
-    assert found[1][records.ENCODED] == [stored["1.jpg"]]
-    turned = Image.open(io.BytesIO(found[2][records.ENCODED][0]))
-    assert turned.size == (20, 30)
-    assert turned.getexif().get(0x0112, 1) == 1
-    assert (found[2][records.HEIGHT], found[2][records.WIDTH]) == ([30], [20])
-
-
-def test_picture_outside_the_folder_is_used_only_where_that_is_accepted(tmp_path):
-    folder = write_dataset(tmp_path / "set", [image(1)], [annotation(1, 1)], pictures={})
-    (tmp_path / "elsewhere.jpg").write_bytes(jpeg())
-    (folder / "pictures" / "1.jpg").symlink_to(tmp_path / "elsewhere.jpg")
-    with pytest.raises(DatasetError, match=r"path_outside_folder 1.*elsewhere\.jpg"):
-        run(folder, tmp_path / "a")
-    summary = run(folder, tmp_path / "b", policies={"path_outside_folder": "accept"})
-    assert summary["pictures"]["written"] == 1
-
-
-def test_picture_folder_may_itself_be_a_link(tmp_path):
-    folder = write_dataset(tmp_path / "set", [image(1)], [annotation(1, 1)])
-    (folder / "pictures").rename(tmp_path / "real")
-    (folder / "pictures").symlink_to(tmp_path / "real")
-    assert run(folder, tmp_path / "out")["reasons"] == {}
-
-
-def test_flaws_are_beam_counters_too(tmp_path):
-    kept = []
-
-    def make_pipeline():
-        kept.append(beam.Pipeline(options=OPTIONS))
-        return kept[0]
-
-    folder = broken(tmp_path / "set")
-    source = SplitSource("train", folder / "instances.json", folder / "pictures", 2)
-    data = DataConfig(max_rejected_fraction=1)
-    convert([source], tmp_path / "e", tmp_path / "r", data, make_pipeline, lambda line: None)
-    counters = kept[0].result.metrics().query(MetricsFilter().with_namespace(whole.NAMESPACE))
-    found = {c.key.metric.name: c.committed for c in counters["counters"]}
-    assert found["pictures_written"] == 7
-    assert found["objects_written"] == 9
-    assert found["picture_missing"] == 1
-
-
-def test_nothing_left_is_an_error(tmp_path):
-    folder = write_dataset(tmp_path / "a", [image(1)], [annotation(1, 1, category_id=77)])
-    with pytest.raises(DatasetError, match=r"none of 1 object is left \(unknown_category 1\)"):
-        run(folder, tmp_path / "out")
-    folder = write_dataset(tmp_path / "b", [image(1)], [annotation(1, 1)], pictures={})
-    with pytest.raises(DatasetError, match=r"none of 1 picture is left \(picture_missing 1\)"):
-        run(folder, tmp_path / "out", policies={"picture_missing": "drop"})
-
-
-def test_pictures_that_share_a_file_are_noted(tmp_path):
-    images = [image(1, "a.jpg"), image(2, "a.jpg"), image(3, "a.jpg"), image(4)]
-    folder = write_dataset(tmp_path / "set", images, [annotation(1, 1)])
-    note, _ = run(folder, tmp_path / "out")["notes"]
-    assert note.startswith("2 pictures share their files with an earlier one (such as 'a.jpg')")
-
-
 def test_index_says_where_records_lie(tmp_path):
     run(coco_like(tmp_path / "set"), tmp_path / "out", shards=3)
     examples = tmp_path / "out" / "examples"
@@ -553,9 +171,6 @@ def test_index_says_where_records_lie(tmp_path):
 def test_set_without_any_object_is_fine(tmp_path):
     summary = run(write_dataset(tmp_path / "set", [image(1)], []), tmp_path / "out")
     assert summary["pictures"]["written"] == 1
-
-
-# The run as a whole ---------------------------------------------------------------------------
 
 
 def test_splits_share_one_label_map(tmp_path):

@@ -14,7 +14,6 @@ from components.coco_transform.settings import CocoTransformSettings
 from components.coco_transform.source import previous_report, read_report
 from components.coco_transform.statistics import SplitStatistics
 from components.coco_transform.whole import transform_examples
-from components.shard_results import do_job
 from configs.model_schema import AnchorConfig
 from configs.schema import Config
 from ground.errors import DatasetError
@@ -26,6 +25,7 @@ from tests.components.coco_transform.sources import (
     source_record,
     write_source_folder,
 )
+from tests.components.serial_shards import write_shards
 
 HEIGHT, WIDTH = 120, 160
 SHARE = "transform.max_shared_pictures_fraction"
@@ -60,12 +60,6 @@ def record(image_id, seed, quality=90):
 
 @pytest.fixture(autouse=True)
 def without_beam(monkeypatch):
-    def write_shards(jobs, write_shard, *_):
-        done = {}
-        for job in jobs:
-            done.setdefault(job.split, []).append((job, do_job(job, write_shard)))
-        return done
-
     monkeypatch.setattr(whole, "write_shards", write_shards)
 
 
