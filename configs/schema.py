@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from configs.augmentation_schema import Augmentations
 from configs.data_schema import ClassesConfig, DataPlaces, SplitConfig
 from configs.kubeflow_schema import KubeflowConfig
 from configs.metric_names import METRIC_NAMES, is_known
@@ -215,10 +216,24 @@ class InputSizes(Section):
         "empty is short_side_px.",
     )
     large_scale_jitter: LargeScaleJitterConfig | None = None
+    crop_min_share: float = Field(
+        1.0,
+        ge=0.3,
+        le=1,
+        description="Training cuts out a window at any place, whose sides are a share of the "
+        "picture's, uniform from this one to 1, and enlarges it to the size of the whole; 1 is "
+        "none.",
+    )
+
+    @property
+    def stored_sides_px(self) -> tuple[float, float]:
+        """Limits of a picture's sides beyond which training has no use for more pixels."""
+        short_side_px, long_side_px = self.largest_sides_px
+        return short_side_px / self.crop_min_share, long_side_px / self.crop_min_share
 
     @property
     def largest_sides_px(self) -> tuple[float, float]:
-        """Limits of the shorter and the longer side of what training resizes to."""
+        """Limits of the shorter and the longer side of what training resizes whole pictures to."""
         if self.large_scale_jitter is not None:
             side = self.large_scale_jitter.side_px * self.large_scale_jitter.range[1]
             return side, side
@@ -236,6 +251,11 @@ class InputSizes(Section):
         if sum(given.values()) > 1:
             both = " and ".join(f"input.{name}" for name, is_given in given.items() if is_given)
             raise ValueError(f"{both} exclude each other: each says how sizes are drawn")
+        if self.large_scale_jitter is not None and self.crop_min_share < 1:
+            raise ValueError(
+                "input.large_scale_jitter and input.crop_min_share exclude each other: "
+                "large-scale jitter crops already"
+            )
         jitter, multiple = self.large_scale_jitter, self.size_multiple_px
         if jitter is not None and jitter.side_px % multiple:
             raise ValueError(
@@ -264,7 +284,7 @@ class InputSizes(Section):
         return self
 
 
-class InputConfig(InputSizes):
+class InputConfig(InputSizes, Augmentations):
     """Size and augmentation of the pictures that enter the model."""
 
     max_picture_pixels: int = Field(
@@ -274,7 +294,6 @@ class InputConfig(InputSizes):
         description="Largest width x height of a file that the exported model decodes; a pixel "
         "takes up to 27 bytes of memory while it does.",
     )
-    flip_probability: Fraction = Field(0.5, description="Chance of a horizontal flip.")
 
 
 class OptimizerConfig(Section):

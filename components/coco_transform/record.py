@@ -69,8 +69,8 @@ class RecordForm:
 
     @classmethod
     def of(cls, sizes: InputSizes, transform: TransformConfig) -> "RecordForm":
-        """Returns the form for the largest sizes that training resizes to, jitter included."""
-        short_side_px, long_side_px = sizes.largest_sides_px
+        """Returns the form for the largest sizes that training resizes to, as it may draw them."""
+        short_side_px, long_side_px = sizes.stored_sides_px
         return cls(
             short_side_px=short_side_px,
             long_side_px=long_side_px,

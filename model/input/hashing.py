@@ -1,5 +1,7 @@
 """Random numbers that are a function of what they are for: no state, no order."""
 
+import enum
+
 import numpy as np
 import numpy.typing as npt
 
@@ -8,6 +10,25 @@ Hashes = npt.NDArray[np.uint64]
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FIRST = np.uint64(0xBF58476D1CE4E5B9)
 _SECOND = np.uint64(0x94D049BB133111EB)
+
+
+class Purpose(enum.IntEnum):
+    """What a random number is for; two purposes never share one."""
+
+    RECORD_ORDER = 0
+    STEP_ORDER = 1
+    SCALE = 2
+    FLIP = 3
+    SHORT_SIDE = 4
+    TOP = 5
+    LEFT = 6
+    CROP_SHARE = 7
+    ROTATION = 8
+    IS_RECOLORED = 9
+    BRIGHTNESS = 10
+    CONTRAST = 11
+    SATURATION = 12
+    HUE = 13
 
 
 def hashes(*keys: npt.ArrayLike) -> Hashes:

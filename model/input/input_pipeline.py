@@ -1,12 +1,10 @@
 """From the records of CocoTransform to training batches (`model.batch.Batch`) of static shapes.
 
-Which record is in which batch is said by plan.py; what becomes of a picture's objects, by
-objects.py.
+Which record is in which batch is said by plan.py; what becomes of a picture and its objects, by
+scene.py.
 """
 
 import os
-import threading
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,24 +12,17 @@ import tensorflow as tf
 from absl import logging
 
 from configs.schema import InputConfig
-from model import records
 from model.batch import Batch, Masks
 from model.examples import read_categories, read_manifest, shard_paths
-from model.input.augment import flip_columns
 from model.input.buckets import Bucket, read_buckets, training_buckets
+from model.input.draws import Draws
 from model.input.index import index_path, joined, read_index
-from model.input.objects import (
-    Objects,
-    kept_rows,
-    padded_masks,
-    padded_objects,
-    parse_spec,
-    seen_boxes,
-)
+from model.input.objects import Objects, padded_objects
 from model.input.on_device import OnDevice
 from model.input.plan import FILLER, Augmentation, Plan
-from model.input.resize import decode_picture, resize_picture
-from model.tfrecord import check_holds, read_payload
+from model.input.scene import SceneReader, Source, source_specs
+from model.input.shard_files import ShardFiles
+from model.tfrecord import check_holds
 
 _MAX_OWN_BUCKETS = 3
 
@@ -40,34 +31,14 @@ class _Planned(NamedTuple):
     """What the plan says of each picture of a step, before it is read.
 
     Attributes:
-        payload: string, the record; empty for a filler.
-        height: int32, of the resized picture, in pixels.
-        width: int32, of the resized picture, in pixels.
-        flip: bool.
-        crop: int32 [4], top, left, height, width of what is kept of the resized picture.
+        source: the record, and how it is seen.
         bucket: int32 [2], height and width of the batch.
         image_id: int64, -1 for a filler.
     """
 
-    payload: Any
-    height: Any
-    width: Any
-    flip: Any
-    crop: Any
+    source: Source
     bucket: Any
     image_id: Any
-
-
-# Of one picture, as they leave Python; the shapes are lost on the way.
-_PLANNED_SPECS = _Planned(
-    payload=tf.TensorSpec([], tf.string),
-    height=tf.TensorSpec([], tf.int32),
-    width=tf.TensorSpec([], tf.int32),
-    flip=tf.TensorSpec([], tf.bool),
-    crop=tf.TensorSpec([4], tf.int32),
-    bucket=tf.TensorSpec([2], tf.int32),
-    image_id=tf.TensorSpec([], tf.int64),
-)
 
 
 class TrainingInput:
@@ -119,7 +90,7 @@ class TrainingInput:
         for path, index in zip(self._paths, indexes, strict=True):
             check_holds(path, zip(index.offset.tolist(), index.length.tolist(), strict=True))
         # One for all datasets: TensorFlow keeps their functions, and so what they hold, for good.
-        self._files = _ShardFiles(self._paths)
+        self._files = ShardFiles(self._paths)
         self._index = joined(indexes)
         self._shards = np.repeat(np.arange(len(indexes)), [len(index) for index in indexes])
         self.categories = read_categories(examples_dir)
@@ -138,7 +109,9 @@ class TrainingInput:
             image_ids=self._index.image_id,
         )
         self.steps_per_epoch = self.plan.steps_per_epoch
-        self._mask_side = int(self._index.mask_side.max(initial=0)) + 1
+        self._draws = Draws(self._index.image_id, seed)
+        mask_side = int(self._index.mask_side.max(initial=0))
+        self._scenes = SceneReader(config, with_masks, mask_side)
         excess = np.maximum(self._index.num_objects - config.max_objects, 0)
         self.overflow = int(excess.sum())
         self._log(split, int(np.count_nonzero(excess)))
@@ -159,18 +132,23 @@ class TrainingInput:
             first_step: global step of the first batch.
             threads: that decode; 0 leaves it to tf.data.
         """
+        # Of one picture, as they leave Python; the shapes are lost on the way.
+        specs = _Planned(
+            source=source_specs(self._config),
+            bucket=tf.TensorSpec([2], tf.int32),
+            image_id=tf.TensorSpec([], tf.int64),
+        )
+        columns = tf.nest.flatten(specs)
 
-        def read(step: np.int64) -> tuple[np.ndarray, ...]:
-            return tuple(self._read_step(int(step), worker))
+        def read(step: np.int64) -> list[np.ndarray]:
+            return tf.nest.flatten(self._read_step(int(step), worker))
 
         def read_step(step: tf.Tensor) -> _Planned:
             """Returns the columns of `_read_step` [B, ...] as tensors of known rank."""
-            planned = _Planned(
-                *tf.numpy_function(read, [step], [spec.dtype for spec in _PLANNED_SPECS])
-            )
-            for column, spec in zip(planned, _PLANNED_SPECS, strict=True):
-                column.set_shape([None, *spec.shape])
-            return planned
+            values = tf.numpy_function(read, [step], [spec.dtype for spec in columns])
+            for value, spec in zip(values, columns, strict=True):
+                value.set_shape([None, *spec.shape])
+            return tf.nest.pack_sequence_as(specs, values)
 
         options = tf.data.Options()
         options.deterministic = True
@@ -195,25 +173,32 @@ class TrainingInput:
         shape = np.asarray(self.buckets[bucket], np.int32)
         whole = np.asarray([0, 0, *shape])
         crops = np.where(used[:, np.newaxis], self.plan.crops(epoch, chosen), whole)
-        payloads = [
-            self._files.read(self._shards[i], self._index.offset[i], self._index.length[i])
-            if i != FILLER
-            else b""
-            for i in chosen
-        ]
-        return _Planned(
-            payload=np.asarray(payloads, object),
+        jitter, degrees = self._config.color_jitter, self._config.rotation_degrees
+        source = Source(
+            payload=np.asarray([self._payload(i) for i in chosen], object),
             height=np.where(used, heights, shape[0]).astype(np.int32),
             width=np.where(used, widths, shape[1]).astype(np.int32),
             flip=self.plan.flips(epoch, chosen) & used,
             crop=crops.astype(np.int32),
+            color_map=self._draws.color_maps(jitter, epoch, chosen) if jitter else (),
+            turn=self._draws.turns(degrees, epoch, chosen) if degrees else (),
+        )
+        return _Planned(
+            source,
             bucket=np.tile(shape, (len(chosen), 1)),
             image_id=np.where(used, self._index.image_id[chosen], -1),
         )
 
+    def _payload(self, record: int) -> bytes:
+        """Returns the record of a number, of FILLER nothing."""
+        if record == FILLER:
+            return b""
+        index = self._index
+        return self._files.read(self._shards[record], index.offset[record], index.length[record])
+
     def _prepare(self, planned: _Planned) -> Batch:
         """Returns one picture's part of a batch, each tensor without the axis of pictures."""
-        is_used = tf.strings.length(planned.payload) > 0
+        is_used = tf.strings.length(planned.source.payload) > 0
         image, objects = tf.cond(
             is_used,
             lambda: self._picture_and_objects(planned),
@@ -222,7 +207,7 @@ class TrainingInput:
         image.set_shape([None, None, 3])
         return Batch(
             images=image,
-            image_sizes=tf.cast(planned.crop[2:], tf.float32),
+            image_sizes=tf.cast(planned.source.crop[2:], tf.float32),
             image_ids=planned.image_id,
             valid=is_used,
             **objects._asdict(),
@@ -230,31 +215,16 @@ class TrainingInput:
 
     def _picture_and_objects(self, planned: _Planned) -> tuple[tf.Tensor, Objects]:
         """Returns uint8 [H, W, 3] of the bucket's size, and the ground truth's M rows."""
-        payload, height, width, flip, crop, bucket, _ = planned
-        record = tf.io.parse_single_example(payload, parse_spec(self._with_masks))
-        picture = decode_picture(record[records.ENCODED])
-        # Before resizing there are fewer pixels to move: records are not larger than their input.
-        picture = tf.cond(flip, lambda: flip_columns(picture, 1), lambda: picture)
-        picture = resize_picture(picture, height, width)
-        top, left, rows, columns = tf.unstack(crop)
-        picture = picture[top : top + rows, left : left + columns]
-        image = tf.pad(picture, [[0, bucket[0] - rows], [0, bucket[1] - columns], [0, 0]])
-        sides = tf.cast(tf.stack([height, width, height, width]), tf.float32)
-        boxes = seen_boxes(record, sides, flip, crop)
-        kept = kept_rows(boxes, record[records.IS_CROWD], crop, self._config.max_objects)
-        record |= {key: tf.gather(record[key], kept) for key in record if key != records.ENCODED}
-        masks = None
-        if self._with_masks:
-            masks = padded_masks(
-                record, sides, flip, crop, self._config.max_objects, self._mask_side
-            )
-        return image, padded_objects(
-            record, tf.gather(boxes, kept), self._config.max_objects, masks
-        )
+        picture, objects = self._scenes.scene(planned.source)
+        if not self._with_masks:
+            objects = objects._replace(gt_masks=None)
+        rows, columns = tf.unstack(planned.bucket - planned.source.crop[2:])
+        image = tf.pad(picture, [[0, rows], [0, columns], [0, 0]])
+        return image, padded_objects(objects, self._config.max_objects)
 
     def _filler(self, bucket: tf.Tensor) -> tuple[tf.Tensor, Objects]:
         """Returns a black picture of the bucket's size, and M rows that are not in use."""
-        rows, side = self._config.max_objects, self._mask_side
+        rows, side = self._config.max_objects, self._scenes.mask_side
         masks = None
         if self._with_masks:
             masks = Masks(
@@ -291,27 +261,3 @@ class TrainingInput:
                 crowded_pictures,
                 self._config.max_objects,
             )
-
-
-class _ShardFiles:
-    """Reads records by offset; a shard is opened when it is first needed."""
-
-    def __init__(self, paths: Sequence[str]) -> None:
-        self._paths = paths
-        self._descriptors: dict[int, int] = {}
-        self._opening = threading.Lock()
-
-    def read(self, shard: int, offset: int, length: int) -> bytes:
-        """Returns the payload of one record.
-
-        Raises:
-            DatasetError: the shard ends before the record does, or the record is damaged.
-        """
-        with self._opening:
-            if shard not in self._descriptors:
-                self._descriptors[shard] = os.open(self._paths[shard], os.O_RDONLY)
-        return read_payload(self._descriptors[shard], self._paths[shard], offset, length)
-
-    def __del__(self) -> None:
-        for descriptor in self._descriptors.values():
-            os.close(descriptor)

@@ -9,14 +9,14 @@ An object of which a crop leaves nothing is left out. Of a picture with more tha
 largest boxes are kept, objects before crowd regions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from model import records
 from model.batch import Masks
-from model.input.augment import crop_boxes, flip_boxes, flip_columns
+from model.input.augment import flip_boxes, flip_columns
 
 _BOX_KEYS = (records.BOX_YMIN, records.BOX_XMIN, records.BOX_YMAX, records.BOX_XMAX)
 _MASK_BOX_KEYS = (records.MASK_YMIN, records.MASK_XMIN, records.MASK_YMAX, records.MASK_XMAX)
@@ -26,7 +26,7 @@ Record = dict[str, tf.Tensor]
 
 
 class Objects(NamedTuple):
-    """The ground truth's fields of a batch, of one picture."""
+    """The ground truth's fields of a batch, of one picture: n rows in use, or M padded ones."""
 
     gt_boxes: tf.Tensor
     gt_classes: tf.Tensor
@@ -58,11 +58,13 @@ def _boxes(record: Record, keys: Sequence[str], sides: tf.Tensor) -> tf.Tensor:
     return tf.stack([record[key] for key in keys], axis=-1) * sides
 
 
-def seen_boxes(record: Record, sides: tf.Tensor, flip: tf.Tensor, crop: tf.Tensor) -> tf.Tensor:
-    """Returns [n, 4] float32: what the model's input shows of each object, without area if none."""
+def picture_boxes(record: Record, sides: tf.Tensor, flip: tf.Tensor) -> tf.Tensor:
+    """Returns [n, 4] float32: the boxes in the whole resized picture, of height and width `sides`.
+
+    Those without area show nothing.
+    """
     boxes = tf.clip_by_value(_boxes(record, _BOX_KEYS, sides), 0.0, sides)
-    boxes = tf.where(flip, flip_boxes(boxes, sides[1]), boxes)
-    return crop_boxes(boxes, crop)
+    return tf.where(flip, flip_boxes(boxes, sides[1]), boxes)
 
 
 def kept_rows(
@@ -76,43 +78,49 @@ def kept_rows(
     return tf.sort(order[:max_objects])
 
 
-def padded_objects(
-    record: Record, boxes: tf.Tensor, max_objects: int, masks: Masks | None
-) -> Objects:
-    """Returns one picture's kept rows, padded to `max_objects`.
+def as_objects(record: Record, boxes: tf.Tensor, masks: Masks | None) -> Objects:
+    """Returns one picture's rows.
 
     Args:
-        record: the kept rows.
+        record: the rows.
         boxes: [n, 4] float32, yxyx, input-frame pixels.
-        max_objects: M.
-        masks: masks of the M rows.
+        masks: masks of the rows.
     """
-    labels = tf.cast(record[records.CLASS_LABEL], tf.int32)
     return Objects(
-        gt_boxes=_padded(boxes, max_objects),
-        gt_classes=_padded(labels, max_objects),
-        gt_valid=tf.range(max_objects) < tf.size(labels),
-        gt_is_crowd=_padded(record[records.IS_CROWD] > 0, max_objects),
+        gt_boxes=boxes,
+        gt_classes=tf.cast(record[records.CLASS_LABEL], tf.int32),
+        gt_valid=tf.ones_like(record[records.IS_CROWD], tf.bool),
+        gt_is_crowd=record[records.IS_CROWD] > 0,
         gt_masks=masks,
     )
 
 
-def padded_masks(
-    record: Record,
-    sides: tf.Tensor,
-    flip: tf.Tensor,
-    crop: tf.Tensor,
-    max_objects: int,
-    side: int,
-) -> Masks:
-    """Returns the masks of the kept rows, each tensor without the axis of pictures.
+def chosen(objects: Objects, rows: tf.Tensor) -> Objects:
+    """Returns the rows of these numbers [k] or, of bool [n], those that are True."""
+    if rows.dtype == tf.bool:
+        rows = tf.where(rows)[:, 0]
+    return _mapped(lambda values: tf.gather(values, rows), objects)
+
+
+def padded_objects(objects: Objects, max_objects: int) -> Objects:
+    """Returns the rows with unused ones below, `max_objects` in all."""
+    return _mapped(lambda values: _padded(values, max_objects), objects)
+
+
+def moved_masks(masks: Masks, crop: tf.Tensor) -> Masks:
+    """Returns the masks in the frame of a window (top, left, height, width), which cuts none."""
+    corner = tf.cast(tf.stack([crop[0], crop[1], crop[0], crop[1]]), tf.float32)
+    is_there = masks.valid[:, tf.newaxis]
+    return masks._replace(boxes=tf.where(is_there, masks.boxes - corner, 0.0))
+
+
+def decoded_masks(record: Record, sides: tf.Tensor, flip: tf.Tensor, side: int) -> Masks:
+    """Returns the masks of n rows, each tensor without the axis of pictures.
 
     Args:
-        record: the kept rows.
+        record: the rows.
         sides: float32 [4], height and width of the resized picture, twice.
         flip: bool scalar.
-        crop: int32 [4], top, left, height, width of what is kept of it.
-        max_objects: M.
         side: S.
     """
     encoded = record[records.MASK_BITMAP]
@@ -145,12 +153,25 @@ def padded_masks(
     boxes = tf.concat([corner, corner + extent * growth], axis=1)
     bitmaps = tf.cond(flip, lambda: flip_columns(bitmaps, 2), lambda: bitmaps)
     boxes = tf.where(flip, flip_boxes(boxes, sides[1]), boxes)
-    boxes -= tf.cast(tf.stack([crop[0], crop[1], crop[0], crop[1]]), tf.float32)
-    places = rows[:, tf.newaxis]
+    places, number = rows[:, tf.newaxis], tf.size(has_mask)
     return Masks(
-        bitmaps=tf.scatter_nd(places, bitmaps, [max_objects, side, side]),
-        boxes=tf.scatter_nd(places, boxes, [max_objects, 4]),
-        valid=_padded(has_mask, max_objects),
+        bitmaps=tf.ensure_shape(
+            tf.scatter_nd(places, bitmaps, tf.stack([number, side, side])), [None, side, side]
+        ),
+        boxes=tf.ensure_shape(tf.scatter_nd(places, boxes, tf.stack([number, 4])), [None, 4]),
+        valid=has_mask,
+    )
+
+
+def _mapped(function: Callable[[tf.Tensor], tf.Tensor], objects: Objects) -> Objects:
+    """Returns the objects with `function` of each tensor; without masks there are still none."""
+    masks = objects.gt_masks
+    return Objects(
+        gt_boxes=function(objects.gt_boxes),
+        gt_classes=function(objects.gt_classes),
+        gt_valid=function(objects.gt_valid),
+        gt_is_crowd=function(objects.gt_is_crowd),
+        gt_masks=None if masks is None else Masks(*map(function, masks)),
     )
 
 

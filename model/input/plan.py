@@ -17,13 +17,10 @@ import numpy.typing as npt
 from configs.schema import InputConfig
 from ground.errors import DatasetError
 from model.input.buckets import assign_buckets
-from model.input.hashing import hashes, uniforms
+from model.input.hashing import Purpose, hashes, uniforms
 from model.input.sizes import resized_sides
 
 FILLER = -1  # record index of a place that no picture is left for
-
-# What a random number is for; two purposes never share one.
-_RECORD_ORDER, _STEP_ORDER, _SCALE, _FLIP, _SHORT_SIDE, _TOP, _LEFT = range(7)
 
 Ints = npt.NDArray[np.int64]
 
@@ -40,6 +37,8 @@ class Augmentation:
         short_side_choices_px: one of these takes the place of `short_side_px`, each as likely.
         crop_px: a side that is longer after resizing is cropped to this, at any place alike; None
             leaves all as it is.
+        crop_min_share: a window at any place, its sides this share of the picture's to all of
+            them, is enlarged to the size of the whole.
     """
 
     short_side_px: int
@@ -48,6 +47,7 @@ class Augmentation:
     flip_probability: float = 0.0
     short_side_choices_px: tuple[int, ...] = ()
     crop_px: int | None = None
+    crop_min_share: float = 1.0
 
     @classmethod
     def from_config(cls, config: InputConfig) -> "Augmentation":
@@ -66,6 +66,7 @@ class Augmentation:
             config.scale_jitter,
             config.flip_probability,
             config.short_side_choices_px,
+            crop_min_share=config.crop_min_share,
         )
 
     @property
@@ -221,11 +222,14 @@ class Plan:
 
     def _plan_epoch(self, epoch: int) -> _Epoch:
         """Returns sizes, flips and crops of all records, and the records of each step in order."""
-        heights, widths = self._drawn_sizes(epoch)
-        crops = self._drawn_crops(epoch, heights, widths)
-        flips = self._chance(epoch, _FLIP) < self._augmentation.flip_probability
+        sizes = self._drawn_sizes(epoch)
+        heights, widths = self._enlarged(epoch, *sizes)
+        crops = self._drawn_crops(epoch, (heights, widths), self._content(*sizes))
+        flips = self._chance(epoch, Purpose.FLIP) < self._augmentation.flip_probability
         assigned = assign_buckets(crops[:, 2], crops[:, 3], self.buckets)
-        order = np.argsort(hashes(self._seed, epoch, _RECORD_ORDER, self._image_ids), kind="stable")
+        order = np.argsort(
+            hashes(self._seed, epoch, Purpose.RECORD_ORDER, self._image_ids), kind="stable"
+        )
         # Shuffled first and then sorted into buckets, so that a bucket's order is random as well.
         batches, buckets = [], []
         for bucket in range(len(self.buckets)):
@@ -238,7 +242,7 @@ class Plan:
         # The buckets' batches are made one bucket after another; without a second shuffle an epoch
         # would begin with all upright pictures and end with all lying ones.
         steps = np.arange(self.steps_per_epoch)
-        step_order = np.argsort(hashes(self._seed, epoch, _STEP_ORDER, steps), kind="stable")
+        step_order = np.argsort(hashes(self._seed, epoch, Purpose.STEP_ORDER, steps), kind="stable")
         return _Epoch(records[step_order], step_buckets[step_order], heights, widths, flips, crops)
 
     def _chance(self, epoch: int, purpose: int) -> npt.NDArray[np.float64]:
@@ -249,21 +253,27 @@ class Plan:
         """Returns the resized heights and widths of all records."""
         augmentation = self._augmentation
         low, high = augmentation.scale_jitter
-        chance = self._chance(epoch, _SCALE)
+        chance = self._chance(epoch, Purpose.SCALE)
         factors = low * (high / low) ** chance
         if augmentation.crop_px is not None:
             factors = low + (high - low) * chance
         choices = np.asarray(augmentation.short_side_choices_px or [augmentation.short_side_px])
-        drawn = (self._chance(epoch, _SHORT_SIDE) * len(choices)).astype(np.int64)
+        drawn = (self._chance(epoch, Purpose.SHORT_SIDE) * len(choices)).astype(np.int64)
         return self._resized(factors, choices[drawn])
 
-    def _drawn_crops(self, epoch: int, heights: Ints, widths: Ints) -> Ints:
+    def _enlarged(self, epoch: int, heights: Ints, widths: Ints) -> tuple[Ints, Ints]:
+        """Returns the sides of all records of which a window of these sides is kept."""
+        low = self._augmentation.crop_min_share
+        shares = low + (1 - low) * self._chance(epoch, Purpose.CROP_SHARE)
+        # The window has the picture's own aspect, so that its bucket is that of the whole.
+        return (heights / shares).astype(np.int64), (widths / shares).astype(np.int64)
+
+    def _drawn_crops(self, epoch: int, sides: tuple[Ints, Ints], kept: tuple[Ints, Ints]) -> Ints:
         """Returns int64 [records, 4]: top, left, height, width of what is kept."""
-        kept_heights, kept_widths = self._content(heights, widths)
-        tops = self._chance(epoch, _TOP) * (heights - kept_heights + 1)
-        lefts = self._chance(epoch, _LEFT) * (widths - kept_widths + 1)
+        tops = self._chance(epoch, Purpose.TOP) * (sides[0] - kept[0] + 1)
+        lefts = self._chance(epoch, Purpose.LEFT) * (sides[1] - kept[1] + 1)
         corners = np.stack([tops, lefts], axis=1).astype(np.int64)
-        return np.concatenate([corners, np.stack([kept_heights, kept_widths], axis=1)], axis=1)
+        return np.concatenate([corners, np.stack(kept, axis=1)], axis=1)
 
 
 def _batches(records: Ints, size: int) -> Ints:

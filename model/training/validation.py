@@ -20,6 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow as tf
 
+from configs.augmentation_schema import Augmentations
 from configs.schema import InputConfig, TrainConfig
 from model.batch import Found, arrays_of, row_of
 from model.contract import Detector
@@ -34,11 +35,12 @@ Numbers = dict[str, float]  # "box/AP": 0.123, ...
 Results = list[dict[str, Any]]  # COCO's results form
 
 # What training draws at random is fixed; the sides are `short_side_px` and `long_side_px`.
-_NOT_RANDOM = {
+_NOT_RANDOM = {name: field.default for name, field in Augmentations.model_fields.items()} | {
     "flip_probability": 0.0,
     "scale_jitter": (1.0, 1.0),
     "short_side_choices_px": (),
     "large_scale_jitter": None,
+    "crop_min_share": 1.0,
 }
 _SHOWN = ("AP", "AP50", "AP75", "AR100")
 

@@ -39,7 +39,7 @@ WHOLE = Config.model_validate(
             "split": {"train": 0.5, "eval": 0.5, "group": "(a)"},
         },
         "model": {"mask_head": {}, "cascade": {}, "box_head": {"class_agnostic": True}},
-        "input": {"large_scale_jitter": {}},
+        "input": {"large_scale_jitter": {}, "color_jitter": {}},
     }
 )
 # Another value, where none can be told from the one that is there.
@@ -66,6 +66,7 @@ TOGETHER: dict[str, dict[str, Any]] = {
     "data.sources": {"data.annotations": None, "data.pictures": None},
     "data.split.eval": {"data.split.train": 0.25},
     "data.split.train": {"data.split.eval": 0.25},
+    "input.crop_min_share": {"input.large_scale_jitter": None},
     "input.scale_jitter": {"input.large_scale_jitter": None},
     "input.short_side_choices_px": {"input.large_scale_jitter": None},
     "model.box_head.class_agnostic": {"model.cascade": None},

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from configs.augmentation_schema import Augmentations
 from configs.model_schema import BackboneConfig, MaskHeadConfig, ModelConfig
 from configs.schema import Config, jit_obstacle
 from ground.errors import ConfigError
@@ -84,7 +85,20 @@ def test_a_norm_over_several_workers_is_not_compiled(batch, section):
     ],
 )
 def test_the_largest_sides_hold_whatever_training_draws(settings, largest):
-    assert config(input=settings).input.largest_sides_px == largest
+    sizes = config(input=settings).input
+    assert sizes.largest_sides_px == sizes.stored_sides_px == largest
+
+
+def test_pictures_that_are_cropped_are_stored_as_large_as_their_windows_need():
+    sizes = config(input={"crop_min_share": 0.5}).input
+    assert sizes.largest_sides_px == (800, 1333)
+    assert sizes.stored_sides_px == (1600, 2666)
+
+
+def test_no_augmentation_is_on_by_default_but_the_flip():
+    assert Augmentations() == Augmentations.model_validate(
+        {"flip_probability": 0.5, "rotation_degrees": 0.0, "color_jitter": None}
+    )
 
 
 @pytest.mark.parametrize(
@@ -102,6 +116,14 @@ def test_the_largest_sides_hold_whatever_training_draws(settings, largest):
         ({"large_scale_jitter": {"range": [2.0, 0.1]}}, "0 < low <= high"),
         ({"short_side_choices_px": [640, 1400]}, "1400 exceeds input.long_side_px 1333"),
         ({"short_side_choices_px": [0]}, "greater than or equal to 32"),
+        (
+            {"large_scale_jitter": {}, "crop_min_share": 0.5},
+            "input.large_scale_jitter and input.crop_min_share exclude each other",
+        ),
+        ({"crop_min_share": 0.2}, "greater than or equal to 0.3"),
+        ({"rotation_degrees": 46}, "less than or equal to 45"),
+        ({"color_jitter": {"probability": 0}}, "input.color_jitter changes nothing"),
+        ({"color_jitter": {"hue": 0.6}}, "less than or equal to 0.5"),
     ],
 )
 def test_settings_of_sizes_that_conflict_are_refused(settings, message):

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 from pycocotools import mask as coco_mask
 
+from configs.augmentation_schema import ColorJitterConfig
 from configs.schema import InputConfig, TrainConfig
 from ground.errors import DatasetError
 from model.batch import Found
@@ -17,7 +18,15 @@ from model.training.validation import (
 )
 from tests.model.input.handmade import example, write_folder
 
-INPUT = InputConfig(short_side_px=64, long_side_px=96, max_objects=4, flip_probability=1.0)
+INPUT = InputConfig(
+    short_side_px=64,
+    long_side_px=96,
+    max_objects=4,
+    flip_probability=1.0,
+    rotation_degrees=45,
+    crop_min_share=0.5,
+    color_jitter=ColorJitterConfig(),
+)
 # Height and width of the pictures: of several shapes, the last two twice as large as the input.
 SIZES = [(64, 96), (96, 64), (64, 80), (64, 64), (64, 96), (128, 192), (192, 128)]
 
