@@ -84,6 +84,7 @@ class ShardFile:
         return {
             "file": self._job.file,
             "records": len(self.rows),
+            "bytes": self._job.path.stat().st_size,
             "sha256": self._stream.sha256(),
         }
 

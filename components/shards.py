@@ -58,8 +58,8 @@ def new_folder(target: Path) -> Iterator[tuple[Path, Path]]:
 
 def write_shards(
     jobs: Sequence[AnyJob],
-    pictures: int,
     write_shard: Callable[[AnyJob], ShardResult],
+    pictures: int,
     namespace: str,
     new_pipeline: Callable[[], beam.Pipeline],
     on_progress: OnLine,
@@ -68,8 +68,8 @@ def write_shards(
 
     Args:
         jobs: one a shard.
-        pictures: that all of them have.
         write_shard: does one of them, in any of Beam's processes; a function of a module.
+        pictures: that all of them have.
         namespace: namespace of Beam's counters.
         new_pipeline: gives the Beam pipeline that does the work.
         on_progress: is called with a line for each shard that gets done.

@@ -5,7 +5,8 @@ Layout, for the folders of CocoExampleGen and of CocoTransform alike (docs/data.
     Split-<name>/data_tfrecord-00000-of-00008   TFRecord files, uncompressed, and nothing else
     categories.json                             [{"id": COCO id, "name", "label": 1..K}]
     manifest.json                               {"splits": {name: {"records", "objects",
-                                                "shards": [{"file", "records", "sha256"}]}},
+                                                "shards": [{"file", "records", "bytes",
+                                                            "sha256"}]}},
                                                 "digest"}
     index/<name>-00000-of-00008.npz             of each record (model/input/index.py)
     counts.json                                 of CocoExampleGen: what it read, wrote and rejected
@@ -35,6 +36,7 @@ class Shard(TypedDict):
 
     file: str
     records: int
+    bytes: int
     sha256: str
 
 

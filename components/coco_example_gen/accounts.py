@@ -102,9 +102,7 @@ def check_spool_file(job: ShardJob, index: spool.SpoolIndex) -> None:
         f"{_both(got.pictures.number, got.objects.number)} found",
         spool.missing_from_spool(
             job.annotations_file,
-            job.seed,
-            job.shards,
-            job.shard,
+            job.hashes,
             index,
             holds_of(job.annotations_file, job.portion),
             job.not_kept,

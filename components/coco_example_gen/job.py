@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from components import shard_job
 from components.coco_example_gen import spool
+from components.coco_example_gen.spread import HashRange
 from configs.schema import Policy
 from model.coco.entries import AS_COCO, Forms
 from model.coco.merge import SourceFile, source_of
@@ -23,7 +24,7 @@ class ShardJob(shard_job.ShardJob):
         policies: by reason code.
         categories: by COCO id.
         annotations_file: the COCO JSON.
-        seed: seed of the spread over shards.
+        hashes: range of the hashes of its pictures' ids.
         spooled: what the shard's spool file got.
         forms: how values in the JSON are meant.
         picture_prefix: taken off the front of file names.
@@ -39,7 +40,7 @@ class ShardJob(shard_job.ShardJob):
     policies: dict[str, Policy]
     categories: dict[int, Category]
     annotations_file: str
-    seed: int
+    hashes: HashRange
     spooled: spool.Accounts
     forms: Forms = AS_COCO
     picture_prefix: str = ""

@@ -7,7 +7,6 @@ all that belongs to a picture is in the file of its shard, in the JSON's order.
 import array
 import contextlib
 import dataclasses
-import hashlib
 import os
 import pickle
 import struct
@@ -19,6 +18,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from components.coco_example_gen.spread import HashRange, Spread
 from components.handovers import Account, difference, lost_on_the_way
 from ground.wording import plural
 from model.coco.names import RepeatedNames
@@ -101,12 +101,6 @@ def nothing_left_out(annotation: Any) -> None:
     del annotation
 
 
-def shard_of(image_id: int, seed: int, shards: int) -> int:
-    """Returns the shard of a picture: the same on every machine, whatever else there is."""
-    digest = hashlib.blake2b(b"%d/%d" % (seed, image_id), digest_size=8).digest()
-    return int.from_bytes(digest, "big") % shards
-
-
 def spool_path(folder: str | os.PathLike[str], shard: int) -> Path:
     """Returns the spool file of a shard."""
     return Path(folder) / f"{shard:05d}"
@@ -115,8 +109,7 @@ def spool_path(folder: str | os.PathLike[str], shard: int) -> Path:
 def write_spool(
     annotations_file: str | os.PathLike[str],
     folder: str | os.PathLike[str],
-    shards: int,
-    seed: int,
+    spread: Spread,
     on_homeless: OnHomeless,
     holds: Holds = everything,
     left_out_name: LeftOutName = nothing_left_out,
@@ -126,8 +119,7 @@ def write_spool(
     Args:
         annotations_file: the JSON.
         folder: gets a file a shard.
-        shards: shards of the split.
-        seed: seed of the spread over shards.
+        spread: gives the shard of a picture.
         on_homeless: called with what belongs to no shard.
         holds: tells which entries the split has.
         left_out_name: gives the class of an object where that is not kept; such objects are in no
@@ -136,6 +128,7 @@ def write_spool(
     Raises:
         DatasetError: the JSON is cut off, or no COCO instances file; or entries were lost.
     """
+    shards = len(spread.firsts)
     spooled = Spooled(Accounts(), Accounts(), [Accounts() for _ in range(shards)])
     with contextlib.ExitStack() as stack:
         streams = [
@@ -144,7 +137,7 @@ def write_spool(
 
         def put(kind: int, image_id: int, place: int, entry: Any) -> None:
             content = pickle.dumps(entry, protocol=4)
-            shard = shard_of(image_id, seed, shards)
+            shard = spread.shard_of(image_id)
             streams[shard].write(_HEADER.pack(kind, image_id, place, len(content)))
             streams[shard].write(content)
             _account(spooled.shards[shard], kind).add(place)
@@ -251,9 +244,7 @@ def missing_from_spools(
 
 def missing_from_spool(
     annotations_file: str | os.PathLike[str],
-    seed: int,
-    shards: int,
-    shard: int,
+    hashes: HashRange,
     index: SpoolIndex,
     holds: Holds = everything,
     not_kept: Container[int | None] = (),
@@ -264,9 +255,7 @@ def missing_from_spool(
     """
 
     def is_here(image_id: int | None) -> bool:
-        if image_id is None or not holds(image_id):
-            return False
-        return shard_of(image_id, seed, shards) == shard
+        return image_id is not None and holds(image_id) and hashes.holds(image_id)
 
     images = [
         integer_at(image, "id")

@@ -28,6 +28,7 @@ from components.coco_example_gen.refused import refused_of
 from components.coco_example_gen.rejects import RejectsFile
 from components.coco_example_gen.shard import write_shard
 from components.coco_example_gen.source import SplitSource, check_source
+from components.coco_example_gen.spread import Spread, even_spread
 from components.coco_example_gen.together import (
     check_different,
     divisions_of,
@@ -133,7 +134,7 @@ def convert(
         work = _Work(examples, rejects, scratch)
         jobs = _spool_all(plan, work, data, policies, on_progress)
         pictures = sum(job.spooled.pictures.number for job in jobs)
-        done = write_shards(jobs, pictures, write_shard, NAMESPACE, make_pipeline, on_progress)
+        done = write_shards(jobs, write_shard, pictures, NAMESPACE, make_pipeline, on_progress)
         splits: dict[str, Split] = {}
         for source in sources:
             tally = plan.tallies[source.name]
@@ -204,14 +205,15 @@ def _spool_all(
     for source in plan.sources:
         name, classes = source.name, plan.classes
         chosen = (plan.holds[name], classes)
-        spooled = _spool(source, work, data.seed, policies, plan.tallies[name], chosen)
+        spread = even_spread(plan.surveys[name].image_ids, data.seed, source.shards)
+        spooled = _spool(source, work, spread, policies, plan.tallies[name], chosen)
         parts[name] = spooled.listed, spooled.elsewhere
         listed, folder = spooled.listed, work.spool(name)
         check_listed(source, plan.surveys[name], listed, folder, classes.left_out_name)
         pictures = plural(listed.pictures.number, "picture")
         objects = plural(listed.objects.number, "object")
         on_progress(f"{name}: {pictures} and {objects} listed")
-        jobs += _jobs(source, work, data, policies, classes, spooled)
+        jobs += _jobs(source, work, data, policies, classes, spooled, spread)
     if plan.divisions:
         check_division(parts)
     return jobs
@@ -288,7 +290,7 @@ def _alone_in(folder: Path) -> Iterator[None]:
 def _spool(
     source: SplitSource,
     work: _Work,
-    seed: int,
+    spread: Spread,
     policies: dict[str, Policy],
     tally: Tally,
     chosen: tuple[Holds, ClassMap],
@@ -314,8 +316,7 @@ def _spool(
         spooled = spool.write_spool(
             source.annotations,
             work.spool(source.name),
-            source.shards,
-            seed,
+            spread,
             reject,
             holds,
             classes.left_out_name,
@@ -332,6 +333,7 @@ def _jobs(
     policies: dict[str, Policy],
     classes: ClassMap,
     spooled: spool.Spooled,
+    spread: Spread,
 ) -> list[ShardJob]:
     return [
         ShardJob(
@@ -348,7 +350,7 @@ def _jobs(
             policies=policies,
             categories=classes.by_id,
             annotations_file=os.path.abspath(source.annotations),
-            seed=data.seed,
+            hashes=hashes,
             spooled=spooled.shards[shard],
             forms=Forms.of(data),
             picture_prefix=data.picture_prefix,
@@ -356,7 +358,7 @@ def _jobs(
             not_kept=frozenset(classes.left_out),
             files=tuple(file._replace(pictures=file.pictures.absolute()) for file in source.files),
         )
-        for shard in range(source.shards)
+        for shard, hashes in enumerate(spread.ranges())
     ]
 
 

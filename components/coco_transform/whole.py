@@ -104,7 +104,7 @@ def _transform(
         for number, shard in enumerate(split["shards"])
     ]
     pictures = sum(job.records for job in jobs)
-    done = write_shards(jobs, pictures, write_shard, NAMESPACE, new_pipeline, on_progress)
+    done = write_shards(jobs, write_shard, pictures, NAMESPACE, new_pipeline, on_progress)
     splits: dict[str, Split] = {}
     statistics: dict[str, SplitStatistics] = {}
     for name, source in sources.items():

@@ -1,5 +1,6 @@
 """One pass over a COCO instances file: its label map, what it counts, and a sample of it."""
 
+import array
 import dataclasses
 import os
 from collections import Counter
@@ -25,6 +26,7 @@ class Survey:
         supercategories: what stands above a category, by its id, where that is said.
         text_ids: categories whose id is a whole number in another form.
         pictures: entries of `images`.
+        image_ids: ids of those that have one.
         objects: entries of `annotations` by category id; what is no id counts as None.
         crowds: those of the objects that are crowds.
         images: the first entries of `images`.
@@ -36,6 +38,7 @@ class Survey:
     supercategories: dict[int, str] = dataclasses.field(default_factory=dict)
     text_ids: int = 0
     pictures: int = 0
+    image_ids: "array.array[int]" = dataclasses.field(default_factory=lambda: array.array("q"))
     objects: Counter[int | None] = dataclasses.field(default_factory=Counter)
     crowds: int = 0
     images: list[Any] = dataclasses.field(default_factory=list)
@@ -65,9 +68,12 @@ def survey(path: str | os.PathLike[str], holds: Holds = everything) -> Survey:
                 _count_object(entry, result)
         elif key == IMAGES:
             listed += 1
-            if not holds(integer_at(entry, "id")):
+            image_id = integer_at(entry, "id")
+            if not holds(image_id):
                 continue
             result.pictures += 1
+            if image_id is not None:
+                result.image_ids.append(image_id)
             if result.pictures <= _SAMPLE:
                 result.images.append(entry)
         elif key == CATEGORIES:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.coco_example_gen import spool
+from components.coco_example_gen.spread import even_spread
 from ground.errors import DatasetError
 
 
@@ -17,9 +18,8 @@ def write(folder, content, shards=3, seed=0):
     path.write_text(json.dumps({"categories": [{"id": 1, "name": "a"}], **content}))
     homeless = []
     (folder / "spool").mkdir()
-    counts = spool.write_spool(
-        path, folder / "spool", shards, seed, lambda *flaw: homeless.append(flaw)
-    )
+    spread = even_spread(range(9), seed, shards)
+    counts = spool.write_spool(path, folder / "spool", spread, lambda *flaw: homeless.append(flaw))
     return counts, homeless
 
 
@@ -96,18 +96,6 @@ def test_repeated_places_are_all_but_the_first(ids):
     assert found.tolist() == expected
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_pictures_spread_evenly_over_shards(seed):
-    counts = np.bincount([spool.shard_of(n, seed, 8) for n in range(8000)])
-    # Binomial: mean 1000, standard deviation 30; five of those.
-    assert abs(counts - 1000).max() < 150
-
-
-def test_seed_changes_the_spread():
-    shards = [[spool.shard_of(n, seed, 8) for n in range(100)] for seed in (0, 1)]
-    assert shards[0] != shards[1]
-
-
 def test_file_names_that_come_again_are_counted(tmp_path):
     names = ["a.jpg", "b.jpg", "a.jpg", "a.jpg", 7, 7]
     images = [{"id": n, "file_name": name} for n, name in enumerate(names)]
@@ -140,4 +128,5 @@ def test_spool_file_that_is_cut_off_holds_what_is_whole(tmp_path):
     index = spool.read_index(tmp_path / "spool", 0)
     assert list(index.images) == [0, 1, 2, 3]
     assert counts.shards[0].pictures.number == 5
-    assert spool.missing_from_spool(tmp_path / "a.json", 0, 1, 0, index) == "missing: image id 4"
+    [whole] = even_spread([], 0, 1).ranges()
+    assert spool.missing_from_spool(tmp_path / "a.json", whole, index) == "missing: image id 4"

@@ -11,6 +11,7 @@ import pytest
 
 from components import shard_file
 from components.coco_example_gen.source import SplitSource
+from components.coco_example_gen.spread import even_spread
 from components.coco_example_gen.whole import convert
 from configs.schema import DataConfig
 from ground.errors import ConfigError, DatasetError
@@ -86,17 +87,29 @@ def test_folder_is_as_documented(tmp_path):
 
 
 def test_records_lie_by_image_id_in_the_shard_of_their_hash(tmp_path):
-    from components.coco_example_gen.spool import shard_of
-
     run(coco_like(tmp_path / "set"), tmp_path / "out", shards=3, seed=4)
     ids = list(records_of(tmp_path / "out"))
-    assert ids == sorted(ids, key=lambda id_: (shard_of(id_, 4, 3), id_))
+    shard_of = even_spread(ids, 4, 3).shard_of
+    assert ids == sorted(ids, key=lambda id_: (shard_of(id_), id_))
+
+
+def test_shards_of_several_processes_are_even_and_the_same(tmp_path):
+    entries = [image(n, f"{n}.jpg", 20 + n % 7, 30 + n % 5) for n in range(203)]
+    write_dataset(tmp_path / "set", entries, [annotation(n, n) for n in range(203)])
+    run(tmp_path / "set", tmp_path / "out", 8, ("--shard_processes=2",))
+    lines = read_manifest(tmp_path / "out" / "examples")["splits"]["train"]["shards"]
+    assert {line["records"] for line in lines} == {25, 26}
+    paths = shard_paths(tmp_path / "out" / "examples", "train")
+    sizes = [path.stat().st_size for path in paths]
+    assert [line["bytes"] for line in lines] == sizes
+    assert max(sizes) < 1.1 * sum(sizes) / 8
+    run(tmp_path / "set", tmp_path / "one", 8, ("--shard_processes=1",))
+    assert files_of(tmp_path / "one") == files_of(tmp_path / "out")
 
 
 @pytest.mark.parametrize(
     "beam_args",
     [
-        ("--direct_running_mode=in_memory", "--shard_processes=2"),
         ("--direct_running_mode=multi_threading", "--direct_num_workers=3"),
         pytest.param(
             ("--direct_running_mode=multi_processing", "--direct_num_workers=2"),
