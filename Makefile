@@ -4,7 +4,7 @@ UNIT := not slow and not e2e and not gpu
 PYTEST := $(PYTHON) -m pytest -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-slow test-modern fuzz e2e lint types format docs compile clean
+.PHONY: help setup demo test test-fast test-slow test-modern fuzz e2e lint types format docs docs-site compile clean
 
 help:  ## List these targets.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ types: setup  ## Check the types of what pyproject.toml lists.
 format: setup  ## Format, and mend what lint can mend.
 	$(PYTHON) -m ruff check --fix-only --quiet .
 	$(PYTHON) -m ruff format .
+
+docs-site: setup  ## Build the documentation site into build/site.
+	@scripts/docs_site.sh
 
 docs: setup  ## Write docs/configs.md and docs/commands.md anew from schema and commands.
 	$(PYTHON) -m configs.reference > docs/configs.md

@@ -20,7 +20,7 @@ _ROW = re.compile(r"^\| ([^ |]+) \| (.+) \|$")
 _LONGEST = 80
 _HEAD = """# Third-party licences
 
-tfx-rcnn itself is under the [Apache License 2.0](../LICENSE). Its wheel and its sdist hold none of
+tfx-rcnn itself is under the Apache License 2.0 (`LICENSE`). Its wheel and its sdist hold none of
 the packages below; `make setup` and the images install them from the locks in `requirements/`. What
 each licence is called is what the package's own metadata say. Written by `scripts/licences.py`,
 which `scripts/lock.sh` calls.

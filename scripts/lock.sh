@@ -8,6 +8,7 @@
 #   LANE.txt         what `make setup` installs     setup.py with the extras dev, onnx and sagemaker
 #   LANE-gpu.txt     CUDA beside it                 setup.py's extra gpu
 #   LANE-train.txt   for a machine that only trains requirements/train.in, with LANE.txt's pins
+#   docs.txt         for `make docs-site`           requirements/docs.in, for both lanes' Pythons
 #
 # It needs a uv: `make setup` brings one. Which index it asks is uv's own matter; none is written.
 set -euo pipefail
@@ -19,8 +20,12 @@ UV=$(command -v uv || echo .uv/bin/uv)
 # resolve LANE ARGUMENT...: one lock for all of a lane's Pythons; [tool.uv] of pyproject.toml
 # names the systems.
 resolve() {
-  local -a pythons=(--python-version 3.10 --python-platform x86_64-manylinux_2_28)
-  if [[ $1 == modern ]]; then pythons=(--universal --python-version 3.12); fi
+  local -a pythons
+  case $1 in
+    modern) pythons=(--universal --python-version 3.12) ;;
+    legacy) pythons=(--python-version 3.10 --python-platform x86_64-manylinux_2_28) ;;
+    docs) pythons=(--universal --python-version 3.10) ;;
+  esac
   shift
   "$UV" pip compile --quiet "${pythons[@]}" --no-header --no-annotate \
     --no-emit-index-url --no-emit-find-links "$@"
@@ -46,4 +51,7 @@ for lane in modern legacy; do
   resolve "$lane" -c "requirements/$lane.txt" requirements/train.in |
     write "requirements/$lane-train.txt" "The part of the $lane lane that trains"
 done
+cp requirements/docs.txt "$pins/docs.txt" 2>/dev/null || true
+resolve docs "$@" requirements/docs.in -o "$pins/docs.txt"
+write requirements/docs.txt "What builds the documentation site" <"$pins/docs.txt"
 if [[ -x .venv/bin/python ]]; then .venv/bin/python scripts/licences.py; fi

@@ -1,5 +1,6 @@
 """The documentation is true: settings, files and commands that it names exist."""
 
+import ast
 import re
 import runpy
 import shlex
@@ -44,6 +45,72 @@ def test_links_lead_to_files(page):
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text())
     missing = [link for link in links if not (page.parent / link).exists()]
     assert missing == []
+
+
+def anchors_of(page: Path) -> set[str]:
+    """Returns the anchors of a page's headings, as GitHub and MkDocs make them."""
+    text = re.sub(r"^```.+?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_anchors_of_links_are_headings(page):
+    links = re.findall(r"\]\((?!https?:)([^)#\s]*)#([^)]+)\)", page.read_text())
+    missing = [
+        f"{path}#{anchor}"
+        for path, anchor in links
+        if anchor not in anchors_of(page.parent / path if path else page)
+    ]
+    assert missing == []
+
+
+def blocks_of(page: Path, language: str) -> list[str]:
+    """Returns a page's fenced blocks in a language."""
+    block = rf"^```{language}\n(.*?)^```"
+    return re.findall(block, page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_in_pages_compiles(page):
+    for block in blocks_of(page, "python"):
+        ast.parse(block)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_yaml_in_pages_is_a_manifest_or_settings(page, tmp_path):
+    """Settings, a part of a config mostly, are good on top of a whole one."""
+    for number, block in enumerate(blocks_of(page, "yaml")):
+        documents = list(yaml.safe_load_all(block))
+        if all("apiVersion" in document for document in documents):
+            continue
+        base = documents[0].get("base", "nuclei.yaml")
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(f"base: {ROOT}/configs/{base}\n" + re.sub(r"^base:.*\n", "", block))
+        load_config(path)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_scripts_and_targets_in_blocks_exist(page):
+    lines = [line for block in blocks_of(page, r"\w*") for line in block.splitlines()]
+    called = [word[0] for line in lines if (word := re.match(r"scripts/[\w.]+", line))]
+    assert [script for script in called if not (ROOT / script).is_file()] == []
+    targets = re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    made = [word[1] for line in lines if (word := re.match(r"make ([\w-]+)", line))]
+    assert set(made) <= set(targets)
+
+
+def test_every_message_is_in_a_group_of_the_messages_page():
+    script = runpy.run_path(str(ROOT / "scripts" / "messages.py"))
+    page = (ROOT / "docs" / "messages.md").read_text()
+    filled = script["filled"](page)  # An error names a module that no group covers.
+    rows = re.findall(r"^\| (`.+`) \| (\w+) \|$", filled, re.MULTILINE)
+    assert len(rows) > 500 and "<!--" not in filled
+    for group in script["groups_of"](page):
+        there = [ROOT / path for path in group]
+        assert [
+            path for path in there if not path.is_dir() and not path.with_suffix(".py").exists()
+        ] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
