@@ -99,7 +99,9 @@ def _command(entry: Listed, group: click.Context) -> Iterator[str]:
             yield "".join(f"{line}\n" for line in in_lines(shown, _WIDTH))
         yield "```\n| option | meaning |\n|---|---|\n"
         records = [
-            option.get_help_record(context) for option in command.params if option.name != "debug"
+            option.get_help_record(context)
+            for option in command.params
+            if option.name != "debug" and not isinstance(option, click.Argument)
         ]
     arguments = [p.make_metavar(context) for p in command.params if isinstance(p, click.Argument)]
     if arguments:

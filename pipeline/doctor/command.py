@@ -62,6 +62,8 @@ def doctor(
         raise click.UsageError("--data-dir needs --config, whose data section names the files")
     from pipeline.doctor.examination import examine
 
+    if not as_json:
+        click.echo(f"tfx-rcnn {version_text()}: looking, with TensorFlow and TFX up to a minute")
     rows = examine(str(config_file or ""), str(data_dir or ""), host, root, seconds)
     status = worst(rows)
     if as_json:
@@ -69,7 +71,6 @@ def doctor(
         rows_ = [dataclasses.asdict(row) for row in rows]
         click.echo(json.dumps({**facts, "rows": rows_}, indent=2))
     else:
-        click.echo(f"tfx-rcnn {version_text()}")
         show(rows)
     sys.exit(EXIT_FAILED if status == "error" else 0)
 

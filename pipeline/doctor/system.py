@@ -43,14 +43,17 @@ def lane_row() -> Row:
 
 def pythons_row() -> Row:
     """Returns the row of the Pythons here that a lane could be set up with."""
-    found = []
+    found, passed_over = [], []
     for version in (version for versions in _PYTHONS.values() for version in versions):
         if path := shutil.which(f"python{version}"):
             runs = _said_by(
                 [path, "-I", "-c", "import ssl, sqlite3, sys; print(sys.version_info[1])"]
             )
-            found.append(f"{version} {path}" + ("" if runs else " (does not run)"))
-    return Row("pythons", "ok", ", ".join(found) or "none on the PATH but this one")
+            (found if runs else passed_over).append(f"{version} {path}")
+    told = ", ".join(found) or "none on the PATH but this one"
+    if passed_over:
+        told += f"; set-up passes over what does not run: {', '.join(passed_over)}"
+    return Row("pythons", "ok", told)
 
 
 def glibc_row() -> Row:

@@ -1,5 +1,6 @@
 """`tfx-rcnn init`: writes a config that fits a folder; see docs/own_data.md."""
 
+import os
 import shlex
 from pathlib import Path
 
@@ -20,7 +21,7 @@ CONFIG_FILE = "tfx-rcnn.yaml"
     cls=OneLineCommand,
     epilog="Example: tfx-rcnn init data/cells\n"
     "Example: tfx-rcnn init data/cells --annotations labels.json "
-    "--weights imagenet/efficientnet-lite0 --out cells.yaml",
+    "--weights imagenet/torchvision-resnet18 --out cells.yaml",
 )
 @click.argument("data_dir", type=FILE)
 @click.option(
@@ -65,7 +66,8 @@ def init(
     plan = make_plan(data_dir, names, weights, target, machine, say)
     run = f"{program()} run --config {_quoted(target)} --data-dir {_quoted(data_dir)}"
     head = (
-        f"Fitted to {data_dir.absolute()} by tfx-rcnn init; change what you like.\nCommand: {run}"
+        f"Fitted to {os.path.abspath(data_dir)} by tfx-rcnn init; change what you like.\n"
+        f"Command: {run}"
     )
     text = config_text(plan.name, [(choice.settings, choice.why) for choice in plan.chosen], head)
     check_config(yaml.safe_load(text), str(target))

@@ -86,11 +86,12 @@ def choose_weights(
     for name in wanted:
         if cached_path(NAMED[name]).is_file():
             return _of_name(name, f"in the cache folder ({cached_path(NAMED[name]).parent})")
-    first = wanted[0]
+    folder = cached_path(NAMED[wanted[0]]).parent
+    fetched = next(name for name in wanted if NAMED[name].url)
     backbone = "resnet18" if is_cpu else "resnet50"
     why = (
-        f"no weights in {cached_path(NAMED[first]).parent}: from random ones, with nothing frozen "
-        f"and a norm that learns; --weights {first} (or FILE) learns more from few pictures"
+        f"no weights in {folder}: from random ones, with nothing frozen and a norm that learns; "
+        f"--weights {fetched} (it is fetched) or FILE learns more from few pictures"
     )
     return StartWeights(None, backbone, None, False, why)
 

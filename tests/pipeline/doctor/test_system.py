@@ -54,7 +54,7 @@ def test_pythons_that_do_not_run_are_told(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     folder = tmp_path
     assert pythons_row().found == (
-        f"3.12 {folder}/python3.12, 3.13 {folder}/python3.13 (does not run)"
+        f"3.12 {folder}/python3.12; set-up passes over what does not run: 3.13 {folder}/python3.13"
     )
 
 
