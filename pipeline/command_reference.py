@@ -105,7 +105,7 @@ def _command(entry: Listed, group: click.Context) -> Iterator[str]:
         ]
     arguments = [p.make_metavar(context) for p in command.params if isinstance(p, click.Argument)]
     if arguments:
-        yield f"| `{' '.join(arguments)}` | |\n"
+        yield f"| `{_cell(' '.join(arguments))}` | |\n"
     for names, meaning in filter(None, records):
         yield f"| `{_cell(names)}` | {_cell(_plain(meaning))} |\n"
     yield "\n"
