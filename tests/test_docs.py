@@ -82,11 +82,14 @@ def test_yaml_in_pages_is_a_manifest_or_settings(page, tmp_path):
     """Settings, a part of a config mostly, are good on top of a whole one."""
     for number, block in enumerate(blocks_of(page, "yaml")):
         documents = list(yaml.safe_load_all(block))
-        if all("apiVersion" in document for document in documents):
-            continue
-        base = documents[0].get("base", "nuclei.yaml")
+        if all({"apiVersion", "command"} & set(document) for document in documents):
+            continue  # Kubernetes', whole or of one container.
+        named = documents[0].get("base", [])
+        bases = [named] if isinstance(named, str) else named
+        bases = [base for base in bases if (ROOT / "configs" / base).is_file()]
+        settings = documents[0] | {"base": [f"{ROOT}/configs/{b}" for b in ["nuclei.yaml", *bases]]}
         path = tmp_path / f"{number}.yaml"
-        path.write_text(f"base: {ROOT}/configs/{base}\n" + re.sub(r"^base:.*\n", "", block))
+        path.write_text(yaml.safe_dump(settings))
         load_config(path)
 
 
