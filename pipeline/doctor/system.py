@@ -43,7 +43,8 @@ def lane_row() -> Row:
 
 def pythons_row() -> Row:
     """Returns the row of the Pythons here that a lane could be set up with."""
-    found, passed_over = [], []
+    found: list[str] = []
+    passed_over: list[str] = []
     for version in (version for versions in _PYTHONS.values() for version in versions):
         if path := shutil.which(f"python{version}"):
             runs = _said_by(
