@@ -112,7 +112,8 @@ if (($# == 0)); then
     if [[ -d $parity ]]; then .venv/bin/python -m tests.parity $parity; fi"
 fi
 # In the background, so that a signal is taken at once; it ends with us even where we are killed.
-setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child bash "${BASH_SOURCE[0]}" --inside "$@" 9>&- &
+# A shell has its background jobs ignore Ctrl-C, and so would every process of the tests.
+env --default-signal=INT,QUIT setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child bash "${BASH_SOURCE[0]}" --inside "$@" 9>&- &
 child=$!
 status=0
 wait "$child" || status=$?
