@@ -4,12 +4,10 @@ import base64
 import hashlib
 import json
 import re
-import threading
 import urllib.parse
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.loopback import Handler, LoopbackServer
 
 _PAGE = 5  # short, so that lists have several pages
 _OBJECT = re.compile(r"(?:/download)?/storage/v1/b/([^/]+)/o/(.+)")
@@ -17,7 +15,12 @@ _LIST = re.compile(r"/storage/v1/b/([^/]+)/o/?")
 _UPLOAD = re.compile(r"/upload/storage/v1/b/([^/]+)/o")
 
 
-class GcsServer:
+class _Handler(Handler):
+    def answer_request(self, body: bytes) -> None:
+        self.send(*self.state.answer(self.command, self.path, dict(self.headers.items()), body))
+
+
+class GcsServer(LoopbackServer):
     """The server and what it stores.
 
     Attributes:
@@ -29,41 +32,7 @@ class GcsServer:
         self.objects: dict[str, bytes] = {}
         self.refuses = False
         self._begun: dict[str, tuple[str, bytes]] = {}
-        store = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-            def _answer(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                status, headers, content = store.answer(
-                    self.command, self.path, dict(self.headers.items()), body
-                )
-                self.send_response(status)
-                for name, value in {**headers, "Content-Length": str(len(content))}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(content)
-
-            do_GET = do_POST = do_PUT = do_DELETE = _answer
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    @contextmanager
-    def running(self) -> Iterator["GcsServer"]:
-        """Serves meanwhile."""
-        thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield self
-        finally:
-            self._server.shutdown()
-            self._server.server_close()
-            thread.join()
+        super().__init__(_Handler, self)
 
     def answer(
         self, method: str, path: str, headers: dict[str, str], body: bytes

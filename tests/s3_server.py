@@ -1,18 +1,41 @@
 """A small S3: buckets in memory, lists in pages, uploads in parts; asks for a key it knows."""
 
 import hashlib
-import threading
 import urllib.parse
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from xml.sax.saxutils import escape
+
+from tests.loopback import Handler, LoopbackServer
 
 ACCESS_KEY, SECRET_KEY = "AKIATESTONLY", "a-secret-of-the-tests"
 _PAGE = 5  # short, so that lists have several pages
 
 
-class S3Server:
+class _Handler(Handler):
+    def answer_request(self, body: bytes) -> None:
+        store: S3Server = self.state
+        if f"Credential={ACCESS_KEY}/" not in self.headers.get("Authorization", ""):
+            status, content = 403, _error("AccessDenied", "Access Denied")
+        else:
+            key = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path).lstrip("/")
+            methods = {"GET": store.get, "PUT": store.put, "POST": store.post}
+            methods |= {"HEAD": store.get, "DELETE": store.delete}
+            status, content = methods[self.command](key, self.query, body)
+        headers = {
+            "ETag": f'"{hashlib.md5(content).hexdigest()}"',
+            "Last-Modified": "Sun, 29 Nov 2026 12:00:00 GMT",
+        }
+        wanted = self.headers.get("Range", "").removeprefix("bytes=")
+        if status == 200 and wanted:
+            first, _, last = wanted.partition("-")
+            total = len(content)
+            content = content[int(first) : int(last) + 1 if last else None]
+            end = int(first) + len(content) - 1
+            status = 206
+            headers["Content-Range"] = f"bytes {first}-{end}/{total}"
+        self.send(status, headers, content)
+
+
+class S3Server(LoopbackServer):
     """The server and what it stores.
 
     Attributes:
@@ -23,63 +46,7 @@ class S3Server:
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
         self._parts: dict[str, dict[int, bytes]] = {}
-        store = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-            def do_GET(self) -> None:
-                self._answer(store.get)
-
-            def do_HEAD(self) -> None:
-                self._answer(store.get)
-
-            def do_PUT(self) -> None:
-                self._answer(store.put)
-
-            def do_POST(self) -> None:
-                self._answer(store.post)
-
-            def do_DELETE(self) -> None:
-                self._answer(store.delete)
-
-            def _answer(self, answer) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                url = urllib.parse.urlsplit(self.path)
-                query = {
-                    name: values[0]
-                    for name, values in urllib.parse.parse_qs(
-                        url.query, keep_blank_values=True
-                    ).items()
-                }
-                if f"Credential={ACCESS_KEY}/" not in self.headers.get("Authorization", ""):
-                    status, content = 403, _error("AccessDenied", "Access Denied")
-                else:
-                    key = urllib.parse.unquote(url.path).lstrip("/")
-                    status, content = answer(key, query, body)
-                etag = f'"{hashlib.md5(content).hexdigest()}"'
-                wanted = self.headers.get("Range", "").removeprefix("bytes=")
-                if status == 200 and wanted:
-                    first, _, last = wanted.partition("-")
-                    stop = int(last) + 1 if last else None
-                    total, content = len(content), content[int(first) : stop]
-                    status = 206
-                self.send_response(status)
-                if status == 206:
-                    end = int(first) + len(content) - 1
-                    self.send_header("Content-Range", f"bytes {first}-{end}/{total}")
-                self.send_header("Content-Length", str(len(content)))
-                self.send_header("ETag", etag)
-                self.send_header("Last-Modified", "Sun, 29 Nov 2026 12:00:00 GMT")
-                self.end_headers()
-                if self.command != "HEAD":
-                    self.wfile.write(content)
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self._server.server_address[1]}"
+        super().__init__(_Handler, self)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -90,18 +57,6 @@ class S3Server:
             "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
             "AWS_EC2_METADATA_DISABLED": "true",
         }
-
-    @contextmanager
-    def running(self) -> Iterator["S3Server"]:
-        """Serves meanwhile."""
-        thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield self
-        finally:
-            self._server.shutdown()
-            self._server.server_close()
-            thread.join()
 
     def get(self, key: str, query: dict[str, str], body: bytes) -> tuple[int, bytes]:
         if "list-type" in query:

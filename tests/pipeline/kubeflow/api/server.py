@@ -14,11 +14,12 @@ import json
 import re
 import threading
 import uuid
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import yaml
+
+from tests.loopback import Handler, LoopbackServer
 
 ROOT = "/apis/v2beta1"
 LOGS = "/apis/v1alpha1/runs/"
@@ -83,6 +84,8 @@ class State:
     # States of every run, one after the other each time that it is looked at.
     progress: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     logs: dict[str, str] = dataclasses.field(default_factory=dict)
+    lock: Any = dataclasses.field(default_factory=threading.RLock)
+    hang_over: threading.Event = dataclasses.field(default_factory=threading.Event)
 
     def count(self, method: str, path: str) -> int:
         """Returns how often something was asked for."""
@@ -107,32 +110,13 @@ def upload_error(message: str) -> dict[str, Any]:
     return {"error_message": message, "error_details": f"Failed: {message}"}
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    wbufsize = -1  # headers and body in one packet: two wait for each other
-
-    @property
-    def state(self) -> State:
-        return self.server.state  # type: ignore[attr-defined]
-
-    def do_GET(self) -> None:
-        self._handle("GET")
-
-    def do_POST(self) -> None:
-        self._handle("POST")
-
-    def do_DELETE(self) -> None:
-        self._handle("DELETE")
-
-    def log_message(self, *_: Any) -> None:
-        """Says nothing."""
-
-    def _handle(self, method: str) -> None:
+class _Handler(Handler):
+    def answer_request(self, body: bytes) -> None:
+        method = self.command
         parts = urlsplit(self.path)
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        query = {key: values[0] for key, values in parse_qs(parts.query).items()}
+        query = {key: value for key, value in self.query.items() if value}
         path = unquote(parts.path.removeprefix(ROOT + "/"))
-        with self.server.lock:  # type: ignore[attr-defined]
+        with self.state.lock:
             self.state.requests.append((method, path))
             self.state.headers.append(dict(self.headers.items()))
             self.state.queries.append(query)
@@ -142,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif isinstance(trouble, int):
             self._answer(trouble, grpc_error(trouble, f"{path} is out of order"))
         elif trouble == "drop":
-            self._break()
+            self.break_off()
         else:
             self._done(method, path, query, body, trouble)
 
@@ -154,15 +138,15 @@ class _Handler(BaseHTTPRequestHandler):
             if unquote(self.path).startswith(LOGS):
                 self._send(200, {"Content-Type": "text/plain"}, self._log())
                 return
-            with self.server.lock:  # type: ignore[attr-defined]
+            with self.state.lock:
                 answer = self._do(method, path, query, body)
         except Refused as refused:
             self._answer(refused.status, refused.body)
             return
         if trouble == "hang":
-            self.server.hang_over.wait(20)  # type: ignore[attr-defined]
+            self.state.hang_over.wait(20)
         if trouble:
-            self._break()
+            self.break_off()
         else:
             self._answer(200, answer)
 
@@ -344,10 +328,6 @@ class _Handler(BaseHTTPRequestHandler):
         # The status is sent before the log is looked for.
         return json.dumps(upload_error(f"Failed to read logs from pod {pod}")).encode()
 
-    def _break(self) -> None:
-        self.close_connection = True
-        self.connection.close()
-
     def _answer(self, status: int, body: Any) -> None:
         self._send(status, JSON, json.dumps(body).encode())
 
@@ -356,31 +336,17 @@ class _Handler(BaseHTTPRequestHandler):
         if self.state.is_packed and "gzip" in self.headers.get("Accept-Encoding", ""):
             body = gzip.compress(body)
             headers["Content-Encoding"] = "gzip"
-        self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(len(body))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
+        self.send(status, headers, body)
 
 
-class KfpServer:
-    """The service as a context manager; `address` is where it listens."""
+class KfpServer(LoopbackServer):
+    """The service."""
+
+    state: State
 
     def __init__(self) -> None:
-        self.state = State()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self._server.daemon_threads = True
-        self._server.block_on_close = False
-        self._server.state = self.state  # type: ignore[attr-defined]
-        self._server.lock = threading.RLock()  # type: ignore[attr-defined]
-        self._server.hang_over = threading.Event()  # type: ignore[attr-defined]
-        self.address = f"http://127.0.0.1:{self._server.server_address[1]}"
+        super().__init__(_Handler, State())
 
-    def __enter__(self) -> "KfpServer":
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self._server.hang_over.set()  # type: ignore[attr-defined]
-        self._server.shutdown()
-        self._server.server_close()
+    def __exit__(self, *_: object) -> None:
+        self.state.hang_over.set()
+        super().__exit__()

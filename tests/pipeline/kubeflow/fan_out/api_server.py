@@ -8,12 +8,11 @@ taken from a POST, and a kind that is not installed is no `Status` but a page th
 
 import dataclasses
 import json
-import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
+from tests.loopback import Handler, LoopbackServer
 from tests.pipeline.kubeflow.fan_out.schemas import WrongManifest, check
 
 _APIS = {
@@ -56,30 +55,14 @@ class State:
         return sum(m == method and kind in path.split("/") for m, path in self.requests)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    wbufsize = -1
-
-    def do_GET(self) -> None:
-        self._handle("GET")
-
-    def do_POST(self) -> None:
-        self._handle("POST")
-
-    def do_DELETE(self) -> None:
-        self._handle("DELETE")
-
-    def log_message(self, *_: Any) -> None:
-        """Says nothing."""
-
-    def _handle(self, method: str) -> None:
-        state: State = self.server.state  # type: ignore[attr-defined]
+class _Handler(Handler):
+    def answer_request(self, body: bytes) -> None:
+        state, method = self.state, self.command
         parts = urlsplit(self.path)
         api, _, rest = parts.path.partition(f"/namespaces/{NAMESPACE}/")
         words = rest.split("/")
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         state.requests.append((method, "/".join(words)))
-        state.queries.append({key: value[0] for key, value in parse_qs(parts.query).items()})
+        state.queries.append(self.query)
         troubles = state.troubles.get((method, words[0])) or [None]
         trouble = troubles.pop(0) if len(troubles) > 1 or troubles != [None] else None
         if _APIS.get(words[0]) != api or words[0] in state.missing:
@@ -87,12 +70,12 @@ class _Handler(BaseHTTPRequestHandler):
         elif isinstance(trouble, int):
             self._refuse(trouble, state.messages.get(trouble, "as the test says"))
         elif trouble == "drop":
-            self._break()
+            self.break_off()
         else:
             self._do(method, words, body, trouble == "lose")
 
     def _do(self, method: str, words: list[str], body: bytes, is_lost: bool) -> None:
-        state: State = self.server.state  # type: ignore[attr-defined]
+        state: State = self.state
         kind, name = words[0], words[1] if len(words) > 1 else ""
         status, answer = 200, {}
         if method == "POST":
@@ -128,7 +111,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             answer = state.objects[kind, name]
         if is_lost:
-            self._break()
+            self.break_off()
         else:
             self._send(status, answer)
 
@@ -143,38 +126,19 @@ class _Handler(BaseHTTPRequestHandler):
         body = {"kind": "Status", "status": "Failure", "message": message, "code": status}
         self._send(status, {**body, "reason": reason.get(status, "InternalError")})
 
-    def _break(self) -> None:
-        self.close_connection = True
-        self.connection.close()
-
     def _send(self, status: int, body: Any, kind: str = "application/json") -> None:
         content = (body if isinstance(body, str) else json.dumps(body)).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
+        self.send(status, {"Content-Type": kind}, content)
 
 
-class ApiServer:
-    """The server as a context manager; `address` is where it listens."""
+class ApiServer(LoopbackServer):
+    """The server, with the trainer's pod."""
+
+    state: State
 
     def __init__(self) -> None:
-        self.state = State()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self._server.daemon_threads = True
-        self._server.block_on_close = False
-        self._server.state = self.state  # type: ignore[attr-defined]
-        self.address = f"http://127.0.0.1:{self._server.server_address[1]}"
+        super().__init__(_Handler, State())
         self.state.objects["pods", "trainer"] = trainer_pod()
-
-    def __enter__(self) -> "ApiServer":
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
 
 def trainer_pod(address: str = "10.1.2.3") -> dict[str, Any]:
