@@ -46,7 +46,7 @@ class RenamedOption(click.Option):
 
 
 def config_option(
-    help: str = "YAML file, one of configs/ or yours.", required: bool = True
+    help: str = "YAML file: one that init wrote, one of configs/, or yours.", required: bool = True
 ) -> _Decorator:
     """Returns the option `--config`, the parameter `config_file`."""
     return click.option("--config", "config_file", required=required, type=FILE, help=help)

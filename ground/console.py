@@ -62,7 +62,9 @@ class UsageLine(click.UsageError):
 
 
 def _usage_line(error: click.UsageError, called: str, how: Manner) -> UsageLine:
-    text = " ".join(error.format_message().split())
+    text = " ".join(error.format_message().split()).rstrip(".")
+    if isinstance(error, click.MissingParameter) and (help := getattr(error.param, "help", None)):
+        text += f": {help.split('. ')[0].rstrip('.')}"
     command = error.ctx.command_path if error.ctx else called
     return UsageLine(f"{text.rstrip('.')} ({command} --help shows what it takes)", how)
 

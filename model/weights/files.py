@@ -132,7 +132,10 @@ def check_weights_file(path: str | os.PathLike[str], hint: str = "") -> None:
         hint = f" of {path}: {where_to_put(os.fspath(path))}"
     path = weights_path(path)
     if path.suffix not in SUFFIXES:
-        raise ModelError(f"weights: {path} must be a file of {', '.join(SUFFIXES)}")
+        raise ModelError(
+            f"weights: {path} must be a file of {', '.join(SUFFIXES)}, "
+            f"or a name such as imagenet/torchvision-resnet18 (docs/weights.md)"
+        )
     if not path.is_file():
         raise ModelError(f"weights: there is no file {path.absolute()}{hint}")
 

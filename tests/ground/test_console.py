@@ -105,10 +105,18 @@ def take(count: int) -> None:
         raise click.BadParameter("at most 2", param_hint="--count")
 
 
+@group.command()
+@click.option("--colour", required=True, help="Of the lines, by name. Case does not matter.")
+@one_line_errors
+def paint(colour: str) -> None:
+    pass
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         ("take", "Missing option '--count' (group take --help shows"),
+        ("paint", "Missing option '--colour': Of the lines, by name (group paint --help shows"),
         ("take --count x", "'x' is not a valid integer (group take --help shows"),
         ("take --count 3", "Invalid value for --count: at most 2 (group take --help shows"),
         ("tkae", "No such command 'tkae'"),
