@@ -17,6 +17,9 @@ from typing import Any
 import click
 import numpy as np
 
+from components.coco_evaluator.paired import Chance
+from configs.metric_names import METRIC_NAMES
+from configs.schema import EvaluateConfig
 from model.evaluation.coco_numbers import measure
 from model.evaluation.ground_truth import GroundTruth
 
@@ -102,10 +105,6 @@ def _digest(found: list[Any]) -> str:
 
 def _bootstrap(matches: list[Any], truth: GroundTruth, resamples: int) -> None:
     """Compares the means and every class by the paired bootstrap, as the gate does."""
-    from components.coco_evaluator.paired import Chance
-    from configs.metric_names import METRIC_NAMES
-    from configs.schema import EvaluateConfig
-
     chance = Chance(matches[0], EvaluateConfig(resamples=resamples))
     classes = sorted(c["id"] for c in truth.categories)
     deviations = chance.against(matches[1], classes)

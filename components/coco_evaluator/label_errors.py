@@ -127,7 +127,7 @@ def _not_there(task: Task, matches: Matches, types: ErrorTypes) -> Iterator[Susp
     """
     _, near, _ = overlaps_in_pictures(
         task.object_columns,
-        task.detection_columns,
+        task.detections,
         task.kind,
         task.image_ids,
         task.category_ids,

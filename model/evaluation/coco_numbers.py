@@ -15,6 +15,7 @@ import numpy as np
 from configs.metric_names import METRIC_NAMES
 from ground.errors import DatasetError
 from model.coco.boxes import yxyx_to_xywh
+from model.evaluation.columns import Columns
 from model.evaluation.engine import Evaluator, Outcome, Task, evaluate_task, task_of
 from model.evaluation.ground_truth import GroundTruth
 from model.evaluation.matching import AREAS, IOU_THRESHOLDS, Matches, match
@@ -181,7 +182,7 @@ def measure(
 
 
 def matches_by_picture(
-    ground_truth: GroundTruth, checked: list[dict[str, Any]], max_detections: int = MAX_DETECTIONS
+    ground_truth: GroundTruth, checked: Columns, max_detections: int = MAX_DETECTIONS
 ) -> tuple[Matches, dict[int, PictureMatches]]:
     """Returns how detections fit objects: in columns, and by picture; without any numbers.
 
@@ -195,7 +196,7 @@ def matches_by_picture(
     task = task_of(ground_truth, checked, "box", image_ids, category_ids, False, max_detections)
     matches = match(
         task.object_columns,
-        task.detection_columns,
+        task.detections,
         "box",
         image_ids,
         category_ids,
@@ -283,7 +284,7 @@ def _by_class(
 
 def _counts(
     ground_truth: GroundTruth,
-    detections: list[dict[str, Any]],
+    detections: Columns,
     image_ids: list[int],
     category_ids: list[int],
 ) -> dict[int, Counter[str]]:
@@ -298,9 +299,10 @@ def _counts(
         if not annotation["iscrowd"] and (category_id, image_id) not in seen:
             seen.add((category_id, image_id))
             counts[category_id]["pictures"] += 1
-    for detection in detections:
-        if detection["image_id"] in images and detection["category_id"] in counts:
-            counts[detection["category_id"]]["detections"] += 1
+    found = detections.category_id[np.isin(detections.image_id, image_ids)]
+    for category_id, count in zip(*np.unique(found, return_counts=True), strict=True):
+        if category_id in counts:
+            counts[int(category_id)]["detections"] = int(count)
     return counts
 
 

@@ -48,7 +48,7 @@ def _pairs(
     wrong = sorted(dt_row)
     dts, gts, iou = overlaps_in_pictures(
         task.object_columns.taken(left),
-        task.detection_columns.taken(wrong),
+        task.detections.taken(wrong),
         task.kind,
         task.image_ids,
         task.category_ids,

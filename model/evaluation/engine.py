@@ -43,7 +43,7 @@ class Task:
         images: COCO's, of all pictures.
         categories: COCO's, of all classes.
         objects: annotations; for masks each with a run-length code.
-        detections: what was found, in the same form and with `score`.
+        detections: what was found, likewise and with `score`.
         kind: "box" or "mask".
         image_ids: those of the pictures that count, sorted.
         category_ids: those of the classes that count, sorted.
@@ -54,7 +54,7 @@ class Task:
     images: list[dict[str, Any]]
     categories: list[dict[str, Any]]
     objects: list[dict[str, Any]]
-    detections: list[dict[str, Any]]
+    detections: Columns
     kind: str
     image_ids: list[int]
     category_ids: list[int]
@@ -65,11 +65,6 @@ class Task:
     def object_columns(self) -> Columns:
         """The objects in columns."""
         return Columns.of(self.objects)
-
-    @cached_property
-    def detection_columns(self) -> Columns:
-        """The detections in columns."""
-        return Columns.of(self.detections)
 
 
 @dataclass(frozen=True)
@@ -95,7 +90,7 @@ class Outcome:
 
 def task_of(
     ground_truth: GroundTruth,
-    detections: list[dict[str, Any]],
+    detections: Columns,
     kind: str,
     image_ids: list[int],
     category_ids: list[int],
@@ -107,7 +102,7 @@ def task_of(
     if kind == "mask":
         sizes = {image["id"]: image for image in ground_truth.images}
         objects = [_with_mask(a, sizes[a["image_id"]]) for a in objects]
-        detections = [d for d in detections if "segmentation" in d]
+        detections = detections.with_masks()
     return Task(
         ground_truth.images,
         ground_truth.categories,
@@ -169,20 +164,26 @@ def evaluate_task(task: Task, evaluator: Evaluator = "hotcoco") -> Outcome:
 
 
 def _some_pictures(task: Task) -> Task:
-    """Returns a random part of the pictures, the same for equal numbers of things."""
+    """Returns a random part of the pictures, the same for equal numbers of things.
+
+    Of the classes, those that are in them: of others every evaluation says that they are undefined.
+    """
     if len(task.image_ids) <= _CHECKED_PICTURES:
         return task
     seed = [len(task.image_ids), len(task.objects), len(task.detections)]
     drawn = np.random.default_rng(seed).choice(task.image_ids, _CHECKED_PICTURES, replace=False)
     chosen = set(drawn.tolist())
+    objects = [a for a in task.objects if a["image_id"] in chosen]
+    detections = task.detections.taken(np.flatnonzero(np.isin(task.detections.image_id, drawn)))
+    present = {a["category_id"] for a in objects} | set(detections.category_id.tolist())
     return Task(
         [image for image in task.images if image["id"] in chosen],
         task.categories,
-        [a for a in task.objects if a["image_id"] in chosen],
-        [d for d in task.detections if d["image_id"] in chosen],
+        objects,
+        detections,
         task.kind,
         sorted(chosen),
-        task.category_ids,
+        [number for number in task.category_ids if number in present] or task.category_ids,
         task.class_agnostic,
         task.max_detections,
     )
@@ -203,7 +204,7 @@ def _difference(task: Task) -> str:
 def _matches(task: Task) -> Matches:
     return match(
         task.object_columns,
-        task.detection_columns,
+        task.detections,
         task.kind,
         task.image_ids,
         task.category_ids,
@@ -214,6 +215,12 @@ def _matches(task: Task) -> Matches:
 
 def by_hotcoco(task: Task) -> Outcome:
     """Returns what hotcoco and our matching give."""
+    precision, recall, scores = _arrays_by_hotcoco(task)
+    return Outcome(precision, recall, scores, _matches(task), f"hotcoco {version('hotcoco')}")
+
+
+def _arrays_by_hotcoco(task: Task) -> list[np.ndarray]:
+    """Returns precision, recall and scores; what hotcoco made them of is gone by then."""
     import hotcoco
 
     truth = _hotcoco_set(hotcoco, task, task.objects)
@@ -225,7 +232,7 @@ def by_hotcoco(task: Task) -> Outcome:
     run.evaluate()
     run.accumulate()
     found: Any = run.eval
-    return _outcome(found, _matches(task), f"hotcoco {version('hotcoco')}")
+    return [np.asarray(found[name]) for name in _ARRAYS]
 
 
 def _hotcoco_set(hotcoco: Any, task: Task, annotations: Sequence[Mapping[str, Any]]) -> Any:
@@ -240,7 +247,7 @@ def _hotcoco_results(hotcoco: Any, truth: Any, task: Task) -> Any:
 
     Where that cannot say it, as dicts: an area that is the mask's, ids that float64 cannot hold.
     """
-    found = task.detection_columns
+    found = task.detections
     ids = np.concatenate([found.image_id, found.category_id])
     is_of_box = np.array_equal(found.area, found.boxes[:, 2] * found.boxes[:, 3])
     if not (len(ids) and is_of_box and np.abs(ids).max() < _LARGEST_EXACT):
@@ -248,7 +255,7 @@ def _hotcoco_results(hotcoco: Any, truth: Any, task: Task) -> Any:
     table = np.column_stack([found.image_id, found.boxes, found.score, found.category_id])
     if task.kind == "box":
         return truth.load_res(table)
-    return truth.load_res(table, segmentation=[d["segmentation"] for d in task.detections])
+    return truth.load_res(table, segmentation=list(found.masks or []))
 
 
 def by_pycocotools(task: Task, note: str = "") -> Outcome:
@@ -275,25 +282,23 @@ def by_pycocotools(task: Task, note: str = "") -> Outcome:
         run.params.maxDets = [1, 10, task.max_detections]
         run.evaluate()
         run.accumulate()
-    return _outcome(run.eval, _matches_of(run, task), f"pycocotools {version('pycocotools')}", note)
-
-
-def _outcome(arrays: Any, matches: Matches, by: str, note: str = "") -> Outcome:
-    precision, recall, scores = (np.asarray(arrays[name]) for name in _ARRAYS)
-    return Outcome(precision, recall, scores, matches, by, note)
+    precision, recall, scores = (np.asarray(run.eval[name]) for name in _ARRAYS)
+    by = f"pycocotools {version('pycocotools')}"
+    return Outcome(precision, recall, scores, _matches_of(run, task), by, note)
 
 
 def _matches_of(run: Any, task: Task) -> Matches:
     """Returns what COCOeval matched; the columns without their matches are our own."""
     columns = nothing_matched(
         task.object_columns,
-        task.detection_columns,
+        task.detections,
         task.image_ids,
         task.category_ids,
         task.class_agnostic,
         task.max_detections,
     )
-    row_of = {task.detections[source]["id"]: row for row, source in enumerate(columns.source)}
+    ids = task.detections.ids[columns.source].tolist()
+    row_of = {number: row for row, number in enumerate(ids)}
     place_of = {entry["id"]: place for place, entry in enumerate(task.objects)}
     gt_row_of = {task.objects[source]["id"]: n for n, source in enumerate(columns.gt_source)}
     ranges = [list(area) for area in AREAS.values()]

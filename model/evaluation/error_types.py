@@ -63,7 +63,7 @@ def error_types(task: Task, matches: Matches) -> ErrorTypes:
     """
     dt_source, gt_source, iou = overlaps_in_pictures(
         task.object_columns,
-        task.detection_columns,
+        task.detections,
         task.kind,
         task.image_ids,
         task.category_ids,

@@ -35,6 +35,7 @@ AREAS = {
 ANY_CLASS = -1  # the one class where classes are ignored
 
 _ALL_THRESHOLDS = np.uint16((1 << len(IOU_THRESHOLDS)) - 1)
+_PAIRS_AT_ONCE = 1 << 14  # of a turn; each takes T x A numbers a few times
 _COUNTS = 1 << 30  # lifts every object that counts above all that are ignored
 
 
@@ -218,8 +219,7 @@ def _matched(
     preference[by_iou] = places(dt[by_iou]) + 1
     turn = _turns(dts.group, dt)
     order = np.argsort(turn, kind="stable")
-    bounds = np.searchsorted(turn[order], np.arange(turn.max(initial=-1) + 2))
-    for start, stop in pairwise(bounds):
+    for start, stop in pairwise(_bounds(turn[order], dt[order])):
         now = order[start:stop]
         objects = gt[now]
         is_free = ~taken[:, :, objects] | gts.is_crowd[objects]
@@ -236,6 +236,20 @@ def _matched(
         pairs = np.flatnonzero(is_match[0, 0])
         finds[dt[now[pairs]]] = gts.source[objects[pairs]]
     return right, excused, finds
+
+
+def _bounds(turn: np.ndarray, dt: np.ndarray) -> list[int]:
+    """Returns where the pairs are parted, after each turn and about every _PAIRS_AT_ONCE of it.
+
+    Those of a detection stay together; the detections of a turn are of different groups.
+    """
+    is_first = np.ones(len(dt) + 1, bool)
+    is_first[1:-1] = (turn[1:] != turn[:-1]) | (dt[1:] != dt[:-1])
+    firsts = np.flatnonzero(is_first)
+    begins_turn = np.searchsorted(turn, np.arange(turn.max(initial=-1) + 2))
+    places = [np.arange(a, b, _PAIRS_AT_ONCE) for a, b in pairwise(begins_turn)]
+    wanted = np.concatenate([*places, [len(dt)]]).astype(int)
+    return np.unique(firsts[np.searchsorted(firsts, wanted)]).tolist()
 
 
 def _turns(group: np.ndarray, dt: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 
 from model.evaluation.columns import Columns
 
-_PAIRS_AT_ONCE = 1 << 21  # of which the IoU is taken, so that memory stays bounded
+_PAIRS_AT_ONCE = 1 << 16  # of which the IoU is taken; what fits a processor's cache
 
 Overlaps = Callable[["Side", "Side", np.ndarray, np.ndarray], np.ndarray]
 
@@ -38,15 +38,12 @@ def side_of(
 
     Where classes are ignored, equal scores stand by class first, as in pycocotools.
     """
-    source = np.flatnonzero(
-        np.isin(columns.image_id, images) & np.isin(columns.category_id, categories)
-    )
-    image = np.searchsorted(images, columns.image_id[source])
-    category = np.searchsorted(categories, columns.category_id[source])
-    scores = columns.score[source]
-    among = category if class_agnostic else np.zeros_like(category)
+    images_of = _found(images, columns.image_id)
+    categories_of = _found(categories, columns.category_id)
+    source = np.flatnonzero((images_of >= 0) & (categories_of >= 0))
+    image, category, scores = images_of[source], categories_of[source], columns.score[source]
     group = image if class_agnostic else category * len(images) + image
-    order = np.lexsort((source, among, -scores, group))
+    order = np.lexsort((category, -scores, group) if class_agnostic else (-scores, group))
     return Side(
         group=group[order],
         image=image[order],
@@ -57,6 +54,14 @@ def side_of(
         is_crowd=columns.is_crowd[source][order],
         columns=columns,
     )
+
+
+def _found(known: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Returns the place of each id among the known ones, which are sorted; -1 of an unknown one."""
+    if not len(known):
+        return np.full(len(ids), -1)
+    place = np.minimum(np.searchsorted(known, ids), len(known) - 1)
+    return np.where(known[place] == ids, place, -1)
 
 
 def places(group: np.ndarray) -> np.ndarray:
@@ -124,8 +129,8 @@ def mask_overlaps(dts: Side, gts: Side, dt: np.ndarray, gt: np.ndarray) -> np.nd
         found, meant = np.unique(dt[start:stop]), np.unique(gt[start:stop])
         iou[start:stop] = np.asarray(
             coco_mask.iou(
-                [dts.columns.entries[n]["segmentation"] for n in dts.source[found]],
-                [gts.columns.entries[n]["segmentation"] for n in gts.source[meant]],
+                dts.columns.masks_of(dts.source[found]),
+                gts.columns.masks_of(gts.source[meant]),
                 gts.is_crowd[meant].astype(int).tolist(),
             )
         ).ravel()

@@ -56,7 +56,7 @@ def test_long_curves_are_worked_through_in_blocks(monkeypatch):
     counts = next(drawn_counts(30, 20, 0))
     whole = Resampler(matches, CLASSES).numbers(counts)
 
-    monkeypatch.setattr("model.evaluation.resampling._ROWS", 3)
+    monkeypatch.setattr("model.evaluation.resampled_curve._ROWS", 3)
 
     np.testing.assert_allclose(Resampler(matches, CLASSES).numbers(counts), whole, atol=1e-6)
 

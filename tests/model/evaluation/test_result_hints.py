@@ -148,10 +148,11 @@ def test_the_usual_form_is_taken_as_any_other_is(change: dict) -> None:
     )
     detection = {"image_id": 1, "category_id": 1, "score": 0.5, "bbox": [1.0, 2.0, 3.0, 4.0]}
     checker = results._Checker(truth)
-    plain = checker.plain(detection | change, 7)
+    plain = checker.plain([detection, detection | change], 7)
     assert (plain is not None) == (change in ({}, {"bbox": [0.0, 0.0, 0.0, 0.0]}))
     if plain is not None:
-        assert plain == checker.checked(detection | change, 7) and not checker.reasons
+        one_by_one = [checker.checked(detection, 8), checker.checked(detection | change, 9)]
+        assert list(plain) == one_by_one and not checker.reasons
 
 
 @pytest.mark.parametrize(
@@ -169,6 +170,6 @@ def test_what_is_wrong_is_never_taken_for_usual(change: dict) -> None:
         [{"id": 1, "name": "one"}],
     )
     detection = {"image_id": 1, "category_id": 1, "score": 0.5, "bbox": [1.0, 2.0, 3.0, 4.0]}
-    assert results._Checker(truth).plain(detection | change, 1) is None
+    assert results._Checker(truth).plain([detection, detection | change], 0) is None
     with pytest.raises(DatasetError):
         results.check_detections(truth, [detection | change])
