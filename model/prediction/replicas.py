@@ -1,6 +1,8 @@
 """One exported model on every GPU here: the pictures are shared out, each is looked at once.
 
-On CPUs there is one: TensorFlow starts a thread for every core by itself.
+On CPUs there is one: TensorFlow starts a thread for every core by itself. While it looks at some
+pictures, the next are read and the taker of the results deals with those before, in threads of
+their own, or these times would add up with a core or a GPU at rest.
 """
 
 import os
@@ -17,6 +19,7 @@ from model.prediction.detections import Detections
 Found = tuple[Any, Picture, Detections]
 
 _RESULTS_WAITING = 64  # bounds the memory where the taker is slower
+_PICTURES_WAITING = 16  # likewise where a model is slower than reading
 
 
 class Replicas:
@@ -53,14 +56,11 @@ class Replicas:
         """Yields (key, picture, detections), not in order; see `LoadedModel.detect_all`.
 
         Args:
-            pictures: (key, picture); read as needed, by one thread at a time.
+            pictures: (key, picture); read as needed, by one thread.
             batch_size: pictures a call of one device at most.
             on_failure: called with the key of a picture that the model cannot take, by the thread
                 that takes the results.
         """
-        if len(self._models) == 1:
-            yield from self._models[0].detect_all(pictures, batch_size, on_failure)
-            return
         shared = _Shared(pictures)
         results: queue.Queue[Any] = queue.Queue(_RESULTS_WAITING)
         threads = [
@@ -90,30 +90,47 @@ class Replicas:
 
 
 class _Shared:
-    """An iterator that several threads take from, each item once."""
+    """An iterator that several threads take from, each item once; a thread reads some ahead."""
 
     def __init__(self, items: Iterable[Any]) -> None:
-        self._items = iter(items)
+        self._items = items
+        self._read: queue.Queue[Any] = queue.Queue(_PICTURES_WAITING)
         self._lock = threading.Lock()
-        self._is_stopped = False
+        self._is_stopped = threading.Event()
+        self._reader = threading.Thread(target=self._read_all, daemon=True)
+        self._reader.start()
+
+    def _read_all(self) -> None:
+        try:
+            for item in self._items:
+                self._read.put((item, None))
+                if self._is_stopped.is_set():
+                    return
+            self._read.put((None, StopIteration()))
+        except BaseException as error:  # raised again by the thread that takes the item
+            self._read.put((None, error))
 
     def __iter__(self) -> "_Shared":
         return self
 
     def __next__(self) -> Any:
         with self._lock:
-            if self._is_stopped:
+            if self._is_stopped.is_set():
                 raise StopIteration
-            try:
-                return next(self._items)
-            except BaseException:
-                self._is_stopped = True
-                raise
+            item, end = self._read.get()
+            if end is not None:
+                self._is_stopped.set()
+                raise end
+            return item
 
     def stop(self) -> None:
-        """Gives nothing more."""
-        with self._lock:
-            self._is_stopped = True
+        """Gives nothing more; returns when nothing more is read."""
+        self._is_stopped.set()
+        while self._reader.is_alive():
+            _empty(self._read)
+            self._reader.join(0.01)
+        _empty(self._read)
+        self._read.put((None, StopIteration()))  # for one who waits for an item
 
 
 def _work(model: LoadedModel, shared: _Shared, batch_size: int, results: Any) -> None:

@@ -130,3 +130,37 @@ def test_an_error_of_the_source_is_raised_once() -> None:
     with pytest.raises(OSError, match="gone"):
         next(shared)
     assert list(shared) == []
+
+
+def test_pictures_are_read_ahead_of_a_slow_model_but_few() -> None:
+    read, lock = [], threading.Event()
+
+    def source():
+        for n in range(1000):
+            read.append(n)
+            if n == 10:
+                lock.set()
+            yield n
+
+    shared = _Shared(source())
+    assert next(shared) == 0
+    assert lock.wait(30)  # Nobody has asked for the tenth.
+    shared.stop()
+    assert len(read) < 30
+    assert list(shared) == []
+
+
+def test_one_who_waits_for_a_picture_is_let_go() -> None:
+    going_on, ended = threading.Event(), []
+
+    def source():
+        going_on.wait(30)
+        yield from ()
+
+    shared = _Shared(source())
+    waiting = threading.Thread(target=lambda: ended.append(list(shared)))
+    waiting.start()
+    threading.Timer(0.05, going_on.set).start()
+    shared.stop()
+    waiting.join(30)
+    assert ended == [[]]
