@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 _WAYS: tuple[tuple[int | None, float], ...] = (
-    (None, 0.0), (256, 0.0), (256, 0.25), (256, 0.5), (512, 0.25)
+    (None, 0.0), (256, 0.0), (256, 0.25), (256, 0.5), (512, 0.0), (512, 0.25), (1024, 0.25)
 )  # fmt: skip
 _MOST_OBJECTS = 5000  # of a category in a picture that count
 
@@ -109,14 +109,14 @@ def _composed(
 
 
 def _moved(annotation: dict[str, Any], image_id: int, number: int, x: int, y: int) -> Any:
-    """Returns an annotation with polygons, moved to its place in the large picture."""
+    """Returns an annotation, with polygons or without, moved to its place in the large picture."""
     left, top, width, height = annotation["bbox"]
-    rings = [
-        [value + (y if i % 2 else x) for i, value in enumerate(ring)]
-        for ring in annotation["segmentation"]
-    ]
-    moved = {"bbox": [left + x, top + y, width, height], "segmentation": rings}
-    return {**annotation, **moved, "image_id": image_id, "id": number}
+    moved = {"bbox": [left + x, top + y, width, height], "image_id": image_id, "id": number}
+    if rings := annotation.get("segmentation"):
+        moved["segmentation"] = [
+            [value + (y if i % 2 else x) for i, value in enumerate(ring)] for ring in rings
+        ]
+    return {**annotation, **moved}
 
 
 if __name__ == "__main__":
