@@ -13,6 +13,7 @@ from ground.errors import EXIT_FAILED, DatasetError, ModelError
 from ground.files import write_json
 from ground.output_record import SUMMARY_FILE
 from ground.outputs import check_pattern, output_folder, settle_inputs
+from ground.progress import Progress
 from ground.speech import say, say_error, speech_options
 from model.model_folder import find_saved_model
 from model.prediction.paths import find_pictures, places_of
@@ -74,10 +75,12 @@ def _export(folder: Path, forms: list[str], paths: list[Path], new: Path) -> dic
     for path in paths:  # before the minutes that a form takes
         read_picture(path, most)
 
-    def pixels() -> Iterator[Any]:
+    def pixels(form: str) -> Iterator[Any]:
         """Yields the pictures, none of which is held."""
+        progress = Progress(f"{form}: comparing", len(paths), lambda line, values: say(line))
         for path in paths:
             yield np.asarray(read_picture(path, most).open())
+            progress.advance()
 
     made: dict[str, Any] = {}
     failed: dict[str, str] = {}
@@ -85,7 +88,7 @@ def _export(folder: Path, forms: list[str], paths: list[Path], new: Path) -> dic
         say(f"{form}: converting")
         try:
             run = write_form(form, rebuilt, new)
-            made[form] = compare(rebuilt, run, pixels(), fixed_side(form, rebuilt))
+            made[form] = compare(rebuilt, run, pixels(form), fixed_side(form, rebuilt))
             made[form]["bytes"] = _bytes_of(new / _FILES[form])
         except ModelError as error:
             failed[form] = str(error)
