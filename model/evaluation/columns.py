@@ -63,11 +63,18 @@ class Columns(Sequence[dict[str, Any]]):
         masks = None
         if any(part.masks is not None for part in parts):
             masks = [mask for part in parts for mask in part.masks or [None] * len(part)]
+
+        def column(name: str) -> np.ndarray:
+            return np.concatenate([getattr(part, name) for part in parts])
+
         return cls(
-            *(
-                np.concatenate([getattr(part, name) for part in parts])
-                for name in ("ids", "image_id", "category_id", "score", "area", "is_crowd", "boxes")
-            ),
+            column("ids"),
+            column("image_id"),
+            column("category_id"),
+            column("score"),
+            column("area"),
+            column("is_crowd"),
+            column("boxes"),
             masks,
         )
 
