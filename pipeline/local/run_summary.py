@@ -1,5 +1,6 @@
 """What a run came to: read from its artifacts, written as summary.json, shown in a few lines."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ from components.anomalies import read_anomalies
 from components.coco_evaluator.findings import finding_lines
 from components.model_pusher import properties
 from configs.metric_names import METRIC_NAMES
+from ground.command_examples import program
 from ground.console import read_json
 from ground.errors import DatasetError, ModelError
 from ground.wording import listed, made_lines, plural
@@ -133,6 +135,18 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
         lines.append(f"report  {summary['report']}")
     if summary["data_report"]:
         lines.append(f"data    {summary['data_report']}")
+    return [*lines, *_next_lines(summary)]
+
+
+def _next_lines(summary: dict[str, Any]) -> list[str]:
+    """Returns the commands that show what the model finds: in its evaluation, in other pictures."""
+    if not summary["report"]:
+        return []
+    evaluation = shlex.quote(str(Path(summary["report"]).parent))
+    lines = [f"next    {program()} look {evaluation}"]
+    if summary["pushed_model"]:
+        model = shlex.quote(summary["pushed_model"])
+        lines.append(f"        {program()} predict --model {model} PICTURE... --out DIR")
     return lines
 
 

@@ -37,6 +37,8 @@ def test_numbers_verdict_and_places_are_shown(summary: dict[str, Any]) -> None:
         "pushed  /runs/a/serving/a/1",
         "report  /runs/a/report.html",
         "data    /runs/a/data.html",
+        "next    tfx-rcnn look /runs/a",
+        "        tfx-rcnn predict --model /runs/a/serving/a/1 PICTURE... --out DIR",
     ]
 
 
@@ -76,6 +78,7 @@ def test_refused_model_shows_reason_and_nothing_pushed(summary: dict[str, Any]) 
     lines = summary_lines(summary)
     assert "not blessed: box/AP 0.1 is below the minimum" in lines
     assert "pushed  nothing" in lines
+    assert lines[-1] == "next    tfx-rcnn look /runs/a"
 
 
 def test_pushed_folder_that_is_gone_says_what_to_do(summary: dict[str, Any]) -> None:
