@@ -122,6 +122,7 @@ def waiting_share(batches: Callable[[], Iterator[Any]], count: int, step_seconds
 @click.command()
 @click.option("--examples", required=True, type=click.Path(), help="CocoTransform's folder.")
 @click.option("--config", "config_path", required=True, type=click.Path(), help="YAML config.")
+@click.option("--set", "overrides", multiple=True, help="Changes one setting, as in tfx-rcnn.")
 @click.option("--split", default="train", show_default=True)
 @click.option("--batches", default=60, show_default=True, help="Measured, each time.")
 @click.option("--repeats", default=3, show_default=True, help="Alternating; the median counts.")
@@ -133,10 +134,16 @@ def waiting_share(batches: Callable[[], Iterator[Any]], count: int, step_seconds
     help="Of one GPU that trains from this input.",
 )
 def main(
-    examples: str, config_path: str, split: str, batches: int, repeats: int, gpu_speed: float
+    examples: str,
+    config_path: str,
+    overrides: tuple[str, ...],
+    split: str,
+    batches: int,
+    repeats: int,
+    gpu_speed: float,
 ) -> None:
     """Prints one JSON object: both speeds, their ratio, and what a GPU would wait."""
-    config = load_config(config_path)
+    config = load_config(config_path, list(overrides))
     batch_size = config.train.pictures_per_worker
     with_masks = config.model.mask_head is not None
     ours = TrainingInput(examples, split, config.input, with_masks, 1, batch_size, seed=0)

@@ -39,6 +39,28 @@ class ColorJitterConfig(Section):
         return self
 
 
+class CopyPasteConfig(Section):
+    """Copy-paste (2012.07177): objects of another picture, cut out by their masks.
+
+    The other picture is resized, flipped, cut and recoloured as it is itself in the same epoch.
+    """
+
+    probability: float = Field(
+        1.0, gt=0, le=1, description="Chance that objects are pasted into a picture."
+    )
+    object_probability: float = Field(
+        0.5, gt=0, le=1, description="Chance of each object of the other picture."
+    )
+
+
+class MosaicConfig(Section):
+    """Mosaic (2004.10934): four pictures in the quarters of one input."""
+
+    probability: float = Field(
+        0.5, gt=0, le=1, description="Chance that a picture is shown with three others."
+    )
+
+
 class Augmentations(Section):
     """What training changes at random in a picture beside its size."""
 
@@ -52,3 +74,5 @@ class Augmentations(Section):
         "the turned one.",
     )
     color_jitter: ColorJitterConfig | None = None
+    copy_paste: CopyPasteConfig | None = None
+    mosaic: MosaicConfig | None = None

@@ -29,6 +29,13 @@ class Purpose(enum.IntEnum):
     CONTRAST = 11
     SATURATION = 12
     HUE = 13
+    IS_PASTED_ON = 14
+    PARTNER = 15
+    PASTED_OBJECTS = 16
+    IS_MOSAIC = 17
+    MEMBER = 18
+    CENTRE = 19
+    PLACE = 20
 
 
 def hashes(*keys: npt.ArrayLike) -> Hashes:

@@ -5,40 +5,28 @@ scene.py.
 """
 
 import os
-from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 from absl import logging
 
 from configs.schema import InputConfig
+from ground.errors import DatasetError
 from model.batch import Batch, Masks
 from model.examples import read_categories, read_manifest, shard_paths
 from model.input.buckets import Bucket, read_buckets, training_buckets
-from model.input.draws import Draws
+from model.input.copy_paste import pasted
 from model.input.index import index_path, joined, read_index
+from model.input.mosaic import PARTS, mosaic
 from model.input.objects import Objects, padded_objects
 from model.input.on_device import OnDevice
-from model.input.plan import FILLER, Augmentation, Plan
-from model.input.scene import SceneReader, Source, source_specs
+from model.input.plan import Augmentation, Plan
+from model.input.scene import Scene, SceneReader, Source
 from model.input.shard_files import ShardFiles
+from model.input.step_reader import Planned, StepReader, planned_specs
 from model.tfrecord import check_holds
 
 _MAX_OWN_BUCKETS = 3
-
-
-class _Planned(NamedTuple):
-    """What the plan says of each picture of a step, before it is read.
-
-    Attributes:
-        source: the record, and how it is seen.
-        bucket: int32 [2], height and width of the batch.
-        image_id: int64, -1 for a filler.
-    """
-
-    source: Source
-    bucket: Any
-    image_id: Any
 
 
 class TrainingInput:
@@ -89,10 +77,7 @@ class TrainingInput:
         ]
         for path, index in zip(self._paths, indexes, strict=True):
             check_holds(path, zip(index.offset.tolist(), index.length.tolist(), strict=True))
-        # One for all datasets: TensorFlow keeps their functions, and so what they hold, for good.
-        self._files = ShardFiles(self._paths)
         self._index = joined(indexes)
-        self._shards = np.repeat(np.arange(len(indexes)), [len(index) for index in indexes])
         self.categories = read_categories(examples_dir)
         self.num_classes = len(self.categories)
         self.num_pictures = len(self._index)
@@ -109,9 +94,19 @@ class TrainingInput:
             image_ids=self._index.image_id,
         )
         self.steps_per_epoch = self.plan.steps_per_epoch
-        self._draws = Draws(self._index.image_id, seed)
+        shards = np.repeat(np.arange(len(indexes)), [len(index) for index in indexes])
+        # One for all datasets: TensorFlow keeps their functions, and so what they hold, for good.
+        files = ShardFiles(self._paths)
+        self._steps = StepReader(config, self.plan, self._index, shards, files, seed)
         mask_side = int(self._index.mask_side.max(initial=0))
+        if config.copy_paste is not None and not mask_side:
+            raise DatasetError(
+                "input.copy_paste cuts objects out by their masks, and no object "
+                f"of the split {split} has one: leave it out"
+            )
         self._scenes = SceneReader(config, with_masks, mask_side)
+        # Traced once for all that come into a picture from others.
+        self._scene_of_other = tf.function(self._scenes.scene, autograph=False)
         excess = np.maximum(self._index.num_objects - config.max_objects, 0)
         self.overflow = int(excess.sum())
         self._log(split, int(np.count_nonzero(excess)))
@@ -133,18 +128,14 @@ class TrainingInput:
             threads: that decode; 0 leaves it to tf.data.
         """
         # Of one picture, as they leave Python; the shapes are lost on the way.
-        specs = _Planned(
-            source=source_specs(self._config),
-            bucket=tf.TensorSpec([2], tf.int32),
-            image_id=tf.TensorSpec([], tf.int64),
-        )
+        specs = planned_specs(self._config)
         columns = tf.nest.flatten(specs)
 
         def read(step: np.int64) -> list[np.ndarray]:
-            return tf.nest.flatten(self._read_step(int(step), worker))
+            return tf.nest.flatten(self._steps.step(int(step), worker))
 
-        def read_step(step: tf.Tensor) -> _Planned:
-            """Returns the columns of `_read_step` [B, ...] as tensors of known rank."""
+        def read_step(step: tf.Tensor) -> Planned:
+            """Returns the columns of a step [B, ...] as tensors of known rank."""
             values = tf.numpy_function(read, [step], [spec.dtype for spec in columns])
             for value, spec in zip(values, columns, strict=True):
                 value.set_shape([None, *spec.shape])
@@ -164,39 +155,7 @@ class TrainingInput:
         )
         return OnDevice(dataset, "/GPU:0") if tf.config.list_physical_devices("GPU") else dataset
 
-    def _read_step(self, step: int, worker: int) -> _Planned:
-        """Returns the columns [B, ...] of one worker's step."""
-        epoch, step_in_epoch = divmod(step, self.steps_per_epoch)
-        bucket, chosen = self.plan.batch(epoch, step_in_epoch, worker)
-        used = chosen != FILLER
-        heights, widths = self.plan.sizes(epoch, chosen)
-        shape = np.asarray(self.buckets[bucket], np.int32)
-        whole = np.asarray([0, 0, *shape])
-        crops = np.where(used[:, np.newaxis], self.plan.crops(epoch, chosen), whole)
-        jitter, degrees = self._config.color_jitter, self._config.rotation_degrees
-        source = Source(
-            payload=np.asarray([self._payload(i) for i in chosen], object),
-            height=np.where(used, heights, shape[0]).astype(np.int32),
-            width=np.where(used, widths, shape[1]).astype(np.int32),
-            flip=self.plan.flips(epoch, chosen) & used,
-            crop=crops.astype(np.int32),
-            color_map=self._draws.color_maps(jitter, epoch, chosen) if jitter else (),
-            turn=self._draws.turns(degrees, epoch, chosen) if degrees else (),
-        )
-        return _Planned(
-            source,
-            bucket=np.tile(shape, (len(chosen), 1)),
-            image_id=np.where(used, self._index.image_id[chosen], -1),
-        )
-
-    def _payload(self, record: int) -> bytes:
-        """Returns the record of a number, of FILLER nothing."""
-        if record == FILLER:
-            return b""
-        index = self._index
-        return self._files.read(self._shards[record], index.offset[record], index.length[record])
-
-    def _prepare(self, planned: _Planned) -> Batch:
+    def _prepare(self, planned: Planned) -> Batch:
         """Returns one picture's part of a batch, each tensor without the axis of pictures."""
         is_used = tf.strings.length(planned.source.payload) > 0
         image, objects = tf.cond(
@@ -207,20 +166,58 @@ class TrainingInput:
         image.set_shape([None, None, 3])
         return Batch(
             images=image,
-            image_sizes=tf.cast(planned.source.crop[2:], tf.float32),
+            image_sizes=tf.cast(self._content(planned), tf.float32),
             image_ids=planned.image_id,
             valid=is_used,
             **objects._asdict(),
         )
 
-    def _picture_and_objects(self, planned: _Planned) -> tuple[tf.Tensor, Objects]:
+    def _content(self, planned: Planned) -> tf.Tensor:
+        """Returns int32 [2], height and width of what is not padding."""
+        if self._config.mosaic is None:
+            return planned.source.crop[2:]
+        return tf.where(_is_there(planned.others)[0], planned.bucket, planned.source.crop[2:])
+
+    def _picture_and_objects(self, planned: Planned) -> tuple[tf.Tensor, Objects]:
         """Returns uint8 [H, W, 3] of the bucket's size, and the ground truth's M rows."""
-        picture, objects = self._scenes.scene(planned.source)
+        picture, objects = self._scene(planned)
         if not self._with_masks:
             objects = objects._replace(gt_masks=None)
-        rows, columns = tf.unstack(planned.bucket - planned.source.crop[2:])
+        rows, columns = tf.unstack(planned.bucket - self._content(planned))
         image = tf.pad(picture, [[0, rows], [0, columns], [0, 0]])
         return image, padded_objects(objects, self._config.max_objects)
+
+    def _scene(self, planned: Planned) -> Scene:
+        """Returns what is seen in a picture, with what comes from others."""
+        scene = self._scenes.scene(planned.source)
+        if self._config.mosaic is not None:
+            alone, others = scene, planned.others
+            scene = tf.cond(
+                _is_there(others)[0], lambda: self._mosaic(alone, planned), lambda: alone
+            )
+        copies = self._config.copy_paste
+        if copies is None:
+            return scene
+        own, other, most = scene, planned.pasted, self._config.max_objects
+        return tf.cond(
+            _is_there(other),
+            lambda: pasted(
+                own,
+                self._scene_of_other(other),
+                planned.paste_seed,
+                copies.object_probability,
+                most,
+            ),
+            lambda: own,
+        )
+
+    def _mosaic(self, own: Scene, planned: Planned) -> Scene:
+        """Returns the mosaic of a picture and its others."""
+        others = [
+            self._scenes.scene(tf.nest.map_structure(lambda column, n=n: column[n], planned.others))
+            for n in range(PARTS - 1)
+        ]
+        return mosaic([own, *others], planned.quarters, planned.bucket, self._config.max_objects)
 
     def _filler(self, bucket: tf.Tensor) -> tuple[tf.Tensor, Objects]:
         """Returns a black picture of the bucket's size, and M rows that are not in use."""
@@ -261,3 +258,8 @@ class TrainingInput:
                 crowded_pictures,
                 self._config.max_objects,
             )
+
+
+def _is_there(source: Source) -> tf.Tensor:
+    """Returns whether there is a record, of each."""
+    return tf.strings.length(source.payload) > 0

@@ -98,6 +98,8 @@ class SceneReader:
             config.large_scale_jitter is not None
             or config.crop_min_share < 1
             or config.rotation_degrees > 0
+            or config.copy_paste is not None
+            or config.mosaic is not None
         )
         self.reads_masks = with_masks or (self._cuts and mask_side > 0)
         self.mask_side = mask_side + 1

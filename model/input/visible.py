@@ -47,6 +47,11 @@ def in_window(masks: Masks, window: tf.Tensor) -> tf.Tensor:
     return (masks.bitmaps > 0) & rows[:, :, tf.newaxis] & columns[:, tf.newaxis, :]
 
 
+def cut_masks(masks: Masks, window: tf.Tensor) -> Masks:
+    """Returns the masks without what lies beyond a window, to less than a cell."""
+    return masks._replace(bitmaps=tf.cast(in_window(masks, window), tf.uint8))
+
+
 def seen_boxes(boxes: tf.Tensor, masks: Masks, in_view: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
     """Returns the boxes, each cut down to what is in view of its mask.
 

@@ -39,7 +39,7 @@ WHOLE = Config.model_validate(
             "split": {"train": 0.5, "eval": 0.5, "group": "(a)"},
         },
         "model": {"mask_head": {}, "cascade": {}, "box_head": {"class_agnostic": True}},
-        "input": {"large_scale_jitter": {}, "color_jitter": {}},
+        "input": {"large_scale_jitter": {}, "color_jitter": {}, "copy_paste": {}, "mosaic": {}},
     }
 )
 # Another value, where none can be told from the one that is there.

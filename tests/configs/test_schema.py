@@ -97,7 +97,13 @@ def test_pictures_that_are_cropped_are_stored_as_large_as_their_windows_need():
 
 def test_no_augmentation_is_on_by_default_but_the_flip():
     assert Augmentations() == Augmentations.model_validate(
-        {"flip_probability": 0.5, "rotation_degrees": 0.0, "color_jitter": None}
+        {
+            "flip_probability": 0.5,
+            "rotation_degrees": 0.0,
+            "color_jitter": None,
+            "copy_paste": None,
+            "mosaic": None,
+        }
     )
 
 
@@ -124,6 +130,8 @@ def test_no_augmentation_is_on_by_default_but_the_flip():
         ({"rotation_degrees": 46}, "less than or equal to 45"),
         ({"color_jitter": {"probability": 0}}, "input.color_jitter changes nothing"),
         ({"color_jitter": {"hue": 0.6}}, "less than or equal to 0.5"),
+        ({"copy_paste": {"probability": 0}}, "input.copy_paste.probability|greater than 0"),
+        ({"mosaic": {"probability": 1.5}}, "less than or equal to 1"),
     ],
 )
 def test_settings_of_sizes_that_conflict_are_refused(settings, message):

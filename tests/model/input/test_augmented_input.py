@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs.augmentation_schema import ColorJitterConfig
+from configs.augmentation_schema import ColorJitterConfig, CopyPasteConfig, MosaicConfig
 from configs.schema import InputConfig, LargeScaleJitterConfig
+from ground.errors import DatasetError
 from model.batch import arrays_of, named_arrays
 from model.input.input_pipeline import TrainingInput
 from tests.model.input.handmade import example, write_folder
@@ -16,8 +17,11 @@ COLORS = {"color_jitter": ColorJitterConfig(probability=1.0, hue=0.2)}
 TURNS = {"rotation_degrees": 30.0}
 CROPS = {"crop_min_share": 0.5}
 SQUARE = {"large_scale_jitter": LargeScaleJitterConfig(side_px=64, range=(0.5, 2.0))}
-EACH = {"colors": COLORS, "turns": TURNS, "crops": CROPS, "square": SQUARE}
-ALL = {**COLORS, **TURNS, **CROPS, "flip_probability": 0.5, "scale_jitter": (0.7, 1.2)}
+PASTE = {"copy_paste": CopyPasteConfig(object_probability=1.0)}
+MOSAIC = {"mosaic": MosaicConfig(probability=1.0)}
+EACH = {"turns": TURNS, "crops": CROPS, "square": SQUARE, "paste": PASTE, "mosaic": MOSAIC}
+MIXED = {"copy_paste": CopyPasteConfig(probability=0.7), "mosaic": MosaicConfig(probability=0.5)}
+ALL = {**COLORS, **TURNS, **MIXED, "flip_probability": 0.5}
 
 
 def changed(changes):
@@ -98,27 +102,31 @@ def is_sound(batch):
     return True
 
 
-@pytest.mark.parametrize("name", ["turns", "crops", "square"])
+@pytest.mark.parametrize("name", EACH)
 def test_masks_and_boxes_stay_on_their_objects(tmp_path, name):
     random = np.random.default_rng(1)
     config = changed({**EACH[name], "flip_probability": 0.5})
     scenes = [disc(*shape, random) for shape in [(64, 96), (96, 64), (32, 48), (64, 64)] * 4]
     training_input = open_input(write_folder(tmp_path, scenes, config), config)
-    overlaps = []
+    overlaps, objects = [], 0
     for batch in batches(training_input):
         assert is_sound(batch)
-        shown = white_pixels(batch)
-        if not batch.gt_valid[0].any():
+        shown, number = white_pixels(batch), int(batch.gt_valid[0].sum())
+        masks = [drawn_mask(batch, row) for row in range(number)]
+        if not masks:
             assert shown.sum() < 30
             continue
-        drawn = drawn_mask(batch, 0)
-        overlaps.append(iou(drawn, shown))
-        # The box is that of the pixels, to what half a cell and the smooth outline leave open.
-        rows, columns = np.nonzero(shown.any(axis=1))[0], np.nonzero(shown.any(axis=0))[0]
-        if min(len(rows), len(columns)) > 8:
-            tight = [rows[0], columns[0], rows[-1] + 1, columns[-1] + 1]
-            np.testing.assert_allclose(batch.gt_boxes[0, 0], tight, atol=2.6)
+        overlaps.append(iou(np.any(masks, axis=0), shown))
+        objects += number
+        assert sum(mask.sum() for mask in masks) <= 1.1 * np.any(masks, axis=0).sum()
+        # A box is that of the mask in view, to what half a cell and smooth outlines leave open.
+        for box, mask in zip(batch.gt_boxes[0], masks, strict=False):
+            rows, columns = np.nonzero(mask.any(axis=1))[0], np.nonzero(mask.any(axis=0))[0]
+            if min(len(rows), len(columns)) > 8:
+                tight = [rows[0], columns[0], rows[-1] + 1, columns[-1] + 1]
+                np.testing.assert_allclose(box, tight, atol=2.6)
     assert len(overlaps) > 10
+    assert objects > 1.5 * len(overlaps) or name not in ("paste", "mosaic")
     assert np.median(overlaps) > 0.93 and min(overlaps) > 0.6
 
 
@@ -196,7 +204,7 @@ def zoo_folders(tmp_path_factory):
     }  # fmt: skip
 
 
-KINDS = {"wide": ALL, "square": {**COLORS, **TURNS, **SQUARE, "flip_probability": 0.5}}
+KINDS = {"wide": ALL | CROPS | {"scale_jitter": (0.7, 1.2)}, "square": ALL | SQUARE}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -206,31 +214,41 @@ def test_pictures_at_the_edges_give_sound_batches(zoo_folders, kind):
         assert is_sound(batch)
 
 
-def test_a_resumed_run_sees_the_same_bits(zoo_folders):
-    config = changed(KINDS["wide"])
-    whole = batches(open_input(zoo_folders["wide"], config, batch=2), 8)
-    rest = batches(open_input(zoo_folders["wide"], config, batch=2), 5, first_step=3)
+def test_a_resumed_run_and_any_split_of_the_batch_see_the_same_bits(zoo_folders):
+    config, folder = changed(KINDS["wide"]), zoo_folders["wide"]
+    whole = batches(open_input(folder, config, batch=2), 5)
+    rest = batches(open_input(folder, config, batch=2), 2, first_step=3)
     assert all(equal(*pair) for pair in zip(whole[3:], rest, strict=True))
-    other = batches(open_input(zoo_folders["wide"], config, batch=2, seed=1), 8)
-    assert not all(equal(*pair) for pair in zip(whole, other, strict=True))
-
-
-def test_workers_together_see_the_same_bits_as_one(zoo_folders):
-    config = changed(KINDS["wide"])
-    alone = open_input(zoo_folders["wide"], config, batch=2)
-    together = open_input(zoo_folders["wide"], config, workers=2)
-    parts = [batches(together, alone.steps_per_epoch, worker) for worker in range(2)]
-    for step, whole in enumerate(batches(alone)):
-        for key, value in named_arrays(whole).items():
+    together = open_input(folder, config, workers=2)
+    parts = [batches(together, 5, worker) for worker in range(2)]
+    for step, batch in enumerate(whole):
+        for key, value in named_arrays(batch).items():
             joined = np.concatenate([named_arrays(part[step])[key] for part in parts])
             assert (joined == value).all(), key
 
 
 @given(st.integers(0, 2**20))
 def test_any_seed_gives_sound_batches(zoo_folders, seed):
-    training_input = open_input(zoo_folders["wide"], changed(ALL), batch=9, seed=seed)
+    training_input = open_input(zoo_folders["wide"], changed(KINDS["wide"]), batch=9, seed=seed)
     plan = training_input.plan
     sizes, crops = np.stack(plan.sizes(seed % 7, range(9)), axis=1), plan.crops(seed % 7, range(9))
     assert (crops[:, :2] + crops[:, 2:] <= sizes).all() and (crops >= 0).all()
     # The share of a side, from the setting's to all; a side is rounded down twice.
     assert (crops[:, 2:] + 1 >= 0.5 * sizes - 1).all()
+
+
+def test_pasting_asks_for_masks(tmp_path):
+    folder = write_folder(
+        tmp_path, [example(np.zeros((64, 64, 3), np.uint8), [[0, 0, 9, 9]], [1])], CONFIG
+    )
+    with pytest.raises(DatasetError, match="no object of the split train has one: leave it out"):
+        open_input(folder, changed(PASTE))
+
+
+def test_no_more_is_pasted_than_there_are_rows(tmp_path):
+    random = np.random.default_rng(6)
+    config = changed({**PASTE, **MOSAIC, "max_objects": 2})
+    folder = write_folder(tmp_path, [disc(64, 96, random) for _ in range(4)], config)
+    for batch in batches(open_input(folder, config)):
+        assert is_sound(batch)
+        assert batch.gt_valid.shape == (1, 2) and batch.gt_valid.all()
