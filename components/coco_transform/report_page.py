@@ -7,17 +7,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from components.coco_transform.augmented import augmented_examples, is_augmented
 from components.coco_transform.examples import drawn_example
 from components.coco_transform.figures import report_figures
 from components.coco_transform.findings import SUSPICIONS, shown_pairs
 from components.coco_transform.picture import CHANGES
 from components.coco_transform.record import DROP_REASONS
 from components.coco_transform.report import Gathered
+from components.coco_transform.settings import CocoTransformSettings
 from components.coco_transform.source import REPORT_NUMBERS
 from ground.files import atomic_path, write_json
 from ground.page import page_templates
 from ground.wording import made_lines
-from model.examples import read_manifest, shard_paths
+from model.examples import TRAINING_SPLIT, read_manifest, shard_paths
 
 REPORT_PAGE = "report.html"
 
@@ -41,6 +43,7 @@ def write_report(
     content: Mapping[str, Any],
     gathered: Gathered,
     refused: Mapping[str, Any],
+    settings: CocoTransformSettings,
 ) -> None:
     """Writes `report.json` and `report.html`, one page that needs no other file.
 
@@ -50,6 +53,7 @@ def write_report(
         content: what `report_content` gives.
         gathered: what it was made of.
         refused: what CocoExampleGen left out, by split and reason, to be shown.
+        settings: sizes and augmentation, as training will see pictures.
     """
     write_json(Path(report_dir) / REPORT_NUMBERS, content)
     names = {category["label"]: category["name"] for category in gathered.categories}
@@ -57,6 +61,7 @@ def write_report(
         content,
         refused=refused,
         shown=_examples(examples_dir, gathered, names),
+        augmented=_augmented(examples_dir, gathered, settings),
         suspects=_suspects(examples_dir, gathered, names),
         pairs=_pairs(examples_dir, gathered, names),
     )
@@ -76,6 +81,19 @@ def _examples(
             for place in statistics.examples
         ]
     return shown
+
+
+def _augmented(
+    examples_dir: str | os.PathLike[str], gathered: Gathered, settings: CocoTransformSettings
+) -> list[Shown]:
+    """Returns some pictures as training will see them; none where it only flips them."""
+    pictures = gathered.statistics.get(TRAINING_SPLIT)
+    if not is_augmented(settings.input) or not pictures or not gathered.indexes[TRAINING_SPLIT]:
+        return []
+    has_masks = pictures.objects["mask_kept"] > 0
+    return augmented_examples(
+        examples_dir, TRAINING_SPLIT, settings.input, settings.data.seed, has_masks
+    )
 
 
 def _suspects(

@@ -1,5 +1,6 @@
 """The settings that CocoTransform is handed."""
 
+from configs.augmentation_schema import Augmentations
 from configs.model_schema import AnchorConfig
 from configs.parts import Part
 from configs.schema import InputSizes, LossLimits, Name, TransformConfig
@@ -19,11 +20,15 @@ class _Model(Section):
     anchors: AnchorConfig = AnchorConfig()
 
 
+class TrainingSight(InputSizes, Augmentations):
+    """The sizes of training, for which pictures are stored, and the augmentation it shows."""
+
+
 class CocoTransformSettings(Part):
     """How records are prepared, for which sizes, and what the report compares them with."""
 
     name: Name
     data: _Data
     transform: TransformConfig
-    input: InputSizes
+    input: TrainingSight
     model: _Model

@@ -71,7 +71,7 @@ def transform_examples(
         gathered = _transform(*places, settings, new_pipeline, on_progress)
         gathered = gathered._replace(previous=previous, anomalies=anomalies)
         report = report_content(settings, gathered)
-        write_report(report_dir, new_dir, report, gathered, read_refused(examples_dir))
+        write_report(report_dir, new_dir, report, gathered, read_refused(examples_dir), settings)
     return report
 
 

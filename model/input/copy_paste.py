@@ -39,13 +39,14 @@ def pasted(
     window = tf.cast(shared, tf.float32)
     new = _chosen_objects(other.objects, seed, object_probability)
     boxes = crop_boxes(new.gt_boxes, tf.concat([[0, 0], shared], axis=0))
-    boxes = seen_boxes(boxes, new.gt_masks, in_window(new.gt_masks, window), window)
-    masks = cut_masks(new.gt_masks, tf.cast(other_size, tf.float32))
+    masks = _masks(new)
+    boxes = seen_boxes(boxes, masks, in_window(masks, window), window)
+    masks = cut_masks(masks, tf.cast(other_size, tf.float32))
     new = shown(new._replace(gt_boxes=boxes, gt_masks=masks))
     room = max_objects - tf.size(scene.objects.gt_classes)
     new = chosen(new, tf.range(tf.minimum(tf.size(new.gt_classes), room)))
     rows, columns = tf.unstack(size - shared)
-    cover = tf.pad(covered_pixels(new.gt_masks, shared), [[0, rows], [0, columns]])
+    cover = tf.pad(covered_pixels(_masks(new), shared), [[0, rows], [0, columns]])
     picture = tf.where(cover[..., tf.newaxis], _fitted(other.picture, size), scene.picture)
     return Scene(picture, joined([_uncovered(scene.objects, cover), new]))
 
@@ -86,10 +87,16 @@ def _reads(
     return tf.maximum(1.0 - distances, 0.0)
 
 
+def _masks(objects: Objects) -> Masks:
+    if objects.gt_masks is None:
+        raise ValueError("copy-paste cuts objects out by their masks; expected objects with masks")
+    return objects.gt_masks
+
+
 def _chosen_objects(objects: Objects, seed: tf.Tensor, probability: float) -> Objects:
     # The generator is named: what "auto" is depends on the device.
     chance = tf.random.stateless_uniform([tf.size(objects.gt_classes)], seed, alg="philox")
-    return chosen(objects, objects.gt_masks.valid & ~objects.gt_is_crowd & (chance < probability))
+    return chosen(objects, _masks(objects).valid & ~objects.gt_is_crowd & (chance < probability))
 
 
 def _fitted(picture: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
@@ -101,7 +108,7 @@ def _fitted(picture: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
 
 def _uncovered(objects: Objects, cover: tf.Tensor) -> Objects:
     """Returns what is left of the objects where some pixels are covered."""
-    masks, window = objects.gt_masks, tf.cast(tf.shape(cover), tf.float32)
+    masks, window = _masks(objects), tf.cast(tf.shape(cover), tf.float32)
     left = masks._replace(
         bitmaps=tf.where(_cells_under(cover, masks), tf.zeros([], tf.uint8), masks.bitmaps)
     )

@@ -87,16 +87,30 @@ def side_by_side(truth: Batch, found: Found, names: dict[int, str]) -> np.ndarra
         found: one row of `Detector.detect`.
         names: names of the classes, by label.
     """
-    height, width = (int(side) for side in truth.image_sizes)
-    picture = Image.fromarray(truth.images[:height, :width])
-    left, right = (
-        draw(picture, marks, _LONG_SIDE_PX)
-        for marks in (_true_marks(truth, names), _found_marks(found, names, (height, width)))
-    )
+    left = drawn_truth(truth, names, _LONG_SIDE_PX)
+    picture = _content(truth)
+    size = picture.height, picture.width
+    right = draw(picture, _found_marks(found, names, size), _LONG_SIDE_PX)
     both = Image.new("RGB", (2 * left.width + _GAP_PX, left.height), "white")
     both.paste(left, (0, 0))
     both.paste(right, (left.width + _GAP_PX, 0))
     return np.asarray(both)
+
+
+def drawn_truth(truth: Batch, names: dict[int, str], long_side_px: int) -> Image.Image:
+    """Returns one picture with its ground truth.
+
+    Args:
+        truth: one row of a training batch.
+        names: names of the classes, by label.
+        long_side_px: longer side of what is returned.
+    """
+    return draw(_content(truth), _true_marks(truth, names), long_side_px)
+
+
+def _content(truth: Batch) -> Image.Image:
+    height, width = (int(side) for side in truth.image_sizes)
+    return Image.fromarray(truth.images[:height, :width])
 
 
 def _true_marks(truth: Batch, names: dict[int, str]) -> list[Mark]:
