@@ -20,10 +20,19 @@ ROOT = os.path.dirname(os.path.abspath(__file__))
 LAST_VARIABLE = "TFX_RCNN_PYTHONPATH"
 _NAME = "tfx-rcnn"
 _EXIT_USAGE = 2
+_EXIT_INTERRUPTED = 130
 
 
 def main() -> None:
     """Runs the pipeline's commands, or with `-m MODULE` that module's."""
+    try:
+        _run()
+    except KeyboardInterrupt:  # before a command minds it itself (ground/interrupts.py)
+        sys.stderr.write("stopped by Ctrl-C: nothing was begun\n")
+        sys.exit(_EXIT_INTERRUPTED)
+
+
+def _run() -> None:
     settle()
     if sys.argv[1:2] != ["-m"]:
         from pipeline.__main__ import main as run

@@ -22,7 +22,9 @@ def start_safely() -> None:
 
     def from_command_string(command_string: str) -> Any:
         if command_string.startswith(unsafe):
-            command_string = shlex.join(command(*command_string[len(unsafe) :].split()))
+            ours = shlex.join(command(*command_string[len(unsafe) :].split()))
+            # A terminal's Ctrl-C goes to them too, and it is for the command to end them.
+            command_string = f"trap '' INT; exec {ours}"
         return make(command_string)
 
     SubprocessSDKEnvironment.from_command_string = staticmethod(from_command_string)

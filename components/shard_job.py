@@ -28,6 +28,16 @@ class ShardJob:
     scratch_dir: str
 
     @property
+    def pictures_to_do(self) -> int:
+        """How many pictures the job goes through; 0 where its component does not say."""
+        return 0
+
+    @property
+    def count_path(self) -> Path:
+        """Where the job says how many of them are done."""
+        return Path(self.scratch_dir) / "counts" / f"{self.split}-{self.shard:05d}"
+
+    @property
     def place(self) -> str:
         """How a message names the shard."""
         return f"split {self.split!r}, shard {self.shard + 1} of {self.shards}"

@@ -17,18 +17,20 @@ from typing import Generic
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
+from components.shard_count import is_done, pictures_done
 from components.shard_job import ShardJob
 from components.shard_options import shard_processes
 from components.shard_pool import do_jobs
 from components.shard_results import AnyJob, ShardResult, do_job, raise_failure, read_result
-from ground.console import read_json
 from ground.errors import DatasetError, RcnnError, ServiceError
-from ground.files import atomic_path
+from ground.files import atomic_path, remove
+from ground.progress import Progress, without_values
+from ground.unfinished import undone_at_a_forced_end
 from ground.wording import plural
 from model.examples import Shard, Split
 from model.tfrecord import walk_tfrecord
 
-_POLL_SECONDS = 0.2
+_POLL_SECONDS = 0.5
 _LONGEST_REASON = 400  # letters of what a runner says
 _OS_ERROR = re.compile(r"Error: \[Errno (\d+)\] [^:'\[]*(?:: '([^']+)')?")
 
@@ -49,7 +51,7 @@ def new_folder(target: Path) -> Iterator[tuple[Path, Path]]:
         shutil.rmtree(leftover, ignore_errors=True)
     scratch.mkdir(parents=True)
     try:
-        with atomic_path(target) as partial:
+        with undone_at_a_forced_end(lambda: remove(scratch)), atomic_path(target) as partial:
             partial.mkdir()
             yield partial, scratch
     finally:
@@ -59,9 +61,9 @@ def new_folder(target: Path) -> Iterator[tuple[Path, Path]]:
 def write_shards(
     jobs: Sequence[AnyJob],
     write_shard: Callable[[AnyJob], ShardResult],
-    pictures: int,
     namespace: str,
     new_pipeline: Callable[[], beam.Pipeline],
+    what: str,
     on_progress: OnLine,
 ) -> dict[str, list[tuple[AnyJob, ShardResult]]]:
     """Does every job with Beam; returns each with what came of it, by split, in their order.
@@ -69,10 +71,10 @@ def write_shards(
     Args:
         jobs: one a shard.
         write_shard: does one of them, in any of Beam's processes; a function of a module.
-        pictures: that all of them have.
         namespace: namespace of Beam's counters.
         new_pipeline: gives the Beam pipeline that does the work.
-        on_progress: is called with a line for each shard that gets done.
+        what: is done to the pictures, such as "converting".
+        on_progress: is called with a line now and then.
 
     Raises:
         DatasetError: the data is damaged, or some of it was lost on the way.
@@ -80,7 +82,8 @@ def write_shards(
         OSError: a file could not be read or written.
         ServiceError: see `at_work`.
     """
-    with at_work(jobs, new_pipeline, on_progress) as pipeline:
+    with at_work(jobs, what, new_pipeline, on_progress) as pipeline:
+        pictures = sum(job.pictures_to_do for job in jobs)
         processes = shard_processes(pipeline, len(jobs), pictures)
         _ = (
             pipeline
@@ -98,7 +101,10 @@ def write_shards(
 
 @contextlib.contextmanager
 def at_work(
-    jobs: Sequence[ShardJob], new_pipeline: Callable[[], beam.Pipeline], on_progress: OnLine
+    jobs: Sequence[ShardJob],
+    what: str,
+    new_pipeline: Callable[[], beam.Pipeline],
+    on_progress: OnLine,
 ) -> Iterator[beam.Pipeline]:
     """Yields the pipeline that does the jobs; it runs when the block ends.
 
@@ -110,7 +116,7 @@ def at_work(
     """
     runner = "Beam"
     try:
-        with followed(jobs, on_progress), new_pipeline() as pipeline:
+        with followed(jobs, what, on_progress), new_pipeline() as pipeline:
             runner = type(pipeline.runner).__name__
             yield pipeline
     except Exception as error:
@@ -200,33 +206,34 @@ def merged(results: Sequence[ShardResult]) -> Split:
 
 
 @contextlib.contextmanager
-def followed(jobs: Sequence[ShardJob], on_progress: OnLine) -> Iterator[None]:
-    """Calls `on_progress` with a line for each shard that gets done within the block.
+def followed(jobs: Sequence[ShardJob], what: str, on_progress: OnLine) -> Iterator[None]:
+    """Says now and then how many pictures are done within the block, and at its end.
 
-    It looks for the results' files: whichever of Beam's processes does a job, it leaves one.
+    It looks for the jobs' files: whichever process does a job, it leaves them.
 
     Args:
         jobs: what is to be done.
-        on_progress: gets the lines, from another thread.
+        what: is done, such as "converting".
+        on_progress: gets the lines, from another thread (ground/progress.py).
     """
-    waiting = list(jobs)
-    finished = threading.Event()
+    waiting, done_pictures = list(jobs), 0
+    finished, failed = threading.Event(), list[OSError]()
+    total = sum(job.pictures_to_do for job in jobs)
+    progress = Progress(what, total, without_values(on_progress))
 
     def report() -> None:
-        for job in list(waiting):
-            pictures = _pictures_written(job)
-            if pictures is not None:
-                waiting.remove(job)
-                on_progress(
-                    f"{job.split}: shard {job.shard + 1} of {job.shards} written, "
-                    f"{plural(pictures, 'picture')}"
-                )
+        nonlocal done_pictures
+        for job in [job for job in waiting if is_done(job)]:
+            waiting.remove(job)
+            done_pictures += job.pictures_to_do
+        progress.reach(done_pictures + pictures_done(waiting))
 
     def follow() -> None:
         while not finished.wait(_POLL_SECONDS):
             try:
                 report()
-            except OSError:  # nobody reads the screen any more: the other thread meets it, too
+            except OSError as error:  # nobody reads the screen any more: it ends the command
+                failed.append(error)
                 return
 
     follower = threading.Thread(target=follow, name="shard-progress", daemon=True)
@@ -236,15 +243,9 @@ def followed(jobs: Sequence[ShardJob], on_progress: OnLine) -> Iterator[None]:
     finally:
         finished.set()
         follower.join()
-        report()
-
-
-def _pictures_written(job: ShardJob) -> int | None:
-    """Returns how many pictures a job wrote; None where it is not done, or failed."""
-    if not job.result_path.exists():
-        return None
-    line = read_json(job.result_path, DatasetError).get("line")
-    return None if line is None else int(line["records"])
+    if failed:
+        raise failed[0]
+    report()
 
 
 def raise_told(error: Exception, place: str | os.PathLike[str]) -> None:

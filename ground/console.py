@@ -16,11 +16,13 @@ import click
 from ground.command_examples import as_called, examples_of, in_lines
 from ground.errors import EXIT_FAILED, RcnnError, broken_installation
 from ground.files import write_json
+from ground.interrupts import end_interrupted, end_interrupted_early, interruptible
 from ground.output_record import SUMMARY_FILE
 from ground.speech import (
     JSON_OPTION,
     RESULT,
     Manner,
+    erase_bar,
     manner,
     say,
     say_error,
@@ -79,7 +81,8 @@ class OneLineCommand(click.Command):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the command as a program."""
         try:
-            return super().main(*args, **kwargs)
+            with interruptible():
+                return super().main(*args, **kwargs)
         except OSError as error:  # of --help; click itself ends quietly where nobody reads on
             end_without_output(error)
 
@@ -107,6 +110,8 @@ class OneLineCommand(click.Command):
         """Runs the command."""
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt as interrupt:  # while the command's modules are imported
+            end_interrupted_early(interrupt)
         except UsageLine:
             raise
         except click.UsageError as error:
@@ -188,7 +193,8 @@ def one_line_errors(command: Callable[..., Any]) -> Callable[..., Any]:
     """Wraps a click command: adds `--debug`, and turns known errors into one line on stderr.
 
     An `RcnnError` ends with its own exit status, an `OSError` (disk full, permission) and any
-    other exception with 1. With `--debug` the traceback is shown instead.
+    other exception with 1, a signal with its own (ground/interrupts.py). With `--debug` the
+    traceback is shown instead.
     """
 
     @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
@@ -198,6 +204,8 @@ def one_line_errors(command: Callable[..., Any]) -> Callable[..., Any]:
             return command(*args, **kwargs)
         except (click.ClickException, click.exceptions.Exit, click.Abort, bdb.BdbQuit):
             raise  # the last is a debugger's `quit`
+        except KeyboardInterrupt as interrupt:
+            end_interrupted(interrupt)
         except Exception as error:
             if isinstance(error, BrokenPipeError) and _is_closed_output():
                 end_without_output(error)
@@ -260,6 +268,7 @@ def print_table(columns: list[str], rows: list[list[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    erase_bar()
     console = Console(file=sys.stdout)
     if console.is_terminal:
         table = Table(*columns)

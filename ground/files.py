@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ground.errors import FolderInUseError
+from ground.unfinished import undone_at_a_forced_end
 
 _LOCKS_UNKNOWN = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)  # of some network file systems
 _EXCHANGE_UNKNOWN = (errno.ENOSYS, errno.ENOTSUP, errno.EINVAL)
@@ -41,7 +42,8 @@ def atomic_path(target: str | os.PathLike[str], replaces: bool = True) -> Iterat
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = _beside(target, "partial")
     try:
-        yield partial
+        with undone_at_a_forced_end(lambda: remove(partial)):
+            yield partial
         sync_tree(partial)
         if replaces:
             replace(partial, target)
@@ -171,7 +173,8 @@ def held_folder(folder: str | os.PathLike[str], otherwise: str) -> Iterator[None
         stream.write(str(os.getpid()))
         stream.flush()
         try:
-            yield
+            with undone_at_a_forced_end(lambda: os.unlink(path)):
+                yield
         finally:
             with contextlib.suppress(FileNotFoundError):  # without locks, of two holders
                 os.unlink(path)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ground.errors import OutputError
-from ground.files import held_folder
+from ground.files import held_folder, remove
 from ground.output_record import (
     RECORD_FILE,
     SUMMARY_FILE,
@@ -29,6 +29,7 @@ from ground.output_record import (
     stage_path,
     write_record,
 )
+from ground.unfinished import undone_at_a_forced_end
 
 MARK = "Written by tfx-rcnn"
 _MARKED_TEXT = re.compile(rf"# {MARK}; SHA-256 of the lines below: ([0-9a-f]{{64}})\n".encode())
@@ -69,17 +70,24 @@ def output_folder(
     settle_inputs(inputs)
     folder = check_folder(out, writer, names, inputs, option)
     is_new = not folder.exists()
+
+    def remove_if_new() -> None:
+        if is_new:
+            with contextlib.suppress(OSError):  # it holds something
+                folder.rmdir()
+
     try:
-        with held_folder(folder, f"wait for its end, or give another {option}"):
+        with (
+            undone_at_a_forced_end(remove_if_new),
+            held_folder(folder, f"wait for its end, or give another {option}"),
+        ):
             settle(folder)
             check_folder(folder, writer, names, inputs, option)
             with _new_output(folder, writer) as new:
                 yield new
                 check_folder(folder, writer, os.listdir(new), inputs, option)
     finally:
-        if is_new:
-            with contextlib.suppress(OSError):  # it holds something
-                folder.rmdir()
+        remove_if_new()
 
 
 @contextlib.contextmanager
@@ -88,7 +96,8 @@ def _new_output(folder: Path, writer: str) -> Iterator[Path]:
     new = stage_path(folder)
     try:
         new.mkdir(parents=True)
-        yield new
+        with undone_at_a_forced_end(lambda: remove(new.parent)):
+            yield new
         commit(folder, read_record(folder) or Record(), writer, new)
     except BaseException as error:
         if isinstance(error, OSError) and isinstance(error.filename, str):

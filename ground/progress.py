@@ -1,15 +1,37 @@
-"""How far a long work is, said now and then."""
+"""How far a long work is, and how long it will take: a bar on a terminal, else a line now and then.
+
+Within a command (ground/speech.py) a terminal has a bar in its last line, --json-logs has objects
+with the numbers, and --quiet nothing. Elsewhere, and where there is no terminal, whoever started
+the work gets a line every 30 seconds.
+"""
 
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ground.speech import Manner, draw_bar, manner, say, shows_bars, speaks
 from ground.wording import duration
 
-_SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BETWEEN_LINES = 30.0
+_SECONDS_BETWEEN_BARS = 0.5
 
 # Called with a line for people, and what it says as values.
 OnProgress = Callable[[str, Mapping[str, Any]], None]
+
+
+def say_or_log(line: str, values: Mapping[str, Any]) -> None:
+    """Says a line within a command; logs it where our code is called as a library."""
+    if speaks():
+        say(line, fields=values)
+    else:
+        from absl import logging
+
+        logging.info("%s", line)
+
+
+def without_values(on_line: Callable[[str], None] | None) -> OnProgress | None:
+    """Returns what gives `on_line` the lines alone; None for None."""
+    return None if on_line is None else lambda line, values: on_line(line)
 
 
 class Progress:
@@ -21,35 +43,58 @@ class Progress:
     Args:
         what: is done, such as "evaluating".
         total: pieces to do.
-        emit: gets the lines; None says nothing.
+        emit: gets the lines where they are no command's; None says nothing at all.
         noun: name of a piece, in the singular.
+        says_end: whether the last piece has a line however soon it comes.
     """
 
     def __init__(
-        self, what: str, total: int, emit: OnProgress | None, noun: str = "picture"
+        self,
+        what: str,
+        total: int,
+        emit: OnProgress | None,
+        noun: str = "picture",
+        says_end: bool = True,
     ) -> None:
+        self._says_end = says_end
         self._what = what
         self._total = total
         self._emit = emit
         self._noun = noun
-        self._done = 0
+        self._done = self._first = 0
         self._started = self._last = 0.0
 
     def advance(self) -> None:
         """Counts a piece."""
-        self._done += 1
+        self.reach(self._done + 1)
+
+    def reach(self, done: int) -> None:
+        """Notes how many pieces are done."""
+        if self._emit is None or done <= self._done:
+            return
         now = time.monotonic()
-        if self._done == 1:
-            self._started = self._last = now
-        is_due = now - self._last >= _SECONDS_BETWEEN_LINES or self._done == self._total
-        if self._emit is None or not is_due:
+        if not self._done:
+            self._first, self._started, self._last = done, now, now
+        self._done = done
+        between = _SECONDS_BETWEEN_BARS if shows_bars() else SECONDS_BETWEEN_LINES
+        is_end = self._says_end and done == self._total
+        if now - self._last < between and not is_end:
             return
         self._last = now
-        fields: dict[str, Any] = {"done": self._done, "total": self._total}
-        line = f"{self._what}: {self._done}/{self._total} {self._noun}s"
-        if now > self._started:
-            rate = (self._done - 1) / (now - self._started)
+        line, values = self._said(now - self._started)
+        if shows_bars():
+            draw_bar(line, done, self._total)
+        elif manner() is Manner.JSON:
+            say(line, fields=values)
+        else:
+            self._emit(line, values)
+
+    def _said(self, seconds: float) -> tuple[str, dict[str, Any]]:
+        values: dict[str, Any] = {"done": self._done, "total": self._total}
+        line = f"{self._what}: {self._done:,}/{self._total:,} {self._noun}s"
+        if seconds > 0 and self._done > self._first:
+            rate = (self._done - self._first) / seconds
             left = (self._total - self._done) / rate
-            line += f", {rate:.1f} {self._noun}s/s, {duration(left)} left"
-            fields |= {f"{self._noun}s_per_second": rate, "seconds_left": left}
-        self._emit(line, fields)
+            line += f", {rate:,.1f} {self._noun}s/s, {duration(left)} left"
+            values |= {f"{self._noun}s_per_second": rate, "seconds_left": left}
+        return line, values

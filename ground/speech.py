@@ -14,6 +14,8 @@ import enum
 import functools
 import json
 import math
+import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -22,6 +24,8 @@ import click
 RESULT = "result"
 JSON_OPTION = "--json-logs"
 _INFO = "info"
+_ERASE = "\r\x1b[K"
+_BAR_COLUMNS = 24
 
 
 class Manner(enum.Enum):
@@ -33,6 +37,8 @@ class Manner(enum.Enum):
 
 
 _manner = Manner.PLAIN
+_speaks = False  # within a command, not a library's call
+_has_bar = False
 
 
 def manner() -> Manner:
@@ -43,12 +49,53 @@ def manner() -> Manner:
 @contextlib.contextmanager
 def speaking(chosen: Manner) -> Iterator[None]:
     """Makes this process speak so within the block."""
-    global _manner
-    before, _manner = _manner, chosen
+    global _manner, _speaks
+    before = _manner, _speaks
+    _manner, _speaks = chosen, True
     try:
         yield
     finally:
-        _manner = before
+        erase_bar()
+        _manner, _speaks = before
+
+
+def speaks() -> bool:
+    """Returns whether this process is a command's, and not a program's that calls our library."""
+    return _speaks
+
+
+def shows_bars() -> bool:
+    """Returns whether the last line of a terminal is a command's, to draw how far it is."""
+    return _speaks and _manner is Manner.PLAIN and sys.stdout.isatty()
+
+
+def draw_bar(text: str, done: int, total: int) -> None:
+    """Draws how far a work is in the last line of the terminal, over what was drawn there before.
+
+    What is said next takes its place.
+    """
+    global _has_bar
+    from rich.console import Console
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    line = Table.grid(padding=(0, 1))
+    bar = ProgressBar(total=max(total, 1), completed=done, width=_BAR_COLUMNS)
+    line.add_row(bar, Text(text, no_wrap=True, overflow="ellipsis"))
+    console = Console(file=sys.stdout, width=shutil.get_terminal_size().columns - 1)
+    with console.capture() as drawn:
+        console.print(line)
+    _has_bar = True
+    click.echo(_ERASE + drawn.get().rstrip("\n"), nl=False)
+
+
+def erase_bar() -> None:
+    """Takes what `draw_bar` drew off the terminal, where something else is to be written."""
+    global _has_bar
+    if _has_bar:
+        _has_bar = False
+        click.echo(_ERASE, nl=False)
 
 
 def say(
@@ -68,6 +115,7 @@ def say(
         fields: further fields of the JSON object, beside time, level, event and text; not finite
             numbers are null.
     """
+    erase_bar()
     if _manner is Manner.JSON:
         click.echo(json_line(text, event, level, fields or {}))
     elif _manner is Manner.PLAIN or event == RESULT or level != _INFO:
@@ -84,6 +132,11 @@ def say_error(text: str, **fields: Any) -> None:
     """Says what is wrong."""
     plain = text if _manner is Manner.JSON else f"error: {text}"
     say(plain, "error", "error", err=True, fields=fields)
+
+
+def say_stopped(text: str, **fields: Any) -> None:
+    """Says by what a command was stopped, and how to go on."""
+    say(text, "stopped", "error", err=True, fields=fields)
 
 
 def json_line(text: str, event: str, level: str, fields: Mapping[str, Any]) -> str:

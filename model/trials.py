@@ -17,14 +17,16 @@ from configs.loader import checked
 from ground.console import read_json
 from ground.errors import ConfigError, TrainingError
 from ground.files import json_digest, write_json
+from ground.progress import SECONDS_BETWEEN_LINES
 from model.examples import TRAINING_SPLIT, read_manifest
 from model.input.buckets import read_buckets, training_buckets, write_buckets
 from model.input.index import index_path, joined, read_index
 from model.launch.errors import TrainingStopped
 from model.launch.host import visible_gpus
 from model.launch.launcher import train
+from model.launch.progress import ProgressPrinter
 from model.limits import machine_limits
-from model.training.events import Event, RunStarted
+from model.training.events import Event, RunStarted, StepDone
 from model.training_settings import TrainingSettings
 
 TRIAL_MODULE = "model.launch.trial"
@@ -182,6 +184,13 @@ class TrialRunner:
 
     def _train(self, setting: Setting) -> Trial:
         events: list[Event] = []
+        printer = ProgressPrinter(SECONDS_BETWEEN_LINES)
+
+        def heard(event: Event) -> None:
+            events.append(event)
+            if isinstance(event, StepDone):
+                printer(event)
+
         with tempfile.TemporaryDirectory(prefix="tfx-rcnn-tune-") as folder:
             examples = examples_with_buckets(
                 self._examples_dir, Path(folder) / "examples", self._config, setting.buckets
@@ -191,7 +200,7 @@ class TrialRunner:
                     self._config_of(setting, len(read_buckets(examples))),
                     examples,
                     Path(folder) / "out",
-                    on_progress=events.append,
+                    on_progress=heard,
                     worker_module=TRIAL_MODULE,
                 )
             except TrainingStopped:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from ground.source_digest import OWN_PACKAGES, SOURCE_ROOT
-from ground.speech import Manner, manner, say
+from ground.speech import Manner, manner, say, shows_bars
 
 _CLEAR = "\r\x1b[K"
 
@@ -41,6 +41,8 @@ class _OwnLines(logging.Handler):
         if not any(path.is_relative_to(SOURCE_ROOT / package) for package in OWN_PACKAGES):
             return
         text = " ".join(record.getMessage().split())
+        if shows_bars() and getattr(record, "told", ("",))[0] == "progress":
+            return  # whoever tells it draws it
         if manner() is Manner.JSON:
             event, fields = getattr(record, "told", ("log", {}))
             say(text, event, record.levelname.lower(), fields=fields)

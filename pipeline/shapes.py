@@ -22,6 +22,7 @@ from pycocotools import mask as coco_mask
 
 from ground.files import write_json
 from ground.outputs import output_folder, settle_inputs
+from ground.progress import Progress, say_or_log
 from model.coco.boxes import yxyx_to_xywh
 
 Bitmap = npt.NDArray[np.bool_]
@@ -94,7 +95,9 @@ def _write_split(folder: Path, split: str, first_id: int, count: int, seed: int,
     (folder / split).mkdir(parents=True)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
+    progress = Progress(f"drawing {split}", count, say_or_log, says_end=False)
     for number in range(1, count + 1):
+        progress.reach(number)
         random = np.random.default_rng([seed, first_id, number])
         pixels, objects = _draw_picture(random, number, size)
         file_name = f"{first_id + number:012d}.jpg"

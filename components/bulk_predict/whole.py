@@ -56,6 +56,11 @@ class BulkJob(ShardJob):
     first: int = 0
     paths: tuple[str, ...] = ()
 
+    @property
+    def pictures_to_do(self) -> int:
+        """See `ShardJob`."""
+        return len(self.paths)
+
 
 def bulk_predict(
     model_folder: Path,
@@ -76,7 +81,7 @@ def bulk_predict(
         work: folder that all workers can write to; the caller removes it when `out` is safe.
         settings: see there.
         new_pipeline: gives the Beam pipeline that does the work.
-        on_progress: called with a line for each shard that is done.
+        on_progress: called with a line now and then.
         on_failure: called with a line for each picture that cannot be used.
 
     Raises:
@@ -90,7 +95,7 @@ def bulk_predict(
         on_progress(f"going on: {len(jobs) - len(todo)} of {len(jobs)} shards were done before")
     handler = PictureModelHandler(str(model_folder), settings.batch_size, settings.tiling)
     try:
-        with at_work(todo, new_pipeline, on_progress) as pipeline:
+        with at_work(todo, "predicting", new_pipeline, on_progress) as pipeline:
             _ = _outcomes(pipeline, todo, handler) | "WriteShard" >> beam.ParDo(_write_shard)
     except ServiceError as error:
         if told := _MODEL_ERROR.search(str(error.__cause__)):

@@ -12,7 +12,7 @@ from components.coco_evaluator.frames import turn_from_upright, turned_detection
 from components.coco_evaluator.kept_detections import claim_detections_dir, read_kept, write_kept
 from components.coco_evaluator.sources import Source
 from ground.errors import DatasetError, ModelError
-from ground.progress import Progress
+from ground.progress import Progress, without_values
 from ground.source_digest import source_digest
 from model.encoded.files import shown
 from model.evaluation.coco_numbers import results_of_picture
@@ -108,7 +108,7 @@ def _run_model(
     """Returns what is found; adds to `failed` a line for each picture that cannot be measured."""
     images = source.ground_truth.images
     total = sum(image_ids is None or image["id"] in image_ids for image in images)
-    progress = Progress("evaluating", total, on_progress and (lambda line, _: on_progress(line)))
+    progress = Progress("evaluating", total, without_values(on_progress))
     by_image: dict[int, list[dict[str, Any]]] = {}
     if not total:
         return []

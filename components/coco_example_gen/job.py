@@ -48,6 +48,11 @@ class ShardJob(shard_job.ShardJob):
     not_kept: frozenset[int] = frozenset()
     files: tuple[SourceFile, ...] = ()
 
+    @property
+    def pictures_to_do(self) -> int:
+        """See `ShardJob`."""
+        return self.spooled.pictures.number
+
     def place_of(self, image_id: int, file_name: str) -> tuple[str, str]:
         """Returns the folder that a picture's file has to be in, and its name there."""
         if not self.files:

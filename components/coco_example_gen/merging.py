@@ -7,6 +7,8 @@ from pathlib import Path
 
 from components.coco_example_gen.source import MERGED_FILE, SplitSource
 from ground.errors import ConfigError, DatasetError
+from ground.files import remove
+from ground.unfinished import undone_at_a_forced_end
 from model.coco.hints import why_missing
 from model.coco.merge import SOURCE_STRIDE, Merge, SourceFile, in_own_ids, source_of
 from model.coco.survey import Survey
@@ -47,7 +49,8 @@ def merged(
                 paths[source.files] = scratch / f"{source.name}-{MERGED_FILE}"
                 merge.write(paths[source.files], source.files)
         on_progress(f"{len(files)} sources merged")
-        yield [each._replace(annotations=paths[each.files]) for each in sources], merge
+        with undone_at_a_forced_end(lambda: remove(scratch)):
+            yield [each._replace(annotations=paths[each.files]) for each in sources], merge
     except (DatasetError, ConfigError) as error:
         message = in_own_ids(str(error), files)
         for path in paths.values():

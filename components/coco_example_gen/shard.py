@@ -11,6 +11,7 @@ from components.coco_example_gen.accounts import check_fates, check_spool_file
 from components.coco_example_gen.job import ShardJob
 from components.coco_example_gen.record import encode_record
 from components.coco_example_gen.rejects import RejectsFile
+from components.shard_count import ShardCount
 from components.shard_file import ShardFile, opened
 from components.shard_results import ShardResult
 from ground.files import atomic_path
@@ -76,6 +77,7 @@ class _ShardWriter:
         tally: Tally,
     ):
         self._job = job
+        self._count = ShardCount(job)
         self._spooled = spooled
         self._file = file
         self._rejects = rejects
@@ -102,6 +104,7 @@ class _ShardWriter:
 
     def _write_picture(self, image: Any, annotations: list[tuple[int, Any]]) -> None:
         """Writes the record of a picture, or its reject."""
+        self._count.advance()
         self._tally.pictures_read += 1
         for _, annotation in annotations:
             self._tally.read_object(annotation)

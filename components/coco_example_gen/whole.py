@@ -102,7 +102,7 @@ def convert(
         rejects_dir: gets `Split-<name>/rejects.jsonl` and `counts.json`.
         data: seed, limits and policies.
         make_pipeline: gives the Beam pipeline that the shards are written with.
-        on_progress: called with a line a split and a line a shard.
+        on_progress: called with a line a split, and one now and then.
 
     Returns:
         `{"splits": {name: {"pictures": {"read", "written", "rejected"}, "objects": {likewise},
@@ -133,8 +133,7 @@ def convert(
         examples, scratch = stack.enter_context(new_folder(examples_dir))
         work = _Work(examples, rejects, scratch)
         jobs = _spool_all(plan, work, data, policies, on_progress)
-        pictures = sum(job.spooled.pictures.number for job in jobs)
-        done = write_shards(jobs, write_shard, pictures, NAMESPACE, make_pipeline, on_progress)
+        done = write_shards(jobs, write_shard, NAMESPACE, make_pipeline, "converting", on_progress)
         splits: dict[str, Split] = {}
         for source in sources:
             tally = plan.tallies[source.name]

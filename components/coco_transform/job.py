@@ -27,6 +27,11 @@ class ShardJob(shard_job.ShardJob):
     settings: CocoTransformSettings
 
     @property
+    def pictures_to_do(self) -> int:
+        """See `ShardJob`."""
+        return self.records
+
+    @property
     def source_path(self) -> Path:
         """Where the source's records lie."""
         return split_folder(self.source_dir, self.split) / self.file

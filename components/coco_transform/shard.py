@@ -5,6 +5,7 @@ from components.coco_transform.job import ShardJob
 from components.coco_transform.likeness import hashes_path, write_hashes
 from components.coco_transform.record import DroppedPictureError, RecordForm, transform_record
 from components.coco_transform.statistics import SplitStatistics
+from components.shard_count import ShardCount
 from components.shard_file import ShardFile, opened
 from components.shard_results import ShardResult
 from model.tfrecord import read_tfrecord
@@ -44,7 +45,9 @@ def _write_records(
     read_ids: list[int] = []
     dropped_ids: list[int] = []
     hashes: list[tuple[str, tuple[int, int]]] = []
+    count = ShardCount(job)
     for _, serialized in read_tfrecord(job.source_path):
+        count.advance()
         try:
             record = transform_record(serialized, form)
         except DroppedPictureError as dropped:

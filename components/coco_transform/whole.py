@@ -53,7 +53,7 @@ def transform_examples(
         report_dir: gets `report.html` and `report.json`.
         settings: its transform, input and anchor settings, and the limits of its data section.
         new_pipeline: returns the Beam pipeline that does the work.
-        on_progress: called with a line a shard.
+        on_progress: called with a line now and then.
         previous: the last run's report, which this one's data is compared with.
         anomalies: anomalies that the settings let pass, for the report.
 
@@ -103,8 +103,7 @@ def _transform(
         for name, split in sources.items()
         for number, shard in enumerate(split["shards"])
     ]
-    pictures = sum(job.records for job in jobs)
-    done = write_shards(jobs, write_shard, pictures, NAMESPACE, new_pipeline, on_progress)
+    done = write_shards(jobs, write_shard, NAMESPACE, new_pipeline, "transforming", on_progress)
     splits: dict[str, Split] = {}
     statistics: dict[str, SplitStatistics] = {}
     for name, source in sources.items():

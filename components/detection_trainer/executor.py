@@ -15,6 +15,7 @@ from tfx.utils import path_utils
 from components.detection_trainer.settings import DetectionTrainerSettings
 from ground.files import write_json
 from ground.output_record import SUMMARY_FILE
+from ground.speech import draw_bar, shows_bars
 from model.launch.launcher import train
 from model.training.events import Event, Notice, StepDone
 
@@ -67,6 +68,8 @@ class Executor(base_executor.BaseExecutor):
 class _EventLog:
     """Logs what has a line: where the run is every ten seconds, all else at once.
 
+    A terminal has a bar beside.
+
     The record also has the event's name and values, as `told`, for logs that programs read.
     """
 
@@ -76,6 +79,8 @@ class _EventLog:
     def __call__(self, event: Event) -> None:
         """Logs an event of the chief."""
         if isinstance(event, StepDone):
+            if shows_bars():
+                draw_bar(event.line, event.step, event.steps)
             now = time.monotonic()
             if now - self._last_step_line < _SECONDS_BETWEEN_LINES:
                 return

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from ground.errors import DatasetError
+from ground.progress import Progress, say_or_log
 
 LARGEST_VALUE = 64 << 20  # characters
 DEEPEST_VALUE = 32  # levels of lists and objects in each other
@@ -64,6 +65,9 @@ class JsonText:
         self._characters_before = 0
         self._bytes_read = 0
         self._is_at_end = False
+        total = os.fstat(stream.fileno()).st_size >> 20
+        name = os.path.basename(path)
+        self._progress = Progress(f"reading {name}", total, say_or_log, "megabyte", says_end=False)
 
     def next_character(self) -> str:
         """Returns the next character that is no blank, and stays before it; "" at the end."""
@@ -179,6 +183,7 @@ class JsonText:
                 f"({error.encoding}: {error.reason}): save it as UTF-8, or copy it anew"
             ) from None
         self._bytes_read += len(block)
+        self._progress.reach(self._bytes_read >> 20)
         self._characters_before += self._position
         self._window, self._position = kept + text, 0
         return True

@@ -6,9 +6,10 @@ import click
 
 from configs.loader import load_config
 from ground.command_options import config_option, set_option
-from ground.console import OneLineCommand, one_line_errors
+from ground.console import OneLineCommand, one_line_errors, show_lines
 from ground.errors import ConfigError
 from ground.outputs import check_file
+from ground.speech import say, speech_options
 from model.import_weights import OUT_SUFFIXES, count_classes, imported_weights, write_weights
 from model.quiet_tensorflow import quiet_tensorflow
 from model.weights.fetching import ensure_weights
@@ -44,6 +45,7 @@ from model.weights.torchvision import to_torchvision
 )
 @click.option("--out", required=True, type=click.Path(), help="A .safetensors or .npz file.")
 @set_option
+@speech_options
 @one_line_errors
 def main(
     source: tuple[str, str],
@@ -63,14 +65,14 @@ def main(
         raise ConfigError(f"--out {out}: must be a {' or '.join(OUT_SUFFIXES)} file")
     config = load_config(config_file, overrides)
     check_file(out, [weights_path(path), config_file, categories, config.model.weights])
-    ensure_weights(path, click.echo)
+    ensure_weights(path, say)
+    say(f"building the detector of {config_file}, and reading {path} into it")
     with quiet_tensorflow():
         weights, report = imported_weights(
             config, _num_classes(num_classes, categories), kind, path
         )
     write_weights(out, to_torchvision(weights) if target == "torchvision" else weights, target)
-    for line in [*report.lines(), f"written   {out} ({target})"]:
-        click.echo(line)
+    show_lines([*report.lines(), f"written   {out} ({target})"])
 
 
 def _num_classes(given: int | None, categories: str | None) -> int:

@@ -8,6 +8,7 @@ import click
 from configs.loader import load_config
 from ground.command_options import config_option, set_option
 from ground.console import OneLineCommand, finish, one_line_errors, show_lines
+from ground.interrupts import leave_to_the_debugger, say_if_interrupted
 from ground.speech import say, speech_options
 from model.launch.cluster import cluster_from_environment
 from model.launch.errors import TrainingStopped
@@ -50,22 +51,26 @@ def main(
 ) -> None:
     """Train a detector and export it as a SavedModel.
 
-    The same command again goes on where the last one was cut off. SIGTERM or Ctrl-C writes a
-    checkpoint and ends with status 0. On several hosts (docs/clusters.md) only the first one
-    needs OUT.
+    The same command again goes on where the last one was cut off. SIGTERM writes a checkpoint and
+    ends with status 0; Ctrl-C does where a step ends within 3 seconds, with status 130. On
+    several hosts (docs/clusters.md) only the first one needs OUT.
     """
     config = TrainingSettings.of(load_config(config_file, overrides))
+    say_if_interrupted("run the same again to go on")
+    if eager:
+        leave_to_the_debugger()
     is_chief = cluster_from_environment(os.environ).is_chief
     if is_chief:
         claim_output(out, checkpoints, [examples, config_file, config.model.weights])
         ensure_weights(config.model.weights, say)
     try:
         # A line that changes would write over a debugger's prompt.
-        with ProgressPrinter(in_place=not eager) as printer:
-            result = train(config, examples, out, checkpoints, on_progress=printer, eager=eager)
+        printer = ProgressPrinter(in_place=not eager)
+        result = train(config, examples, out, checkpoints, on_progress=printer, eager=eager)
     except TrainingStopped as stopped:
         if is_chief:
             finish({"resumable": True, "step": stopped.step}, out, [])
+        stopped.raise_if_interrupted()
         show_lines([str(stopped)])
         return
     if is_chief:

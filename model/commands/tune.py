@@ -1,6 +1,7 @@
 """`python -m model.tune`: see model/tune.py."""
 
 import os
+import signal
 from pathlib import Path
 
 import click
@@ -9,6 +10,7 @@ from configs.loader import load_config
 from ground.command_options import FiniteRange, config_option, set_option
 from ground.console import OneLineCommand, one_line_errors, print_table, show_lines
 from ground.errors import ConfigError, TrainingError
+from ground.interrupts import Terminated, say_if_interrupted
 from ground.outputs import check_file
 from ground.speech import say, speech_options
 from model.input.buckets import read_buckets
@@ -61,8 +63,9 @@ def main(
 ) -> None:
     """Try batch, precision, jit and buckets on this machine and write the fastest as a config.
 
-    Ctrl-C ends it between two steps; the same command again goes on with what is left to try.
+    After Ctrl-C the same command again goes on with what is left to try.
     """
+    say_if_interrupted("what was tried is kept: run the same again to go on")
     config = TrainingSettings.of(load_config(config_file, overrides))
     dimensions = tried.split(",")
     unknown = [name for name in dimensions if name not in DIMENSIONS]
@@ -87,10 +90,9 @@ def main(
     first = first_setting(config, machine, len(read_buckets(examples)))
     try:
         best = search(first, machine, runner, dimensions, change_batch)
-    except TrainingStopped:
+    except TrainingStopped as stopped:
         print_table(COLUMNS, table_of(runner.trials, None))
-        show_lines(["stopped: run the same again to go on"])
-        return
+        raise (Terminated if stopped.number == signal.SIGTERM else KeyboardInterrupt) from None
     table = table_of(runner.trials, best)
     print_table(COLUMNS, table)
     if best is None:

@@ -1,6 +1,9 @@
 """How a training can end without a model."""
 
+import signal
+
 from ground.errors import TrainingError
+from ground.interrupts import say_if_interrupted
 
 
 class TrainingStopped(TrainingError):
@@ -8,11 +11,22 @@ class TrainingStopped(TrainingError):
 
     Attributes:
         step: updates done.
+        number: the signal by which this process was asked; 0 where another one was.
     """
 
-    def __init__(self, step: int) -> None:
+    def __init__(self, step: int, number: int = 0) -> None:
         super().__init__(f"stopped after {step} steps: resumable, run the same again")
         self.step = step
+        self.number = number
+
+    def raise_if_interrupted(self) -> None:
+        """Raises KeyboardInterrupt where it was Ctrl-C, with a line on the steps that are kept.
+
+        SIGTERM is a platform's word, which takes a run that can go on for no failure.
+        """
+        if self.number == signal.SIGINT:
+            say_if_interrupted(f"{self.step} steps are kept: run the same again to go on")
+            raise KeyboardInterrupt
 
 
 class WorkerLostError(TrainingError):

@@ -26,7 +26,7 @@ from model.examples import TRAINING_SPLIT, read_manifest
 from model.input.buckets import read_buckets
 from model.launch.cluster import Cluster, cluster_from_environment
 from model.launch.eager import eager_config, run_eagerly
-from model.launch.errors import TrainingStopped, WorkerLostError
+from model.launch.errors import WorkerLostError
 from model.launch.gpus import gpu_warnings, usable_environment
 from model.launch.host import (
     hold_ports,
@@ -268,18 +268,18 @@ def _run(job: TrainingJob, cluster: Cluster, on_progress: OnEvent, worker_module
         finally:
             group.kill()
     if isinstance(last, RunStopped):
-        raise TrainingStopped(last.step)
+        raise group.stopped(last.step)
     return last
 
 
 @contextlib.contextmanager
-def _forwarded_signals(ask_to_stop: Callable[[], None]) -> Iterator[None]:
-    """Turns SIGTERM and SIGINT into `ask_to_stop()` within the block, in a main thread."""
+def _forwarded_signals(ask_to_stop: Callable[[int], None]) -> Iterator[None]:
+    """Turns SIGTERM and SIGINT into `ask_to_stop(number)` within the block, in a main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     numbers = (signal.SIGTERM, signal.SIGINT)
-    before: dict[int, Any] = {n: signal.signal(n, lambda *_: ask_to_stop()) for n in numbers}
+    before: dict[int, Any] = {n: signal.signal(n, lambda n, _: ask_to_stop(n)) for n in numbers}
     try:
         yield
     finally:

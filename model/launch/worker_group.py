@@ -33,6 +33,7 @@ from model.training.status import EventFollower, events_path, read_beat
 from tfx_rcnn import child_environment
 
 SECONDS_TO_STOP = 120.0
+SECONDS_TO_INTERRUPT = 3.0
 _POLL_SECONDS = 0.1
 _SECONDS_FOR_STACKS = 1.0
 _SECONDS_FOR_OTHER_DEATHS = 5.0  # of a busy machine; less where all are gone before
@@ -69,6 +70,8 @@ class WorkerGroup:
         self._follower = EventFollower(job.status_dir, self._reporter)
         self._saved_step = 0
         self._stop_before: float | None = None
+        self._seconds_to_stop = SECONDS_TO_STOP
+        self._stopped_by = 0
         self._started = 0.0
 
     def start(self, command: list[str]) -> None:
@@ -107,16 +110,26 @@ class WorkerGroup:
             return
         environ["TF_XLA_FLAGS"] = f"{flags} {_XLA_CACHE}={folder}".strip()
 
-    def ask_to_stop(self) -> None:
+    def ask_to_stop(self, number: int) -> None:
         """Has every worker write a checkpoint and end; a second call ends them at once.
 
         By a file, not by a signal: all workers look for it at the same step (model/training/
         step.py), and a worker that is compiling misses nothing.
+
+        Args:
+            number: the signal by which we were asked; a person does not wait for as long as a
+                platform does.
         """
         if self._stop_before is not None:
             self._signal(signal.SIGKILL)
-        self._stop_before = time.monotonic() + SECONDS_TO_STOP
+        self._stopped_by = number
+        self._seconds_to_stop = SECONDS_TO_INTERRUPT if number == signal.SIGINT else SECONDS_TO_STOP
+        self._stop_before = time.monotonic() + self._seconds_to_stop
         self._job.stop_path.touch()
+
+    def stopped(self, step: int) -> TrainingStopped:
+        """Returns how a run ends that was asked to stop, after so many steps."""
+        return TrainingStopped(step, self._stopped_by)
 
     def kill(self) -> None:
         """Ends what still runs, at once, with all that the workers started, and waits for it."""
@@ -149,8 +162,8 @@ class WorkerGroup:
             if self._stop_before is None:
                 self._check_beats(running)
             elif time.monotonic() > self._stop_before:
-                logging.warning("no checkpoint %g s after the stop: ended", SECONDS_TO_STOP)
-                raise TrainingStopped(self._saved_step)
+                logging.warning("no checkpoint %g s after the stop: ended", self._seconds_to_stop)
+                raise self.stopped(self._saved_step)
             time.sleep(_POLL_SECONDS)
         if not isinstance(last, RunEnded):
             raise lost(self._reporter, "ended without a result", self._traces()).error
@@ -175,7 +188,7 @@ class WorkerGroup:
         """Returns the error of the worker that failed first, once the others had time to die."""
         if self._stop_before is not None:
             steps = [_saved_step(event) for event in self._follower.new_events()]
-            return TrainingStopped(max(steps, default=0) or self._saved_step)
+            return self.stopped(max(steps, default=0) or self._saved_step)
         deadline = time.monotonic() + _SECONDS_FOR_OTHER_DEATHS
         while time.monotonic() < deadline and any(
             process.poll() is None for process in self._processes.values()

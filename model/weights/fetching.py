@@ -12,6 +12,7 @@ from typing import IO, Any
 
 from ground.errors import ModelError
 from ground.files import atomic_path
+from ground.progress import Progress, say_or_log
 from model.weights.named import NamedWeights, cached_path, is_name, named, where_to_put
 
 MIRROR_VARIABLE = "TFX_RCNN_WEIGHTS_MIRROR"
@@ -59,7 +60,8 @@ def _fetch(
             shown = f"{size / 1e6:,.1f} MB" if size else "of unknown size"
             say(f"weights: fetching {name}, {shown}, from {url}")
             say(f"weights: checksum {known}; licence {entry.licence}")
-            read = _copy(answer, partial)
+            progress = Progress(f"fetching {name}", size >> 20, say_or_log, "megabyte")
+            read = _copy(answer, partial, progress)
             if size and read != size:
                 raise ModelError(f"the connection ended after {read:,} of {size:,} bytes")
             _check(partial, entry.checksum)
@@ -85,7 +87,7 @@ def _stated_size(answer: Any) -> int:
     return int(text) if text.isdigit() else 0
 
 
-def _copy(answer: IO[bytes], target: Path) -> int:
+def _copy(answer: IO[bytes], target: Path, progress: Progress) -> int:
     """Returns how many bytes were written.
 
     Raises:
@@ -98,6 +100,7 @@ def _copy(answer: IO[bytes], target: Path) -> int:
             if read > _MOST_BYTES:
                 raise ModelError(f"more than {_MOST_BYTES >> 30} GiB came")
             stream.write(block)
+            progress.reach(read >> 20)
     return read
 
 

@@ -4,7 +4,6 @@ import dataclasses
 import math
 import time
 from collections import Counter
-from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 
 from configs.schema import DataConfig
 from ground.errors import DatasetError
+from ground.progress import Progress, say_or_log
 from ground.wording import listed, plural
 from model.coco.classes import ClassMap
 from model.coco.names import find_picture
@@ -27,7 +27,6 @@ from model.encoded.flaw import PictureFlaw
 from pipeline.init.facts import DataFacts, Ints
 
 _SECONDS = 20.0  # for the pictures of a file
-_SAY_EVERY = 5.0
 _MOST_OBJECTS, _MOST_PICTURES = 50_000, 20_000
 _HALF = 0.5
 _LONGEST_SHOWN = 300  # letters of an example
@@ -71,9 +70,7 @@ class Findings:
         return f"{text}: {'; '.join(flaws) or 'all sound'}"
 
 
-def check_data(
-    data_dir: Path, pictures: str, prefix: str, facts: DataFacts, say: Callable[[str], None]
-) -> Findings:
+def check_data(data_dir: Path, pictures: str, prefix: str, facts: DataFacts) -> Findings:
     """Looks at as many pictures and objects of a file as some seconds allow.
 
     Raises:
@@ -81,16 +78,14 @@ def check_data(
     """
     folder = data_dir / pictures
     found = Findings(of=len(facts.ids))
-    started = said = time.monotonic()
+    started = time.monotonic()
+    progress = Progress("looking at pictures", found.of, say_or_log, says_end=False)
     repeated = _repeated(facts.ids)
     for at in _spread(len(facts.ids)):
-        now = time.monotonic()
-        if now - started > _SECONDS:
+        if time.monotonic() - started > _SECONDS:
             break
-        if now - said > _SAY_EVERY:
-            said = now
-            say(f"looking at pictures: {found.looked_at:,} of {found.of:,}")
         found.looked_at += 1
+        progress.reach(found.looked_at)
         found.looked.append(at)
         if at in repeated:
             _note(found, "duplicate_image_id", f"id {facts.ids[at]}")

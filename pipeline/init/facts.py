@@ -2,9 +2,7 @@
 
 import array
 import dataclasses
-import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,6 @@ from model.coco.values import integer_at, meant_integer
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 _SAMPLE = 500
-_SAY_EVERY = 5.0  # seconds
 _FEWEST_POINTS = 6  # numbers of the shortest ring
 
 
@@ -147,12 +144,8 @@ class _Reader:
             numbers_of.append(number)
 
 
-def read_facts(path: Path, say: Callable[[str], None] = lambda line: None) -> DataFacts:
+def read_facts(path: Path) -> DataFacts:
     """Reads a COCO file once.
-
-    Args:
-        path: the file.
-        say: gets a line now and then where it takes long.
 
     Raises:
         DatasetError: it is missing, cut off, no COCO instances file (what it is instead is said),
@@ -160,13 +153,8 @@ def read_facts(path: Path, say: Callable[[str], None] = lambda line: None) -> Da
     """
     reader = _Reader()
     kinds: dict[str, str] = {}
-    said = time.monotonic()
     for key, entry in iterate_file(path, kinds):
         reader.read(key, entry)
-        if time.monotonic() - said > _SAY_EVERY:
-            said = time.monotonic()
-            pictures, objects = len(reader.names), reader.counts["objects"]
-            say(f"read {pictures:,} pictures and {objects:,} objects of {path.name}")
     _check(path, kinds, reader)
     stated = format_of_boxes(reader.images, reader.annotations, "xywh") or "xywh"
     ids, heights, widths = (np.frombuffer(column, np.int64) for column in reader.pictures)

@@ -60,7 +60,7 @@ class _Source:
     def __init__(self, data_dir: Path, annotations: str, target: Path, say: Say) -> None:
         _check_text(data_dir, annotations)
         say(f"reading {annotations}")
-        self.facts: DataFacts = read_facts(data_dir / annotations, say)
+        self.facts: DataFacts = read_facts(data_dir / annotations)
         self.place: CocoPlace = place_pictures(data_dir, annotations)
         _check_text(data_dir, self.place.pictures)
         self.mended: Losses = Counter()
@@ -73,7 +73,7 @@ class _Source:
             self.facts = read_facts(data_dir / annotations)
             self.place = place_pictures(data_dir, annotations)
         self.findings: Findings = check_data(
-            data_dir, self.place.pictures, self.place.prefix, self.facts, say
+            data_dir, self.place.pictures, self.place.prefix, self.facts
         )
 
 

@@ -15,7 +15,7 @@ from ground.command_options import config_option, set_option
 from ground.console import OneLineCommand, one_line_errors
 from ground.errors import EXIT_REFUSED
 from ground.source_digest import SOURCE_ROOT
-from ground.speech import say, speech_options
+from ground.speech import RESULT, say, speech_options
 from pipeline.nodes import NODES
 
 _DEMO_CONFIG = SOURCE_ROOT / "configs" / "demo.yaml"
@@ -142,13 +142,14 @@ def demo(data_dir: Path, root: Path, overrides: tuple[str, ...]) -> None:
     type=click.IntRange(48, 4096),
     help="Longest side, pixels.",
 )
+@speech_options
 @one_line_errors
 def shapes(out: Path, train: int, val: int, seed: int, size: int) -> None:
     """Draws a COCO-format data set of shapes, unless it is there already."""
     from pipeline.shapes import generate_shapes
 
     generate_shapes(out, train, val, seed, size)
-    click.echo(f"{train} + {val} pictures in {out}")
+    say(f"{train} + {val} pictures in {out}", RESULT)
 
 
 def _run(

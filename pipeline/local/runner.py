@@ -15,6 +15,7 @@ from configs.schema import Config
 from ground.console import explain, finish, show_lines
 from ground.errors import ModelError, RcnnError
 from ground.files import atomic_path, file_digest
+from ground.interrupts import say_if_interrupted
 from model.launch.errors import TrainingStopped
 from model.weights.files import weights_digest
 from pipeline.data_folder import pictures_digest, read_by_a_run
@@ -63,11 +64,13 @@ def run_pipeline(
         stop: `resumable` and the `step`.
 
     Raises:
+        KeyboardInterrupt: Ctrl-C came, in the training too.
         FolderInUseError: another run is at work in `root`.
         ComponentError: a component failed.
         RcnnError: `from_node` was given and there is no earlier run.
     """
     folder = RunFolder(root.resolve())
+    say_if_interrupted("what is done stays done: run the same again to go on")
     with folder.locked(read_by_a_run(config, data_dir)), quiet_libraries(folder.log):
         pipeline = _graph(config, data_dir.resolve(), folder, use_cache)
         if dry_run:
@@ -80,7 +83,9 @@ def run_pipeline(
             runs, run_id = _run_graph(pipeline, folder, _partial_run(from_node, to_node))
         except TrainingStopped as stopped:
             so_far = {"resumable": True, "step": stopped.step}
-            finish(so_far, folder.root, [str(stopped)])
+            finish(so_far, folder.root, [])
+            stopped.raise_if_interrupted()
+            show_lines([str(stopped)])
             return so_far
         from pipeline.local.run_summary import summarise, summary_lines
 
@@ -190,6 +195,10 @@ class _Watched:
     run_id: str = ""
 
 
+class _Interrupted(Exception):
+    """Ctrl-C, or SIGTERM, in an executor: TFX notes an execution as failed by exceptions alone."""
+
+
 @contextlib.contextmanager
 def _watched_nodes(log: Path) -> Iterator[_Watched]:
     """Times each node's launch, prints its line, and names it in what it raises.
@@ -203,7 +212,13 @@ def _watched_nodes(log: Path) -> Iterator[_Watched]:
     from tfx.orchestration.portable.launcher import Launcher
 
     watched = _Watched()
-    launch = Launcher.launch
+    launch, run_executor = Launcher.launch, Launcher._run_executor
+
+    def run_noted_executor(launcher: Any, execution: Any) -> Any:
+        try:
+            return run_executor(launcher, execution)
+        except KeyboardInterrupt as interrupt:
+            raise _Interrupted from interrupt
 
     def timed_launch(launcher: Any) -> Any:
         node = launcher._pipeline_node.node_info.id
@@ -213,7 +228,7 @@ def _watched_nodes(log: Path) -> Iterator[_Watched]:
         try:
             information = launch(launcher)
             outcome = _outcome(launcher, information)
-        except TrainingStopped:
+        except (TrainingStopped, _Interrupted) as stop:
             seconds = time.monotonic() - start
             show(
                 f"{node:18} stopped after {seconds:.1f} s",
@@ -222,7 +237,7 @@ def _watched_nodes(log: Path) -> Iterator[_Watched]:
                 seconds=seconds,
                 outcome="stopped",
             )
-            raise
+            raise (stop.__cause__ or stop) from None
         except Exception as error:
             seconds = time.monotonic() - start
             show(
@@ -239,11 +254,11 @@ def _watched_nodes(log: Path) -> Iterator[_Watched]:
         show(line, "node", **dataclasses.asdict(run))
         return information
 
-    Launcher.launch = timed_launch
+    Launcher.launch, Launcher._run_executor = timed_launch, run_noted_executor
     try:
         yield watched
     finally:
-        Launcher.launch = launch
+        Launcher.launch, Launcher._run_executor = launch, run_executor
 
 
 def _outcome(launcher: Any, information: Any) -> str:

@@ -106,18 +106,17 @@ def _train(root: Path) -> None:
     config, path, settings = read_config(root)
     examples = _examples(root / "input/data", config, path, settings)
     cluster = cluster_from_environment(os.environ)
-    with ProgressPrinter() as printer:
-        result = train(
-            DetectionTrainerSettings.of(config),
-            examples,
-            root / "output/data",
-            # As a URI: only checkpoints lie there, and not what changes with every step, all of
-            # which SageMaker would send to S3. A half-sent one lacks its marker.
-            f"file://{root.resolve()}/checkpoints",
-            on_progress=printer,
-            model_dir=root / "model" / _MODEL_VERSION,
-            run_dir=root / "output/data/run",
-        )
+    result = train(
+        DetectionTrainerSettings.of(config),
+        examples,
+        root / "output/data",
+        # As a URI: only checkpoints lie there, and not what changes with every step, all of
+        # which SageMaker would send to S3. A half-sent one lacks its marker.
+        f"file://{root.resolve()}/checkpoints",
+        on_progress=ProgressPrinter(),
+        model_dir=root / "model" / _MODEL_VERSION,
+        run_dir=root / "output/data/run",
+    )
     where = f"model {result.model_id[:12]} in {result.model_dir}" if cluster.is_chief else "done"
     click.echo(f"{result.steps} steps, {result.images_per_second:.2f} images/s, {where}")
 

@@ -8,6 +8,8 @@ import pytest
 from apache_beam import Pipeline
 from apache_beam.runners.runner import PipelineResult, PipelineRunner, PipelineState
 
+from components import shard_count
+from components.shard_count import InterruptedShard, ShardCount, is_done, pictures_done
 from components.shard_job import ShardJob
 from components.shard_results import ShardResult, do_job, read_result
 from components.shards import (
@@ -24,22 +26,45 @@ from model.tfrecord import write_tfrecord
 LINE = {"file": "a", "records": 3, "sha256": "0"}
 
 
+class Job(ShardJob):
+    @property
+    def pictures_to_do(self):
+        return 3
+
+
 def jobs(scratch, number=2):
-    return [
-        ShardJob("train", n, number, f"file-{n}", "examples", str(scratch)) for n in range(number)
-    ]
+    return [Job("train", n, number, f"file-{n}", "examples", str(scratch)) for n in range(number)]
 
 
 def done(job):
     return ShardResult(LINE, 5, {"own": 1}, {"counter": 2})
 
 
-def test_each_shard_has_a_line(tmp_path):
+def test_the_end_of_the_work_has_a_line(tmp_path):
     lines = []
-    with followed(jobs(tmp_path), lines.append):
+    with followed(jobs(tmp_path), "converting", lines.append):
         for job in jobs(tmp_path):
             do_job(job, done)
-    assert lines == [f"train: shard {n} of 2 written, 3 pictures" for n in (1, 2)]
+    assert len(lines) == 1 and lines[0].startswith("converting: 6/6 pictures")
+
+
+def test_pictures_of_a_shard_at_work_count(tmp_path, monkeypatch):
+    monkeypatch.setattr(shard_count, "_SECONDS", 0.0)
+    [first, second] = jobs(tmp_path)
+    do_job(first, done)
+    count = ShardCount(second)
+    for _ in range(2):
+        count.advance()
+    assert (is_done(first), is_done(second)) == (True, False)
+    assert pictures_done([second]) == 2
+    second.count_path.write_text("cut off")
+    assert pictures_done([second]) == 0
+
+
+def test_work_in_a_thread_ends_with_its_command(tmp_path, monkeypatch):
+    monkeypatch.setattr(shard_count, "is_interrupted", lambda: True)
+    with pytest.raises(InterruptedShard):
+        ShardCount(jobs(tmp_path)[0]).advance()
 
 
 def test_a_screen_that_is_gone_is_met_by_the_thread_that_can_end_the_command(tmp_path):
@@ -51,7 +76,7 @@ def test_a_screen_that_is_gone_is_met_by_the_thread_that_can_end_the_command(tmp
 
     for job in jobs(tmp_path):
         do_job(job, done)
-    with pytest.raises(BrokenPipeError), followed(jobs(tmp_path), tell):
+    with pytest.raises(BrokenPipeError), followed(jobs(tmp_path), "converting", tell):
         assert told.wait(60)
 
 
@@ -67,7 +92,7 @@ def test_a_failed_shard_leaves_its_account_and_has_no_line(tmp_path):
 
     lines = []
     [job] = jobs(tmp_path, 1)
-    with followed([job], lines.append), pytest.raises(DatasetError, match="broken"):
+    with followed([job], "converting", lines.append), pytest.raises(DatasetError, match="broken"):
         do_job(job, fail)
     assert json.loads(job.result_path.read_text()) == {"dataset_error": "broken"}
     assert lines == []

@@ -259,15 +259,10 @@ def test_full_disk_stays_a_full_disk(source, tmp_path, monkeypatch):
     assert caught.value.filename == "/some/file"
 
 
-def test_shards_are_told_as_they_are_done(source, tmp_path):
+def test_the_end_of_the_work_is_told(source, tmp_path):
     lines = []
     transform_examples(source, tmp_path / "o", tmp_path, CONFIG, pipelines(), lines.append)
-    assert sorted(lines) == [
-        "holdout-b: shard 1 of 1 written, 1 picture",
-        "train: shard 1 of 3 written, 2 pictures",
-        "train: shard 2 of 3 written, 0 pictures",
-        "train: shard 3 of 3 written, 2 pictures",
-    ]
+    assert lines[-1].startswith("transforming: 6/6 pictures")
 
 
 def test_rest_of_a_killed_run_is_removed(source, tmp_path):
