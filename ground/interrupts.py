@@ -115,6 +115,8 @@ def end_interrupted(interrupt: KeyboardInterrupt) -> NoReturn:
     _ending.is_said = True
     say_stopped(_line(number), exit_status=exit_status(number))
     if _ending.number:
+        for other in _SIGNALS:  # Python's end gives them back their own effect
+            signal.signal(other, signal.SIG_IGN)
         end_children()
     sys.exit(exit_status(number))
 
