@@ -20,6 +20,7 @@ from configs.kubeflow_schema import KubeflowConfig
 from configs.metric_names import METRIC_NAMES, is_known
 from configs.model_schema import MaskHeadConfig, ModelConfig
 from configs.section import Count, Fraction, Section, Seed, Text
+from configs.tracking_schema import TrackingConfig
 from ground.errors import ConfigError
 
 Policy = Literal["accept", "mend", "drop", "refuse"]
@@ -724,6 +725,7 @@ class Config(Section):
     evaluate: EvaluateConfig = EvaluateConfig()
     push: PushConfig = PushConfig()
     pipeline: PipelineConfig = PipelineConfig()
+    tracking: TrackingConfig = TrackingConfig()
 
     @model_validator(mode="after")
     def _sections_agree(self) -> "Config":

@@ -5,6 +5,7 @@ with the numbers, and --quiet nothing. Elsewhere, and where there is no terminal
 the work gets a line every 30 seconds.
 """
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -24,9 +25,7 @@ def say_or_log(line: str, values: Mapping[str, Any]) -> None:
     if speaks():
         say(line, fields=values)
     else:
-        from absl import logging
-
-        logging.info("%s", line)
+        logging.getLogger("absl").info("%s", line)  # as the rest of our code does
 
 
 def without_values(on_line: Callable[[str], None] | None) -> OnProgress | None:

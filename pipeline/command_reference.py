@@ -46,7 +46,9 @@ Commands, options and their values are completed by the shell after one line in 
 | fish | `_TFX_RCNN_COMPLETE=fish_source tfx-rcnn \\| source` | `~/.config/fish/config.fish` |
 
 ## What they say
-Commands that take long tell how they go on; the result, warnings and errors come in any case.
+Commands that take long tell how they go on: a terminal has a bar in its last line, elsewhere a line
+comes every 30 seconds (of a training every 10), each with the time that is left. The result,
+warnings and errors come in any case.
 `--quiet` leaves the first out. With `--json-logs` standard output is one JSON object a line, errors
 (of wrong options, too) included; what a library writes by itself stays on standard error. Each
 object has `time` (UTC), `level` (`info`, `warning`, `error`), `event` and `text`, the line that
@@ -60,7 +62,14 @@ people are shown. The rest goes by the event (those of a training: `model/traini
 | `result` | `row` of a table, by column; else the text alone |
 | `summary` | `summary`: what is in `summary.json` |
 | `error` | `exit_status` where it ends the command, and `kind` |
-| `log`, `trial`, `warning`, other `progress` | the text alone |
+| `stopped` | `exit_status`: Ctrl-C or SIGTERM ended the command |
+| other `progress` | of a work with known pieces: `done`, `total`, pieces a second, `seconds_left` |
+| `log`, `trial`, `warning` | the text alone |
+
+**Ctrl-C and SIGTERM** end any command within 5 seconds, with all processes that it started, status
+130 or 143, and one line that says how to go on; nothing half-written is left. Exceptions: a
+training that SIGTERM stops has up to 120 seconds for its checkpoint, and status 0
+([training.md](training.md)); `serve` and `train-hosts` let what was begun end.
 
 """
 

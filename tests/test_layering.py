@@ -31,7 +31,7 @@ TFX_AND_BEAM = {
     "tfx_bsl",
 }
 LIBRARIES_OF = {
-    "ground": {"click", "jinja2", "rich"},
+    "ground": {"click", "jinja2", "psutil", "rich"},
     "configs": {"pydantic", "pydantic_core", "yaml"},
 }
 DOTTED = re.compile(r"\w+(\.\w+)*")

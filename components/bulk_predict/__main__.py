@@ -20,6 +20,7 @@ from ground.command_options import (
 from ground.console import OneLineCommand, one_line_errors, show_lines
 from ground.errors import EXIT_FAILED
 from ground.files import remove, write_json
+from ground.interrupts import say_if_interrupted
 from ground.output_record import SUMMARY_FILE
 from ground.outputs import output_folder, settle_inputs
 from ground.speech import say, say_error, speech_options
@@ -117,6 +118,7 @@ def _predict(
     from components.bulk_predict.whole import BulkSettings, bulk_predict
 
     start_safely()
+    say_if_interrupted("shards that were done are kept: run the same again to go on")
     options = PipelineOptions(beam_arguments(config.pipeline.beam_args))
     return bulk_predict(
         folder,

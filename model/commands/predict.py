@@ -10,6 +10,7 @@ from ground.command_options import FiniteRange, batch_size_option, model_option,
 from ground.console import OneLineCommand, one_line_errors, show_lines
 from ground.errors import EXIT_FAILED
 from ground.files import write_json
+from ground.interrupts import say_if_interrupted
 from ground.output_record import SUMMARY_FILE
 from ground.outputs import output_folder, settle_inputs
 from ground.speech import say, say_error, speech_options
@@ -63,6 +64,7 @@ def main(
     that cannot be used is named and left out, and the status is then 1. The same command after a
     run that was cut off goes on where that was.
     """
+    say_if_interrupted("what was looked at is kept: run the same again to go on")
     found = find_pictures(pictures)
     settle_inputs([model_folder])
     model_folder = str(find_saved_model(model_folder))

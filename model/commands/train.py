@@ -15,6 +15,7 @@ from model.launch.errors import TrainingStopped
 from model.launch.launcher import TrainResult, train
 from model.launch.places import claim_output
 from model.launch.progress import ProgressPrinter
+from model.tracking.request import TrackingRequest
 from model.training.events import metrics_line
 from model.training_settings import TrainingSettings
 from model.weights.fetching import ensure_weights
@@ -55,7 +56,8 @@ def main(
     ends with status 0; Ctrl-C does where a step ends within 3 seconds, with status 130. On
     several hosts (docs/clusters.md) only the first one needs OUT.
     """
-    config = TrainingSettings.of(load_config(config_file, overrides))
+    whole = load_config(config_file, overrides)
+    config, tracking = TrainingSettings.of(whole), TrackingRequest.of(whole)
     say_if_interrupted("run the same again to go on")
     if eager:
         leave_to_the_debugger()
@@ -66,7 +68,15 @@ def main(
     try:
         # A line that changes would write over a debugger's prompt.
         printer = ProgressPrinter(in_place=not eager)
-        result = train(config, examples, out, checkpoints, on_progress=printer, eager=eager)
+        result = train(
+            config,
+            examples,
+            out,
+            checkpoints,
+            on_progress=printer,
+            eager=eager,
+            tracking=tracking,
+        )
     except TrainingStopped as stopped:
         if is_chief:
             finish({"resumable": True, "step": stopped.step}, out, [])

@@ -38,6 +38,8 @@ from model.launch.job import TrainingJob
 from model.launch.places import claim_places, places_of
 from model.launch.trainable import check_trainable
 from model.launch.worker_group import WorkerGroup
+from model.tracking.request import TrackingRequest, current_request
+from model.tracking.tracking import IDS_FILE, tracked
 from model.training.checkpoints import checkpoint_key, run_folder
 from model.training.events import (
     OnEvent,
@@ -102,6 +104,7 @@ def train(
     source_digest: str = "",
     worker_module: str = WORKER_MODULE,
     eager: bool = False,
+    tracking: TrackingRequest | None = None,
 ) -> TrainResult:
     """Trains a detector and exports it; goes on where the same run was cut off before.
 
@@ -122,6 +125,7 @@ def train(
         worker_module: the module that is run for each worker.
         eager: run one worker of `train.pictures_per_worker` pictures in this process, its step
             undecorated, for a debugger (model/launch/eager.py).
+        tracking: trackers that follow the run; what `asked_for` says here if None.
 
     Returns:
         What came out.
@@ -171,11 +175,13 @@ def train(
     on_progress = on_progress or (lambda event: None)
     for warning in filter(None, [*warnings, random_and_frozen(config.model)]):
         on_progress(WarningGiven(warning))
+    request = (tracking or current_request()) if cluster.is_chief else None
     with held_folder(places.work_dir, "wait for its end, or give another --out"):
-        if eager:
-            done = run_eagerly(job, on_progress)
-        else:
-            done = _run_with_restarts(job, cluster, on_progress, worker_module)
+        with tracked(request, places.work_dir, on_progress) as on_event:
+            if eager:
+                done = run_eagerly(job, on_event)
+            else:
+                done = _run_with_restarts(job, cluster, on_event, worker_module)
     if places.work_dir != places.run_dir:
         _copy_run(places.work_dir, places.run_dir)
     return _result(job, places.run_dir, done)
@@ -232,6 +238,8 @@ def _copy_run(work_dir: Path, run_dir: Path) -> None:
     """Copies what a person wants to keep of a run; the checkpoints stay where they are."""
     for name in ("tensorboard", "logs"):
         shutil.copytree(work_dir / name, run_dir / name, dirs_exist_ok=True)
+    if (work_dir / IDS_FILE).exists():
+        shutil.copy2(work_dir / IDS_FILE, run_dir / IDS_FILE)
     shutil.copy2(work_dir / "throughput.json", run_dir / "throughput.json")
 
 

@@ -9,11 +9,21 @@ from typing import NamedTuple
 from ground.output_record import SUMMARY_FILE
 from ground.outputs import Paths, check_folder, check_pattern, growing_folder
 from model.model_folder import check_model_place
+from model.tracking.tracking import IDS_FILE, WANDB_FOLDER
 from model.training.checkpoints import run_folder
 from model.training.storage import is_remote
 
 WRITER = "model.train"
-_RUN_NAMES = ("checkpoints", "job.json", "logs", "status", "tensorboard", "throughput.json")
+_RUN_NAMES = (
+    "checkpoints",
+    "job.json",
+    "logs",
+    "status",
+    "tensorboard",
+    "throughput.json",
+    IDS_FILE,
+    WANDB_FOLDER,
+)
 _RUN_KEY = re.compile(r"[0-9a-f]{16}")
 
 

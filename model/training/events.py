@@ -183,6 +183,20 @@ class StepDone(Event):
 
 
 @dataclass(frozen=True)
+class ScalarsWritten(Event):
+    """The chief has added to TensorBoard's curves.
+
+    Attributes:
+        step: place on the curves.
+        values: numbers by name.
+    """
+
+    name = "scalars"
+    step: int
+    values: dict[str, float]
+
+
+@dataclass(frozen=True)
 class WeightsValidated(Event):
     """The weights after a step were measured on the validation split.
 
@@ -299,6 +313,7 @@ _KINDS: dict[str, type[Event]] = {
         StoppedEarly,
         RunStarted,
         StepDone,
+        ScalarsWritten,
         WeightsValidated,
         CheckpointSaved,
         RunDone,

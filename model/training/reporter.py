@@ -19,6 +19,7 @@ from model.training.distribution import Distribution
 from model.training.events import (
     CheckpointSaved,
     RunStarted,
+    ScalarsWritten,
     StepDone,
     StepSkipped,
     StoppedEarly,
@@ -224,6 +225,7 @@ class Reporter:
         with self._scalars.as_default():
             for name, value in scalars.items():
                 tf.summary.scalar(name, value, step=step)
+        self._status.tell(ScalarsWritten(step, {n: float(v) for n, v in scalars.items()}))
 
 
 def number_of_parameters(weights: list[Any]) -> int:

@@ -166,12 +166,14 @@ def _run(
     from components.model_pusher.registry import check_push_folder
     from model.coco.policies import resolve_policies
     from model.launch.gpus import usable_environment
+    from model.tracking.request import TrackingRequest
     from model.weights.fetching import ensure_weights
     from model.weights.files import check_start_weights
     from pipeline.data_folder import check_data_folder, read_by_a_run
     from pipeline.local.run_folder import RunFolder
 
     resolve_policies(config.data.policies)
+    TrackingRequest.of(config)  # a missing package is said before the first hour
     folder, inputs = RunFolder(root.resolve()), read_by_a_run(config, data_dir)
     folder.check(inputs)
     check_push_folder(config.push.folder or folder.serving, config.name, inputs, "push.folder")

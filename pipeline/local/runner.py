@@ -16,7 +16,9 @@ from ground.console import explain, finish, show_lines
 from ground.errors import ModelError, RcnnError
 from ground.files import atomic_path, file_digest
 from ground.interrupts import say_if_interrupted
+from ground.speech import say_warning
 from model.launch.errors import TrainingStopped
+from model.tracking.request import TrackingRequest, asked_for
 from model.weights.files import weights_digest
 from pipeline.data_folder import pictures_digest, read_by_a_run
 from pipeline.local.run_folder import RunFolder
@@ -70,6 +72,7 @@ def run_pipeline(
         RcnnError: `from_node` was given and there is no earlier run.
     """
     folder = RunFolder(root.resolve())
+    request = TrackingRequest.of(config)
     say_if_interrupted("what is done stays done: run the same again to go on")
     with folder.locked(read_by_a_run(config, data_dir)), quiet_libraries(folder.log):
         pipeline = _graph(config, data_dir.resolve(), folder, use_cache)
@@ -80,7 +83,8 @@ def run_pipeline(
         folder.summary.unlink(missing_ok=True)
         _record_versions(folder, config)
         try:
-            runs, run_id = _run_graph(pipeline, folder, _partial_run(from_node, to_node))
+            with asked_for(request):
+                runs, run_id = _run_graph(pipeline, folder, _partial_run(from_node, to_node))
         except TrainingStopped as stopped:
             so_far = {"resumable": True, "step": stopped.step}
             finish(so_far, folder.root, [])
@@ -88,10 +92,14 @@ def run_pipeline(
             show_lines([str(stopped)])
             return so_far
         from pipeline.local.run_summary import summarise, summary_lines
+        from pipeline.local.tracked_summary import tell_trackers
 
         summary = summarise(folder, run_id)
         summary["seconds"] = {run.node: round(run.seconds, 2) for run in runs}
         finish(summary, folder.root, summary_lines(summary))
+        if request is not None:
+            for notice in tell_trackers(request, folder, run_id, summary):
+                say_warning(notice)
     return summary
 
 

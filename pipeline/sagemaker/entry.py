@@ -34,6 +34,7 @@ from model.launch.cluster import cluster_from_environment
 from model.launch.errors import TrainingStopped
 from model.launch.launcher import train
 from model.launch.progress import ProgressPrinter
+from model.tracking.request import TrackingRequest
 from tfx_rcnn import child_environment, command
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
@@ -116,6 +117,7 @@ def _train(root: Path) -> None:
         on_progress=ProgressPrinter(),
         model_dir=root / "model" / _MODEL_VERSION,
         run_dir=root / "output/data/run",
+        tracking=TrackingRequest.of(config),
     )
     where = f"model {result.model_id[:12]} in {result.model_dir}" if cluster.is_chief else "done"
     click.echo(f"{result.steps} steps, {result.images_per_second:.2f} images/s, {where}")

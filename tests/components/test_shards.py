@@ -153,7 +153,7 @@ def test_a_job_whose_output_is_missing_fails_in_one_line(tmp_path):
     )
     with (
         pytest.raises(ServiceError, match=said),
-        at_work([first, second], lambda: Pipeline(runner=Idle()), lambda line: None),
+        at_work([first, second], "converting", lambda: Pipeline(runner=Idle()), lambda line: None),
     ):
         do_job(first, done)
 
@@ -192,7 +192,9 @@ def test_what_a_runner_says_of_its_failure_is_one_line(tmp_path, error, said):
 
     with (
         pytest.raises(ServiceError) as told,
-        at_work(jobs(tmp_path), lambda: Pipeline(runner=Failing()), lambda line: None),
+        at_work(
+            jobs(tmp_path), "converting", lambda: Pipeline(runner=Failing()), lambda line: None
+        ),
     ):
         pass
     assert str(told.value).startswith(f"Failing: {said}")

@@ -59,9 +59,11 @@ def test_a_forked_process_has_its_own_signals(tmp_path):
     code = (
         "import os, signal, time\n"
         "from ground.interrupts import interruptible, is_interrupted\n"
+        "reader, writer = os.pipe()\n"
         "with interruptible():\n"
         "    child = os.fork()\n"
-        "    if not child: time.sleep(60) or os._exit(0)\n"
+        "    if not child: os.write(writer, b'1'), time.sleep(60), os._exit(0)\n"
+        "    os.read(reader, 1)\n"
         "    os.kill(child, signal.SIGTERM)\n"
         "    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), is_interrupted())\n"
     )

@@ -1,0 +1,86 @@
+"""What a run wants to be tracked with: kept beside the settings, which results hang on."""
+
+import contextlib
+import importlib.util
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from configs.schema import Config
+from configs.tracking_schema import TrackingConfig
+from ground.errors import ConfigError
+
+_PACKAGES = {"mlflow": "mlflow", "wandb": "wandb"}  # setting and extra: module
+
+
+@dataclass(frozen=True)
+class TrackingRequest:
+    """What is asked for.
+
+    Attributes:
+        settings: the trackers.
+        name: the config's name.
+        parameters: the whole config, a text by dotted name.
+    """
+
+    settings: TrackingConfig
+    name: str
+    parameters: Mapping[str, str]
+
+    @classmethod
+    def of(cls, config: Config) -> "TrackingRequest | None":
+        """Returns what a config asks for; None for nothing.
+
+        Raises:
+            ConfigError: the package of a tracker is not installed.
+        """
+        if not config.tracking.is_asked:
+            return None
+        for setting, module in _PACKAGES.items():
+            if getattr(config.tracking, setting) and importlib.util.find_spec(module) is None:
+                raise ConfigError(
+                    f"tracking.{setting}: the package {module} is missing: pip install "
+                    f"'tfx-rcnn[{setting}]', or set tracking.{setting}=null"
+                )
+        values = config.model_dump(mode="json", exclude={"tracking"})
+        return cls(config.tracking, config.name, flat(values))
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Returns the leaves of nested settings as texts by dotted name.
+
+    >>> flat({"train": {"batch": "1x4", "steps": [1, 2], "ema": None}})
+    {'train.batch': '1x4', 'train.steps': '[1, 2]', 'train.ema': 'null'}
+    """
+    leaves: dict[str, str] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            leaves |= flat(value, f"{prefix}{key}.")
+        else:
+            leaves[prefix + key] = value if isinstance(value, str) else json.dumps(value)
+    return leaves
+
+
+_current: list[TrackingRequest] = []
+
+
+@contextlib.contextmanager
+def asked_for(request: TrackingRequest | None) -> Iterator[None]:
+    """Has trainings of this process within the block be tracked.
+
+    TFX hands a component what its results hang on, and nothing beside.
+    """
+    if request is None:
+        yield
+        return
+    _current.append(request)
+    try:
+        yield
+    finally:
+        _current.pop()
+
+
+def current_request() -> TrackingRequest | None:
+    """Returns what `asked_for` says here."""
+    return _current[-1] if _current else None
