@@ -160,8 +160,10 @@ def commit(folder: Path, record: Record, writer: str, new: Path) -> None:
         writer: who wrote it.
         new: what `stage_path` gave.
     """
+    # On the disk before the record says so: a power cut keeps a rename and loses the bytes.
     sync_tree(new)
     sync_folder(new.parent)
+    # Files last: whoever sees a summary finds the folders that it tells of.
     names = sorted(os.listdir(new), key=lambda name: (not (new / name).is_dir(), name))
     record.pending = {
         "stage": new.parent.name,
@@ -194,6 +196,8 @@ def _roll_forward(folder: Path, record: Record) -> None:
     """Moves what is decided to its place; each step may have been done before."""
     pending = record.pending or {}
     new, old = folder / pending["stage"] / "new", folder / pending["stage"] / "old"
+    # What goes is put aside, and removed only behind the second record: a kill in between loses
+    # neither the old output nor the new one.
     old.mkdir(exist_ok=True)
     for name in pending["names"]:
         # Exchanged already: what is in the stage is the old one.

@@ -11,6 +11,7 @@ from components.coco_transform.statistics import SplitStatistics
 from configs.schema import LossLimits
 from ground.errors import DatasetError
 from ground.wording import listed, plural
+from model.coco.limits import beyond_limit
 from model.examples import TRAINING_SPLIT
 
 
@@ -104,13 +105,10 @@ def _check(
     reasons: dict[str, int],
     limit: tuple[str, float],
 ) -> None:
-    setting, fraction = limit
-    if lost <= fraction * total:
+    if lost <= limit[1] * total:
         return
-    verb = "is" if lost == 1 else "are"
     example = statistics.lost[max(reasons, key=lambda reason: reasons[reason])]
+    fate = f"of no use for training ({listed(reasons)})"
     raise DatasetError(
-        f"split {name!r}: {lost:,} of {plural(total, noun)} {verb} of no use for training "
-        f"({listed(reasons)}), more than {setting} {fraction:g} allows. For example {example}. "
-        f"Mend the data, or raise {setting}"
+        beyond_limit(f"split {name!r}", lost, total, noun, fate, limit, example, "Mend the data")
     )

@@ -98,14 +98,52 @@ def _check(origin: Origin, tally: Tally, limit: _Limit) -> None:
     if not over:
         return
     (code, count), *others = over.most_common()
-    verb = "is" if count == 1 else "are"
     happens = "dropped" if limit.dropped[code] else limit.loses
     also = f" (likewise {listed(dict(others))})" if others else ""
     raise DatasetError(
-        f"{origin.name}: {count:,} of {plural(limit.total, limit.what)} {verb} "
-        f"{happens} for {code}{also}, more than {limit.setting} {limit.fraction:g} allows. "
-        f"For example {tally.examples.get(code, code)}. Mend {origin.annotations}"
-        f"{_way_out(code, limit)}, or raise {limit.setting}"
+        beyond_limit(
+            origin.name,
+            count,
+            limit.total,
+            limit.what,
+            f"{happens} for {code}{also}",
+            (limit.setting, limit.fraction),
+            tally.examples.get(code, code),
+            f"Mend {origin.annotations}{_way_out(code, limit)}",
+        )
+    )
+
+
+def beyond_limit(
+    whose: str,
+    number: int,
+    total: int,
+    what: str,
+    fate: str,
+    limit: tuple[str, float],
+    example: str,
+    mend: str,
+) -> str:
+    """Returns the line on a loss beyond its limit.
+
+    Args:
+        whose: the data's name.
+        number: how many are lost.
+        total: of how many.
+        what: noun of one of them.
+        fate: what became of them, and why.
+        limit: the setting, and the share that it allows.
+        example: one of them.
+        mend: what to do beside raising the limit.
+
+    >>> beyond_limit("a", 1, 4, "mask", "lost", ("x.y", 0.1), "mask 7", "Mend it")
+    'a: 1 of 4 masks is lost, more than x.y 0.1 allows. For example mask 7. Mend it, or raise x.y'
+    """
+    setting, fraction = limit
+    verb = "is" if number == 1 else "are"
+    return (
+        f"{whose}: {number:,} of {plural(total, what)} {verb} {fate}, more than {setting} "
+        f"{fraction:g} allows. For example {example}. {mend}, or raise {setting}"
     )
 
 
@@ -126,14 +164,18 @@ def _check_refused(origin: Origin, tally: Tally, max_rejected_fraction: float) -
     if refused <= max_rejected_fraction * read:
         return
     code, _ = max(tally.refused_pictures.items(), key=lambda item: item[1])
-    verb = "is" if refused == 1 else "are"
-    mend = f"{origin.annotations} or {origin.pictures}" if origin.pictures else origin.annotations
-    drop = f"set data.policies.{code}={DROP} with data.max_dropped_fraction, or raise "
+    files = f"{origin.annotations} or {origin.pictures}" if origin.pictures else origin.annotations
     raise DatasetError(
-        f"{origin.name}: {refused:,} of {plural(read, 'picture')} {verb} refused "
-        f"({listed(tally.refused_pictures)}), more than data.max_rejected_fraction "
-        f"{max_rejected_fraction:g} allows. For example {tally.examples[code]}. Mend {mend}, "
-        f"{drop}data.max_rejected_fraction"
+        beyond_limit(
+            origin.name,
+            refused,
+            read,
+            "picture",
+            f"refused ({listed(tally.refused_pictures)})",
+            ("data.max_rejected_fraction", max_rejected_fraction),
+            tally.examples[code],
+            f"Mend {files}, set data.policies.{code}={DROP} with data.max_dropped_fraction",
+        )
     )
 
 

@@ -74,6 +74,8 @@ def choose_buckets(
         return [(int(short), int(long))]
     cells = np.stack([padded_sides(rows, multiple_px), padded_sides(columns, multiple_px)], axis=1)
     shapes, counts = np.unique(cells, axis=0, return_counts=True)
+    # Resized pictures lie along one curve from upright to lying, so by aspect the neighbours of a
+    # good bucket are a range; all groupings of n shapes would be too many to try.
     order = np.lexsort((shapes[:, 0], shapes[:, 1] / shapes[:, 0]))
     shapes, counts = shapes[order], counts[order]
     merged = {_covering(shapes[start:end]) for start, end in _best_cut(shapes, counts, max_buckets)}
@@ -124,6 +126,7 @@ def _best_cut(
         best = totals.argmin(axis=0)
         starts.append(best)
         cost = np.concatenate([[0], totals.min(axis=0)[1:]])
+    # `starts[k]` says where the last of k + 1 ranges begins: the ranges are read from the end.
     ranges: list[tuple[int, int]] = []
     end = n
     for best in reversed(starts):

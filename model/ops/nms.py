@@ -11,7 +11,8 @@ import tensorflow as tf
 from configs.model_schema import NmsMethod
 from model.ops.boxes import iou_matrix, is_large_enough, paired_iou
 
-# Boxes that suppress at a time in `nms_keep`.
+# Boxes that suppress at a time in `nms_keep`: one at a time would be as many turns of a loop as
+# there are boxes, all at once an array of [B, R, R].
 _TILE = 256
 
 

@@ -154,7 +154,8 @@ class TrainStep:
         self._names: list[str] = []
         self._eager = eager
         # A collective cannot be part of an XLA program on CPUs: with several workers each side of
-        # it is compiled by itself, and every activation crosses the border.
+        # it is compiled by itself, and every activation crosses the border. With one there is no
+        # collective, and XLA sees forward, backward and update at once.
         self._one_program = jit and distribution.workers == 1
         parts_jit = jit and not self._one_program
         # Not nested functions where nothing is compiled: synchronised batch norm has a collective
