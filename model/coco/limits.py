@@ -129,7 +129,7 @@ def beyond_limit(
     Args:
         whose: the data's name.
         number: how many are lost.
-        total: of how many.
+        total: how many there were.
         what: noun of one of them.
         fate: what became of them, and why.
         limit: the setting, and the share that it allows.

@@ -11,6 +11,7 @@ from typing import IO, NamedTuple
 from configs.data_schema import SPLIT_NAMES
 from ground.errors import DatasetError
 from model.coco.boxes import yxyx_to_xywh
+from model.coco.values import is_text
 from model.foreign.coco_file import write_coco
 from model.foreign.cvat import is_cvat, read_cvat
 from model.foreign.form import (
@@ -20,7 +21,6 @@ from model.foreign.form import (
     Losses,
     Reader,
     bounds,
-    is_text,
     split_of_word,
 )
 from model.foreign.label_studio import is_label_studio, read_label_studio

@@ -150,15 +150,6 @@ def picture_size(path: Path) -> tuple[int, int] | None:
     return (width, height) if turn in _TURNED else (height, width)
 
 
-def is_text(name: str) -> bool:
-    """Returns whether a file's name is text in UTF-8, not bytes of another encoding."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def stated_size(width: Any, height: Any, real: tuple[int, int]) -> tuple[int, int]:
     """Returns the (height, width) whose pixels boxes count, as their file says it, else the file's.
 

@@ -13,9 +13,10 @@ import numpy as np
 
 from ground.errors import ConfigError, DatasetError
 from ground.wording import plural
+from model.coco.values import is_text
 from model.foreign.completed import complete
 from model.foreign.convert import convert, find_form, folder_of
-from model.foreign.form import Losses, is_text
+from model.foreign.form import Losses
 from pipeline.init import choices
 from pipeline.init.check import Findings, check_data, raised_limits
 from pipeline.init.choices import Choice, Sizes

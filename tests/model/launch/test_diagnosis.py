@@ -10,17 +10,8 @@ from model.launch.diagnosis import Scene, Trace, first_to_die, lost, stall, stal
 from model.launch.errors import WorkerLogError, WorkerLostError
 from model.training.events import WorkerFailed
 from model.training.status import Beat
+from tests.model.launch.last_words import NO_HEARTBEAT, RESET
 
-# What TensorFlow 2.16 says where a worker was stopped by SIGSTOP, and where one's host was killed.
-NO_HEARTBEAT = (
-    "{{function_node __inference_<lambda>_18469}} Collective ops is aborted by: Error reported "
-    "from /job:worker/task:1: Task /job:worker/replica:0/task:1 heartbeat timeout. This indicates"
-)
-RESET = (
-    "{{function_node __inference_<lambda>_18522}} Collective ops is aborted by: Connection reset "
-    "by peer Additional GRPC error information from remote target /job:worker/replica:0/task:1 "
-    "while calling /tensorflow.WorkerService/CompleteInstance"
-)
 ALONE = Scene("W", "W/logs/worker-*.stacks", ("localhost",), 2)
 TWO_HOSTS = Scene("W", "W/logs/worker-*.stacks", ("a:2222", "b:2222"), 1)
 

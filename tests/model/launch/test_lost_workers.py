@@ -13,21 +13,11 @@ from model.launch.errors import WorkerLostError
 from model.launch.launcher import train
 from model.training.status import read_beat
 from tests.free_ports import free_ports
+from tests.model.launch.last_words import NO_HEARTBEAT, RESET
 from tests.model.launch.runs import workers_of, write_worker
 from tests.model.training.tiny_run import launch, tiny_config, write_examples
 
 pytestmark = pytest.mark.usefixtures("no_gpus")
-
-# What TensorFlow 2.16 says where a worker was stopped by SIGSTOP, and where one's host was killed.
-NO_HEARTBEAT = (
-    "{{function_node __inference_<lambda>_18469}} Collective ops is aborted by: Error reported "
-    "from /job:worker/task:1: Task /job:worker/replica:0/task:1 heartbeat timeout. This indicates"
-)
-RESET = (
-    "{{function_node __inference_<lambda>_18522}} Collective ops is aborted by: Connection reset "
-    "by peer Additional GRPC error information from remote target /job:worker/replica:0/task:1 "
-    "while calling /tensorflow.WorkerService/CompleteInstance"
-)
 
 
 @pytest.mark.e2e
