@@ -14,6 +14,12 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     wbufsize = -1  # headers and body in one packet: two wait for each other
 
+    def handle_expect_100(self) -> bool:
+        """Asks for the body at once: boto3 waits a second for it, and sends it then unasked."""
+        is_wanted = super().handle_expect_100()
+        self.wfile.flush()
+        return is_wanted
+
     @property
     def state(self) -> Any:
         """What the server was given as its state."""
