@@ -10,12 +10,8 @@ the JSON alone, of a set of COCO's size.
 
 import io
 import json
-import subprocess
 import sys
 import tempfile
-import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +19,11 @@ import click
 import numpy as np
 from PIL import Image
 
+from benchmarks.process_tree import cost_of
+
 _HEIGHT, _WIDTH = 48, 64
 _OBJECTS = 7  # of a picture, as in COCO
 _TIMES = (1, 4)
-_SECONDS = 0.1
 
 
 @click.command(epilog="Example: python -m benchmarks.memory --pictures 10000")
@@ -65,49 +62,12 @@ def _commands(folder: Path) -> dict[str, list[str]]:
 
 
 def _print_row(name: str, arguments: list[str], folder: Path, pictures: int) -> None:
-    start = time.monotonic()
-    process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL)
-    peaks = _watched(process)
-    if process.returncode:
-        raise click.ClickException(f"{name} ended with status {process.returncode}")
-    seconds = time.monotonic() - start
+    cost = cost_of([sys.executable, *arguments])
     megabytes = (folder / "instances.json").stat().st_size / 1e6
     click.echo(
-        f"| {name} | {pictures:,} | {pictures * _OBJECTS:,} | {megabytes:.0f} | {seconds:.0f} "
-        f"| {peaks[0]:.0f} | {peaks[1]:.0f} |"
+        f"| {name} | {pictures:,} | {pictures * _OBJECTS:,} | {megabytes:.0f} | {cost.seconds:.0f} "
+        f"| {cost.largest_mb:.0f} | {cost.rss_mb:.0f} |"
     )
-
-
-def _watched(process: "subprocess.Popen[bytes]") -> tuple[float, float]:
-    """Returns the largest memory of one process and of all together until it ends, MB."""
-    largest = together = 0.0
-    ended = threading.Event()
-    threading.Thread(target=lambda: (process.wait(), ended.set()), daemon=True).start()
-    while not ended.wait(_SECONDS):
-        sizes = [_resident_mb(pid) for pid in _family(process.pid)]
-        largest = max([largest, *sizes])
-        together = max(together, sum(sizes))
-    return largest, together
-
-
-def _family(pid: int) -> Iterator[int]:
-    """Yields a process and those that it started."""
-    yield pid
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:  # it has ended
-        return
-    for child in children:
-        yield from _family(int(child))
-
-
-def _resident_mb(pid: int) -> float:
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:  # it has ended
-        return 0.0
-    found = [line.split()[1] for line in lines if line.startswith("VmRSS:")]
-    return float(found[0]) * 1024 / 1e6 if found else 0.0
 
 
 def _write_set(folder: Path, pictures: int) -> None:
