@@ -3,7 +3,7 @@
 from components.shard_results import do_job
 
 
-def write_shards(jobs, pictures, write_shard, *_):
+def write_shards(jobs, write_shard, *_):
     """Stands in for `components.shards.write_shards`."""
     done = {}
     for job in jobs:
