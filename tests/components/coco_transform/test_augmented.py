@@ -62,6 +62,7 @@ def page_of(tmp_path, **changes):
     return (tmp_path / "report" / "report.html").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_the_report_shows_pictures_as_training_sees_them(tmp_path):
     title = "<h2>Pictures as training sees them</h2>"
     plain = page_of(tmp_path / "plain")

@@ -207,13 +207,14 @@ def zoo_folders(tmp_path_factory):
 KINDS = {"wide": ALL | CROPS | {"scale_jitter": (0.7, 1.2)}, "square": ALL | SQUARE}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["wide", pytest.param("square", marks=pytest.mark.slow)])
 def test_pictures_at_the_edges_give_sound_batches(zoo_folders, kind):
     training_input = open_input(zoo_folders[kind], changed(KINDS[kind]), batch=2)
     for batch in batches(training_input, 2 * training_input.steps_per_epoch):
         assert is_sound(batch)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_and_any_split_of_the_batch_see_the_same_bits(zoo_folders):
     config, folder = changed(KINDS["wide"]), zoo_folders["wide"]
     whole = batches(open_input(folder, config, batch=2), 5)
@@ -245,6 +246,7 @@ def test_pasting_asks_for_masks(tmp_path):
         open_input(folder, changed(PASTE))
 
 
+@pytest.mark.slow
 def test_no_more_is_pasted_than_there_are_rows(tmp_path):
     random = np.random.default_rng(6)
     config = changed({**PASTE, **MOSAIC, "max_objects": 2})
