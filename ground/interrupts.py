@@ -115,9 +115,11 @@ def end_interrupted(interrupt: KeyboardInterrupt) -> NoReturn:
     _ending.is_said = True
     say_stopped(_line(number), exit_status=exit_status(number))
     if _ending.number:
-        for other in _SIGNALS:  # Python's end gives them back their own effect
-            signal.signal(other, signal.SIG_IGN)
         end_children()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(exit_status(number))  # all is undone; libraries take seconds to be unloaded
     sys.exit(exit_status(number))
 
 
