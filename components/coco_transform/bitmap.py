@@ -53,7 +53,7 @@ def object_bitmap(
     x, y, width, height = (int(value) for value in coco_mask.toBbox(rle))
     if width == 0 or height == 0:
         return None
-    bits = coco_mask.decode(rle).astype(bool)
+    bits = coco_mask.decode(rle).view(bool)  # of zeros and ones
     picture_height, picture_width = bits.shape
     top, left, bottom, right = 0, 0, picture_height, picture_width
     if frame == "box":

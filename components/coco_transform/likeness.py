@@ -34,7 +34,7 @@ class Pictures(NamedTuple):
         split: [N] number of the split.
         image_id: [N].
         content: [N, 2] the first 16 bytes of the SHA-256 of each file.
-        look: [N, 2] `picture_hash`; zeros where there is none.
+        look: [N, 2] `hash_of`; zeros where there is none.
     """
 
     split: Places

@@ -32,6 +32,7 @@ class TrainingPicture:
         stored_size: height and width of the source as it is stored, before any turn.
         turn: from the source to upright.
         changes: why the file is not the source's own bytes; empty where it is.
+        pixels: what the file was written from; None where it is the source's.
     """
 
     jpeg: bytes
@@ -40,6 +41,7 @@ class TrainingPicture:
     stored_size: tuple[int, int]
     turn: Turn
     changes: tuple[str, ...]
+    pixels: Image.Image | None = None
 
 
 def training_picture(
@@ -85,8 +87,9 @@ def _training_picture(
     changes = _changes(picture, turn, target != (height, width))
     if changes:
         pixels = Image.fromarray(np.ascontiguousarray(turn.pixels(np.asarray(rgb(picture)))))
-        jpeg = _written(scaled_down(pixels, *target), quality)
-        return TrainingPicture(jpeg, *target, stored_size, turn, changes)
+        scaled = scaled_down(pixels, *target)
+        jpeg = _written(scaled, quality)
+        return TrainingPicture(jpeg, *target, stored_size, turn, changes, scaled)
     return TrainingPicture(encoded, height, width, stored_size, turn, ())
 
 

@@ -11,7 +11,7 @@ from model.encoded.flaw import PictureFlaw
 from model.encoded.pixels import opened
 
 _SIDE = 8
-_DECODED_PX = 64  # the decoder leaves out what a smaller picture does not need
+_DECODED_PX = 32  # the decoder leaves out what a smaller picture does not need
 # In grey values: a picture with less in it has a hash of its noise.
 _LEAST_DEVIATION = 3.0
 NO_HASH = (0, 0)
@@ -23,16 +23,32 @@ def picture_hash(jpeg: bytes) -> tuple[int, int]:
     Args:
         jpeg: a file that can be decoded; of a damaged one there is no hash.
     """
+    import simplejpeg
+
+    least = {"min_height": _DECODED_PX, "min_width": _DECODED_PX, "min_factor": 1}
+    try:
+        grey = simplejpeg.decode_jpeg(jpeg, "GRAY", **least)[..., 0]
+        return hash_of(Image.fromarray(grey))
+    except ValueError:  # what it does not know, such as CMYK, Pillow does
+        return _hash_by_pillow(jpeg)
+
+
+def _hash_by_pillow(jpeg: bytes) -> tuple[int, int]:
     try:
         picture = opened(jpeg)
         picture.draft("L", (_DECODED_PX, _DECODED_PX))
-        grey = picture.convert("L")
-        aside, below = (
-            np.asarray(grey.resize(size, Image.Resampling.BOX), np.int16)
-            for size in ((_SIDE + 1, _SIDE), (_SIDE, _SIDE + 1))
-        )
+        return hash_of(picture)
     except (PictureFlaw, OSError, SyntaxError):
         return NO_HASH
+
+
+def hash_of(picture: Image.Image) -> tuple[int, int]:
+    """Returns the hash of a picture, of any size."""
+    grey = picture.convert("L")
+    aside, below = (
+        np.asarray(grey.resize(size, Image.Resampling.BOX), np.int16)
+        for size in ((_SIDE + 1, _SIDE), (_SIDE, _SIDE + 1))
+    )
     if aside.std() < _LEAST_DEVIATION:
         return NO_HASH
     bits = [np.diff(aside, axis=1) > 0, np.diff(below, axis=0) > 0]

@@ -13,7 +13,7 @@ from components.coco_transform.picture import (
     UnreadablePictureError,
     training_picture,
 )
-from components.coco_transform.picture_hash import NO_HASH, picture_hash
+from components.coco_transform.picture_hash import NO_HASH, hash_of, picture_hash
 from components.coco_transform.suspicion import Suspicion, agreement, suspicions
 from components.coco_transform.turn import UPRIGHT, Turn
 from configs.schema import InputSizes, TransformConfig
@@ -101,7 +101,7 @@ class TrainingRecord:
         suspicions: what looks wrong about them.
         bitmaps: fidelity and bytes of each object's bitmap that has one, by its row.
         sha256: SHA-256 of the source's file, in hex.
-        look: what `picture_hash` gives.
+        look: what `hash_of` gives.
     """
 
     payload: bytes
@@ -172,7 +172,7 @@ def transform_record(serialized: bytes, form: RecordForm) -> TrainingRecord:
         suspicions=tuple(suspicions(boxes_norm, labels, is_crowd, agreements)),
         bitmaps={n: (b.fidelity, len(b.png)) for n, b in enumerate(bitmaps) if b},
         sha256=source[records.SHA256][0].decode(),
-        look=picture_hash(picture.jpeg),
+        look=hash_of(picture.pixels) if picture.pixels else picture_hash(picture.jpeg),
     )
 
 
