@@ -56,7 +56,9 @@ def find_saved_model(folder: str | os.PathLike[str]) -> Path:
         if _has_graph(newest):
             return newest
         raise ModelError(f"{newest}: the newest version holds no SavedModel (no saved_model.pb)")
-    raise ModelError(f"{folder}: holds no SavedModel (no saved_model.pb); expected an exported one")
+    served = sorted(path.parent.parent for path in folder.glob("serving/*/*/saved_model.pb"))
+    advice = f"it serves some from {served[0]}" if served else "expected an exported one"
+    raise ModelError(f"{folder}: holds no SavedModel (no saved_model.pb); {advice}")
 
 
 def _has_graph(folder: Path) -> bool:
