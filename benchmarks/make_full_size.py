@@ -175,7 +175,8 @@ def _shape(random: np.random.Generator) -> dict[str, Any]:
     if random.random() < _CROWD_SHARE:
         rle = _run_lengths(x, y, width, height)
         return {"segmentation": rle, "area": box[2] * box[3], "iscrowd": 1, "bbox": box}
-    parts = 1 if random.random() >= _PARTED_SHARE else int(random.integers(2, 5))
+    most = int(min(4, width // _LEAST_PX))
+    parts = 1 if random.random() >= _PARTED_SHARE or most < 2 else int(random.integers(2, most + 1))
     corners = np.clip(random.lognormal(2.9, 0.55, parts), 4, 300).astype(int)
     polygons = [_polygon(random, box, n, part, parts) for part, n in enumerate(corners.tolist())]
     return {"segmentation": polygons, "area": 0.6 * box[2] * box[3], "iscrowd": 0, "bbox": box}

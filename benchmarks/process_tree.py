@@ -69,6 +69,7 @@ def cost_of(
     seconds = time.monotonic() - start
     process.returncode = os.waitstatus_to_exitcode(status)
     reader.join()
+    process.stdout.close()
     if process.returncode:
         end = b"".join(said)[-_LONGEST_ERROR:].decode(errors="replace")
         raise RuntimeError(f"{' '.join(command)}: status {process.returncode}\n{end}")
