@@ -66,7 +66,6 @@ def main(
     config = load_config(config_file, overrides)
     check_file(out, [weights_path(path), config_file, categories, config.model.weights])
     ensure_weights(path, say)
-    say(f"building the detector of {config_file}, and reading {path} into it")
     with quiet_tensorflow():
         weights, report = imported_weights(
             config, _num_classes(num_classes, categories), kind, path
