@@ -118,7 +118,8 @@ class StepReader:
         own_and_others = []
         for part in range(PARTS):
             records = members[:, part]
-            sizes = np.stack([self._index.height[records], self._index.width[records]], axis=1)
+            stored = [self._index.height[records], self._index.width[records]]
+            sizes = np.stack(stored, axis=1).astype(np.int64)
             source = quarter_sources(
                 self._sources(epoch, records, shape), sizes, parts[:, part], places[:, part]
             )
