@@ -59,7 +59,7 @@ def test_command_writes_examples_rejects_and_summary(folder, tmp_path):
         "summary.json",
     }
     assert "train: picture_missing 1 (1 picture left out)\n" in result.output
-    assert result.output.count("\n") == 1 + 8 + 2 + 1 + 1 + 1  # listed, shards, table, reason, end
+    assert result.output.count("\n") == 1 + 1 + 2 + 1 + 1 + 1  # listed, done, table, reason, end
 
 
 def test_json_logs_are_objects_and_quiet_is_the_result(folder, tmp_path):
@@ -68,7 +68,7 @@ def test_json_logs_are_objects_and_quiet_is_the_result(folder, tmp_path):
     told = invoke(*arguments(folder, tmp_path / "a", *drop, "--json-logs"))
     assert told.exit_code == 0, told.output
     said = [json.loads(line) for line in told.stdout.splitlines()]
-    assert [one["event"] for one in said] == ["progress"] * 9 + ["result"] * (len(said) - 9)
+    assert [one["event"] for one in said] == ["progress"] * 2 + ["result"] * (len(said) - 2)
     quiet = invoke(*arguments(folder, tmp_path / "b", *drop, "--quiet"))
     lines = [one["text"] for one in said if one["event"] == "result"]
     assert quiet.stdout.splitlines()[:-1] == lines[:-1]  # the last has seconds
