@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from components.shard_job import ShardJob
+from ground import errors
 from ground.console import read_json
-from ground.errors import DatasetError, LostProcessError
+from ground.errors import DatasetError, RcnnError
 from ground.files import write_json
 from model.examples import Shard
 
@@ -34,7 +35,7 @@ def do_job(job: AnyJob, write_shard: Callable[[AnyJob], ShardResult]) -> ShardRe
     """Does a job here; returns its result, which its file holds too, or why there is none."""
     try:
         done = write_shard(job)
-    except (DatasetError, OSError) as error:
+    except (RcnnError, OSError) as error:
         write_failure(job, error)
         raise
     kept = {"line": done.line, "num_objects": done.num_objects, "counts": done.counts}
@@ -47,15 +48,13 @@ def read_result(job: ShardJob) -> ShardResult:
     return ShardResult(**read_json(job.result_path, DatasetError))
 
 
-def write_failure(job: ShardJob, error: DatasetError | LostProcessError | OSError) -> None:
+def write_failure(job: ShardJob, error: RcnnError | OSError) -> None:
     """Writes what stands in place of a job's result."""
     failure: dict[str, Any]
     if isinstance(error, OSError):
         failure = {"os_error": [error.errno, error.strerror, error.filename]}
-    elif isinstance(error, LostProcessError):
-        failure = {"lost_process": str(error)}
     else:
-        failure = {"dataset_error": str(error)}
+        failure = {"error": [type(error).__name__, str(error)]}
     write_json(job.result_path, failure)
 
 
@@ -63,8 +62,7 @@ def raise_failure(job: ShardJob, cause: Exception) -> None:
     """Raises what `write_failure` wrote of a job; nothing where there is a result, or none yet.
 
     Raises:
-        DatasetError: the data is damaged, or some of it was lost.
-        LostProcessError: the process that did the job has ended.
+        RcnnError: what the job raised, or LostProcessError for a process that has ended.
         OSError: a file could not be read or written.
     """
     if not job.result_path.exists():
@@ -72,7 +70,6 @@ def raise_failure(job: ShardJob, cause: Exception) -> None:
     result = read_json(job.result_path, DatasetError)
     if "os_error" in result:
         raise OSError(*result["os_error"]) from cause
-    if "lost_process" in result:
-        raise LostProcessError(result["lost_process"]) from cause
-    if "dataset_error" in result:
-        raise DatasetError(result["dataset_error"]) from cause
+    if "error" in result:
+        kind, text = result["error"]
+        raise getattr(errors, kind, DatasetError)(text) from cause

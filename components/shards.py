@@ -116,8 +116,11 @@ def at_work(
     """
     runner = "Beam"
     try:
-        with followed(jobs, what, on_progress), new_pipeline() as pipeline:
-            runner = type(pipeline.runner).__name__
+        pipeline = new_pipeline()
+        runner = type(pipeline.runner).__name__
+        if jobs:
+            _move_temporary_files(pipeline, jobs[0].scratch_dir)
+        with followed(jobs, what, on_progress), pipeline:
             yield pipeline
     except Exception as error:
         # Through Beam an exception comes wrapped, or as text; a shard's own account does not.
@@ -135,6 +138,15 @@ def at_work(
             f"{plural(len(not_done), 'shard')} of {len(jobs)} in {not_done[0].scratch_dir}: its "
             "workers must see that folder, under this name and as the same disk"
         )
+
+
+def _move_temporary_files(pipeline: beam.Pipeline, scratch: str) -> None:
+    """Has Beam's own folder in ours: what a killed process leaves there is removed by the next."""
+    made = getattr(pipeline, "local_tempdir", None)
+    if made is not None:
+        shutil.rmtree(made, ignore_errors=True)
+        pipeline.local_tempdir = os.path.join(scratch, "beam")
+        os.makedirs(pipeline.local_tempdir, exist_ok=True)
 
 
 def _reason_of(error: Exception) -> str:

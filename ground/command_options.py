@@ -1,11 +1,14 @@
 """Options that several commands take: the same name, words and type wherever they stand."""
 
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
+
+from ground.addresses import is_address, place_of
 
 FILE = click.Path(path_type=Path)
 _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -22,6 +25,21 @@ class FiniteRange(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value} is no number.", param, ctx)
         return number
+
+
+class PlaceType(click.Path):
+    """A path of a disk, or the address of an object store, which is looked at later."""
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Any:
+        """Returns a Path, or the text of an address."""
+        if isinstance(value, str) and is_address(value):
+            return place_of(value)
+        return Path(os.fsdecode(super().convert(value, param, ctx)))
 
 
 class RenamedOption(click.Option):

@@ -38,6 +38,7 @@ _HINTS = {
     errno.EEXIST: _IN_THE_WAY,
     errno.ENOTDIR: _IN_THE_WAY,
     errno.ENOENT: "check the path",
+    errno.EIO: "the disk or its connection failed: run the same again, or replace what it names",
     errno.EPIPE: "what reads the output has ended",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
     errno.EFBIG: "raise the limit of a file's size (ulimit -f)",

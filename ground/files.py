@@ -213,10 +213,25 @@ def write_json(target: str | os.PathLike[str], value: Any) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
+@contextlib.contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Adds the file's name to an error of reading or writing it, which does not say of which file.
+
+    Raises:
+        OSError: the block raises it.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = os.fspath(path)
+        raise
+
+
 def file_digest(path: str | os.PathLike[str]) -> str:
     """Returns the SHA-256 of a file's bytes as 64 hex digits."""
     digest = hashlib.sha256()
-    with open(path, "rb") as stream:
+    with naming(path), open(path, "rb") as stream:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

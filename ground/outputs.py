@@ -35,6 +35,7 @@ MARK = "Written by tfx-rcnn"
 _MARKED_TEXT = re.compile(rf"# {MARK}; SHA-256 of the lines below: ([0-9a-f]{{64}})\n".encode())
 _MARK_BYTES = 1 << 16
 _NOT_COUNTED = ("lost+found",)  # beside hidden files: of a disk's own folder
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/")  # a Path has lost the second slash
 _PATTERN_LETTERS = re.compile(r"[\[\]*?\\\x00-\x1f\x7f]")
 
 Paths = Iterable[str | os.PathLike[str] | None]
@@ -344,8 +345,12 @@ def _real(path: str | os.PathLike[str], option: str) -> Path:
     """Returns a path with its links followed.
 
     Raises:
-        OutputError: no file can have such a name.
+        OutputError: no file can have such a name, or it is an address.
     """
+    if _ADDRESS.match(os.fspath(path)):
+        raise OutputError(
+            f"{option} {os.fspath(path)}: is an address, and this goes to a disk: give a folder"
+        )
     try:
         return Path(os.path.realpath(path))
     except ValueError as error:

@@ -8,7 +8,6 @@ Reads and writes whole files. For S3 the endpoint and the credentials are those 
 """
 
 import contextlib
-import errno
 import importlib.util
 import os
 import shutil
@@ -19,11 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from ground.addresses import is_address
 from ground.errors import ConfigError, ServiceError
+from ground.retries import retried
 
 S3_SCHEMES = ("s3", "minio")
 _KUBEFLOW_STORES = ("minio-service.kubeflow", "seaweedfs.kubeflow")  # the second from KFP 2.16 on
-_LONGEST_ANSWER = 500  # characters of what a store says
 _AT_ONCE = 16  # files that travel at the same time: most of a small file's time is waiting
 
 
@@ -42,19 +42,24 @@ class ObjectStore(Protocol):
     def files(self, below: str = "") -> list[StoredFile]:
         """Returns the files whose names are `below` or start with `below/`, sorted by name."""
 
+    def has(self, below: str) -> bool:
+        """Tells whether there is a file of this name, or one whose name starts with `below/`."""
+
     def get(self, name: str, path: Path) -> None:
         """Writes a file's content to `path`, whose folder is made."""
+
+    def read(self, name: str, most_bytes: int) -> bytes:
+        """Returns a file's content; of a larger file `most_bytes` and one more.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
 
     def put(self, path: Path, name: str) -> None:
         """Stores a local file under `name`."""
 
     def remove(self, name: str) -> None:
         """Removes a file if it is there."""
-
-
-def is_address(text: str) -> bool:
-    """Tells an address from a path."""
-    return "://" in text
 
 
 def stores_whole_files(address: str) -> bool:
@@ -76,6 +81,8 @@ def open_store(address: str, environ: Mapping[str, str] = os.environ) -> ObjectS
     scheme = address.partition("://")[0]
     if scheme in S3_SCHEMES:
         return S3Store(address, environ)
+    from model.fsspec_store import FsspecStore  # which needs this module
+
     return FsspecStore(address)
 
 
@@ -135,10 +142,19 @@ class FolderStore:
             if path.is_file()
         ]
 
+    def has(self, below: str) -> bool:
+        """See ObjectStore."""
+        return (self._folder / below).exists()
+
     def get(self, name: str, path: Path) -> None:
         """See ObjectStore."""
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(self._folder / name, path)
+
+    def read(self, name: str, most_bytes: int) -> bytes:
+        """See ObjectStore."""
+        with open(self._folder / name, "rb") as stream:
+            return stream.read(most_bytes + 1)
 
     def put(self, path: Path, name: str) -> None:
         """See ObjectStore."""
@@ -177,11 +193,40 @@ class S3Store:
                         found.append(StoredFile(name, item["Size"], item["ETag"].strip('"')))
         return sorted(found, key=lambda file: file.name)
 
+    def has(self, below: str) -> bool:
+        """See ObjectStore."""
+        below = below.strip("/")
+        # `x` may come after `x-1`, which is neither it nor below it.
+        for name in {below, f"{below}/" if below else ""}:
+            with self._errors(below):
+                answer = self._client.list_objects_v2(
+                    Bucket=self._bucket, Prefix=self._prefix + name, MaxKeys=1
+                )
+            keys = [item["Key"] for item in answer.get("Contents", [])]
+            if keys and (keys[0] == self._prefix + name or name.endswith("/") or not name):
+                return True
+        return False
+
     def get(self, name: str, path: Path) -> None:
         """See ObjectStore."""
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._errors(name):
             self._client.download_file(self._bucket, self._prefix + name, str(path))
+
+    def read(self, name: str, most_bytes: int) -> bytes:
+        """See ObjectStore."""
+        key = self._prefix + name
+
+        def read() -> bytes:
+            answer = self._client.get_object(Bucket=self._bucket, Key=key)
+            content: bytes = answer["Body"].read(most_bytes + 1)
+            return content
+
+        with self._errors(name):
+            try:
+                return retried(read)  # boto3 itself does not where the answer's body breaks off
+            except self._client.exceptions.NoSuchKey:
+                raise FileNotFoundError(f"{self._address}/{key}") from None
 
     def put(self, path: Path, name: str) -> None:
         """See ObjectStore."""
@@ -275,75 +320,3 @@ def kubeflow_endpoint(
             resolve(host, 9000)
             return f"http://{host}:9000"
     return f"http://{_KUBEFLOW_STORES[0]}:9000"
-
-
-class FsspecStore:
-    """What an installed fsspec file system reaches, such as gcsfs for `gs://`."""
-
-    def __init__(self, address: str) -> None:
-        import fsspec
-
-        self._address = address.rstrip("/")
-        is_local = address.startswith("file://")
-        try:
-            with self._errors(""):
-                self._files, base = fsspec.core.url_to_fs(
-                    address, **({"auto_mkdir": True} if is_local else {})
-                )
-        except (ImportError, ValueError) as error:
-            said = " ".join(str(error).split())
-            raise ConfigError(f"{address}: no file system for it here ({said})") from None
-        self._base = base.rstrip("/")
-
-    def files(self, below: str = "") -> list[StoredFile]:
-        """See ObjectStore."""
-        top = f"{self._base}/{below}".rstrip("/")
-        self._files.invalidate_cache()  # Others write there too.
-        with self._errors(below):
-            try:
-                listed = self._files.find(top, detail=True)
-            except FileNotFoundError:
-                return []
-        found = []
-        for path, details in listed.items():
-            name = f"/{path.lstrip('/')}".removeprefix(f"/{self._base.lstrip('/')}/")
-            tag = details.get("etag") or details.get("mtime") or details.get("created") or ""
-            if not name.endswith("/"):
-                found.append(StoredFile(name, int(details.get("size") or 0), str(tag)))
-        return sorted(found, key=lambda file: file.name)
-
-    def get(self, name: str, path: Path) -> None:
-        """See ObjectStore."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with self._errors(name):
-            self._files.get_file(f"{self._base}/{name}", str(path))
-
-    def put(self, path: Path, name: str) -> None:
-        """See ObjectStore."""
-        with self._errors(name):
-            self._files.put_file(str(path), f"{self._base}/{name}")
-
-    def remove(self, name: str) -> None:
-        """See ObjectStore."""
-        target = f"{self._base}/{name}"
-        with self._errors(name):
-            if self._files.exists(target):
-                self._files.rm_file(target)
-
-    @contextlib.contextmanager
-    def _errors(self, name: str) -> Iterator[None]:
-        """Turns a file system's errors into one line.
-
-        Raises:
-            ServiceError: the store refused, or did not answer.
-        """
-        try:
-            yield
-        except (ImportError, ValueError):
-            raise
-        except Exception as error:  # Each file system has errors of its own.
-            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise  # the disk here is full
-            said = " ".join(str(error).split()) or type(error).__name__
-            place = f"{self._address}/{name}".rstrip("/")
-            raise ServiceError(f"{place}: {said[:_LONGEST_ANSWER]}") from None

@@ -12,6 +12,7 @@ from typing import BinaryIO
 import google_crc32c
 
 from ground.errors import DatasetError
+from ground.files import naming
 
 RECORD_HEADER_BYTES = 12
 _FOOTER_BYTES = 4
@@ -38,7 +39,7 @@ def read_tfrecord(path: str | os.PathLike[str]) -> Iterator[tuple[int, bytes]]:
         stream = open(path, "rb")
     except OSError as error:
         raise DatasetError(f"{path}: {error.strerror}") from None
-    with stream:
+    with naming(path), stream:
         size = os.fstat(stream.fileno()).st_size
         start = 0
         while header := stream.read(RECORD_HEADER_BYTES):
@@ -68,7 +69,7 @@ def walk_tfrecord(path: str | os.PathLike[str]) -> Iterator[tuple[int, int, int]
         stream = open(path, "rb", buffering=0)
     except OSError as error:
         raise DatasetError(f"{path}: {error.strerror}") from None
-    with stream:
+    with naming(path), stream:
         size = os.fstat(stream.fileno()).st_size
         start = 0
         while start < size:

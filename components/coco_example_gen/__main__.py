@@ -11,16 +11,17 @@ import click
 
 from components.beam_options import beam_arguments
 from components.coco_example_gen.source import SplitSource, check_source
-from ground.command_options import config_option, set_option
+from ground.addresses import Place, below, shown_address
+from ground.command_options import PlaceType, config_option, set_option
 from ground.console import OneLineCommand, one_line_errors, show_lines
 from ground.files import write_json
 from ground.output_record import SUMMARY_FILE
-from ground.outputs import output_folder
 from ground.speech import say, speech_options
 from ground.wording import made_lines, plural, reason_lines
 from model.quiet_tensorflow import quiet_tensorflow
 
 _SPLIT_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_BETWEEN_PLACES = re.compile(r"(.+):(?!//)(.+)", re.DOTALL)  # the last colon that is no address's
 
 
 class _Split(NamedTuple):
@@ -36,13 +37,13 @@ def _split(text: str) -> _Split:
         click.BadParameter: it names none.
     """
     name, _, places = text.partition("=")
-    annotations, _, pictures = places.rpartition(":")
-    if not (_SPLIT_NAME.fullmatch(name) and annotations and pictures):
+    both = _BETWEEN_PLACES.fullmatch(places)
+    if not (_SPLIT_NAME.fullmatch(name) and both):
         raise click.BadParameter(
             f"{text!r}: expected NAME=ANNOTATIONS_JSON:PICTURES_FOLDER, such as "
             "train=annotations/instances_train2017.json:train2017"
         )
-    return _Split(name, annotations, pictures)
+    return _Split(name, both[1], both[2])
 
 
 @click.command(
@@ -54,8 +55,9 @@ def _split(text: str) -> _Split:
 @click.option(
     "--data-dir",
     required=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of the COCO-format data; what --split or the config names is relative to it.",
+    type=PlaceType(exists=True, file_okay=False),
+    help="Folder of the COCO-format data, or its address (s3://...); what --split or the config "
+    "names is relative to it.",
 )
 @click.option(
     "--split",
@@ -71,8 +73,8 @@ def _split(text: str) -> _Split:
 @click.option(
     "--out",
     required=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Gets examples/, rejects/ and summary.json.",
+    type=PlaceType(file_okay=False),
+    help="Folder, or address, that gets examples/, rejects/ and summary.json.",
 )
 @config_option(
     "YAML config; its data and pipeline.beam_args count.  [default: the defaults]", required=False
@@ -81,9 +83,9 @@ def _split(text: str) -> _Split:
 @speech_options
 @one_line_errors
 def main(
-    data_dir: Path,
+    data_dir: Place,
     splits: tuple[_Split, ...],
-    out: Path,
+    out: Place,
     config_file: Path | None,
     overrides: tuple[str, ...],
 ) -> None:
@@ -104,17 +106,19 @@ def main(
     resolve_policies(config.data.policies)
     for source in sources:
         check_source(source)
+    from model.stored_output import output_place
+
     start = time.monotonic()
     written = ("examples", "rejects", SUMMARY_FILE)
     read = [config_file, *(path for source in sources for path in source.read)]
-    with output_folder(out, "components.coco_example_gen", written, read) as new:
+    with output_place(out, "components.coco_example_gen", written, read) as new:
         with quiet_tensorflow():  # it decodes the pictures
             summary = _convert(config, sources, new)
         write_json(new / SUMMARY_FILE, summary)
     show_lines([*_table(summary), _closing_line(summary, out, time.monotonic() - start)])
 
 
-def _sources(config: Any, data_dir: Path, splits: tuple[_Split, ...]) -> list[SplitSource]:
+def _sources(config: Any, data_dir: Place, splits: tuple[_Split, ...]) -> list[SplitSource]:
     if not splits:
         from components.coco_example_gen.together import sources_of
 
@@ -125,8 +129,8 @@ def _sources(config: Any, data_dir: Path, splits: tuple[_Split, ...]) -> list[Sp
     return [
         SplitSource(
             split.name,
-            data_dir / split.annotations,
-            data_dir / split.pictures,
+            below(data_dir, split.annotations),
+            below(data_dir, split.pictures),
             shards.get(split.name, config.data.eval_shards),
         )
         for split in splits
@@ -170,9 +174,10 @@ def _table(summary: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _closing_line(summary: dict[str, Any], out: Path, seconds: float) -> str:
+def _closing_line(summary: dict[str, Any], out: Place, seconds: float) -> str:
     written = sum(split["pictures"]["written"] for split in summary["splits"].values())
-    return f"{plural(written, 'picture')} in {seconds:.1f} s; {out / 'examples'}, {out / 'rejects'}"
+    examples, rejects = (shown_address(below(out, name)) for name in ("examples", "rejects"))
+    return f"{plural(written, 'picture')} in {seconds:.1f} s; {examples}, {rejects}"
 
 
 if __name__ == "__main__":

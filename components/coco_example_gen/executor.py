@@ -1,6 +1,5 @@
 """Converts the two splits of a config's data, with TFX's artifacts around it."""
 
-from pathlib import Path
 from typing import Any
 
 from absl import logging
@@ -12,6 +11,7 @@ from components.coco_example_gen.settings import CocoExampleGenSettings
 from components.coco_example_gen.together import sources_of
 from components.coco_example_gen.whole import convert
 from components.examples_artifact import describe_examples
+from ground.addresses import place_of
 from ground.outputs import fresh_folder
 
 
@@ -29,10 +29,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         Args:
             input_dict: empty.
             output_dict: `examples`: Examples with the splits train and eval; `rejects`: Rejects.
-            exec_properties: `settings`: JSON of `CocoExampleGenSettings`; `data_dir`: the folder
-                that the paths in the settings are relative to; `overrides`: optional, of
-                `Part.from_json`; `pictures_digest` and `source_digest`: only there so that a
-                change runs this anew.
+            exec_properties: `settings`: JSON of `CocoExampleGenSettings`; `data_dir`: the folder,
+                or its address, that the paths in the settings are relative to; `overrides`:
+                optional, of `Part.from_json`; `pictures_digest` and `source_digest`: only there so
+                that a change runs this anew.
 
         Raises:
             DatasetError: a file is missing or damaged, or too many pictures are refused.
@@ -42,7 +42,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         data = CocoExampleGenSettings.from_json(
             exec_properties["settings"], exec_properties.get("overrides")
         ).data
-        sources = sources_of(data, Path(exec_properties["data_dir"]))
+        sources = sources_of(data, place_of(exec_properties["data_dir"]))
         for output in (examples, rejects):
             fresh_folder(output.uri, [path for source in sources for path in source.read])
         convert(

@@ -6,6 +6,7 @@ from components import shard_job
 from components.coco_example_gen import spool
 from components.coco_example_gen.spread import HashRange
 from configs.schema import Policy
+from ground.addresses import is_address
 from model.coco.entries import AS_COCO, Forms
 from model.coco.merge import SourceFile, source_of
 from model.coco.splits import Portion
@@ -18,7 +19,7 @@ class ShardJob(shard_job.ShardJob):
 
     Attributes:
         spool_folder: folder of the split.
-        pictures: folder of the split.
+        pictures: folder of the split, or its address.
         rejects: file that gets the shard's rejects.
         max_picture_pixels: limit of height x width.
         policies: by reason code.
@@ -52,6 +53,11 @@ class ShardJob(shard_job.ShardJob):
     def pictures_to_do(self) -> int:
         """See `ShardJob`."""
         return self.spooled.pictures.number
+
+    @property
+    def reads_stores(self) -> bool:
+        """Whether some pictures lie in an object store."""
+        return any(map(is_address, [self.pictures, *(file.pictures for file in self.files)]))
 
     def place_of(self, image_id: int, file_name: str) -> tuple[str, str]:
         """Returns the folder that a picture's file has to be in, and its name there."""

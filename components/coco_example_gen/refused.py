@@ -1,20 +1,23 @@
 """Some of what was left out, as the data report shows it: the picture, the boxes, the words."""
 
 import base64
+import contextlib
 import io
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from PIL import Image
 
 from components.coco_example_gen.source import SplitSource
 from configs.schema import DataConfig
+from ground.addresses import Place, is_address
 from model.coco.boxes import bbox_in_pixels, meant_box, xywh_to_yxyx, yxyx_to_xywh
 from model.coco.merge import source_of
 from model.coco.names import find_picture
+from model.coco.picture_folder import open_pictures
+from model.coco.policies import REASONS, Judge
 from model.coco.stream import iterate_images
 from model.coco.values import integer_at, meant_integer
 from model.drawing import Mark, draw
@@ -149,7 +152,7 @@ def _facts(image: Any, source: SplitSource, data: DataConfig) -> Facts | None:
     name = image.get("file_name") if isinstance(image, dict) else None
     if not isinstance(name, str) or not name.strip():
         return None
-    folder: Path = source.pictures
+    folder = source.pictures
     if source.files:
         image_id = integer_at(image, "id")
         if image_id is None:
@@ -157,12 +160,24 @@ def _facts(image: Any, source: SplitSource, data: DataConfig) -> Facts | None:
         file = source_of(image_id, source.files)
         folder, name = file.pictures, file.own_name(name)
     try:
-        found = find_picture(folder, name, data.picture_prefix)
-        content = read_picture_file(path_inside(folder, found.name))
+        content = _content(folder, name, data.picture_prefix)
     except ValueError:  # a NUL in the name
         return None
     most = min(_MOST_PIXELS, data.max_picture_pixels)
     return read_facts(content, most, "data.max_picture_pixels")
+
+
+def _content(folder: Place, name: str, prefix: str) -> bytes:
+    """Returns the bytes of a picture of the folder.
+
+    Raises:
+        PictureFlaw: it cannot be read.
+    """
+    if not is_address(folder):
+        found = find_picture(folder, name, prefix)
+        return read_picture_file(path_inside(folder, found.name))
+    with contextlib.closing(open_pictures(folder, prefix)) as pictures:
+        return pictures.content(name, Judge(dict.fromkeys(REASONS, "accept")))
 
 
 def _small(facts: Facts, image: Mapping[str, Any]) -> tuple[Image.Image, float]:

@@ -4,6 +4,7 @@ A shard depends on its spool file, the pictures and the settings alone, so that 
 any number of workers writes the same bytes. Records are sorted by image id.
 """
 
+import contextlib
 from typing import Any, BinaryIO, NamedTuple
 
 from components.coco_example_gen import spool
@@ -11,6 +12,7 @@ from components.coco_example_gen.accounts import check_fates, check_spool_file
 from components.coco_example_gen.job import ShardJob
 from components.coco_example_gen.record import encode_record
 from components.coco_example_gen.rejects import RejectsFile
+from components.coco_example_gen.shard_pictures import ShardPictures
 from components.shard_count import ShardCount
 from components.shard_file import ShardFile, opened
 from components.shard_results import ShardResult
@@ -21,12 +23,10 @@ from model.coco.entries import (
     parse_object,
     parse_picture,
 )
-from model.coco.names import locate_picture
 from model.coco.policies import REFUSE, Flaw, Judge, LeftOut
 from model.coco.tally import Tally, picture_name
 from model.encoded.check import Facts, inspect
 from model.encoded.decoder import check_decodes
-from model.encoded.files import read_picture_file
 from model.encoded.flaw import PictureFlaw
 from model.encoded.pixels import upright_jpeg
 
@@ -46,8 +46,9 @@ def write_shard(job: ShardJob) -> ShardResult:
     """Writes a shard, its index and its rejects; the counts are a `Tally`.
 
     Raises:
-        OSError: the disk is full, or the spool or target folder is gone.
+        OSError: the disk is full, or fails, or the spool or target folder is gone.
         DatasetError: pictures or objects were lost between the spool file and the shard.
+        ServiceError: the store of the pictures fails.
     """
     tally = Tally()
     with (
@@ -55,8 +56,9 @@ def write_shard(job: ShardJob) -> ShardResult:
         atomic_path(job.rejects) as rejects_path,
         open(rejects_path, "w", encoding="utf-8", errors="surrogatepass") as rejects,
         opened(job) as file,
+        contextlib.closing(ShardPictures(job)) as pictures,
     ):
-        _ShardWriter(job, spooled, file, RejectsFile(rejects, tally), tally).write()
+        _ShardWriter(job, spooled, file, RejectsFile(rejects, tally), tally, pictures).write()
     file.check()
     check_fates(job, tally)
     counters = {
@@ -75,6 +77,7 @@ class _ShardWriter:
         file: ShardFile,
         rejects: RejectsFile,
         tally: Tally,
+        pictures: ShardPictures,
     ):
         self._job = job
         self._count = ShardCount(job)
@@ -82,11 +85,17 @@ class _ShardWriter:
         self._file = file
         self._rejects = rejects
         self._tally = tally
+        self._pictures = pictures
         self._repeated = set(spool.read_repeated_places(job.spool_folder).tolist())
 
     def write(self) -> None:
         index = spool.read_index(self._job.spool_folder, self._job.shard)
         check_spool_file(self._job, index)
+        if self._job.reads_stores:
+            self._pictures.expect(
+                (image_id, spool.read_entry(self._spooled, index.images[image_id]))
+                for image_id in sorted(index.images)
+            )
         for image_id in sorted(index.images):
             image = spool.read_entry(self._spooled, index.images[image_id])
             entries = index.annotations.pop(image_id, [])
@@ -148,10 +157,9 @@ class _ShardWriter:
             LeftOut: a flaw's policy leaves the picture out.
         """
         picture = parse_picture(image, judge, self._job.max_picture_pixels)
-        folder, name = self._job.place_of(picture.id, picture.file_name)
-        path = locate_picture(folder, name, self._job.picture_prefix, judge)
         try:
-            facts = inspect(read_picture_file(path), self._job.max_picture_pixels)
+            content = self._pictures.content(picture, judge)
+            facts = inspect(content, self._job.max_picture_pixels)
             for code, detail in facts.flaws:
                 judge.note(code, detail)
             check_decodes(facts)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from ground.addresses import Place, is_address, shown_address
 from ground.errors import DatasetError
 
 if TYPE_CHECKING:  # a command's help comes without NumPy
@@ -14,7 +15,7 @@ MERGED_FILE = "merged.json"
 
 
 class SplitSource(NamedTuple):
-    """Where one split comes from, and how many shards it gets.
+    """Where one split comes from, and how many shards it gets. A place may be an address.
 
     Attributes:
         name: name of the split.
@@ -26,21 +27,21 @@ class SplitSource(NamedTuple):
     """
 
     name: str
-    annotations: Path
-    pictures: Path
+    annotations: Place
+    pictures: Place
     shards: int
     portion: "Portion | None" = None
     files: "tuple[SourceFile, ...]" = ()
 
     @property
-    def places(self) -> list[tuple[Path, Path]]:
+    def places(self) -> list[tuple[Place, Place]]:
         """The user's own COCO files that it comes from, each with the folder of its pictures."""
         if self.files:
             return [(file.annotations, file.pictures) for file in self.files]
         return [(self.annotations, self.pictures)]
 
     @property
-    def read(self) -> list[Path]:
+    def read(self) -> list[Place]:
         """The user's files and folders that are read."""
         return [path for place in self.places for path in place]
 
@@ -50,15 +51,23 @@ def check_source(source: SplitSource) -> None:
 
     Raises:
         DatasetError: an annotation file or a picture folder is missing.
+        ServiceError: an object store does not answer, or refuses.
+        ConfigError: there is no such kind of store.
     """
     for annotations, pictures in source.places:
-        if not annotations.is_file():
-            raise DatasetError(
-                f"{annotations}: no such annotation file for split {source.name!r}: "
-                "check the data folder and the split's paths"
-            )
-        if not pictures.is_dir():
-            raise DatasetError(
-                f"{pictures}: no such picture folder for split {source.name!r}: "
-                "check the data folder and the split's paths"
-            )
+        for place, is_folder in ((annotations, False), (pictures, True)):
+            if not _is_there(place, is_folder):
+                kind = "picture folder" if is_folder else "annotation file"
+                raise DatasetError(
+                    f"{shown_address(place)}: no such {kind} for split {source.name!r}: "
+                    "check the data folder and the split's paths"
+                )
+
+
+def _is_there(place: Place, is_folder: bool) -> bool:
+    if not is_address(place):
+        return Path(place).is_dir() if is_folder else Path(place).is_file()
+    from model.object_store import open_store  # a command's help comes without it
+
+    folder, _, name = str(place).rpartition("/")
+    return open_store(str(place)).has("") if is_folder else open_store(folder).has(name)

@@ -282,8 +282,12 @@ def missing_from_spool(
 
 def read_entry(stream: BinaryIO, entry: Entry) -> Any:
     """Returns an entry of the JSON as it was."""
-    stream.seek(entry.offset)
-    return pickle.loads(stream.read(entry.length))
+    try:
+        stream.seek(entry.offset)
+        content = stream.read(entry.length)
+    except OSError as error:  # which does not say of which file
+        raise OSError(error.errno, error.strerror, stream.name) from None
+    return pickle.loads(content)
 
 
 def read_repeated_places(folder: str | os.PathLike[str]) -> Places:

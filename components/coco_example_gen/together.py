@@ -11,6 +11,7 @@ from typing import Any
 from components.coco_example_gen.source import MERGED_FILE, SplitSource
 from configs.data_schema import EVALUATION_SPLIT, SPLIT_NAMES
 from configs.schema import DataConfig
+from ground.addresses import Place, below, is_address
 from ground.errors import DatasetError
 from model.coco.merge import Merge, SourceFile
 from model.coco.notes import notes_on, notes_on_use
@@ -20,7 +21,7 @@ from model.coco.tally import Tally
 from model.examples import TRAINING_SPLIT, Category
 
 
-def sources_of(data: DataConfig, data_dir: Path) -> list[SplitSource]:
+def sources_of(data: DataConfig, data_dir: Place) -> list[SplitSource]:
     """Returns the splits train and eval of a config."""
     shards: dict[str, int] = {TRAINING_SPLIT: data.train_shards, EVALUATION_SPLIT: data.eval_shards}
     if data.sources:
@@ -28,8 +29,8 @@ def sources_of(data: DataConfig, data_dir: Path) -> list[SplitSource]:
     return [
         SplitSource(
             name,
-            data_dir / each.annotations,
-            data_dir / each.pictures,
+            below(data_dir, each.annotations),
+            below(data_dir, each.pictures),
             shards[name],
             None if data.split is None else Portion(data.split, name),
         )
@@ -39,7 +40,7 @@ def sources_of(data: DataConfig, data_dir: Path) -> list[SplitSource]:
 
 
 def _merged_sources(
-    data: DataConfig, data_dir: Path, shards: Mapping[str, int]
+    data: DataConfig, data_dir: Place, shards: Mapping[str, int]
 ) -> list[SplitSource]:
     """Returns the splits of several sources; `merged` writes the JSON that they name."""
     inputs = data.inputs()
@@ -52,15 +53,15 @@ def _merged_sources(
                 each.annotations
                 if jsons.count(each.annotations) == 1
                 else f"{each.annotations} ({each.pictures})",
-                data_dir / each.annotations,
-                data_dir / each.pictures,
+                below(data_dir, each.annotations),
+                below(data_dir, each.pictures),
                 _front(each.pictures),
             )
             for number, each in enumerate(inputs, 1)
             if each.split in (None, name)
         )
         portion = None if data.split is None else Portion(data.split, name)
-        target = data_dir / MERGED_FILE
+        target = below(data_dir, MERGED_FILE)
         sources.append(SplitSource(name, target, data_dir, shards[name], portion, files))
     return sources
 
@@ -95,7 +96,8 @@ def _check_no_source_twice(files: Sequence[SourceFile]) -> None:
     """Checks that no two sources have the same JSON and the same folder, whatever their paths."""
     seen: dict[tuple[str, int], list[SourceFile]] = {}
     for file in files:
-        key = os.path.realpath(file.pictures), file.annotations.stat().st_size
+        folder = file.pictures if is_address(file.pictures) else os.path.realpath(file.pictures)
+        key = str(folder), Path(file.annotations).stat().st_size
         for earlier in seen.setdefault(key, []):
             if filecmp.cmp(earlier.annotations, file.annotations, shallow=False):
                 raise DatasetError(
@@ -106,9 +108,9 @@ def _check_no_source_twice(files: Sequence[SourceFile]) -> None:
         seen[key].append(file)
 
 
-def divisions_of(sources: Sequence[SplitSource]) -> dict[Path, Division]:
+def divisions_of(sources: Sequence[SplitSource]) -> dict[Place, Division]:
     """Returns how each JSON is split that is split."""
-    divisions: dict[Path, Division] = {}
+    divisions: dict[Place, Division] = {}
     for source in sources:
         if source.portion is not None and source.annotations not in divisions:
             split = source.portion.split
@@ -116,7 +118,7 @@ def divisions_of(sources: Sequence[SplitSource]) -> dict[Path, Division]:
     return divisions
 
 
-def holds_of_source(source: SplitSource, divisions: Mapping[Path, Division]) -> Holds:
+def holds_of_source(source: SplitSource, divisions: Mapping[Place, Division]) -> Holds:
     """Returns what tells which entries of its JSON a split has."""
     if source.portion is None:
         return everything
@@ -148,7 +150,7 @@ def split_summary(
     source: SplitSource,
     tally: Tally,
     surveys: Mapping[str, Survey],
-    divisions: Mapping[Path, Division],
+    divisions: Mapping[Place, Division],
     classes: Mapping[str, Any] | None,
     data: DataConfig,
     merge: Merge | None = None,

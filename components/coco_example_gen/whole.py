@@ -18,6 +18,7 @@ from components.coco_example_gen.accounts import (
     check_rejects,
     copy_rejects,
 )
+from components.coco_example_gen.fetched import fetched, has_addresses
 from components.coco_example_gen.job import ShardJob
 from components.coco_example_gen.merging import (
     merged,
@@ -40,6 +41,7 @@ from components.shard_results import ShardResult
 from components.shards import OnLine, new_folder, write_shards
 from components.shards import merged as merged_shards
 from configs.schema import DataConfig, Policy
+from ground.addresses import Place, absolute, is_address, shown_address
 from ground.errors import DatasetError
 from ground.files import write_json
 from ground.wording import plural
@@ -118,16 +120,20 @@ def convert(
     policies = resolve_policies(data.policies)
     for source in sources:
         check_source(source)
-    check_different(sources, data)
     # Beam's workers may have another working folder.
     examples_dir, rejects_dir = Path(examples_dir).absolute(), Path(rejects_dir).absolute()
+    is_merged = any(source.files for source in sources)
+    has_scratch = is_merged or has_addresses(sources)
     with contextlib.ExitStack() as stack:
         merge = None
-        if any(source.files for source in sources):
+        if has_scratch:
             stack.enter_context(_alone_in(examples_dir.parent))
+        sources, shown = stack.enter_context(fetched(sources, examples_dir.parent))
+        check_different(sources, data)
+        if is_merged:
             sources, merge = stack.enter_context(merged(sources, examples_dir.parent, on_progress))
         plan = _plan(sources, data, merge)
-        if merge is None:  # not before: of a wrong setting nothing is left behind
+        if not has_scratch:  # not before: of a wrong setting nothing is left behind
             stack.enter_context(_alone_in(examples_dir.parent))
         rejects, _ = stack.enter_context(new_folder(rejects_dir))
         examples, scratch = stack.enter_context(new_folder(examples_dir))
@@ -143,6 +149,8 @@ def convert(
         summary = {
             "splits": {source.name: _summary(source, plan, work, data) for source in sources}
         }
+        for split in summary["splits"].values():
+            split["notes"] = [shown(note) for note in split["notes"]]
         for folder in (work.examples, work.rejects):
             write_json(folder / COUNTS_FILE, summary)
         refused = {
@@ -170,7 +178,7 @@ class _Plan(NamedTuple):
     """
 
     sources: Sequence[SplitSource]
-    divisions: dict[Path, Division]
+    divisions: dict[Place, Division]
     holds: dict[str, Holds]
     surveys: dict[str, Survey]
     classes: ClassMap
@@ -234,7 +242,7 @@ def _summary(source: SplitSource, plan: _Plan, work: _Work, data: DataConfig) ->
 
 def _origin(source: SplitSource) -> Origin:
     annotations, pictures = (
-        " or ".join(map(str, paths)) for paths in zip(*source.places, strict=True)
+        " or ".join(map(shown_address, paths)) for paths in zip(*source.places, strict=True)
     )
     return Origin(f"split {source.name!r}", annotations, pictures)
 
@@ -258,7 +266,9 @@ def _hinted(source: SplitSource, found: Survey, plan: _Plan, data: DataConfig) -
 def _why_missing(
     source: SplitSource, found: Survey, sources: Sequence[SplitSource], prefix: str
 ) -> list[str]:
-    """Returns what fits the names of a split's missing pictures."""
+    """Returns what fits the names of a split's missing pictures; a store is not searched."""
+    if any(is_address(pictures) for other in sources for _, pictures in other.places):
+        return []
     if source.files:
         return why_missing_in_sources(source.files, found, prefix)
     names = [image.get("file_name") for image in found.images if isinstance(image, dict)]
@@ -343,7 +353,7 @@ def _jobs(
             examples_dir=str(work.examples),
             scratch_dir=str(work.scratch),
             spool_folder=str(work.spool(source.name)),
-            pictures=os.path.abspath(source.pictures),
+            pictures=str(absolute(source.pictures)),
             rejects=str(work.rejects_part(source.name, f"{shard:05d}")),
             max_picture_pixels=data.max_picture_pixels,
             policies=policies,
@@ -355,7 +365,7 @@ def _jobs(
             picture_prefix=data.picture_prefix,
             portion=source.portion,
             not_kept=frozenset(classes.left_out),
-            files=tuple(file._replace(pictures=file.pictures.absolute()) for file in source.files),
+            files=tuple(file._replace(pictures=absolute(file.pictures)) for file in source.files),
         )
         for shard, hashes in enumerate(spread.ranges())
     ]

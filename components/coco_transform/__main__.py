@@ -16,12 +16,14 @@ from components.coco_transform.settings import CocoTransformSettings
 from components.coco_transform.source import check_source, read_report
 from configs.loader import load_config
 from configs.schema import Config
-from ground.command_options import config_option, set_option
+from ground.addresses import Place, below, shown_address
+from ground.command_options import PlaceType, config_option, set_option
 from ground.console import OneLineCommand, one_line_errors, show_lines
 from ground.files import write_json
 from ground.output_record import SUMMARY_FILE
-from ground.outputs import output_folder, settle_inputs
+from ground.outputs import settle_inputs
 from ground.speech import say, speech_options
+from model.stored_output import output_place
 
 
 @click.command(
@@ -30,28 +32,31 @@ from ground.speech import say, speech_options
     "--config configs/coco_tiny.yaml --out T",
 )
 @click.option(
-    "--examples", required=True, type=click.Path(), help="The folder that CocoExampleGen wrote."
+    "--examples",
+    required=True,
+    type=PlaceType(),
+    help="The folder that CocoExampleGen wrote, or its address (s3://...).",
 )
 @config_option()
 @click.option(
     "--out",
     required=True,
-    type=click.Path(path_type=Path),
-    help="Gets examples/, report.html, report.json and summary.json.",
+    type=PlaceType(),
+    help="Folder, or address, that gets examples/, report.html, report.json and summary.json.",
 )
 @click.option(
     "--previous",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=PlaceType(exists=True, dir_okay=False),
     help="The report.json of an earlier run: the data is compared with its data (transform.drift).",
 )
 @set_option
 @speech_options
 @one_line_errors
 def main(
-    examples: str,
+    examples: Place,
     config_file: Path,
-    out: Path,
-    previous: Path | None,
+    out: Place,
+    previous: Place | None,
     overrides: tuple[str, ...],
 ) -> None:
     """Writes records that training can read, and a report on the data.
@@ -64,15 +69,15 @@ def main(
     check_source(examples)
     before = None if previous is None else read_report(previous)
     written = ("examples", "report.html", "report.json", SUMMARY_FILE)
-    read: list[str | Path] = [examples, config_file]
-    with output_folder(out, "components.coco_transform", written, read) as new:
+    read: list[Place | None] = [examples, config_file, previous]
+    with output_place(out, "components.coco_transform", written, read) as new:
         report = _transform(config, examples, new, before)
         write_json(new / SUMMARY_FILE, report)
     show_lines(_lines(report, out))
 
 
 def _transform(
-    config: Config, examples: str, out: Path, previous: dict[str, Any] | None
+    config: Config, examples: Place, out: Path, previous: dict[str, Any] | None
 ) -> dict[str, Any]:
     # Google's clients, which Beam loads, find Python 3.10 and TFX's grpcio old.
     warnings.filterwarnings("ignore", category=FutureWarning, module="google")
@@ -97,7 +102,7 @@ def _transform(
     )
 
 
-def _lines(report: dict[str, Any], out: Path) -> list[str]:
+def _lines(report: dict[str, Any], out: Place) -> list[str]:
     lines = []
     for name, split in report["splits"].items():
         pictures, objects = split["pictures"], split["objects"]
@@ -109,7 +114,8 @@ def _lines(report: dict[str, Any], out: Path) -> list[str]:
     lines += [f"note: {note}" for note in report["notes"]]
     shapes = ", ".join(f"{height}x{width}" for height, width in report["buckets"])
     lines.append(f"input shapes: {shapes}")
-    lines.append(f"examples: {out / 'examples'}, report: {out / 'report.html'}")
+    examples, page = (shown_address(below(out, name)) for name in ("examples", "report.html"))
+    lines.append(f"examples: {examples}, report: {page}")
     return lines
 
 

@@ -20,11 +20,13 @@ def write_shard(job: ShardJob) -> ShardResult:
     Raises:
         OSError: the disk is full, or a file cannot be read.
         DatasetError: the source is damaged or not what its manifest says, or records were lost.
+        ServiceError: the store of the source fails.
     """
-    check_source_shard(job)
     statistics = SplitStatistics(job.settings, job.num_classes)
-    with opened(job) as file:
-        read_ids, dropped_ids = _write_records(job, file, statistics)
+    with job.source_at_hand():
+        check_source_shard(job)
+        with opened(job) as file:
+            read_ids, dropped_ids = _write_records(job, file, statistics)
     check_read(job, read_ids, statistics)
     file.check()
     check_fates(job, read_ids, dropped_ids, statistics, file.rows)

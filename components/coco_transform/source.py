@@ -1,25 +1,77 @@
 """Whether a folder can be transformed; looked at before Beam is loaded."""
 
+import contextlib
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from absl import logging
 
+from ground.addresses import Place, is_address, shown_address
 from ground.console import read_json
 from ground.errors import DatasetError
-from model.examples import COUNTS_FILE, REFUSED_FILE, read_manifest
+from model.examples import (
+    CATEGORIES_FILE,
+    COUNTS_FILE,
+    MANIFEST_FILE,
+    REFUSED_FILE,
+    read_manifest,
+)
 from model.input.buckets import BUCKETS_FILE
+from model.object_store import download, open_store
 
 REPORT_NUMBERS = "report.json"
 
 
-def check_source(examples: str | os.PathLike[str]) -> None:
-    """Checks that `examples` is a folder that CocoExampleGen wrote.
+@contextlib.contextmanager
+def beside_records(examples: Place, folder: Path) -> Iterator[tuple[str, str]]:
+    """Yields where the files beside the records of CocoExampleGen lie on the disk, and the address.
+
+    Args:
+        examples: its folder, or the address of one.
+        folder: gets a copy of those files, where they lie at an address.
+
+    Raises:
+        DatasetError: the body raises it; with the address in place of the copy.
+        ServiceError: the store does not give them.
+    """
+    if not is_address(examples):
+        yield os.path.abspath(examples), ""
+        return
+    address, copy = str(examples), folder / "source"
+    try:
+        store = open_store(address)
+        for name in (
+            MANIFEST_FILE,
+            CATEGORIES_FILE,
+            COUNTS_FILE,
+            REFUSED_FILE,
+            BUCKETS_FILE,
+            "index",
+        ):
+            download(store, name, copy / name)
+        yield str(copy), address
+    except DatasetError as error:
+        message = str(error).replace(str(copy), shown_address(address))
+        raise DatasetError(message) from None
+
+
+def check_source(examples: Place) -> None:
+    """Checks that `examples` is a folder that CocoExampleGen wrote, or the address of one.
 
     Raises:
         DatasetError: it is no examples folder, or one of CocoTransform.
+        ServiceError: the store does not answer.
     """
+    if is_address(examples):
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            beside_records(examples, Path(folder)) as (copy, _),
+        ):
+            check_source(Path(copy))
+        return
     read_manifest(examples)
     if (Path(examples) / BUCKETS_FILE).exists():
         raise DatasetError(
@@ -48,12 +100,23 @@ def read_refused(examples: str | os.PathLike[str]) -> dict[str, Any]:
     return found
 
 
-def read_report(path: str | os.PathLike[str]) -> dict[str, Any]:
+def read_report(path: Place) -> dict[str, Any]:
     """Returns the report of an earlier run, to compare with.
 
     Raises:
         DatasetError: the file is none.
+        ServiceError: the store does not give it.
     """
+    if is_address(path):
+        above, _, name = str(path).rpartition("/")
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / name
+            open_store(above).get(name, copy)
+            try:
+                return read_report(copy)
+            except DatasetError as error:
+                message = str(error).replace(str(copy), shown_address(path))
+                raise DatasetError(message) from None
     from components.coco_transform.drift import is_comparable  # a command's help needs no NumPy
 
     report = read_json(Path(path), DatasetError)

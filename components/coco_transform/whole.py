@@ -24,10 +24,16 @@ from components.coco_transform.report import Gathered, report_content
 from components.coco_transform.report_page import write_report
 from components.coco_transform.settings import CocoTransformSettings
 from components.coco_transform.shard import write_shard
-from components.coco_transform.source import check_source, read_origin, read_refused
+from components.coco_transform.source import (
+    beside_records,
+    check_source,
+    read_origin,
+    read_refused,
+)
 from components.coco_transform.statistics import SplitStatistics
 from components.shard_results import ShardResult
 from components.shards import OnLine, merged, new_folder, write_shards
+from ground.addresses import place_of
 from model.examples import TRAINING_SPLIT, Split, read_categories, read_manifest, write_manifest
 from model.input.buckets import Bucket, training_buckets, write_buckets
 from model.input.index import ShardIndex, index_path, joined, read_index
@@ -48,7 +54,7 @@ def transform_examples(
     """Writes an examples folder for training and the data report.
 
     Args:
-        examples_dir: a folder that CocoExampleGen wrote.
+        examples_dir: a folder that CocoExampleGen wrote, or the address of one.
         out_dir: the new examples folder; appears whole or not at all, replaces an old one.
         report_dir: gets `report.html` and `report.json`.
         settings: its transform, input and anchor settings, and the limits of its data section.
@@ -66,25 +72,38 @@ def transform_examples(
             pictures of the training split, or the data has drifted and the settings forbid it.
     """
     # Beam's workers may have another working folder.
-    with new_folder(Path(out_dir).absolute()) as (new_dir, scratch):
-        places = os.path.abspath(examples_dir), str(new_dir), str(scratch)
+    with (
+        new_folder(Path(out_dir).absolute()) as (new_dir, scratch),
+        beside_records(place_of(os.fspath(examples_dir)), scratch) as source,
+    ):
+        places = source, str(new_dir), str(scratch)
         gathered = _transform(*places, settings, new_pipeline, on_progress)
         gathered = gathered._replace(previous=previous, anomalies=anomalies)
         report = report_content(settings, gathered)
-        write_report(report_dir, new_dir, report, gathered, read_refused(examples_dir), settings)
+        write_report(report_dir, new_dir, report, gathered, read_refused(source[0]), settings)
     return report
 
 
 def _transform(
-    source_dir: str,
+    source: tuple[str, str],
     out_dir: str,
     scratch_dir: str,
     settings: CocoTransformSettings,
     new_pipeline: Callable[[], beam.Pipeline],
     on_progress: OnLine,
 ) -> Gathered:
-    """Writes the examples folder; returns what the report is made of."""
-    check_source(source_dir)
+    """Writes the examples folder; returns what the report is made of.
+
+    Args:
+        source: what `beside_records` yields.
+        out_dir: gets the examples.
+        scratch_dir: folder for what does not stay.
+        settings: see `transform_examples`.
+        new_pipeline: see `transform_examples`.
+        on_progress: see `transform_examples`.
+    """
+    source_dir, source_address = source
+    check_source(Path(source_dir))
     sources, categories = read_manifest(source_dir)["splits"], read_categories(source_dir)
     jobs = [
         ShardJob(
@@ -99,6 +118,7 @@ def _transform(
             sha256=shard["sha256"],
             num_classes=len(categories),
             settings=settings,
+            source_address=source_address,
         )
         for name, split in sources.items()
         for number, shard in enumerate(split["shards"])
@@ -106,13 +126,13 @@ def _transform(
     done = write_shards(jobs, write_shard, NAMESPACE, new_pipeline, "transforming", on_progress)
     splits: dict[str, Split] = {}
     statistics: dict[str, SplitStatistics] = {}
-    for name, source in sources.items():
+    for name, of_source in sources.items():
         results = [result for _, result in done.get(name, [])]
         counted = SplitStatistics(settings, len(categories))
         for result in results:
             counted.merge(SplitStatistics.from_json(result.counts, settings, len(categories)))
         splits[name], statistics[name] = _split_of(results, counted), counted
-        check_split(name, source, splits[name], counted)
+        check_split(name, of_source, splits[name], counted)
         check_losses(name, counted, settings.data)
     indexes = {name: _split_index(out_dir, name, len(sources[name]["shards"])) for name in sources}
     for name, index in indexes.items():

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from ground.errors import DatasetError
+from ground.files import naming
 from ground.progress import Progress, say_or_log
 
 LARGEST_VALUE = 64 << 20  # characters
@@ -172,7 +173,8 @@ class JsonText:
         if self._is_at_end:
             return False
         kept = self._window[self._position :]
-        block = self._stream.read(max(_CHUNK_BYTES, len(kept)))
+        with naming(self._path):
+            block = self._stream.read(max(_CHUNK_BYTES, len(kept)))
         self._is_at_end = not block
         try:
             text = self._decoder.decode(block, final=not block)

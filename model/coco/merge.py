@@ -11,10 +11,10 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from configs.data_schema import ClassesConfig
+from ground.addresses import Place
 from ground.errors import DatasetError
 from model.coco.hints import box_note, note_on_unknown_categories
 from model.coco.json_text import RepeatedKeys
@@ -42,8 +42,8 @@ class SourceFile(NamedTuple):
 
     number: int
     name: str
-    annotations: Path
-    pictures: Path
+    annotations: Place
+    pictures: Place
     front: str
 
     def own_name(self, file_name: str) -> str:
@@ -60,7 +60,7 @@ def source_of(image_id: int, files: Sequence[SourceFile]) -> SourceFile:
 def in_own_ids(message: str, files: Sequence[SourceFile]) -> str:
     """Returns a message about a merged file in words of its sources.
 
-    >>> file = SourceFile(2, "b.json", Path("b.json"), Path("b"), "b/")
+    >>> file = SourceFile(2, "b.json", "b.json", "b", "b/")
     >>> in_own_ids("image id 2000000000017 (b/17.jpg): no pixels", [file])
     'image id 17 of b.json (b/17.jpg): no pixels'
     """
@@ -299,7 +299,7 @@ def _in_form_of(value: Any, id_: int) -> Any:
 
 def _each(
     files: Iterable[SourceFile],
-    iterate: Callable[[Path], Iterator[Any]],
+    iterate: Callable[[Place], Iterator[Any]],
     movers: Mapping[SourceFile, _Mover],
     move: Callable[[_Mover, Any], Any],
 ) -> Iterator[Any]:

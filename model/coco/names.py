@@ -14,7 +14,7 @@ from model.encoded.flaw import PictureFlaw
 
 # Names of a folder that are looked at for one of another ending.
 _MOST_NAMES = 1_000_000
-_ENDINGS = (".jpg", ".jpeg", ".png")
+PICTURE_ENDINGS = (".jpg", ".jpeg", ".png")
 
 
 class FoundPicture(NamedTuple):
@@ -70,7 +70,7 @@ def find_picture(folder: str | os.PathLike[str], file_name: str, prefix: str = "
         if os.path.lexists(os.path.join(folder, other)):
             return FoundPicture(other, "picture_name_in_other_form", f"found as {other!r}")
     sub_folder, base = os.path.split(name.replace("\\", "/"))
-    alike = _names_by_stem(os.path.join(folder, sub_folder)).get(_stem(base), ())
+    alike = _names_by_stem(os.path.join(folder, sub_folder)).get(stem_of(base), ())
     if len(alike) == 1:
         detail = f"there is {alike[0]!r}"
         return FoundPicture(os.path.join(sub_folder, alike[0]), "picture_ending_differs", detail)
@@ -147,13 +147,14 @@ def _listed(folder: str, changed: int) -> dict[str, tuple[str, ...]]:
             for number, entry in enumerate(entries):
                 if number == _MOST_NAMES:
                     return {}
-                if entry.name.lower().endswith(_ENDINGS):
-                    stem = _stem(entry.name)
+                if entry.name.lower().endswith(PICTURE_ENDINGS):
+                    stem = stem_of(entry.name)
                     names[stem] = (*names.get(stem, ()), entry.name)
     except OSError:
         return {}
     return names
 
 
-def _stem(name: str) -> str:
+def stem_of(name: str) -> str:
+    """Returns what two names have in common that differ in ending, case or Unicode form alone."""
     return unicodedata.normalize("NFC", os.path.splitext(name)[0]).casefold()

@@ -73,7 +73,7 @@ def read_picture_file(path: str | os.PathLike[str], max_bytes: int = MAX_FILE_BY
     except OSError as error:
         code = "picture_missing" if error.errno in _MISSING else "picture_unreadable"
         reason = "no such file" if error.errno in _MISSING else error.strerror
-        raise PictureFlaw(code, f"{shown(path)}: {reason}") from None
+        raise PictureFlaw(code, f"{shown(path)}: {reason}", error.errno or 0) from None
     except ValueError:  # a NUL, or half of a surrogate pair
         raise PictureFlaw("picture_missing", f"{shown(path)}: no file has such a name") from None
     if len(content) != status.st_size:

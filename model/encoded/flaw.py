@@ -9,9 +9,11 @@ class PictureFlaw(Exception):
     Attributes:
         code: one of `model.coco.policies.REASONS`.
         detail: what is wrong.
+        number: the system's number of the error (`errno`), where it failed to read; else 0.
     """
 
-    def __init__(self, code: str, detail: str):
+    def __init__(self, code: str, detail: str, number: int = 0):
         super().__init__(detail)
         self.code = REASONS[code].code
         self.detail = detail
+        self.number = number

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from configs.schema import Config
+from ground.addresses import is_address
 from ground.errors import ConfigError
 from model.coco.policies import resolve_policies
 from model.launch.launcher import random_and_frozen
-from model.object_store import is_address
 
 _BUCKET = r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]"
 # KFP takes a query too, such as ?region=eu-west-1&endpoint=store.my.org, and leaves it out of the

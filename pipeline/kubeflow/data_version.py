@@ -12,9 +12,9 @@ from pathlib import Path
 from configs.data_schema import DataPlaces
 from configs.parts import Part
 from configs.section import Section, Text
+from ground.addresses import is_address
 from ground.errors import DatasetError
 from ground.files import json_digest
-from model.object_store import is_address
 from model.weights.files import weights_digest
 from pipeline.data_folder import check_data_folder, data_names, pictures_digest
 from pipeline.kubeflow.mirrors import stored_digest_parts

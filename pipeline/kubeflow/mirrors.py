@@ -15,9 +15,10 @@ from configs.data_schema import DataPlaces
 from configs.parts import Part
 from configs.schema import Name
 from configs.section import Section, Text
+from ground.addresses import is_address
 from ground.errors import DatasetError, ModelError
 from model.model_folder import files_digest, find_saved_model
-from model.object_store import ObjectStore, StoredFile, download, is_address, open_store
+from model.object_store import ObjectStore, StoredFile, download, open_store
 from pipeline.data_folder import data_names
 from pipeline.kubeflow.messages import Message
 from pipeline.kubeflow.parameters import OVERRIDES, with_overrides

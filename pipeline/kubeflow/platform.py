@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from configs.kubeflow_schema import SHARED_MEMORY_PATH, KubeflowConfig
+from ground.addresses import is_address
 from ground.errors import ConfigError
-from model.object_store import is_address
 from pipeline.kubeflow.tasks import TRAINER, Asked, asked_by
 
 _SHARED_MEMORY_VOLUME = "tfx-rcnn-shared-memory"

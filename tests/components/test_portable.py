@@ -11,7 +11,7 @@ from components.coco_transform.__main__ import main as transform
 from ground.files import file_digest
 from tests.beam_services import beam_services
 from tests.components.bulk_predict.test_bulk_predict import photos
-from tests.components.coco_example_gen.test_whole import coco_like
+from tests.components.coco_example_gen.conversions import coco_like
 from tests.model.test_predict import model_folder
 
 __all__ = ["model_folder", "photos"]

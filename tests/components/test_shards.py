@@ -94,7 +94,7 @@ def test_a_failed_shard_leaves_its_account_and_has_no_line(tmp_path):
     [job] = jobs(tmp_path, 1)
     with followed([job], "converting", lines.append), pytest.raises(DatasetError, match="broken"):
         do_job(job, fail)
-    assert json.loads(job.result_path.read_text()) == {"dataset_error": "broken"}
+    assert json.loads(job.result_path.read_text()) == {"error": ["DatasetError", "broken"]}
     assert lines == []
 
 

@@ -364,3 +364,11 @@ def test_name_that_no_file_can_have_is_refused():
 
 def test_other_letters_are_taken(tmp_path):
     check_pattern(tmp_path / "{a} b-ü'\"$&;#%@!~,=+(1)" / "-c", "--root")
+
+
+@pytest.mark.parametrize("place", ["s3://bucket/x", Path("gs://bucket/x")])
+def test_an_address_is_not_taken_for_a_folder_here(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OutputError, match=r"--out (s3|gs):/.*: is an address, and this goes to a"):
+        check_folder(place, "w", ["a"], [])
+    assert list(tmp_path.iterdir()) == []

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from ground.addresses import is_address
 from ground.errors import ConfigError, ServiceError
-from model.object_store import download, is_address, kubeflow_endpoint, open_store, upload
+from model.object_store import download, kubeflow_endpoint, open_store, upload
 from model.training.storage import ObjectFolder, open_folder
 from tests.gcs_server import GcsServer
 from tests.s3_server import SECRET_KEY, S3Server

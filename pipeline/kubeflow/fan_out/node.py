@@ -9,10 +9,11 @@ from pathlib import Path
 from absl import logging
 
 from components.detection_trainer.settings import DetectionTrainerSettings
+from ground.addresses import is_address
 from ground.errors import ConfigError, DatasetError, ServiceError
 from model.launch.errors import TrainingStopped
 from model.launch.launcher import WORKER_MODULE, train
-from model.object_store import download, is_address, open_store
+from model.object_store import download, open_store
 from model.training.events import Event, Notice
 from pipeline.kubeflow.fan_out.cluster_api import ApiRefusal, ClusterApi
 from pipeline.kubeflow.fan_out.manifests import (
