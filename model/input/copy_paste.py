@@ -113,7 +113,13 @@ def _uncovered(objects: Objects, cover: tf.Tensor) -> Objects:
         bitmaps=tf.where(_cells_under(cover, masks), tf.zeros([], tf.uint8), masks.bitmaps)
     )
     boxes = seen_boxes(objects.gt_boxes, masks, in_window(left, window), window)
-    is_hidden = ~masks.valid & (_covered_share(cover, boxes) >= _HIDDEN_SHARE)
+    # The sums over a whole picture take longer than all else here, and only boxes without a mask
+    # ask for them.
+    is_hidden = tf.cond(
+        tf.reduce_all(masks.valid),
+        lambda: tf.zeros_like(masks.valid),
+        lambda: ~masks.valid & (_covered_share(cover, boxes) >= _HIDDEN_SHARE),
+    )
     boxes = tf.where(is_hidden[:, tf.newaxis], 0.0, boxes)
     return shown(objects._replace(gt_boxes=boxes, gt_masks=left))
 
