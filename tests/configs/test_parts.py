@@ -27,7 +27,7 @@ def test_overrides_win_and_those_of_other_sections_are_left_out() -> None:
 @pytest.mark.parametrize("given", ["model.fpn.channels=32", "model={fpn: {channels: 32}}"])
 def test_overrides_of_other_settings_of_a_section_are_left_out(given: str) -> None:
     settings = CocoTransformSettings.of(Config(name="a"))
-    overrides = f"{given};input.flip_probability=0.1;data={{max_rejected_fraction: 0.5}}"
+    overrides = f"{given};input.max_picture_pixels=5000000;data={{max_rejected_fraction: 0.5}}"
     changed = CocoTransformSettings.from_json(settings.to_json(), overrides)
     assert changed.data.max_rejected_fraction == 0.5
     assert (changed.model, changed.input) == (settings.model, settings.input)
