@@ -199,7 +199,7 @@ import signal
 from model.launch.launcher import _forwarded_signals
 from model.launch.errors import TrainingStopped
 asked = []
-with _forwarded_signals(lambda: asked.append(True)):
+with _forwarded_signals(asked.append):
     print("started", flush=True)
     while not asked:
         time.sleep(0.01)
