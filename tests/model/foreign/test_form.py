@@ -5,11 +5,11 @@ import unicodedata
 import pytest
 from PIL import Image
 
+from model.coco.values import is_text
 from model.foreign.convert import folder_of
 from model.foreign.form import (
     Folder,
     ellipse,
-    is_text,
     number,
     picture_size,
     split_of_word,
