@@ -21,8 +21,6 @@ def started(*arguments):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("way", ["plain", "advice", "child", "thread", "native"])
 def test_a_command_ends_soon_with_one_line_and_leaves_nothing(tmp_path, way, number):
-    if number == signal.SIGTERM and way in ("plain", "advice"):
-        pytest.skip("the same as by Ctrl-C, which the other ways show")
     process = started(way, tmp_path / "out")
     assert process.stdout.readline() == f"at work: {way}\n"
     children = psutil.Process(process.pid).children()
