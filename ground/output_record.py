@@ -85,17 +85,29 @@ def read_record(folder: Path) -> Record | None:
     """
     path = folder / RECORD_FILE
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content.pop("written_by") != _WRITTEN_BY:
-            raise ValueError("of another program")
-        return Record(**content)
+        return record_of(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except ValueError as error:
         raise OutputError(
-            f"{path}: damaged record of what we wrote here ({error}): give another folder, or "
-            "move what you want to keep and remove this one"
+            f"{path}: {error}: give another folder, or move what you want to keep and remove this "
+            "one"
         ) from None
+
+
+def record_of(content: bytes) -> Record:
+    """Returns what a record file says.
+
+    Raises:
+        ValueError: it is not what we write.
+    """
+    try:
+        fields = json.loads(content)
+        if fields.pop("written_by") != _WRITTEN_BY:
+            raise ValueError("of another program")
+        return Record(**fields)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"damaged record of what we wrote here ({error})") from None
 
 
 def write_record(folder: Path, record: Record) -> None:

@@ -9,7 +9,6 @@ the old output, none, or the new one. `.tfx-rcnn.json` tells there too what is o
 
 import contextlib
 import hashlib
-import json
 import os
 import stat
 import tempfile
@@ -20,7 +19,7 @@ from pathlib import Path
 from ground.addresses import Place, is_address, shown_address
 from ground.errors import FolderInUseError, OutputError
 from ground.files import LOCK_FILE, held_folder, remove, write_json
-from ground.output_record import RECORD_FILE, SUMMARY_FILE, Files, Record
+from ground.output_record import RECORD_FILE, SUMMARY_FILE, Files, Record, record_of
 from ground.outputs import output_folder, settle_inputs
 from model.object_store import ObjectStore, StoredFile, open_store
 
@@ -174,16 +173,11 @@ class _StoredOutput:
             OutputError: the file is not what we write.
         """
         try:
-            content = json.loads(self._store.read(RECORD_FILE, _LARGEST_RECORD))
-            content.pop("written_by")
-            return Record(**content)
+            return record_of(self._store.read(RECORD_FILE, _LARGEST_RECORD))
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise OutputError(
-                f"{self._shown}/{RECORD_FILE}: damaged record of what we wrote here ({error}): "
-                "give another place"
-            ) from None
+        except ValueError as error:
+            raise OutputError(f"{self._shown}/{RECORD_FILE}: {error}: give another place") from None
 
     def _write_record(self, record: Record) -> None:
         with tempfile.TemporaryDirectory() as folder:

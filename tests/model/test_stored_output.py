@@ -137,6 +137,10 @@ def test_a_place_with_files_of_others_is_refused(out, tmp_path):
     open_store(out).put(tmp_path / "x", RECORD_FILE)
     with pytest.raises(OutputError, match="damaged record"):
         write(out, NEW)
+    (tmp_path / "x").write_text('{"written_by": "another"}')
+    open_store(out).put(tmp_path / "x", RECORD_FILE)
+    with pytest.raises(OutputError, match="of another program"):
+        write(out, NEW)
 
 
 @pytest.mark.parametrize("below", ["", "/data", "/examples/x"])
