@@ -5,6 +5,7 @@ Writes into one folder: `metrics.json`, `detections.json`, `decision.json`, `ana
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -85,10 +86,7 @@ def detect_with_model(
         served_pictures: how many of the source a candidate is shown there.
     """
     digest = files_digest(saved_model)
-    model_id = read_model_id(saved_model)
-    config = read_model_config(saved_model)
-    settings = config["model"]
-    description = read_model_description(saved_model)
+    known = _not_yet_measured(saved_model, digest)
     chosen = None if narrowing.image_ids is None else set(narrowing.image_ids)
     served = Served()
     if not is_baseline:
@@ -113,18 +111,29 @@ def detect_with_model(
         problems.append(line)
     if not (is_baseline or problems or chosen):
         keep_costs(keep_in, digest, source, served)
-    return Detected(
-        title=str(description.get("name", "model")),
-        model_id=model_id,
+    return replace(
+        known,
         detections=found,
-        kinds=KINDS if settings.get("mask_head") is not None else ("box",),
-        model_digest=digest,
-        categories=tuple(read_categories(saved_model)),
-        max_detections=_max_detections(settings),
         failed=tuple(failed),
         costs=served.costs,
         unservable=tuple(problems),
         is_measured=not served.is_dead,
+    )
+
+
+def _not_yet_measured(saved_model: Path, digest: str) -> Detected:
+    """Returns what an exported model says of itself, with nothing detected."""
+    config = read_model_config(saved_model)
+    settings = config["model"]
+    description = read_model_description(saved_model)
+    return Detected(
+        title=str(description.get("name", "model")),
+        model_id=read_model_id(saved_model),
+        detections=[],
+        kinds=KINDS if settings.get("mask_head") is not None else ("box",),
+        model_digest=digest,
+        categories=tuple(read_categories(saved_model)),
+        max_detections=_max_detections(settings),
         description=description,
         config=config,
     )
@@ -245,8 +254,7 @@ def evaluate_to_folder(
         analysis.point.score,
         settings.worst_pictures,
     )
-    shown = {one.image_id for one in worst}
-    shown |= {one.image_id for one in suspects_shown(analysis)}
+    shown = {p.image_id for p in worst} | {s.image_id for s in suspects_shown(analysis)}
     remarks = _remarks(source, candidate, judgement.metrics)
     not_shown: list[str] = []
     content = ReportContent(
@@ -269,17 +277,25 @@ def evaluate_to_folder(
         costs=candidate.costs,
         settings=setting_texts(settings, candidate),
     )
-    page = render(content)
     decision = decision_content(judgement, candidate, pushed, source, settings, narrowing)
-    write_detections(out / DETECTIONS_FILE, candidate.detections)
-    suspected = labelling_content(source.ground_truth, analysis.suspects, source.name)
+    _write_files(out, content, decision, candidate.detections)
+    return Evaluated(judgement.metrics, remarks, judgement.decision)
+
+
+def _write_files(
+    out: Path, content: ReportContent, decision: dict[str, Any], detections: list[dict[str, Any]]
+) -> None:
+    """Writes the files of an evaluation; the decision last, as it stands for all of them."""
+    page = render(content)
+    write_detections(out / DETECTIONS_FILE, detections)
+    suspects = content.analysis.suspects
+    suspected = labelling_content(content.ground_truth, suspects, content.source)
     write_json(out / LABEL_ERRORS_FILE, suspected)
-    write_json(out / ANALYSIS_FILE, analysis_content(analysis))
-    write_json(out / METRICS_FILE, judgement.metrics.to_dict() | {"remarks": remarks})
+    write_json(out / ANALYSIS_FILE, analysis_content(content.analysis))
+    write_json(out / METRICS_FILE, content.metrics.to_dict() | {"remarks": content.remarks})
     with atomic_path(out / REPORT_FILE) as partial:
         partial.write_text(page, encoding="utf-8")
     write_json(out / DECISION_FILE, decision)
-    return Evaluated(judgement.metrics, remarks, judgement.decision)
 
 
 def _remarks(source: Source, candidate: Detected, metrics: Metrics) -> list[str]:

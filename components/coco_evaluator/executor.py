@@ -60,9 +60,7 @@ class Executor(base_executor.BaseExecutor):
         model = artifact_utils.get_single_instance(input_dict["model"])
         evaluation = artifact_utils.get_single_instance(output_dict["evaluation"])
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
-        baselines = input_dict.get("baseline_model") or []
-        if exec_properties.get("baseline_from") == FROM_PUSH_FOLDER:
-            baselines = []  # On Vertex the input is what was pushed last, for the lineage alone.
+        baselines = _baselines(input_dict, exec_properties)
         settings = CocoEvaluatorSettings.from_json(
             exec_properties["settings"], exec_properties.get("overrides")
         )
@@ -95,10 +93,23 @@ class Executor(base_executor.BaseExecutor):
         ).decision
         _write_blessing(blessing, decision, model, baselines[0] if baselines else None)
         _tie_blessing(blessing, read_json(Path(evaluation.uri) / DECISION_FILE, ModelError))
-        for finding in decision.findings:
-            logging.info("%s", finding.note)
-        verdict = "Blessed" if decision.blessed else "Not blessed"
-        logging.info("%s: %s. See %s/report.html", verdict, decision.reason, evaluation.uri)
+        _log_verdict(decision, evaluation.uri)
+
+
+def _log_verdict(decision: Decision, folder: str) -> None:
+    for finding in decision.findings:
+        logging.info("%s", finding.note)
+    verdict = "Blessed" if decision.blessed else "Not blessed"
+    logging.info("%s: %s. See %s/report.html", verdict, decision.reason, folder)
+
+
+def _baselines(
+    input_dict: dict[str, list[types.Artifact]], exec_properties: dict[str, Any]
+) -> list[types.Artifact]:
+    """Returns what an input names to compare with, at most one."""
+    if exec_properties.get("baseline_from") == FROM_PUSH_FOLDER:
+        return []  # On Vertex the input is what was pushed last, for the lineage alone.
+    return input_dict.get("baseline_model") or []
 
 
 def _chosen_baseline(

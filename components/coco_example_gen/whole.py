@@ -140,25 +140,8 @@ def convert(
         work = _Work(examples, rejects, scratch)
         jobs = _spool_all(plan, work, data, policies, on_progress)
         done = write_shards(jobs, write_shard, NAMESPACE, make_pipeline, "converting", on_progress)
-        splits: dict[str, Split] = {}
-        for source in sources:
-            tally = plan.tallies[source.name]
-            splits[source.name] = _gather(source.name, done[source.name], work, tally)
-            with _hinted(source, plan.of_classes[source.name], plan, data):
-                check_losses(_origin(source), tally, data)
-        summary = {
-            "splits": {source.name: _summary(source, plan, work, data) for source in sources}
-        }
-        for split in summary["splits"].values():
-            split["notes"] = [shown(note) for note in split["notes"]]
-        for folder in (work.examples, work.rejects):
-            write_json(folder / COUNTS_FILE, summary)
-        refused = {
-            source.name: refused_of(work.rejects_of(source.name), source, data)
-            for source in sources
-        }
-        if any(refused.values()):
-            write_json(work.examples / REFUSED_FILE, refused)
+        splits = _gathered(plan, done, work, data)
+        summary = _accounted(plan, work, data, shown)
         write_manifest(work.examples, splits, plan.classes.categories)
     return summary
 
@@ -224,6 +207,37 @@ def _spool_all(
     if plan.divisions:
         check_division(parts)
     return jobs
+
+
+def _gathered(plan: _Plan, done: dict[str, Any], work: _Work, data: DataConfig) -> dict[str, Split]:
+    """Returns the splits that were written, none of which lost more than the limits allow."""
+    splits: dict[str, Split] = {}
+    for source in plan.sources:
+        tally = plan.tallies[source.name]
+        splits[source.name] = _gather(source.name, done[source.name], work, tally)
+        with _hinted(source, plan.of_classes[source.name], plan, data):
+            check_losses(_origin(source), tally, data)
+    return splits
+
+
+def _accounted(
+    plan: _Plan, work: _Work, data: DataConfig, shown: Callable[[str], str]
+) -> dict[str, Any]:
+    """Writes the counts and what was refused into the folders; returns the summary."""
+    summary = {
+        "splits": {source.name: _summary(source, plan, work, data) for source in plan.sources}
+    }
+    for split in summary["splits"].values():
+        split["notes"] = [shown(note) for note in split["notes"]]
+    for folder in (work.examples, work.rejects):
+        write_json(folder / COUNTS_FILE, summary)
+    refused = {
+        source.name: refused_of(work.rejects_of(source.name), source, data)
+        for source in plan.sources
+    }
+    if any(refused.values()):
+        write_json(work.examples / REFUSED_FILE, refused)
+    return summary
 
 
 def _summary(source: SplitSource, plan: _Plan, work: _Work, data: DataConfig) -> dict[str, Any]:

@@ -102,27 +102,10 @@ def _transform(
         new_pipeline: see `transform_examples`.
         on_progress: see `transform_examples`.
     """
-    source_dir, source_address = source
+    source_dir, _ = source
     check_source(Path(source_dir))
     sources, categories = read_manifest(source_dir)["splits"], read_categories(source_dir)
-    jobs = [
-        ShardJob(
-            split=name,
-            shard=number,
-            shards=len(split["shards"]),
-            file=shard["file"],
-            examples_dir=out_dir,
-            scratch_dir=scratch_dir,
-            source_dir=source_dir,
-            records=shard["records"],
-            sha256=shard["sha256"],
-            num_classes=len(categories),
-            settings=settings,
-            source_address=source_address,
-        )
-        for name, split in sources.items()
-        for number, shard in enumerate(split["shards"])
-    ]
+    jobs = _jobs(source, out_dir, scratch_dir, settings, sources, len(categories))
     done = write_shards(jobs, write_shard, NAMESPACE, new_pipeline, "transforming", on_progress)
     splits: dict[str, Split] = {}
     statistics: dict[str, SplitStatistics] = {}
@@ -153,6 +136,36 @@ def _transform(
         previous=None,
         anomalies=(),
     )
+
+
+def _jobs(
+    source: tuple[str, str],
+    out_dir: str,
+    scratch_dir: str,
+    settings: CocoTransformSettings,
+    splits: dict[str, Any],
+    num_classes: int,
+) -> list[ShardJob]:
+    """Returns a job for each shard of the splits, as the source's manifest has them."""
+    source_dir, source_address = source
+    return [
+        ShardJob(
+            split=name,
+            shard=number,
+            shards=len(split["shards"]),
+            file=shard["file"],
+            examples_dir=out_dir,
+            scratch_dir=scratch_dir,
+            source_dir=source_dir,
+            records=shard["records"],
+            sha256=shard["sha256"],
+            num_classes=num_classes,
+            settings=settings,
+            source_address=source_address,
+        )
+        for name, split in splits.items()
+        for number, shard in enumerate(split["shards"])
+    ]
 
 
 def _alike(

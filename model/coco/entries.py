@@ -148,12 +148,7 @@ def parse_object(
     """
     if isinstance(annotation, RepeatedKeys):
         judge.leave_out("bad_annotation", "a key stands twice in it")
-    annotation_id = meant_integer(annotation.get("id"))
-    if annotation_id is None:
-        judge.note("bad_annotation_id", f"id {shortened(annotation.get('id'))}")
-        annotation_id = -1 - place
-    elif is_repeated_id:
-        judge.note("duplicate_annotation_id", f"id {annotation_id} came before")
+    annotation_id = _annotation_id(annotation.get("id"), place, is_repeated_id, judge)
     category_id = meant_integer(annotation.get("category_id"))
     if category_id is None or category_id not in categories:
         found = shortened(annotation.get("category_id"))
@@ -183,6 +178,17 @@ def parse_object(
         box_norm=box_norm,
         segmentation=b"" if mask is None else _encoded(mask, height, width),
     )
+
+
+def _annotation_id(value: Any, place: int, is_repeated: bool, judge: Judge) -> int:
+    """Returns the id of an entry, or one that no other has where it has none."""
+    annotation_id = meant_integer(value)
+    if annotation_id is None:
+        judge.note("bad_annotation_id", f"id {shortened(value)}")
+        return -1 - place
+    if is_repeated:
+        judge.note("duplicate_annotation_id", f"id {annotation_id} came before")
+    return annotation_id
 
 
 def _note_id_forms(annotation: dict[str, Any], judge: Judge) -> None:

@@ -159,9 +159,7 @@ def measure(
     notes: list[str] = []
     matches: dict[str, Matches] = {}
     tasks: dict[str, Task] = {}
-    for kind in kinds:
-        if kind == "mask" and not ground_truth.has_masks:
-            continue
+    for kind in (k for k in kinds if k == "box" or ground_truth.has_masks):
         task = task_of(
             ground_truth, checked, kind, images, categories, class_agnostic, max_detections
         )

@@ -103,15 +103,8 @@ def ground_truth_from_json(
         check_losses(Origin(str(path), str(path)), reader.tally, data)
     except DatasetError as error:
         raise with_notes(error, notes) from None
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for picture, objects in reader.pictures():
-        images.append(_image(picture))
-        for each in objects:
-            annotations.append({"id": len(annotations) + 1, **_annotation(each, picture.id)})
     return GroundTruth(
-        images,
-        annotations,
+        *_numbered(reader),
         [{"id": category["id"], "name": category["name"]} for category in classes.categories],
         reader.tally,
         tuple(
@@ -126,6 +119,17 @@ def ground_truth_from_json(
         None if division is None else division.facts(split),
         None if data.classes is None else classes.facts(found.objects),
     )
+
+
+def _numbered(reader: InstancesReader) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Returns COCO's `images` and `annotations` of what was read, numbered from 1."""
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for picture, objects in reader.pictures():
+        images.append(_image(picture))
+        for each in objects:
+            annotations.append({"id": len(annotations) + 1, **_annotation(each, picture.id)})
+    return images, annotations
 
 
 def _ids_outside(division: Division, split: str) -> dict[str, Set[int]]:

@@ -35,7 +35,7 @@ from model.launch.host import (
     with_input_threads,
 )
 from model.launch.job import TrainingJob
-from model.launch.places import claim_places, places_of
+from model.launch.places import Places, claim_places, places_of
 from model.launch.trainable import check_trainable
 from model.launch.worker_group import WorkerGroup
 from model.tracking.request import TrackingRequest, current_request
@@ -108,6 +108,8 @@ def train(
 ) -> TrainResult:
     """Trains a detector and exports it; goes on where the same run was cut off before.
 
+    Returns what came out.
+
     Args:
         config: settings of the model, its input and the training.
         examples_dir: CocoTransform's examples, with a split named `train`, and the one to
@@ -123,12 +125,8 @@ def train(
         run_dir: where the rest goes, in place of `out_dir/run`.
         source_digest: digest of the code, where changed code should start anew.
         worker_module: the module that is run for each worker.
-        eager: run one worker of `train.pictures_per_worker` pictures in this process, its step
-            undecorated, for a debugger (model/launch/eager.py).
+        eager: run one worker in this process, its step undecorated, for a debugger (eager.py).
         tracking: trackers that follow the run; what `asked_for` says here if None.
-
-    Returns:
-        What came out.
 
     Raises:
         ConfigError: GPUs that cannot be used (model/launch/gpus.py), more workers than GPUs, or
@@ -140,24 +138,67 @@ def train(
         TrainingError: a worker was lost or a loss is not finite.
     """
     digest = digest_of_examples(examples_dir, config.train)
+    cluster = cluster_from_environment(os.environ)
+    config, warnings = _settled(config, examples_dir, cluster, eager)
+    key = checkpoint_key(config, digest, source_digest)
+    places = _places(checkpoints_dir, run_dir or Path(out_dir) / "run", key, config.name, cluster)
+    job = _job(config, examples_dir, model_dir or Path(out_dir) / "model", places, key, cluster)
+    on_progress = on_progress or (lambda event: None)
+    for warning in warnings:
+        on_progress(WarningGiven(warning))
+    asked = (tracking or current_request()) if cluster.is_chief else None
+    with held_folder(places.work_dir, "wait for its end, or give another --out"):
+        with tracked(asked, places.work_dir, on_progress) as on_event:
+            done = _trained(job, cluster, on_event, None if eager else worker_module)
+    _copy_run(places.work_dir, places.run_dir)
+    return _result(job, places.run_dir, done)
+
+
+def _settled(
+    config: TrainingSettings, examples_dir: str | os.PathLike[str], cluster: Cluster, eager: bool
+) -> tuple[TrainingSettings, list[str]]:
+    """Returns the settings for what is really there, and what is to be warned of.
+
+    Of the environment of an eager training, which has no process of its own, this one's is set.
+    """
     has_mask_head = config.model.mask_head is not None
     warnings = [check_trainable(examples_dir, TRAINING_SPLIT, has_mask_head)]
-    cluster = cluster_from_environment(os.environ)
     if cluster.is_chief:
         ensure_weights(config.model.weights, logging.info)
+    environ = usable_environment(config.train.device, os.environ)
     if eager:
-        os.environ.update(usable_environment(config.train.device, os.environ))
+        os.environ.update(environ)
         config = eager_config(config, cluster)
     else:
-        environ = usable_environment(config.train.device, os.environ)
         config = with_counted_workers(config, cluster, environ)
-    warnings += gpu_warnings(config.train.device, os.environ)
-    key = checkpoint_key(config, digest, source_digest)
-    run_dir = Path(run_dir or Path(out_dir) / "run").resolve()
-    places = places_of(checkpoints_dir, run_dir, key)
-    if not cluster.is_chief:
-        folder = Path(tempfile.mkdtemp(prefix=f"tfx-rcnn-{config.name}-"))
-        places = places._replace(work_dir=folder, run_dir=folder)
+    warnings += [*gpu_warnings(config.train.device, os.environ), random_and_frozen(config.model)]
+    return config, list(filter(None, warnings))
+
+
+def _places(
+    checkpoints_dir: str | os.PathLike[str] | None,
+    run_dir: str | os.PathLike[str],
+    key: str,
+    name: str,
+    cluster: Cluster,
+) -> Places:
+    """Returns the folders of a run; on a host without the chief one that nobody needs later."""
+    places = places_of(checkpoints_dir, Path(run_dir).resolve(), key)
+    if cluster.is_chief:
+        return places
+    folder = Path(tempfile.mkdtemp(prefix=f"tfx-rcnn-{name}-"))
+    return places._replace(work_dir=folder, run_dir=folder)
+
+
+def _job(
+    config: TrainingSettings,
+    examples_dir: str | os.PathLike[str],
+    model_dir: str | os.PathLike[str],
+    places: Places,
+    key: str,
+    cluster: Cluster,
+) -> TrainingJob:
+    """Returns what the workers are told; its folders are made, and the chief's are ours."""
     workers_here = cluster.workers_per_host(config.train.workers)
     job = TrainingJob(
         settings=with_input_threads(config, workers_here).to_json(),
@@ -165,26 +206,14 @@ def train(
         work_dir=str(places.work_dir),
         checkpoints_dir=places.checkpoints_dir,
         key=key,
-        model_dir=str(Path(model_dir or Path(out_dir) / "model").resolve()),
+        model_dir=str(Path(model_dir).resolve()),
         threads=threads_per_worker(workers_here),
     )
     if cluster.is_chief:
         claim_places(places, job.model_dir, [examples_dir, config.model.weights])
     for folder in (job.logs_dir, job.status_dir, places.run_dir):
         folder.mkdir(parents=True, exist_ok=True)
-    on_progress = on_progress or (lambda event: None)
-    for warning in filter(None, [*warnings, random_and_frozen(config.model)]):
-        on_progress(WarningGiven(warning))
-    request = (tracking or current_request()) if cluster.is_chief else None
-    with held_folder(places.work_dir, "wait for its end, or give another --out"):
-        with tracked(request, places.work_dir, on_progress) as on_event:
-            if eager:
-                done = run_eagerly(job, on_event)
-            else:
-                done = _run_with_restarts(job, cluster, on_event, worker_module)
-    if places.work_dir != places.run_dir:
-        _copy_run(places.work_dir, places.run_dir)
-    return _result(job, places.run_dir, done)
+    return job
 
 
 def random_and_frozen(model: ModelConfig) -> str:
@@ -236,11 +265,22 @@ def _result(job: TrainingJob, run_dir: Path, done: RunEnded) -> TrainResult:
 
 def _copy_run(work_dir: Path, run_dir: Path) -> None:
     """Copies what a person wants to keep of a run; the checkpoints stay where they are."""
+    if work_dir == run_dir:
+        return
     for name in ("tensorboard", "logs"):
         shutil.copytree(work_dir / name, run_dir / name, dirs_exist_ok=True)
     if (work_dir / IDS_FILE).exists():
         shutil.copy2(work_dir / IDS_FILE, run_dir / IDS_FILE)
     shutil.copy2(work_dir / "throughput.json", run_dir / "throughput.json")
+
+
+def _trained(
+    job: TrainingJob, cluster: Cluster, on_progress: OnEvent, worker_module: str | None
+) -> RunEnded:
+    """Trains to the end, in this process where no module is run for each worker."""
+    if worker_module is None:
+        return run_eagerly(job, on_progress)
+    return _run_with_restarts(job, cluster, on_progress, worker_module)
 
 
 def _run_with_restarts(

@@ -139,12 +139,8 @@ def multiclass_nms(
     Returns:
         The detections; equal scores go by class, then by RoI.
     """
-    boxes = tf.cast(boxes, tf.float32)
-    usable = (scores > score_threshold) & is_large_enough(boxes, min_box_size_px)
     factor_of = suppression_factor(method, iou_threshold, sigma)
-    # One row for each class, so that a turn touches one row.
-    left = tf.transpose(tf.where(usable, tf.cast(scores, tf.float32), -1.0), [0, 2, 1])
-    boxes = tf.transpose(boxes, [0, 2, 1, 3])
+    boxes, left = _rows_of_classes(boxes, scores, score_threshold, min_box_size_px)
 
     def take_best(
         turn: tf.Tensor, left: tf.Tensor, best_of_class: tf.Tensor, found: Detections
@@ -175,6 +171,19 @@ def multiclass_nms(
             _no_detections(tf.shape(scores)[0], max_detections),
         ],
     )[3]
+
+
+def _rows_of_classes(
+    boxes: tf.Tensor, scores: tf.Tensor, score_threshold: float, min_box_size_px: float
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns boxes [N, K or 1, R, 4] and scores [N, K, R], -1 where a detection cannot count.
+
+    A class is one row, so that a turn touches one row.
+    """
+    boxes = tf.cast(boxes, tf.float32)
+    usable = (scores > score_threshold) & is_large_enough(boxes, min_box_size_px)
+    left = tf.transpose(tf.where(usable, tf.cast(scores, tf.float32), -1.0), [0, 2, 1])
+    return tf.transpose(boxes, [0, 2, 1, 3]), left
 
 
 def _no_detections(num_images: tf.Tensor, num: int) -> Detections:
