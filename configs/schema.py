@@ -10,9 +10,16 @@ to bottom, and not code that is followed.
 """
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 
 from configs.augmentation_schema import Augmentations
 from configs.data_schema import ClassesConfig, DataPlaces, SplitConfig
@@ -540,6 +547,16 @@ class Threshold(Section):
                 f"threshold on {self.metric}: confidence is that of max_drop or min_gain: give one"
             )
         return self
+
+    @field_validator("classes", mode="wrap")
+    @classmethod
+    def _classes_are_all_or_named(cls, classes: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return handler(tuple(classes) if isinstance(classes, list) else classes)
+        except ValidationError:  # which tells what is wrong with each of the two forms
+            raise ValueError(
+                f"expected all, or a list of names such as [person, dog], got {classes!r:.80}"
+            ) from None
 
     @field_validator("metric")
     @classmethod

@@ -149,6 +149,7 @@ def main(
             pushed = detect_pushed(
                 chosen, settings.best_of_last - 1, candidate.model_id,
                 lambda f: run_model(f, is_baseline=True),
+                settings.on_unusable_baseline == "ignore",
             )  # fmt: skip
         evaluated = evaluate_to_folder(source, candidate, pushed, settings, new, narrowing)
         summary = _summary(evaluated, reading, out, time.monotonic() - started)

@@ -91,14 +91,29 @@ def older_versions(newest: Path, count: int, model_id: str | None) -> list[Path]
     number = version_number(newest.name)
     if number is None or count < 1:
         return []
-    seen = {model_id, model_id_or_none(newest)}
+    versions, newest_id = _beside(newest), model_id_or_none(newest)
+    seen = {model_id, newest_id}
     found: list[Path] = []
-    for version in in_line([v for v in _beside(newest) if v.version <= number]):
+    number = _last_of(newest_id, number, versions, model_id)
+    for version in in_line([v for v in versions if v.version <= number]):
         is_new = version.model_id not in seen
         if len(found) < count and is_new and version.problem is None:
             seen.add(version.model_id)
             found.append(version.path)
     return found
+
+
+def _last_of(
+    newest_id: str | None, number: int, versions: list[PushedVersion], model_id: str | None
+) -> int:
+    """Returns the last version of the model in version `number`, before the candidate's first.
+
+    A model that was pushed again is named by its first push, and others lie between.
+    """
+    later = [v for v in versions if v.version >= number and v.model_id is not None]
+    end = min((v.version for v in later if v.model_id == model_id), default=None)
+    theirs = [v.version for v in later if v.model_id == newest_id]
+    return max((n for n in theirs if end is None or n < end), default=number)
 
 
 def pushed_note(baseline: Path) -> PushNote | None:

@@ -4,6 +4,7 @@ A change is judged by the numbers alone, or, where a condition has a `confidence
 may do to it: the pictures are a sample, and others would have given other numbers.
 """
 
+import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -183,7 +184,8 @@ def _subjects(threshold: Threshold, metrics: Metrics) -> tuple[list[_Subject], s
     names = {one.name for one in known.values()}
     missing = [] if wanted == "all" else [name for name in wanted if name not in names]
     if missing:
-        return [], f"the data have no class {missing[0]!r}"
+        near = difflib.get_close_matches(missing[0], sorted(names), 1)
+        return [], f"the data have no class {missing[0]!r}" + (f": {near[0]!r}?" if near else "")
     fewest = threshold.min_objects or 0
     if wanted == "all":
         fewest = max(fewest, 1)
@@ -204,19 +206,26 @@ def _num_objects(numbers: ClassNumbers, metric: str) -> int:
 def _best_before(
     subjects: Iterable[_Subject], newest: Rival | None, older: Sequence[Rival]
 ) -> list[tuple[Rival, list[_Subject]]]:
-    """Returns the older models that were better than the newest, and in what each was the best."""
+    """Returns the older models that the candidate falls further below than below the newest.
+
+    Each with what it is the furthest above in, over the classes that it shares with the candidate.
+    """
     better: dict[int, list[_Subject]] = {}
     for subject in subjects:
-        numbers = [_defined(subject.number(rival.numbers)) for rival in older]
-        best = max(range(len(older)), key=lambda n: numbers[n], default=None)
-        now = _defined(subject.number(newest.numbers)) if newest else -1.0
-        if best is not None and numbers[best] > now + ROUNDING:
+        drops = [_drop(subject, rival) for rival in older]
+        best = max(range(len(older)), key=lambda n: drops[n], default=None)
+        now = _drop(subject, newest) if newest else -math.inf
+        if best is not None and drops[best] > now + ROUNDING:
             better.setdefault(best, []).append(subject)
     return [(older[n], those) for n, those in sorted(better.items())]
 
 
-def _defined(value: float | None) -> float:
-    return value if value is not None and math.isfinite(value) else -1.0
+def _drop(subject: _Subject, rival: Rival) -> float:
+    """Returns how far the candidate falls below a pushed model; -inf below one without a number."""
+    old, new = subject.number(rival.numbers), subject.number(rival.candidate)
+    if old is None or _problem(old):
+        return -math.inf
+    return old - (-1.0 if new is None or _problem(new) else new)
 
 
 def _problem(value: float | None) -> str | None:

@@ -175,7 +175,11 @@ def _max_detections(settings: dict[str, Any]) -> int | None:
 
 
 def detect_pushed(
-    baseline: Baseline, count: int, model_id: str | None, detect: Callable[[Path], Detected]
+    baseline: Baseline,
+    count: int,
+    model_id: str | None,
+    detect: Callable[[Path], Detected],
+    skip_unusable: bool = False,
 ) -> Pushed:
     """Returns what the pushed model finds, and those that were pushed before it.
 
@@ -184,6 +188,7 @@ def detect_pushed(
         count: how many of those before it at most.
         model_id: id of the candidate, which is not compared with itself.
         detect: runs the model of a folder.
+        skip_unusable: where the newest cannot be measured, the one before it takes its place.
     """
     if baseline.folder is None:
         return Pushed(problems=baseline.problems)
@@ -192,6 +197,9 @@ def detect_pushed(
         newest = detect(baseline.folder)
     except RcnnError as error:
         problems = (*problems, str(error))
+        if skip_unusable and (before := older_versions(baseline.folder, 1, model_id)):
+            next_newest = Baseline(before[0], problems)
+            return detect_pushed(next_newest, count, model_id, detect, skip_unusable)
     older, unmeasured = [], []
     for folder in older_versions(baseline.folder, count, model_id):
         try:

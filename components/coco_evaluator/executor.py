@@ -87,6 +87,7 @@ class Executor(base_executor.BaseExecutor):
             settings.evaluate.best_of_last - 1,
             candidate.model_id,
             lambda f: detect(f, is_baseline=True),
+            settings.evaluate.on_unusable_baseline == "ignore",
         )
         decision = evaluate_to_folder(
             source, candidate, pushed, settings.evaluate, evaluation.uri

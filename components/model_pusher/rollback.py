@@ -50,6 +50,7 @@ def roll_back(
     base = Path(folder) / name
     if not base.is_dir():
         raise ModelError(f"{base}: no such folder, so there is no version to go back to")
+    _chosen(pushed_versions(folder, name), base, to)  # what is refused leaves not even a lock
     with locked(base):
         versions = pushed_versions(folder, name)
         chosen, note = _chosen(versions, base, to)

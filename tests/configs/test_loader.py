@@ -78,6 +78,15 @@ def test_of_several_bases_each_changes_those_before_it(tmp_path):
             "name: a\nevaluate: {thresholds: [{metric: box/AP}]}\n",
             "give min, max_drop, min_gain or several",
         ),
+        (
+            "name: a\nevaluate: {thresholds: [{metric: box/AP, classes: dog, min: 0.1}]}\n",
+            "thresholds.0.classes: expected all, or a list of names such as [person, dog], "
+            "got 'dog'",
+        ),
+        (
+            "name: a\nevaluate: {thresholds: [{metric: box/AP, classes: [1], min: 0.1}]}\n",
+            "thresholds.0.classes: expected all, or a list of names",
+        ),
         ("- 1\n", "expected `key: value` lines, got [1]"),
         ("a: [\n", "not YAML"),
         ("base: c.yaml\n", "`base:` comes back to itself"),

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from components.coco_evaluator.chance import FEWEST_PICTURES
 from components.coco_evaluator.judgement import Judgement
 from configs.metric_names import KINDS, metric_of
 from model.evaluation.metrics import Metrics
@@ -73,8 +74,14 @@ def spread_lines(judgement: Judgement) -> list[str]:
     lines = []
     for kind, matches in judgement.matches_by_kind.items():
         classes = [c for c in matches.category_ids.tolist() if c >= 0]
-        own = judgement.chance.of_change(None, classes, metric_of(kind, "AP")) if classes else None
+        if not classes:
+            continue
+        own = judgement.chance.of_change(None, classes, metric_of(kind, "AP"))
         if own is None:
+            lines.append(
+                f"How far chance alone moves {kind} AP cannot be told: fewer than "
+                f"{FEWEST_PICTURES} pictures have objects, or evaluate.resamples is 0."
+            )
             continue
         line = (
             f"Of other such {len(matches.image_ids):,} pictures {kind} AP would lie within "

@@ -153,6 +153,39 @@ def test_a_drop_counts_against_the_best_of_the_last(new, newest, older, blessed)
     assert len(decision.comparisons) == 1 + (best > newest)
 
 
+def test_the_best_is_whom_the_candidate_falls_furthest_below_over_their_own_classes():
+    # The older knows "wide" alone, in which it was better; its .5 is less than the newest's mean.
+    newest = rival((0.4, 0.8), (0.4, 0.8), None)
+    older = rival((0.5,), (0.4,), None, "the earlier model")
+    thresholds = [Threshold(metric="box/AP", max_drop=0.05)]
+
+    decision = decide(numbers(0.4, 0.8), newest, thresholds, older=[older])
+
+    assert [(c.against, c.passed) for c in decision.comparisons] == [
+        (NEWEST, True),
+        ("the earlier model", False),
+    ]
+
+
+@pytest.mark.parametrize("undefined", [-1.0, float("nan")])
+def test_an_older_model_without_the_number_is_nobodys_best(undefined):
+    older = Rival("the earlier model", Metrics({"box": KindMetrics({"AP": undefined})}), numbers(0))
+    thresholds = [Threshold(metric="box/AP", max_drop=0.05)]
+
+    decision = decide(numbers(0.5), rival((0.5,), (0.5,), None), thresholds, older=[older])
+
+    assert decision.blessed
+    assert len(decision.comparisons) == 1
+
+
+def test_a_misspelt_class_is_named_with_what_is_like_it():
+    threshold = Threshold(metric="box/AP", classes=["Wide", "tall"], min=0.1)
+
+    decision = decide(numbers(0.5, 0.5), None, [threshold])
+
+    assert decision.reason == "box/AP of classes: the data have no class 'Wide': 'wide'?"
+
+
 @pytest.mark.parametrize(
     ("limits", "costs", "reason"),
     [

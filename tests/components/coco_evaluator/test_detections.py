@@ -73,6 +73,25 @@ def test_the_batch_size_changes_nothing(make_model, source):
     assert model_detections(model, source, 1) == model_detections(model, source, 3)
 
 
+def test_several_devices_measure_every_picture_once(make_model, source, monkeypatch):
+    model = make_model("model", 0.75)
+    one = model_detections(model, source, 2)
+    real, seen = detections.Replicas, []
+
+    def three(folder):
+        replicas = real(folder, ["/CPU:0"] * 3)
+        for loaded in replicas._models:
+            detect = loaded.detect_bytes
+            loaded.detect_bytes = lambda encoded, d=detect: seen.extend(encoded) or d(encoded)
+        return replicas
+
+    monkeypatch.setattr(detections, "Replicas", three)
+
+    assert model_detections(model, source, 1) == one
+    files = [(source._pictures / f"{n}.png").read_bytes() for n in (1, 2, 3)]
+    assert sorted(seen) == sorted(files)
+
+
 def test_progress_is_told_at_the_end(make_model, source):
     lines = []
     model_detections(make_model("model", 0.75), source, 1, on_progress=lines.append)

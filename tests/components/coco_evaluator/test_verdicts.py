@@ -76,6 +76,8 @@ def test_a_sound_evaluation_blesses_and_says_what_it_is_about(tmp_path, make_mod
     assert decision["narrowing"] is None
     assert decision["settings"]["thresholds"][0]["max_drop"] == 0.1
     assert set(decision["data"]) == {"name", "digest", "split", "ground_truth_digest"}
+    words = "How far chance alone moves box AP cannot be told: fewer than 10 pictures have objects"
+    assert words in (tmp_path / "out/report.html").read_text()
 
 
 @pytest.mark.parametrize(
@@ -447,6 +449,32 @@ def test_an_older_model_that_cannot_be_measured_is_said(
     assert (finding["kind"], finding["closes_gate"]) == ("unmeasured_older", False)
     assert "served/1: cannot be loaded" in finding["note"]
     assert "a drop is not counted against it" in (tmp_path / "out/report.html").read_text()
+
+
+def test_where_the_newest_cannot_be_measured_the_one_before_it_is_met_if_that_is_asked_for(
+    tmp_path, make_model, evaluate, monkeypatch
+):
+    for version, score in enumerate((0.3, 0.8, 0.5), 1):
+        make_model(f"served/{version}", score)
+    detect = command.detect_with_model
+
+    def failing(folder, *arguments):
+        if folder.name == "3":
+            raise ModelError(f"{folder}: cannot be loaded")
+        return detect(folder, *arguments)
+
+    monkeypatch.setattr(command, "detect_with_model", failing)
+    arguments = ["--model", make_model("model", 0.75), "--baseline", tmp_path / "served"]
+
+    result, decision = evaluate(*arguments)
+    assert_refused(result, decision, "unusable_baseline", "served/3: cannot be loaded")
+    assert decision["baseline"] is None
+
+    result, decision = evaluate(*arguments, "--set", "evaluate.on_unusable_baseline=ignore")
+    before = files_digest(tmp_path / "served/2")
+    assert decision["baseline"]["model_digest"] == before, result.output
+    assert len(decision["older"]) == 1
+    assert "served/3: cannot be loaded; it was ignored" in decision["findings"][0]["note"]
 
 
 def test_models_pushed_before_the_newest_are_measured_too(tmp_path, make_model, evaluate):

@@ -131,6 +131,17 @@ def test_a_version_of_another_origin_was_never_blessed(serving):
         roll_back(serving, "cells", 1)
 
 
+@pytest.mark.parametrize("to", [1, 9])
+def test_a_refusal_leaves_a_folder_that_others_made_as_it_is(tmp_path, to):
+    write_fake_model(tmp_path / "theirs/cells/1", "aa")  # no record of ours, no lock
+    before = sorted(tmp_path.rglob("*"))
+
+    with pytest.raises((RefusedError, ModelError)):
+        roll_back(tmp_path / "theirs", "cells", to)
+
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_a_withdrawn_version_is_named(serving):
     (serving / "cells/2").rename(serving / "cells/withdrawn-2")
 
