@@ -1,7 +1,6 @@
 """The whole of CocoExampleGen: COCO-format splits in, an examples and a rejects folder out."""
 
 import contextlib
-import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +17,7 @@ from components.coco_example_gen.accounts import (
     check_rejects,
     copy_rejects,
 )
+from components.coco_example_gen.alone import alone_in
 from components.coco_example_gen.fetched import fetched, has_addresses
 from components.coco_example_gen.job import ShardJob
 from components.coco_example_gen.merging import (
@@ -127,14 +127,14 @@ def convert(
     with contextlib.ExitStack() as stack:
         merge = None
         if has_scratch:
-            stack.enter_context(_alone_in(examples_dir.parent))
+            stack.enter_context(alone_in(examples_dir.parent))
         sources, shown = stack.enter_context(fetched(sources, examples_dir.parent))
         check_different(sources, data)
         if is_merged:
             sources, merge = stack.enter_context(merged(sources, examples_dir.parent, on_progress))
         plan = _plan(sources, data, merge)
         if not has_scratch:  # not before: of a wrong setting nothing is left behind
-            stack.enter_context(_alone_in(examples_dir.parent))
+            stack.enter_context(alone_in(examples_dir.parent))
         rejects, _ = stack.enter_context(new_folder(rejects_dir))
         examples, scratch = stack.enter_context(new_folder(examples_dir))
         work = _Work(examples, rejects, scratch)
@@ -290,24 +290,6 @@ def _why_missing(
     folders = {other.name: str(other.pictures) for other in sources if other != source}
     hint = why_missing(texts, str(source.pictures), prefix, folders)
     return [hint] if hint else []
-
-
-@contextlib.contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Holds a lock on the output folder.
-
-    Raises:
-        DatasetError: another conversion writes there.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise DatasetError(f"{folder}: another conversion is writing here") from None
-    finally:
-        os.close(descriptor)
 
 
 def _spool(
