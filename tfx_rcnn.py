@@ -21,6 +21,7 @@ LAST_VARIABLE = "TFX_RCNN_PYTHONPATH"
 _NAME = "tfx-rcnn"
 _EXIT_USAGE = 2
 _EXIT_INTERRUPTED = 130
+_EXIT_TERMINATED = 143
 
 
 def main() -> None:
@@ -28,17 +29,22 @@ def main() -> None:
     try:
         _run()
     except KeyboardInterrupt:  # before a command minds it itself (ground/interrupts.py)
-        sys.stderr.write("stopped by Ctrl-C: nothing was begun\n")
+        _say_interrupted()
         sys.exit(_EXIT_INTERRUPTED)
 
 
 def _run() -> None:
     settle()
     if sys.argv[1:2] != ["-m"]:
+        _mind_sigterm()
         from pipeline.__main__ import main as run
 
-        # The variable that click's completion asks by must not depend on how we were called.
-        run(prog_name=_own_name(), complete_var="_TFX_RCNN_COMPLETE")
+        try:
+            # The variable that click's completion asks by must not depend on how we were called.
+            run(prog_name=_own_name(), complete_var="_TFX_RCNN_COMPLETE")
+        except SystemExit as end:
+            _end_at_signals(end.code if isinstance(end.code, int) else int(end.code is not None))
+            raise
     elif len(sys.argv) < 3:
         sys.stderr.write("error: -m: expected a module such as model.train\n")
         sys.exit(_EXIT_USAGE)
@@ -56,6 +62,38 @@ def _run() -> None:
             sys.exit(_EXIT_USAGE)
         sys.argv[:] = sys.argv[2:]
         runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def _say_interrupted() -> None:
+    sys.stderr.write("stopped by Ctrl-C: nothing was begun\n")
+
+
+def _mind_sigterm() -> None:
+    """Has SIGTERM end this process with a line before a command minds it itself."""
+    import signal
+
+    def end(number: int, frame: object) -> None:
+        sys.stderr.write("stopped by SIGTERM: nothing was begun\n")
+        os._exit(_EXIT_TERMINATED)
+
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, end)
+
+
+def _end_at_signals(status: int) -> None:
+    """Has signals end this process with the status of its command, which is over.
+
+    Its libraries take seconds to be unloaded, and tell of a Ctrl-C meanwhile with tracebacks.
+    """
+    import signal
+
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        return  # Python's own end tries that again, and says so
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda *_: os._exit(status))
 
 
 def _own_name() -> str:
@@ -116,7 +154,10 @@ def settle() -> None:
 def _say_broken_installation(
     kind: type[BaseException], error: BaseException, traceback: TracebackType | None
 ) -> None:
-    """Says a package that is missing in one line; anything else as Python does."""
+    """Says a package that is missing, or Ctrl-C, in one line; anything else as Python does."""
+    if issubclass(kind, KeyboardInterrupt):
+        _say_interrupted()
+        os._exit(_EXIT_INTERRUPTED)
     from ground.errors import broken_installation
 
     line = broken_installation(error)

@@ -16,7 +16,13 @@ import click
 from ground.command_examples import as_called, examples_of, in_lines
 from ground.errors import EXIT_FAILED, RcnnError, broken_installation
 from ground.files import write_json
-from ground.interrupts import end_interrupted, end_interrupted_early, interruptible
+from ground.interrupts import (
+    end_after_a_signal,
+    end_if_interrupted,
+    end_interrupted,
+    end_interrupted_early,
+    interruptible,
+)
 from ground.output_record import SUMMARY_FILE
 from ground.speech import (
     JSON_OPTION,
@@ -86,6 +92,9 @@ class OneLineCommand(click.Command):
                 return super().main(*args, **kwargs)
         except OSError as error:  # of --help; click itself ends quietly where nobody reads on
             end_without_output(error)
+        except SystemExit as end:
+            end_after_a_signal(end.code if isinstance(end.code, int) else EXIT_FAILED)
+            raise
 
     def make_context(
         self,
@@ -99,6 +108,8 @@ class OneLineCommand(click.Command):
         try:
             _refuse_other_bytes(args)
             return super().make_context(info_name, args, parent, **extra)
+        except KeyboardInterrupt as interrupt:
+            end_interrupted_early(interrupt)
         except (UsageLine, click.exceptions.NoArgsIsHelpError):
             raise
         except click.UsageError as error:
@@ -118,6 +129,9 @@ class OneLineCommand(click.Command):
         except click.UsageError as error:
             how = Manner.JSON if ctx.params.get("json_logs") else Manner.PLAIN
             raise _usage_line(error, ctx.command_path, how) from None
+        except Exception:  # of a module that was being imported
+            end_if_interrupted()
+            raise
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes the examples as the command was called."""
@@ -208,6 +222,7 @@ def one_line_errors(command: Callable[..., Any]) -> Callable[..., Any]:
         except KeyboardInterrupt as interrupt:
             end_interrupted(interrupt)
         except Exception as error:
+            end_if_interrupted()
             if isinstance(error, BrokenPipeError) and _is_closed_output():
                 end_without_output(error)
             if debug:

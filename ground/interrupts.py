@@ -19,8 +19,9 @@ from typing import NoReturn
 from ground.speech import JSON_OPTION, Manner, json_line, manner, say_stopped, speaking
 from ground.unfinished import undo_all
 
-SECONDS_TO_END = 3.0
 _SECONDS_OF_CHILDREN = 1.0
+_SECONDS_TO_UNDO = 2.0  # after them; 1 where they had longer than that
+_MINDED = 0x80  # of a byte to the watcher: our own code's handler minds the signal
 _SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 _START_ANEW = "nothing half-written is left: run the same again"
 
@@ -39,6 +40,8 @@ class _Ending:
         is_said: whether the line was.
         is_forced: whether the process may be ended within its code.
         process: whose it is.
+        children: seconds that the processes have that we started.
+        writer: descriptor that the watcher reads from at its other end; -1 where there is none.
     """
 
     number: int = 0
@@ -46,6 +49,8 @@ class _Ending:
     is_said: bool = False
     is_forced: bool = True
     process: int = dataclasses.field(default_factory=os.getpid)
+    children: float = _SECONDS_OF_CHILDREN
+    writer: int = -1
 
 
 _ending = _Ending()
@@ -83,15 +88,17 @@ def interruptible() -> Iterator[None]:
     if not is_main or signal.getsignal(signal.SIGTERM) is _interrupt:
         yield
         return
-    _ending = _Ending()
     screen = os.dup(2)  # a run sends the error stream to a file
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
+    _ending = _Ending(writer=writer)
     watcher = threading.Thread(target=_watch, args=(reader, screen), name="signals", daemon=True)
     watcher.start()
     wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    before, show_failure = {n: signal.getsignal(n) for n in _SIGNALS}, threading.excepthook
+    before = {n: signal.getsignal(n) for n in _SIGNALS}
+    show_failure, show_ignored = threading.excepthook, sys.unraisablehook
     threading.excepthook = lambda failure: None if _ending.number else show_failure(failure)
+    sys.unraisablehook = lambda ignored: None if _ending.number else show_ignored(ignored)
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
             signal.signal(number, _interrupt)
@@ -102,11 +109,42 @@ def interruptible() -> Iterator[None]:
             for number, handler in before.items():
                 signal.signal(number, handler)
             signal.set_wakeup_fd(wakeup)
-            threading.excepthook = show_failure
+            threading.excepthook, sys.unraisablehook = show_failure, show_ignored
+            _ending.writer = -1
             os.write(writer, b"\0")
             watcher.join()
             for descriptor in (reader, writer, screen):
                 os.close(descriptor)
+
+
+def end_in_time(number: int, children: float) -> None:
+    """Has a signal that a handler of our own minds end the process in time all the same.
+
+    May be called within the handler. Outside of an `interruptible` block nothing changes.
+
+    Args:
+        number: the signal.
+        children: seconds until the processes are ended that we started; a second later this one is.
+    """
+    if _ending.writer >= 0 and not _ending.number:
+        _ending.number, _ending.children = number, children
+        os.write(_ending.writer, bytes([number | _MINDED]))
+
+
+def end_if_interrupted() -> None:
+    """Ends the program where a signal came: what is raised since then comes of it.
+
+    Libraries turn the exception that we raised within their code into others.
+    """
+    if _ending.number:
+        is_term = _ending.number == signal.SIGTERM
+        end_interrupted(Terminated() if is_term else KeyboardInterrupt())
+
+
+def end_after_a_signal(status: int) -> None:
+    """Ends the program with this status where a signal came, and its command ended well upon it."""
+    if _ending.number:
+        _leave(status)
 
 
 def end_interrupted(interrupt: KeyboardInterrupt) -> NoReturn:
@@ -115,12 +153,17 @@ def end_interrupted(interrupt: KeyboardInterrupt) -> NoReturn:
     _ending.is_said = True
     say_stopped(_line(number), exit_status=exit_status(number))
     if _ending.number:
-        end_children()
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):
-                stream.flush()
-        os._exit(exit_status(number))  # all is undone; libraries take seconds to be unloaded
+        _leave(exit_status(number))
     sys.exit(exit_status(number))
+
+
+def _leave(status: int) -> NoReturn:
+    """Ends the program at once: all is undone, and libraries take seconds to be unloaded."""
+    end_children()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)
 
 
 def end_interrupted_early(interrupt: KeyboardInterrupt) -> NoReturn:
@@ -157,15 +200,18 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 def _watch(reader: int, screen: int) -> None:
     """Ends the process some seconds after a signal that is ours to handle."""
     while number := os.read(reader, 1)[0]:
+        if number & _MINDED:
+            break
         if number in _SIGNALS and signal.getsignal(number) is _interrupt:
             break
     if not number:
         return
-    time.sleep(_SECONDS_OF_CHILDREN)
+    number &= ~_MINDED
+    time.sleep(_ending.children)
     if not _ending.is_forced:
         return
     end_children()  # what the main thread may be waiting for
-    time.sleep(SECONDS_TO_END - _SECONDS_OF_CHILDREN)
+    time.sleep(_SECONDS_TO_UNDO if _ending.children <= _SECONDS_OF_CHILDREN else 1.0)
     undo_all()
     end_children()
     if not _ending.is_said:

@@ -16,8 +16,9 @@ from typing import Any
 from configs.loader import checked
 from ground.console import read_json
 from ground.errors import ConfigError, TrainingError
-from ground.files import json_digest, write_json
+from ground.files import json_digest, remove, write_json
 from ground.progress import SECONDS_BETWEEN_LINES
+from ground.unfinished import undone_at_a_forced_end
 from model.examples import TRAINING_SPLIT, read_manifest
 from model.input.buckets import read_buckets, training_buckets, write_buckets
 from model.input.index import index_path, joined, read_index
@@ -191,7 +192,10 @@ class TrialRunner:
             if isinstance(event, StepDone):
                 printer(event)
 
-        with tempfile.TemporaryDirectory(prefix="tfx-rcnn-tune-") as folder:
+        with (
+            tempfile.TemporaryDirectory(prefix="tfx-rcnn-tune-") as folder,
+            undone_at_a_forced_end(lambda: remove(Path(folder))),
+        ):
             examples = examples_with_buckets(
                 self._examples_dir, Path(folder) / "examples", self._config, setting.buckets
             )

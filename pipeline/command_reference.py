@@ -68,9 +68,9 @@ people are shown. The rest goes by the event (those of a training: `model/traini
 
 **Ctrl-C and SIGTERM** end any command within 5 seconds, with all processes that it started, status
 130 or 143, and one line that says how to go on; nothing half-written is left. Exceptions: a
-training that SIGTERM stops has up to 120 seconds for its checkpoint, and status 0
-([training.md](training.md)); Ctrl-C while its processes start on a busy machine takes some 10;
-`serve` and `train-hosts` let what was begun end.
+training that SIGTERM stops after its start has up to 120 seconds for its checkpoint, and status 0
+([training.md](training.md)); `serve` gives requests 4 seconds to end, and `look` and it then end
+with 0; `train-hosts` lets its hosts end.
 
 """
 

@@ -53,7 +53,7 @@ def main(
     """Train a detector and export it as a SavedModel.
 
     The same command again goes on where the last one was cut off. SIGTERM writes a checkpoint and
-    ends with status 0; Ctrl-C does where a step ends within 3 seconds, with status 130. On
+    ends with status 0; Ctrl-C does where a step ends within 2.5 seconds, with status 130. On
     several hosts (docs/clusters.md) only the first one needs OUT.
     """
     whole = load_config(config_file, overrides)

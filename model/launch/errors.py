@@ -25,7 +25,8 @@ class TrainingStopped(TrainingError):
         SIGTERM is a platform's word, which takes a run that can go on for no failure.
         """
         if self.number == signal.SIGINT:
-            say_if_interrupted(f"{self.step} steps are kept: run the same again to go on")
+            kept = f"{self.step} steps are kept: " if self.step else ""  # 0 before it is known
+            say_if_interrupted(f"{kept}run the same again to go on")
             raise KeyboardInterrupt
 
 

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 
 from absl import logging
 
-from ground.errors import RcnnError
+from ground.errors import RcnnError, TrainingError
+from ground.interrupts import end_in_time
 from model.launch.cluster import Cluster
 from model.launch.diagnosis import Scene, Trace, first_to_die, lost, stall, stalled_worker
 from model.launch.errors import TrainingStopped
@@ -33,7 +34,8 @@ from model.training.status import EventFollower, events_path, read_beat
 from tfx_rcnn import child_environment
 
 SECONDS_TO_STOP = 120.0
-SECONDS_TO_INTERRUPT = 3.0
+SECONDS_TO_INTERRUPT = 2.5
+_SECONDS_TO_KILL = 0.5
 _POLL_SECONDS = 0.1
 _SECONDS_FOR_STACKS = 1.0
 _SECONDS_FOR_OTHER_DEATHS = 5.0  # of a busy machine; less where all are gone before
@@ -55,6 +57,7 @@ class WorkerGroup:
         self._job = job
         self._heartbeat_seconds = train.heartbeat_seconds
         self._keeps_compiled = train.jit != "off"
+        self._is_alone = len(cluster.hosts) < 2
         self._environ = usable_environment(train.device, os.environ)
         self._environments = worker_environments(
             train.workers, cluster, self._environ, train.numa, ports
@@ -69,6 +72,7 @@ class WorkerGroup:
         self._reporter = min(self._environments)  # the chief, or this host's first worker
         self._follower = EventFollower(job.status_dir, self._reporter)
         self._saved_step = 0
+        self._has_begun = False
         self._stop_before: float | None = None
         self._seconds_to_stop = SECONDS_TO_STOP
         self._stopped_by = 0
@@ -123,7 +127,9 @@ class WorkerGroup:
         if self._stop_before is not None:
             self._signal(signal.SIGKILL)
         self._stopped_by = number
-        self._seconds_to_stop = SECONDS_TO_INTERRUPT if number == signal.SIGINT else SECONDS_TO_STOP
+        if number == signal.SIGINT:
+            self._seconds_to_stop = SECONDS_TO_INTERRUPT
+            end_in_time(number, SECONDS_TO_INTERRUPT + _SECONDS_TO_KILL)
         self._stop_before = time.monotonic() + self._seconds_to_stop
         self._job.stop_path.touch()
 
@@ -146,14 +152,23 @@ class WorkerGroup:
         Raises:
             TrainingError: a worker failed; WorkerLostError if it may be worth another start.
             TrainingStopped: a worker ended in another way than it should after `ask_to_stop`, or
-                not within its time.
+                not within its time; or this host's run, alone, had not begun.
         """
+        try:
+            return self._follow(on_progress)
+        except TrainingError as error:
+            if self._stop_before is None or isinstance(error, TrainingStopped):
+                raise
+            raise self.stopped(self._saved_step) from error  # asked while it was looked into
+
+    def _follow(self, on_progress: OnEvent) -> RunEnded:
         last: Event | None = None
         while True:
             running = [w for w, process in self._processes.items() if process.poll() is None]
             for event in self._follower.new_events():
                 on_progress(event)
                 last = event
+                self._has_begun = True
                 self._saved_step = _saved_step(event) or self._saved_step
             if any(process.poll() for process in self._processes.values()):
                 raise self._death()
@@ -161,6 +176,8 @@ class WorkerGroup:
                 break
             if self._stop_before is None:
                 self._check_beats(running)
+            elif self._is_alone and not self._has_begun:
+                raise self.stopped(self._saved_step)  # there is nothing to keep
             elif time.monotonic() > self._stop_before:
                 logging.warning("no checkpoint %g s after the stop: ended", self._seconds_to_stop)
                 raise self.stopped(self._saved_step)
@@ -193,6 +210,8 @@ class WorkerGroup:
         while time.monotonic() < deadline and any(
             process.poll() is None for process in self._processes.values()
         ):
+            if self._stop_before is not None:
+                return self.stopped(self._saved_step)
             time.sleep(_POLL_SECONDS)
         verdict = first_to_die(self._traces(), self._scene)
         if verdict.hangs:

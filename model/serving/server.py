@@ -5,7 +5,7 @@ import socket
 import uvicorn
 from starlette.applications import Starlette
 
-_SECONDS_TO_FINISH = 5
+_SECONDS_TO_FINISH = 4
 
 
 def server_of(app: Starlette, most_connections: int) -> uvicorn.Server:

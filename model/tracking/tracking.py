@@ -9,6 +9,7 @@ import functools
 import json
 import signal
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from model.training.events import Event, OnEvent, RunDone, ScalarsWritten, Warni
 IDS_FILE = "tracking.json"
 WANDB_FOLDER = "wandb"
 _ids_lock = threading.Lock()
-_SECONDS_TO_END, _SECONDS_TO_INTERRUPT = 20.0, 1.0
+_SECONDS_TO_END, _SECONDS_TO_INTERRUPT = 20.0, 0.5
 
 
 @contextlib.contextmanager
@@ -61,6 +62,9 @@ def tracked(request: TrackingRequest | None, folder: Path, on_event: OnEvent) ->
         status = "KILLED"
         if stopped.number == signal.SIGINT:  # a person waits
             seconds = _SECONDS_TO_INTERRUPT
+        raise
+    except KeyboardInterrupt:
+        status, seconds = "KILLED", _SECONDS_TO_INTERRUPT
         raise
     finally:
         for notice in _end(senders, status, seconds):
@@ -103,9 +107,11 @@ def _add(
 
 
 def _end(senders: list[Sender], status: str, seconds: float) -> list[str]:
+    """Ends the runs, all at once; returns the last notices."""
     for sender in senders:
         sender.put(lambda run: run.end(status))
-    return [notice for sender in senders for notice in sender.close(seconds)]
+    until = time.monotonic() + seconds
+    return [n for s in senders for n in s.close(max(0.0, until - time.monotonic()))]
 
 
 def _senders(request: TrackingRequest, folder: Path) -> list[Sender]:

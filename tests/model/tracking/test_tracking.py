@@ -7,7 +7,7 @@ import pytest
 
 from configs.tracking_schema import TrackingConfig
 from model.launch.errors import TrainingStopped
-from model.tracking import sender
+from model.tracking import sender, tracking
 from model.tracking.request import TrackingRequest
 from model.tracking.tracking import IDS_FILE, track_outcome, tracked
 from model.training.events import RunDone, ScalarsWritten, WarningGiven
@@ -122,6 +122,32 @@ def test_bad_credentials_and_a_server_that_is_gone_are_a_warning(tmp_path, monke
     first, *_, last = train(request(wandb="cells"), tmp_path, [1, 2])
     assert "not logged in: set WANDB_API_KEY" in first
     assert last.startswith("tracking: Weights & Biases: 5 things were not sent")
+
+
+def test_trackers_share_the_time_that_is_left(monkeypatch):
+    """One that hangs takes none of the other's, and a person waits for both at once."""
+
+    class Hanging:
+        def __init__(self):
+            self.seconds = []
+
+        def put(self, item):
+            pass
+
+        def close(self, seconds):
+            self.seconds.append(seconds)
+            time.sleep(seconds)
+            return []
+
+    both = [Hanging(), Hanging()]
+    monkeypatch.setattr(tracking, "_senders", lambda *_: both)
+    with (
+        pytest.raises(KeyboardInterrupt),
+        tracked(request(wandb="cells"), None, lambda event: None),
+    ):
+        raise KeyboardInterrupt
+    [first], [second] = (one.seconds for one in both)
+    assert 0 < first <= tracking._SECONDS_TO_INTERRUPT and second < 0.1
 
 
 def test_without_a_request_events_go_on_as_they_are(tmp_path):
