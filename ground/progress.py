@@ -5,9 +5,11 @@ with the numbers, and --quiet nothing. Elsewhere, and where there is no terminal
 the work gets a line every 30 seconds.
 """
 
+import contextlib
 import logging
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ground.speech import Manner, draw_bar, manner, say, shows_bars, speaks
@@ -26,6 +28,32 @@ def say_or_log(line: str, values: Mapping[str, Any]) -> None:
         say(line, fields=values)
     else:
         logging.getLogger("absl").info("%s", line)  # as the rest of our code does
+
+
+@contextlib.contextmanager
+def elapsed_shown(what: str, emit: OnProgress = say_or_log) -> Iterator[None]:
+    """Says within the block, every 30 seconds, for how long a work goes on.
+
+    For a library's single call, which tells no pieces of it to reckon with.
+
+    Args:
+        what: is done, such as "onnx: converting".
+        emit: gets the lines, from a thread of its own.
+    """
+    ended, begun = threading.Event(), time.monotonic()
+
+    def tell() -> None:
+        while not ended.wait(SECONDS_BETWEEN_LINES):
+            seconds = time.monotonic() - begun
+            emit(f"{what}: {duration(seconds)} so far", {"seconds": round(seconds, 1)})
+
+    teller = threading.Thread(target=tell, name="elapsed", daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        teller.join()
 
 
 def without_values(on_line: Callable[[str], None] | None) -> OnProgress | None:

@@ -13,7 +13,7 @@ from ground.errors import EXIT_FAILED, DatasetError, ModelError
 from ground.files import write_json
 from ground.output_record import SUMMARY_FILE
 from ground.outputs import check_pattern, output_folder, settle_inputs
-from ground.progress import Progress
+from ground.progress import Progress, elapsed_shown
 from ground.speech import say, say_error, speech_options
 from model.model_folder import find_saved_model
 from model.prediction.paths import find_pictures, places_of
@@ -87,7 +87,8 @@ def _export(folder: Path, forms: list[str], paths: list[Path], new: Path) -> dic
     for form in forms:
         say(f"{form}: converting")
         try:
-            run = write_form(form, rebuilt, new)
+            with elapsed_shown(f"{form}: converting"):
+                run = write_form(form, rebuilt, new)
             made[form] = compare(rebuilt, run, pixels(form), fixed_side(form, rebuilt))
             made[form]["bytes"] = _bytes_of(new / _FILES[form])
         except ModelError as error:

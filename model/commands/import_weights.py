@@ -9,6 +9,7 @@ from ground.command_options import config_option, set_option
 from ground.console import OneLineCommand, one_line_errors, show_lines
 from ground.errors import ConfigError
 from ground.outputs import check_file
+from ground.progress import elapsed_shown
 from ground.speech import say, speech_options
 from model.import_weights import OUT_SUFFIXES, count_classes, imported_weights, write_weights
 from model.quiet_tensorflow import quiet_tensorflow
@@ -66,7 +67,7 @@ def main(
     config = load_config(config_file, overrides)
     check_file(out, [weights_path(path), config_file, categories, config.model.weights])
     ensure_weights(path, say)
-    with quiet_tensorflow():
+    with quiet_tensorflow(), elapsed_shown("importing"):
         weights, report = imported_weights(
             config, _num_classes(num_classes, categories), kind, path
         )

@@ -1,11 +1,12 @@
 import io
 import json
 import sys
+import threading
 
 import pytest
 
 from ground import progress
-from ground.progress import Progress, say_or_log
+from ground.progress import Progress, elapsed_shown, say_or_log
 from ground.speech import Manner, say, say_error, speaking
 
 
@@ -90,3 +91,18 @@ def test_pieces_may_come_many_at_once_and_never_go_back(clock):
         clock.now += 30.0
         work.reach(done)
     assert told == [50, 100]
+
+
+def test_a_work_that_tells_no_pieces_has_its_time_shown(monkeypatch):
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.01)
+    told = threading.Event()
+
+    def emit(line, values):
+        lines.append((line, values))
+        told.set()
+
+    lines = []
+    with elapsed_shown("onnx: converting", emit):
+        assert told.wait(10)
+    assert lines[0][0] == "onnx: converting: 0:00 so far" and lines[0][1]["seconds"] >= 0
+    assert "elapsed" not in [thread.name for thread in threading.enumerate()]
