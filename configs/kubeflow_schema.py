@@ -12,7 +12,10 @@ _SUBDOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-
 SHARED_MEMORY_PATH = "/dev/shm"
 _MEMORY = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?([EPTGMK]i?|k)?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_SECRET_NAME = re.compile(r"SECRET|PASSWORD|PASSWD|TOKEN|ACCESS_KEY|PRIVATE_KEY", re.IGNORECASE)
+_SECRET_NAME = re.compile(
+    r"SECRET|PASSWORD|PASSWD|TOKEN|ACCESS_KEY|PRIVATE_KEY|API_?KEY", re.IGNORECASE
+)
+_SECRET_ENTRY = re.compile(r"[A-Za-z0-9._-]{1,253}")
 _PASSWORD_IN_URL = re.compile(r"://[^/\s@]*:[^/\s@]*@")
 _CPUS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?|[0-9]{1,12}m")
 
@@ -131,6 +134,40 @@ class KubeflowSecret(Section):
         return checked_secret_name(name)
 
 
+TrackerVariable = Literal[
+    "WANDB_API_KEY",
+    "MLFLOW_TRACKING_TOKEN",
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+]
+
+
+class KubeflowTrackingSecret(Section):
+    """A Kubernetes secret by which the trainer's pod may write to the trackers."""
+
+    name: str = Field(description="Of the secret, in the namespace of the runs.")
+    keys: dict[TrackerVariable, str] = Field(
+        description="Which entry of the secret is which variable, such as "
+        "`{WANDB_API_KEY: wandb}`; WANDB_API_KEY, MLFLOW_TRACKING_TOKEN, "
+        "MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD."
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _kubernetes_takes_the_name(cls, name: str) -> str:
+        return checked_secret_name(name)
+
+    @field_validator("keys")
+    @classmethod
+    def _kubernetes_takes_the_keys(cls, keys: dict[str, str]) -> dict[str, str]:
+        if not keys:
+            raise ValueError("expected at least one entry, such as {WANDB_API_KEY: wandb}")
+        for variable, key in keys.items():
+            if not _SECRET_ENTRY.fullmatch(key):
+                raise ValueError(f"{variable}: expected the name of an entry, got {key!r}")
+        return keys
+
+
 def checked_secret_name(name: str) -> str:
     """Returns a secret's name.
 
@@ -247,6 +284,11 @@ class KubeflowConfig(Section):
         "addresses: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of every container. KFP's own is "
         "mlpipeline-minio-artifact. Null: the pods have a role, or need none.",
     )
+    tracking_secret: KubeflowTrackingSecret | None = Field(
+        None,
+        description="With the keys of what `tracking` names, for the trainer's pod; null: they "
+        "need none.",
+    )
     image_pull_secrets: tuple[str, ...] = Field(
         (), description="Names of secrets for a registry that asks who pulls; from KFP 2.1."
     )
@@ -280,7 +322,8 @@ class KubeflowConfig(Section):
             if _SECRET_NAME.search(name) or _PASSWORD_IN_URL.search(value):
                 raise ValueError(
                     f"{name} looks like a secret, and the compiled file is read by everybody: "
-                    "keys of the object store belong into pipeline.kubeflow.store_secret"
+                    "keys of the object store belong into pipeline.kubeflow.store_secret, those "
+                    "of trackers into pipeline.kubeflow.tracking_secret"
                 )
         return env
 

@@ -24,7 +24,7 @@ from configs.section import Section
 from ground.errors import ConfigError
 
 AnyPart = TypeVar("AnyPart", bound="Part")
-_FIXED = ("name", "push", "pipeline")  # when a pipeline is compiled
+_FIXED = ("name", "push", "pipeline", "tracking")  # when a pipeline is compiled
 _PRESET = "model.preset"
 
 

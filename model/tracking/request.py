@@ -35,16 +35,32 @@ class TrackingRequest:
         Raises:
             ConfigError: the package of a tracker is not installed.
         """
-        if not config.tracking.is_asked:
+        values = config.model_dump(mode="json", exclude={"tracking"})
+        return cls.for_settings(config.tracking, config.name, values)
+
+    @classmethod
+    def for_settings(
+        cls, tracking: TrackingConfig, name: str, values: Mapping[str, Any]
+    ) -> "TrackingRequest | None":
+        """Returns what trackers are to get; None without any.
+
+        Args:
+            tracking: the trackers.
+            name: the config's name.
+            values: settings, the run's parameters.
+
+        Raises:
+            ConfigError: the package of a tracker is not installed.
+        """
+        if not tracking.is_asked:
             return None
         for setting, module in _PACKAGES.items():
-            if getattr(config.tracking, setting) and importlib.util.find_spec(module) is None:
+            if getattr(tracking, setting) and importlib.util.find_spec(module) is None:
                 raise ConfigError(
                     f"tracking.{setting}: the package {module} is missing: pip install "
                     f"'tfx-rcnn[{setting}]', or set tracking.{setting}=null"
                 )
-        values = config.model_dump(mode="json", exclude={"tracking"})
-        return cls(config.tracking, config.name, flat(values))
+        return cls(tracking, name, flat(values))
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

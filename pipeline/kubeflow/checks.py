@@ -9,6 +9,7 @@ from ground.addresses import is_address
 from ground.errors import ConfigError
 from model.coco.policies import resolve_policies
 from model.launch.launcher import random_and_frozen
+from pipeline.kubeflow.tracked import TRACKING_VARIABLE
 
 _BUCKET = r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]"
 # KFP takes a query too, such as ?region=eu-west-1&endpoint=store.my.org, and leaves it out of the
@@ -99,7 +100,9 @@ def check_constants(specification: Mapping[str, Any]) -> None:
         texts[f"parameter {name}"] = parameter.get("defaultValue")
     for executor in specification["deploymentSpec"]["executors"].values():
         for variable in executor.get("container", {}).get("env", []):
-            texts[f"pipeline.kubeflow.env.{variable['name']}"] = variable["value"]
+            is_tracking = variable["name"] == TRACKING_VARIABLE
+            where = "tracking" if is_tracking else f"pipeline.kubeflow.env.{variable['name']}"
+            texts[where] = variable["value"]
     for where, text in texts.items():
         found = _REPLACED.search(str(text))
         if found:

@@ -124,6 +124,7 @@ def _check(
     from pipeline.kubeflow import checks
     from pipeline.kubeflow.platform import check_places, left_to_the_cluster
     from pipeline.kubeflow.tasks import with_gpus
+    from pipeline.kubeflow.tracked import check_tracking
     from pipeline.kubeflow.vertex import check_vertex
 
     if config.push.folder:
@@ -134,6 +135,7 @@ def _check(
     checks.check_image(image)
     checks.check_addresses(places)
     checks.check_start(config)
+    check_tracking(config, places["--shared-dir"], target == "vertex")
     asked = with_gpus(config)
     if target == "vertex":
         check_vertex(asked, pipeline_root, places)

@@ -18,6 +18,7 @@ from pipeline.kubeflow.platform import platform_spec
 from pipeline.kubeflow.resources import BEAM_WORKERS, resources, set_beam_workers
 from pipeline.kubeflow.rewrite import rewrite
 from pipeline.kubeflow.tasks import DATA_VERSION, with_gpus
+from pipeline.kubeflow.tracked import tracking_secret
 from pipeline.kubeflow.vertex import check_vertex
 from pipeline.nodes import Target
 from pipeline.pipeline import Places, create_pipeline
@@ -72,7 +73,7 @@ def compile_pipeline(
     tasks = {
         component["executorLabel"]: name for name, component in specification["components"].items()
     }
-    platform = None if is_vertex else platform_spec(asked, tasks)
+    platform = None if is_vertex else platform_spec(asked, tasks, tracking_secret(config))
     with atomic_path(output) as partial:
         partial.write_text(marked_text(_as_yaml(specification, platform)), encoding="utf-8")
     return sorted(specification["root"]["dag"]["tasks"])

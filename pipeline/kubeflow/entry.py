@@ -43,6 +43,7 @@ from pipeline.kubeflow.messages import Message, for_launcher, for_tfx
 from pipeline.kubeflow.mirrors import Mirrors
 from pipeline.kubeflow.parameters import with_typed_as_overrides
 from pipeline.kubeflow.pod_paths import pod_root
+from pipeline.kubeflow.tracked import tracking_asked
 
 EXIT_TERMINATED = 128 + signal.SIGTERM
 TERMINATION_LOG = "/dev/termination-log"
@@ -129,7 +130,8 @@ def _run(arguments: Sequence[str], root: str, mirrors: Mirrors) -> None:
     inputs = message["inputs"]
     inputs["parameterValues"] = with_typed_as_overrides(inputs.get("parameterValues") or {})
     mirrors.enter(message)
-    with _other_pods(given.executor_class_path, message, root):
+    path = given.executor_class_path
+    with tracking_asked(path, message), _other_pods(path, message, root):
         _run_tfx(given.executor_class_path, message, given.inputs_spec, beam_args)
     mirrors.leave()
     output_file = Path(message["outputs"]["outputFile"])

@@ -24,17 +24,25 @@ _FACTORS = {"m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12} | {
 }
 
 
-def platform_spec(asked: KubeflowConfig, tasks: Mapping[str, str]) -> dict[str, Any] | None:
+def platform_spec(
+    asked: KubeflowConfig,
+    tasks: Mapping[str, str],
+    trackers_keys: Mapping[str, Any] | None = None,
+) -> dict[str, Any] | None:
     """Returns the second document of a compiled file; None if nothing of it is asked for.
 
     Args:
         asked: volumes and the store's secret of every container; what single tasks ask for.
         tasks: name by the label of its container in the first document's `deploymentSpec`.
+        trackers_keys: the trainer's own `SecretAsEnv`.
 
     Raises:
         ConfigError: `trainer_shared_memory` is no quantity, or does not fit into the memory.
     """
     configs = {label: _executor_config(asked, task) for label, task in tasks.items()}
+    for label, task in tasks.items():
+        if trackers_keys and task == TRAINER:
+            configs[label].setdefault("secretAsEnv", []).append(dict(trackers_keys))
     configs = {label: config for label, config in configs.items() if config}
     if not configs:
         return None

@@ -11,6 +11,7 @@ from pipeline.kubeflow.checks import check_constants
 from pipeline.kubeflow.entry import COMMAND, NODES_BY_VARIABLE, NODES_VARIABLE
 from pipeline.kubeflow.parameters import OVERRIDES, TYPED
 from pipeline.kubeflow.tasks import DATA_VERSION, TRAINER, asked_by
+from pipeline.kubeflow.tracked import tracking_variables
 
 Specification = dict[str, Any]
 VERSION_PARAMETER = "data_version"
@@ -55,21 +56,24 @@ def rewrite(
     for name, task in specification["root"]["dag"]["tasks"].items():
         if "container" in executors[specification["components"][name]["executorLabel"]]:
             _set_task(task, config.pipeline.kubeflow, name, is_vertex)
-    set_variables(specification, config.pipeline.kubeflow)
+    set_variables(specification, config)
     check_constants(specification)
 
 
-def set_variables(specification: Specification, asked: KubeflowConfig) -> None:
-    """Gives the containers their variables; the trainer's knows of its other pods."""
+def set_variables(specification: Specification, config: Config) -> None:
+    """Gives the containers their variables; the trainer's knows its other pods and trackers."""
+    asked = config.pipeline.kubeflow
     variables = dict(asked.env)
     if asked.store_endpoint is not None:
         variables["AWS_ENDPOINT_URL"] = asked.store_endpoint
     executors = specification["deploymentSpec"]["executors"]
     for name, component in specification["components"].items():
-        own = variables
+        own = dict(variables)
+        if name == TRAINER:
+            own |= tracking_variables(config)
         if name == TRAINER and asked.trainer_nodes > 1:
-            nodes = {NODES_VARIABLE: str(asked.trainer_nodes)}
-            own = {**variables, **nodes, NODES_BY_VARIABLE: asked.trainer_nodes_by}
+            own |= {NODES_VARIABLE: str(asked.trainer_nodes)}
+            own |= {NODES_BY_VARIABLE: asked.trainer_nodes_by}
         executor = executors[component["executorLabel"]]
         if own and "container" in executor:
             executor["container"]["env"] = [

@@ -32,6 +32,7 @@ _OF_KUBERNETES = (
     "volumes",
     "store_secret",
     "store_endpoint",
+    "tracking_secret",
     "image_pull_secrets",
     "trainer_shared_memory",
     "trainer_node_selector",

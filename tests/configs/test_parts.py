@@ -41,6 +41,7 @@ def test_overrides_of_other_settings_of_a_section_are_left_out(given: str) -> No
         ("train.epochs", "expected key=value"),
         ("push.folder=/x", "push is fixed when the pipeline is compiled"),
         ("name=b", "name is fixed"),
+        ("tracking.mlflow=http://a", "tracking is fixed when the pipeline is compiled"),
         ("model.preset=torchvision", "a preset is resolved when the pipeline is compiled"),
         ("train.best_metric=mask/AP", "the config has no model.mask_head"),
         ("train.jit=on;model.roi.sampling_ratio=0", "jit: on cannot compile model.roi"),

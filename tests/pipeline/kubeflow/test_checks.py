@@ -245,6 +245,7 @@ def test_what_hangs_on_a_place_never_comes_from_the_cache() -> None:
         ("image_pull_secrets=[My_Secret]", "name of a secret"),
         ("env={A B: c}", "name of a variable"),
         ("env={AWS_SECRET_ACCESS_KEY: x}", "looks like a secret"),
+        ("env={WANDB_API_KEY: x}", "looks like a secret"),
         ("env={HTTPS_PROXY: 'http://me:word@proxy:3128'}", "looks like a secret"),
         ("store_endpoint=minio:9000", "expected an address"),
         ("store_endpoint=http://user:pass@minio:9000", "expected an address"),

@@ -22,11 +22,12 @@ CONFIG = SOURCE_ROOT / "configs" / "mask_rcnn_r50_fpn_1x_coco.yaml"
 COMPILE_ALL = """
 import sys
 from pipeline.__main__ import main
-arguments, platform = sys.argv[1:-4], sys.argv[-4:]
+arguments, platform = sys.argv[1:-6], sys.argv[-6:]
 for name in ("first.yaml", "second.yaml"):
     main(["compile", *arguments, "-o", name], standalone_mode=False)
 main(["compile", *arguments, *platform, "-o", "volumes.yaml"], standalone_mode=False)
 """
+TRACKERS = "{name: trackers, keys: {MLFLOW_TRACKING_TOKEN: token}}"
 VOLUMES = "[{claim: coco, path: /mnt/coco}, {claim: runs, path: /shared}]"
 
 
@@ -37,7 +38,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     arguments += ["--data-dir", "/mnt/coco", "--data-version", "2017"]
     arguments += ["--set", "model.weights=/mnt/coco/R-50.pkl"]
     arguments += ["--set", "pipeline.kubeflow.tasks={CocoExampleGen: {cpus: '12'}}"]
+    arguments += ["--set", "tracking.mlflow=http://mlflow.kubeflow:5000"]
     arguments += ["--set", f"pipeline.kubeflow.volumes={VOLUMES}"]
+    arguments += ["--set", f"pipeline.kubeflow.tracking_secret={TRACKERS}"]
     arguments += ["--set", "pipeline.kubeflow.trainer_shared_memory=16Gi"]
     done = subprocess.run(
         [sys.executable, "-c", COMPILE_ALL, *arguments],
@@ -240,6 +243,8 @@ def test_every_executor_mounts_the_volumes_and_the_trainer_has_shared_memory(
         {"constant": "runs", "mountPath": "/shared"},
     ]
     assert trainer["pvcMount"] == mounts
+    token = {"secretKey": "token", "envVar": "MLFLOW_TRACKING_TOKEN"}
+    assert trainer["secretAsEnv"] == [{"secretName": "trackers", "keyToEnv": [token]}]
     [memory] = trainer["emptyDirMounts"]
     assert (memory["medium"], memory["mountPath"], memory["sizeLimit"]) == (
         "Memory",
@@ -250,6 +255,16 @@ def test_every_executor_mounts_the_volumes_and_the_trainer_has_shared_memory(
     assert all(config == {"pvcMount": mounts} for config in asked.values())
     accelerator = _executor(pipeline, "DetectionTrainer")["resources"]["accelerator"]
     assert accelerator["count"] == "8"
+
+
+def test_the_trainer_alone_is_told_of_the_trackers(compiled: dict[str, Any]) -> None:
+    told = {
+        task: json.loads(variable["value"])
+        for task in compiled["root"]["dag"]["tasks"]
+        for variable in _executor(compiled, task).get("env", [])
+    }
+    assert list(told) == ["DetectionTrainer"]
+    assert told["DetectionTrainer"]["mlflow"] == "http://mlflow.kubeflow:5000"
 
 
 def test_what_is_left_to_the_cluster_is_warned_of(folder: Path) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from components.detection_trainer.settings import DetectionTrainerSettings
+from configs.schema import Config
 from ground.source_digest import SOURCE_ROOT
 from pipeline.kubeflow.entry import COMMAND, EXIT_TERMINATED
 
@@ -131,6 +133,25 @@ def test_tfx_gets_local_paths_and_the_launcher_addresses(pod: Pod) -> None:
         {"uri": "minio://b/run/t/1/model", "metadata": {"at": "minio://b/run/t/1/model/x"}}
     ]
     assert pod.message == ""
+
+
+def test_a_trainer_is_tracked_as_its_pod_is_told(pod: Pod, tmp_path: Path) -> None:
+    (tmp_path / "stand_in" / "mlflow").mkdir()  # an image with the package
+    (tmp_path / "stand_in" / "mlflow" / "__init__.py").touch()
+    settings = DetectionTrainerSettings.of(Config(name="cells")).to_json()
+    values = {"settings": settings, "overrides": "train.seed=7"}
+    arguments = list(ARGUMENTS)
+    arguments[1] = "components.detection_trainer.executor.Executor"
+    arguments[3] = json.dumps({**INPUT, "inputs": {"parameterValues": values}})
+    do = (
+        "from model.tracking.request import current_request as asked; told = asked();"
+        "print('tracked', told.name, told.settings.mlflow, told.parameters['train.seed'])"
+    )
+    tracking = json.dumps({"mlflow": "http://mlflow:5000"})
+    process = pod.start(*arguments, do=do, TFX_RCNN_TRACKING=tracking)
+    log, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, log
+    assert "tracked cells http://mlflow:5000 7" in log.splitlines()
 
 
 @pytest.mark.parametrize("name", ["pipeline", "configs", "model", "tfx", "json"])

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from configs.kubeflow_schema import KubeflowConfig
+from configs.schema import Config, PipelineConfig
 from pipeline.kubeflow import entry
 from pipeline.kubeflow.rewrite import set_variables
 
@@ -42,10 +43,8 @@ def test_the_trainer_s_container_alone_is_told_how_many_pods_there_are() -> None
         "components": {name: {"executorLabel": label} for name, label in labels.items()},
         "deploymentSpec": {"executors": executors},
     }
-    set_variables(
-        specification,
-        KubeflowConfig(trainer_nodes=2, trainer_nodes_by="TFJob", env={"NO_PROXY": "x"}),
-    )
+    asked = KubeflowConfig(trainer_nodes=2, trainer_nodes_by="TFJob", env={"NO_PROXY": "x"})
+    set_variables(specification, Config(name="a", pipeline=PipelineConfig(kubeflow=asked)))
     assert executors["a"]["container"]["env"] == [
         {"name": "NO_PROXY", "value": "x"},
         {"name": "TFX_RCNN_TRAINER_NODES", "value": "2"},
