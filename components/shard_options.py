@@ -32,8 +32,8 @@ def shard_processes(
 ) -> int:
     """Returns how many processes of this machine are to write shards; 1 is this one alone.
 
-    Beam's own ways of running several workers are left alone: other runners, `multi_threading`,
-    `multi_processing` and a number of workers.
+    Beam's `multi_processing` says how many at most: its own processes each load Beam, and TFX's
+    components have no others. Other runners and `multi_threading` are left alone.
 
     Args:
         pipeline: pipeline that does the work.
@@ -42,14 +42,22 @@ def shard_processes(
         limits: what may be used of this machine; that is looked up if None.
     """
     direct = pipeline.options.view_as(DirectOptions)
-    is_ours = isinstance(pipeline.runner, FnApiRunner) and direct.direct_num_workers == 1
-    if not is_ours or direct.direct_running_mode != "in_memory":
+    mode, workers = direct.direct_running_mode, direct.direct_num_workers
+    is_one_here = mode == "in_memory" and workers == 1
+    are_processes = mode == "multi_processing" and workers > 1
+    if not isinstance(pipeline.runner, FnApiRunner) or not (is_one_here or are_processes):
         return 1
     asked = pipeline.options.view_as(ShardOptions).shard_processes
     if asked > 0:
         return int(min(asked, max(1, shards)))
     limits = limits or machine_limits()
-    most = limits.cores
+    most = workers if are_processes else limits.cores
     if limits.memory_bytes:
         most = min(most, limits.free_bytes // _MOST_BYTES)
     return max(1, min(most, shards, pictures // _LEAST_PICTURES))
+
+
+def leave_processes_to_us(pipeline: Pipeline) -> None:
+    """Has Beam run a pipeline in this process: each of its own would start as many of ours."""
+    direct = pipeline.options.view_as(DirectOptions)
+    direct.direct_running_mode, direct.direct_num_workers = "in_memory", 1

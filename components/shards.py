@@ -19,7 +19,7 @@ from apache_beam.metrics import Metrics
 
 from components.shard_count import is_done, pictures_done
 from components.shard_job import ShardJob
-from components.shard_options import shard_processes
+from components.shard_options import leave_processes_to_us, shard_processes
 from components.shard_pool import do_jobs
 from components.shard_results import AnyJob, ShardResult, do_job, raise_failure, read_result
 from ground.errors import DatasetError, RcnnError, ServiceError
@@ -85,6 +85,8 @@ def write_shards(
     with at_work(jobs, what, new_pipeline, on_progress) as pipeline:
         pictures = sum(job.pictures_to_do for job in jobs)
         processes = shard_processes(pipeline, len(jobs), pictures)
+        if processes > 1:
+            leave_processes_to_us(pipeline)
         _ = (
             pipeline
             | "ListShards" >> beam.Create(list(jobs), reshuffle=False)

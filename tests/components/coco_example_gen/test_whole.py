@@ -105,6 +105,9 @@ def test_shards_of_several_processes_are_even_and_the_same(tmp_path):
     assert max(sizes) < 1.1 * sum(sizes) / 8
     run(tmp_path / "set", tmp_path / "one", 8, ("--shard_processes=1",))
     assert files_of(tmp_path / "one") == files_of(tmp_path / "out")
+    named = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
+    run(tmp_path / "set", tmp_path / "named", 8, named)  # the same processes of ours
+    assert files_of(tmp_path / "one") == files_of(tmp_path / "named")
 
 
 @pytest.mark.parametrize(
