@@ -1,5 +1,6 @@
 """Writes the forms. Each gives a function that runs it, for the comparison."""
 
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ Run = Callable[[np.ndarray, np.ndarray], Mapping[str, np.ndarray]]
 
 FORMS = ("float16", "onnx", "tflite")
 _OPSET = 17  # the newest that tf2onnx 1.16 knows
+_OPS_IN_THE_WAY = re.compile(r"error: '(?:tf\.)?(\w+)' op is neither a custom op nor a flex op")
 
 
 def write_form(form: str, rebuilt: Rebuilt, out: Path) -> Run:
@@ -98,10 +100,8 @@ def _write_tflite(rebuilt: Rebuilt, out: Path) -> Run:
         converter = tf.lite.TFLiteConverter.from_concrete_functions(
             [graph.get_concrete_function()], rebuilt.module
         )
-        converter.target_spec.supported_ops = [
-            tf.lite.OpsSet.TFLITE_BUILTINS,
-            tf.lite.OpsSet.SELECT_TF_OPS,
-        ]
+        # Its own ops alone: newer TensorFlow's runtime, and most phones, have no others (Flex).
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         path.write_bytes(converter.convert())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of its coming home, another package
@@ -109,7 +109,9 @@ def _write_tflite(rebuilt: Rebuilt, out: Path) -> Run:
         interpreter.allocate_tensors()
         runner = interpreter.get_signature_runner()
     except Exception as error:  # the converter's and the runtime's own
-        raise ModelError(f"tflite: {_line(error)}") from None
+        ops = _OPS_IN_THE_WAY.findall(str(error))
+        why = f"TFLite has no {', '.join(dict.fromkeys(ops))}" if ops else _line(error)
+        raise ModelError(f"tflite: {why}") from None
 
     def run(images: np.ndarray, sizes: np.ndarray) -> Mapping[str, np.ndarray]:
         found: Mapping[str, Any] = runner(images=images, image_sizes=sizes)

@@ -82,11 +82,13 @@ class FeaturePyramid(Layer):
 def add_nearest(features: tf.Tensor, coarse: tf.Tensor) -> tf.Tensor:
     """Returns `features` [N, 2 H, 2 W, C] plus `coarse` [N, H, W, C], each pixel used for 2x2.
 
-    Broadcasting adds without writing the upsampled map.
+    Broadcasting adds without writing the upsampled map; pictures and rows are one axis, as TFLite
+    takes no more than five.
     """
-    shape, channels = tf.shape(coarse), features.shape[-1]
-    halves = tf.reshape(features, [-1, shape[1], 2, shape[2], 2, channels])
-    return tf.reshape(halves + coarse[:, :, tf.newaxis, :, tf.newaxis], tf.shape(features))
+    width, channels = tf.shape(coarse)[2], features.shape[-1]
+    halves = tf.reshape(features, [-1, 2, width, 2, channels])
+    merged = halves + tf.reshape(coarse, [-1, 1, width, 1, channels])
+    return tf.reshape(merged, tf.shape(features))
 
 
 def add_bilinear(features: tf.Tensor, coarse: tf.Tensor) -> tf.Tensor:

@@ -19,6 +19,7 @@ Body = Literal["auto", "gather", "sparse"]
 Gradient = Callable[[tf.Tensor], tf.Tensor]
 
 _LEVELS = {"p2": 2, "p3": 3, "p4": 4, "p5": 5}
+_STRIDES = tuple(2.0**level for level in _LEVELS.values())
 _CANONICAL_LEVEL = 4  # of a RoI with the size that ImageNet's pictures have
 _CANONICAL_SIZE_PX = 224
 
@@ -103,9 +104,10 @@ def roi_align_on_levels(
     widths = tf.stack([tf.shape(feature)[2] for feature in maps])
 
     # Proposals are taken as given (1506.01497, section 3.2): no gradient to the RPN through here.
-    strides = tf.cast(tf.bitwise.left_shift(1, levels), tf.float32)[..., None]
-    corners = tf.stop_gradient(tf.cast(rois, tf.float32)) / strides - (0.5 if aligned else 0.0)
-    corners = tf.reshape(corners, [-1, 4])
+    # Looked up, not shifted: TFLite has no LeftShift.
+    strides = tf.gather(_STRIDES, index)[:, None]
+    corners = tf.stop_gradient(tf.reshape(tf.cast(rois, tf.float32), [-1, 4])) / strides
+    corners -= 0.5 if aligned else 0.0
     starts, sizes = corners[:, :2], corners[:, 2:] - corners[:, :2]
     if not aligned:
         sizes = tf.maximum(sizes, 1.0)
