@@ -11,8 +11,11 @@ from configs.section import Fraction, Section, Text
 
 Channels = Annotated[int, Field(ge=1, le=65_536)]
 Layers = Annotated[int, Field(ge=0, le=100)]
+PositiveLayers = Annotated[int, Field(ge=1, le=100)]
 Boxes = Annotated[int, Field(ge=1, le=10**6)]
 Weight = Annotated[float, Field(gt=0, le=1e6)]
+# Norms that a layer with random first values may have.
+Norm = Literal["none", "batch_norm", "sync_batch_norm", "group_norm"]
 LogScaleLimits = tuple[float | None, float]
 LOG_SCALE_LIMITS: LogScaleLimits = (None, math.log(1000 / 16))
 _ON_LOG_SCALE_LIMITS = (
@@ -119,13 +122,11 @@ def fields_read_by(backbone: str) -> set[str]:
 class FpnConfig(Section):
     """Feature pyramid (1612.03144)."""
 
-    channels: Channels = Field(256, ge=8, description="Channels of P2-P6.")
+    channels: int = Field(256, ge=8, le=65_536, description="Channels of P2-P6.")
     upsampling: Literal["nearest", "bilinear"] = Field(
         "nearest", description="Of the coarser level; bilinear is AWSDet's."
     )
-    norm: Literal["none", "batch_norm", "sync_batch_norm", "group_norm"] = Field(
-        "none", description="After each convolution."
-    )
+    norm: Norm = Field("none", description="After each convolution.")
 
 
 class AnchorConfig(Section):
@@ -148,8 +149,13 @@ class AnchorConfig(Section):
 class RpnConfig(Section):
     """Region proposal network (1506.01497)."""
 
+    convolutions: PositiveLayers = Field(
+        1,
+        description="3x3 convolutions in a row; Detectron2's new baselines and torchvision's "
+        "versions 2 have two.",
+    )
     channels: Channels | None = Field(
-        None, description="Of its 3x3 convolution; null is those of the pyramid."
+        None, description="Of each 3x3 convolution; null is those of the pyramid."
     )
     positive_iou: Fraction = Field(0.7, description="An anchor at or above is positive.")
     negative_iou: Fraction = Field(0.3, description="An anchor below is negative.")
@@ -218,10 +224,8 @@ class BoxHeadConfig(Section):
 
     convolutions: Layers = Field(0, description="3x3 convolutions before the hidden layers.")
     convolution_channels: Channels = Field(256, description="Of each convolution.")
-    norm: Literal["none", "batch_norm", "sync_batch_norm", "group_norm"] = Field(
-        "none", description="After each convolution."
-    )
-    fully_connected: Layers = Field(2, ge=1, description="Fully connected hidden layers.")
+    norm: Norm = Field("none", description="After each convolution.")
+    fully_connected: PositiveLayers = Field(2, description="Fully connected hidden layers.")
     hidden_units: Channels = Field(1024, description="Units of each hidden layer.")
     delta_weights: tuple[Weight, Weight, Weight, Weight] = Field(
         (10.0, 10.0, 5.0, 5.0), description="Factors on (dy, dx, dh, dw)."
@@ -234,6 +238,15 @@ class BoxHeadConfig(Section):
     box_loss_weight: Weight = Field(1.0, description=BOX_LOSS_WEIGHT)
     smooth_l1_beta: float = Field(0.0, ge=0, le=1e6, description="0 is L1; torchvision uses 1/9.")
     class_agnostic: bool = Field(False, description="One box for all classes.")
+
+    @model_validator(mode="after")
+    def _norm_has_a_convolution(self) -> "BoxHeadConfig":
+        if self.norm != "none" and not self.convolutions:
+            raise ValueError(
+                f"model.box_head.norm: {self.norm} stands after convolutions, and "
+                "model.box_head.convolutions is 0: set 4, or leave norm out"
+            )
+        return self
 
 
 class CascadeConfig(Section):
@@ -270,8 +283,9 @@ class MaskHeadConfig(Section):
     resolution: int = Field(
         14, ge=2, le=256, description="Bins of its RoIAlign; masks are twice that."
     )
-    convolutions: Layers = Field(4, ge=1, description="3x3 convolutions.")
+    convolutions: PositiveLayers = Field(4, description="3x3 convolutions.")
     channels: Channels = Field(256, description="Of each convolution.")
+    norm: Norm = Field("none", description="After each 3x3 convolution.")
 
 
 class DetectionConfig(Section):

@@ -26,7 +26,7 @@ from configs.data_schema import ClassesConfig, DataPlaces, SplitConfig
 from configs.kubeflow_schema import KubeflowConfig
 from configs.metric_names import METRIC_NAMES, is_known
 from configs.model_schema import MaskHeadConfig, ModelConfig
-from configs.section import Count, Fraction, Section, Seed, Text
+from configs.section import Count, Fraction, PositiveCount, Section, Seed, Text
 from configs.tracking_schema import TrackingConfig
 from ground.errors import ConfigError
 
@@ -394,9 +394,9 @@ class TrainConfig(Section):
     )
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
     jit: Literal["auto", "on", "off"] = "auto"
-    checkpoint_every_steps: Count = Field(500, ge=1)
-    keep_checkpoints: Count = Field(3, ge=1, description="The last K are kept.")
-    log_every_steps: Count = Field(20, ge=1, description="TensorBoard and progress lines.")
+    checkpoint_every_steps: PositiveCount = Field(500)
+    keep_checkpoints: PositiveCount = Field(3, description="The last K are kept.")
+    log_every_steps: PositiveCount = Field(20, description="TensorBoard and progress lines.")
     picture_every_steps: Count = Field(
         0,
         description="Ground truth beside detections of a few pictures in TensorBoard; 0 is never.",
@@ -716,8 +716,8 @@ def jit_obstacle(train: TrainConfig, model: ModelConfig) -> str | None:
             "set a number of samples such as 2"
         )
     if train.has_auto_workers or train.workers > 1:
-        for section, norm in (("backbone", model.backbone.norm), ("fpn", model.fpn.norm)):
-            if norm == "sync_batch_norm":
+        for section in ("backbone", "fpn", "box_head", "mask_head"):
+            if getattr(getattr(model, section), "norm", None) == "sync_batch_norm":
                 return (
                     f"model.{section}.norm: sync_batch_norm, whose forward pass waits for the "
                     "other workers: set another norm"

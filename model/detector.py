@@ -93,7 +93,15 @@ class RcnnDetector:
         num_anchors = len(config.anchors.aspect_ratios)
         rpn_channels = config.rpn.channels or channels
         rpn_seed = derive_seed(seed, "rpn")
-        self.rpn = RpnHead(channels, rpn_channels, num_anchors, rpn_seed, name="rpn", **policy)
+        self.rpn = RpnHead(
+            channels,
+            rpn_channels,
+            num_anchors,
+            rpn_seed,
+            config.rpn.convolutions,
+            name="rpn",
+            **policy,
+        )
         self.rpn.build()
         self.stages = stages_of(config)
         self.box_heads = []
@@ -167,13 +175,17 @@ class RcnnDetector:
         )
         proposals = propose(anchors, logits, deltas, image_sizes, config.rpn, training=True)
         rois = sample_training_rois(proposals, batch, seed, step, config.roi)
-        terms |= self._box_loss_terms(pyramid, rois, batch)
+        terms |= self._box_loss_terms(pyramid, rois, batch, training)
         if self.mask_head is not None:
             if batch.gt_masks is None:
                 raise ModelError("the detector has a mask head, and the batch has no masks")
             positives = slice(0, rois.max_positives)
             mask_logits = self.mask_logits(
-                pyramid, rois.boxes[:, positives], rois.gt_classes[:, positives]
+                pyramid,
+                rois.boxes[:, positives],
+                rois.gt_classes[:, positives],
+                rois.is_positive[:, positives],
+                training,
             )
             terms["mask"] = mask_loss_term(mask_logits, rois, batch.gt_masks)
         return terms
@@ -233,20 +245,38 @@ class RcnnDetector:
         return logits, deltas, pyramid_anchors(self.config.anchors, pyramid)
 
     def box_predictions(
-        self, pyramid: Mapping[str, tf.Tensor], rois: tf.Tensor, stage: int = 0
+        self,
+        pyramid: Mapping[str, tf.Tensor],
+        rois: tf.Tensor,
+        stage: int = 0,
+        valid: tf.Tensor | None = None,
+        training: bool = False,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns class logits [N, R, K + 1] and deltas [N, R, K or 1, 4] of RoIs [N, R, 4]."""
+        """Returns class logits [N, R, K + 1] and deltas [N, R, K or 1, 4] of RoIs [N, R, 4].
+
+        In training the RoIs that are `valid`, bool [N, R], enter batch statistics.
+        """
         features = self._roi_features(pyramid, rois, self.config.roi.box_resolution)
-        return self.box_heads[stage](scale_gradient(features, 1.0 / len(self.stages)))
+        features = scale_gradient(features, 1.0 / len(self.stages))
+        return self.box_heads[stage](features, valid=valid, training=training)
 
     def mask_logits(
-        self, pyramid: Mapping[str, tf.Tensor], rois: tf.Tensor, classes: tf.Tensor
+        self,
+        pyramid: Mapping[str, tf.Tensor],
+        rois: tf.Tensor,
+        classes: tf.Tensor,
+        valid: tf.Tensor | None = None,
+        training: bool = False,
     ) -> tf.Tensor:
-        """Returns mask logits [N, R, 2 S, 2 S] of RoIs [N, R, 4], each for its class [N, R]."""
+        """Returns mask logits [N, R, 2 S, 2 S] of RoIs [N, R, 4], each for its class [N, R].
+
+        In training the RoIs that are `valid`, bool [N, R], enter batch statistics.
+        """
         if self.mask_head is None or self.config.mask_head is None:
             raise ModelError("the detector has no mask head (config key model.mask_head)")
         resolution = self.config.mask_head.resolution
-        return self.mask_head(self._roi_features(pyramid, rois, resolution), classes=classes)
+        features = self._roi_features(pyramid, rois, resolution)
+        return self.mask_head(features, classes=classes, valid=valid, training=training)
 
     def export_weights(self) -> dict[str, np.ndarray]:
         """Returns all weights by their paths."""
@@ -275,12 +305,14 @@ class RcnnDetector:
             variable.assign(weights[path])
 
     def _box_loss_terms(
-        self, pyramid: Mapping[str, tf.Tensor], rois: SampledRois, batch: Batch
+        self, pyramid: Mapping[str, tf.Tensor], rois: SampledRois, batch: Batch, training: bool
     ) -> dict[str, LossTerm]:
         """Returns the terms of all stages, scalars; `rois` [N, R, ...] are those of the first."""
         terms: dict[str, LossTerm] = {}
         for number, stage in enumerate(self.stages):
-            logits, deltas = self.box_predictions(pyramid, rois.boxes, number)
+            logits, deltas = self.box_predictions(
+                pyramid, rois.boxes, number, rois.is_sampled, training
+            )
             of_stage = box_loss_terms(
                 logits, deltas, rois, stage.delta_weights, self.config.box_head
             )

@@ -79,16 +79,21 @@ class BoxHead(Layer):
         for layer in (self.class_logits, self.deltas):
             layer.build((None, units))
 
-    def call(self, roi_features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def call(
+        self, roi_features: tf.Tensor, valid: tf.Tensor | None = None, training: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns float32 class logits [N, R, K + 1] and deltas [N, R, B, 4].
 
         Args:
             roi_features: [N, R, S, S, C]; flattened in the order row, column, channel.
+            valid: bool [N, R], the RoIs that enter batch statistics; needed in training.
+            training: whether batch norm uses the statistics of the batch.
         """
         num_rois = roi_features.shape[1]
         features = tf.reshape(roi_features, [-1, *roi_features.shape[2:]])  # [N R, S, S, C]
+        rows = None if valid is None else tf.reshape(valid, [-1])
         for convolution in self.convolutions:
-            features = tf.nn.relu(convolution(features))
+            features = tf.nn.relu(convolution(features, valid=rows, training=training))
         hidden = tf.reshape(features, [-1, features.shape[1:].num_elements()])
         for layer in self.hidden:
             hidden = tf.nn.relu(layer(hidden))

@@ -27,7 +27,7 @@ class MaskHead(Layer):
     where there is one channel.
 
     Args:
-        config: number and channels of the convolutions.
+        config: number, channels and norm of the convolutions.
         num_classes: K.
         seed: seed of the initial weights.
     """
@@ -42,6 +42,7 @@ class MaskHead(Layer):
                 config.channels,
                 3,
                 initializer=kaiming_normal(derive_seed(seed, f"conv{number}")),
+                norm=config.norm,
                 dtype=self.dtype_policy,
                 name=f"conv{number}",
             )
@@ -71,17 +72,26 @@ class MaskHead(Layer):
             name="mask_bias", shape=(self.num_classes,), initializer="zeros"
         )
 
-    def call(self, roi_features: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
+    def call(
+        self,
+        roi_features: tf.Tensor,
+        classes: tf.Tensor,
+        valid: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> tf.Tensor:
         """Returns float32 mask logits [N, P, 2 S, 2 S] of the given class of each RoI.
 
         Args:
             roi_features: [N, P, S, S, C].
             classes: int32 [N, P] 1..K; 0 in unused rows gives the mask of class 1.
+            valid: bool [N, P], the RoIs that enter batch statistics; needed in training.
+            training: whether batch norm uses the statistics of the batch.
         """
         size, channels = roi_features.shape[3:]
         features = tf.reshape(roi_features, [-1, size, size, channels])
+        rows = None if valid is None else tf.reshape(valid, [-1])
         for convolution in self.convolutions:
-            features = tf.nn.relu(convolution(features))
+            features = tf.nn.relu(convolution(features, valid=rows, training=training))
         features = self._upsample(features)  # [N P, S S 2 2, C]
         row = tf.reshape(tf.maximum(classes - 1, 0), [-1])
         kernel = tf.cast(tf.gather(self.mask_kernel.value, row), self.compute_dtype)  # [N P, C]

@@ -1,7 +1,8 @@
 """Normalisation of feature maps: frozen, over the batch (of all workers), or over groups.
 
-Letters: N pictures, H, W, C channels, G groups. Statistics are float32 whatever the policy. Every
-kind of batch normalisation has the same four weights, so that one can start from another's.
+Letters: N pictures (RoIs in a head), H, W, C channels, G groups. Statistics are float32 whatever
+the policy. Every kind of batch normalisation has the same four weights, so that one can start from
+another's.
 
 Reference: 1502.03167 (batch), 1803.08494 (group); frozen as torchvision's `FrozenBatchNorm2d`.
 """
@@ -90,7 +91,8 @@ class BatchNorm(Normalization):
     def _statistics(self, features: tf.Tensor, valid: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns mean and variance [C] of valid pictures, and moves the stored ones.
 
-        The arguments are `call`'s. Both are 0 where no picture is valid.
+        The arguments are `call`'s. Where no picture is valid they are 0 and 1: what nobody looks at
+        is then no larger than it came, and overflows no float16.
         """
         sums, squares = spatial_sums(features)  # [N, C]
         weights = tf.cast(valid, tf.float32)[:, tf.newaxis]
@@ -109,6 +111,7 @@ class BatchNorm(Normalization):
         at_least_one = tf.maximum(count, 1.0)
         mean = total[:channels] / at_least_one
         variance = tf.maximum(total[channels:-1] / at_least_one - tf.square(mean), 0.0)
+        variance = tf.where(count > 0.0, variance, 1.0)
         self._update_moving_statistics(mean, variance, count)
         return mean, variance
 

@@ -48,17 +48,24 @@ class Proposals(NamedTuple):
 
 
 class RpnHead(Layer):
-    """A 3x3 convolution, then two 1x1 for objectness and deltas; shared by all levels.
+    """3x3 convolutions, then two 1x1 for objectness and deltas; shared by all levels.
 
     Args:
         channels: channels of the pyramid.
-        hidden_channels: channels of the 3x3 convolution.
+        hidden_channels: channels of each 3x3 convolution.
         num_anchors: a, anchors a cell.
         seed: seed of the initial weights (normal, deviation 0.01).
+        num_convolutions: 3x3 convolutions in a row, at least one.
     """
 
     def __init__(
-        self, channels: int, hidden_channels: int, num_anchors: int, seed: int, **kwargs: Any
+        self,
+        channels: int,
+        hidden_channels: int,
+        num_anchors: int,
+        seed: int,
+        num_convolutions: int = 1,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.channels = channels
@@ -74,19 +81,24 @@ class RpnHead(Layer):
                 name=name,
             )
 
-        self.conv = convolution("conv", hidden_channels, 3)
+        later = [f"conv{number}" for number in range(2, num_convolutions + 1)]
+        self.convolutions = [convolution(name, hidden_channels, 3) for name in ("conv", *later)]
         self.objectness = convolution("objectness", num_anchors, 1)
         self.deltas = convolution("deltas", num_anchors * 4, 1)
 
     def build(self, input_shape: Any = None) -> None:
         """Creates the weights; the channels were given before."""
-        self.conv.build((None, None, None, self.channels))
+        channels = self.channels
+        for convolution in self.convolutions:
+            convolution.build((None, None, None, channels))
+            channels = convolution.filters
         for convolution in (self.objectness, self.deltas):
-            convolution.build((None, None, None, self.conv.filters))
+            convolution.build((None, None, None, channels))
 
     def call(self, features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns float32 logits [N, H W a] and deltas [N, H W a, 4] of one level's map."""
-        features = tf.nn.relu(self.conv(features))
+        for convolution in self.convolutions:
+            features = tf.nn.relu(convolution(features))
         logits, deltas = self.objectness(features), self.deltas(features)
         shape = tf.shape(logits)
         num_anchors = _static_or_dynamic_product(logits)

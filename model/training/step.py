@@ -13,9 +13,10 @@ A step of K parts (`train.accumulate`) equals all its pictures in one go. The lo
 must be those of all parts of all workers, but are known only after the sampling, when the first
 parts' gradients have been added up already. So each part runs forward twice: first only as far as
 the sampling, to count, then with its backward pass. The first pass ends at the proposals (the heads
-are no part of its graph), which costs less than the alternatives that are exact as well: a backward
-pass and an accumulator for each denominator. N workers x M pictures x K parts so equal N x (M K)
-pictures; only batch statistics (norm: batch_norm, sync_batch_norm) are those of a part.
+are no part of its graph, unless they have batch norm), which costs less than the alternatives that
+are exact as well: a backward pass and an accumulator for each denominator. N workers x M pictures x
+K parts so equal N x (M K) pictures; only batch statistics (norm: batch_norm, sync_batch_norm) are
+those of a part.
 """
 
 from collections.abc import Callable

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from configs.augmentation_schema import Augmentations
 from configs.model_schema import BackboneConfig, MaskHeadConfig, ModelConfig
 from configs.schema import Config, jit_obstacle
+from configs.section import Section
 from ground.errors import ConfigError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -61,10 +62,19 @@ def test_auto_has_no_number_before_the_launcher_gives_it_one():
 
 
 @pytest.mark.parametrize(
-    ("batch", "section"), [("2x2", "backbone"), ("autox2", "backbone"), ("2x2", "fpn")]
+    ("batch", "section"),
+    [
+        ("2x2", "backbone"),
+        ("autox2", "backbone"),
+        ("2x2", "fpn"),
+        ("2x2", "box_head"),
+        ("2x2", "mask_head"),
+    ],
 )
 def test_a_norm_over_several_workers_is_not_compiled(batch, section):
     settings = {"model": {section: {"norm": "sync_batch_norm"}}}
+    if section == "box_head":
+        settings["model"][section]["convolutions"] = 1
     with pytest.raises(
         ValidationError, match=rf"jit: on cannot compile model.{section}.norm: sync"
     ):
@@ -73,6 +83,23 @@ def test_a_norm_over_several_workers_is_not_compiled(batch, section):
     assert jit_obstacle(several.train, several.model) is not None
     alone = config(**settings, train={"batch": "1x4", "jit": "on"})
     assert jit_obstacle(alone.train, alone.model) is None
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ({"box_head": {"norm": "group_norm"}}, "box_head.norm: group_norm stands after conv"),
+        ({"rpn": {"convolutions": 0}}, "greater than or equal to 1"),
+        ({"box_head": {"fully_connected": 0}}, "greater than or equal to 1"),
+        ({"mask_head": {"convolutions": 0}}, "greater than or equal to 1"),
+        ({"fpn": {"channels": 4}}, "greater than or equal to 8"),
+        ({"mask_head": {"norm": "frozen_batch_norm"}}, "'none', 'batch_norm'"),
+    ],
+)
+def test_heads_that_cannot_be_are_refused(model, said):
+    with pytest.raises(ValidationError) as caught:
+        config(model=model)
+    assert said in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -230,3 +257,22 @@ def test_a_backbone_that_cannot_be_is_refused_where_the_config_is_read(model, sa
 def test_what_a_family_does_not_read_may_stand_at_its_default():
     backbone = BackboneConfig().model_dump() | {"name": "mobilenet_v2"}
     assert BackboneConfig.model_validate(backbone).name == "mobilenet_v2"
+
+
+def sections(section=Section):
+    """All sections that there are, and those below them."""
+    return {section}.union(*(sections(below) for below in section.__subclasses__()))
+
+
+def test_no_limit_of_a_setting_is_set_twice():
+    """pydantic heeds the one of the type then, and the setting's own says nothing."""
+    for section in sections():
+        for name, field in section.model_fields.items():
+            kinds = [type(limit) for limit in field.metadata]
+            assert len(kinds) == len(set(kinds)), f"{section.__name__}.{name}: {field.metadata}"
+
+
+@pytest.mark.parametrize("name", ["checkpoint_every_steps", "keep_checkpoints", "log_every_steps"])
+def test_what_is_done_every_so_many_steps_is_done_at_all(name):
+    with pytest.raises(ValidationError, match="greater than or equal to 1"):
+        config(train={name: 0})

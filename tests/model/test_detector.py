@@ -1,9 +1,11 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from configs.loader import default_config, preset_names
-from configs.model_schema import BackboneConfig, DetectionConfig
+from configs.loader import default_config, load_config, preset_names
+from configs.model_schema import BackboneConfig, BoxHeadConfig, DetectionConfig, MaskHeadConfig
 from ground.errors import ModelError
 from model.detector import build_detector
 from tests.model.small_detector import (
@@ -15,6 +17,7 @@ from tests.model.small_detector import (
     sums_and_denominators,
 )
 
+ROOT = Path(__file__).parents[2]
 STEP = tf.constant(5, tf.int64)
 
 
@@ -72,13 +75,23 @@ def test_losses_do_not_depend_on_how_the_batch_is_split(losses):
             assert sum(part[name][i] for part in parts) == pytest.approx(whole[name][i], rel=1e-5)
 
 
+def heads_with(norm):
+    """Sections of a box and a mask head with convolutions and this norm."""
+    box_head = BoxHeadConfig(
+        convolutions=1, convolution_channels=8, norm=norm, fully_connected=1, hidden_units=16
+    )
+    mask_head = MaskHeadConfig(resolution=4, convolutions=1, channels=8, norm=norm)
+    return {"box_head": box_head, "mask_head": mask_head}
+
+
 @pytest.mark.parametrize("norm", ["group_norm", "batch_norm", "sync_batch_norm"])
 def test_filler_pictures_change_nothing(norm):
     backbone = BackboneConfig(name="resnet18", width=8, norm=norm, frozen_stages=0)
+    config = small_config(backbone=backbone, **heads_with(norm))
     batch = small_batch(3, filler=[2])
     results = []
     for index in ([0, 1], [0, 1, 2]):
-        detector = build_detector(small_config(backbone=backbone), NUM_CLASSES, seed=1)
+        detector = build_detector(config, NUM_CLASSES, seed=1)
         results.append(compiled(detector)(rows(batch, index)))
         results.append(detector.export_weights())
     terms, weights, terms_filled, weights_filled = results
@@ -109,6 +122,41 @@ def test_crowds_are_no_positives(losses):
     assert terms["rpn_box"][0] == 0.0
     assert terms["roi_box"][0] == 0.0
     assert terms["mask"] == (0.0, 0.0)
+
+
+def test_the_heads_of_the_recipe_train_with_their_norms():
+    recipe = load_config(ROOT / "configs" / "mask_rcnn_r50_fpn_lsj_copy_paste_coco.yaml").model
+    assert recipe.rpn.convolutions == 2 and recipe.fpn.norm == "sync_batch_norm"
+    small = small_config()
+    heads = {
+        "rpn": small.rpn.model_copy(update={"convolutions": recipe.rpn.convolutions}),
+        "fpn": small.fpn.model_copy(update={"norm": recipe.fpn.norm}),
+        "box_head": recipe.box_head.model_copy(
+            update={"convolution_channels": 8, "hidden_units": 16}
+        ),
+        "mask_head": recipe.mask_head.model_copy(update={"channels": 8, "resolution": 4}),
+    }
+    detector = build_detector(small_config(**heads), NUM_CLASSES, seed=1)
+    before = detector.export_weights()
+    batch = small_batch(2)
+    with tf.GradientTape() as tape:
+        terms = detector.loss_terms(batch, 0, STEP)
+        loss = tf.add_n([term.sum for term in terms.values()])
+    weights = detector.trainable_variables
+    gradients = tape.gradient(loss, [weight.value for weight in weights])
+    for weight, gradient in zip(weights, gradients, strict=True):
+        gradient = tf.convert_to_tensor(gradient).numpy()
+        assert np.isfinite(gradient).all(), weight.path
+        if "norm" in weight.path and not weight.path.startswith(("fpn", "backbone")):
+            assert np.abs(gradient).max() > 0, weight.path
+    norms = {path for path in before if path.endswith("norm/moving_mean")}
+    of_heads = {path for path in norms if path.split("/")[0] in ("box_head", "mask_head")}
+    assert len(of_heads) == 8 and len(norms) == 16
+    after = detector.export_weights()
+    assert all(np.abs(after[path] - before[path]).max() > 0 for path in norms)
+    detector.loss_terms(batch, 0, STEP, training=False)
+    for path, values in detector.export_weights().items():
+        np.testing.assert_array_equal(values, after[path], err_msg=path)
 
 
 def test_detect_returns_boxes_within_the_content():

@@ -38,6 +38,31 @@ def test_gradients_reach_every_weight(policy, settings):
         assert np.abs(gradient).max() > 0
 
 
+def test_batch_norm_takes_the_rois_that_were_drawn_in_training_only():
+    layer = head(convolutions=1, convolution_channels=4, norm="batch_norm")
+    features, valid = roi_features(), np.arange(10).reshape(2, 5) % 3 > 0
+    layer.convolutions[0].norm.gamma.assign([0.5, 1.0, 1.5, 2.0])
+    untrained = layer(features)[0].numpy()
+    trained = layer(features, valid=tf.constant(valid), training=True)[0].numpy()
+    kernel = layer.convolutions[0].kernel.numpy()
+    drawn = features.numpy()[valid]  # [R, 2, 2, 8]
+    maps = np.stack([convolved(x, kernel) for x in drawn])
+    mean, variance = maps.mean(axis=(0, 1, 2)), maps.var(axis=(0, 1, 2))
+    norm = layer.convolutions[0].norm
+    np.testing.assert_allclose(norm.moving_mean, 0.1 * mean, rtol=1e-4)
+    unbiased = maps.reshape(-1, 4).var(axis=0, ddof=1)
+    np.testing.assert_allclose(norm.moving_variance, 0.9 + 0.1 * unbiased, rtol=1e-4)
+    normal = (maps - mean) / np.sqrt(variance + 1e-5) * norm.gamma.numpy()
+    hidden = np.maximum(normal.reshape(len(drawn), -1), 0)
+    for layer_ in (*layer.hidden, layer.class_logits):
+        hidden = hidden @ layer_.kernel.numpy() + layer_.bias.numpy()
+        hidden = hidden if layer_ is layer.class_logits else np.maximum(hidden, 0)
+    np.testing.assert_allclose(trained[valid], hidden, rtol=1e-3, atol=1e-6)
+    # At inference: the moving statistics, which have moved.
+    assert np.abs(trained - untrained).max() > 1e-4
+    assert np.abs(layer(features)[0].numpy() - untrained).max() > 1e-5
+
+
 def test_value_of_each_roi_is_its_own():
     layer, features = head(), roi_features()
     logits, deltas = layer(features)

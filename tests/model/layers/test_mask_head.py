@@ -10,8 +10,8 @@ from model.layers.rois import SampledRois
 NUM_CLASSES = 3
 
 
-def head(policy="float32"):
-    config = MaskHeadConfig(resolution=3, convolutions=2, channels=6)
+def head(policy="float32", norm="none"):
+    config = MaskHeadConfig(resolution=3, convolutions=2, channels=6, norm=norm)
     layer = MaskHead(config, NUM_CLASSES, seed=0, dtype=policy, name="mask_head")
     layer.build((None, None, 3, 3, 8))
     rng = np.random.default_rng(1)
@@ -43,10 +43,13 @@ def test_equals_transposed_convolution_and_one_channel_of_all_classes():
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
-def test_gradients_reach_the_weights_of_the_classes_asked_for(policy):
-    layer = head(policy)
+@pytest.mark.parametrize("norm", ["none", "batch_norm", "group_norm"])
+def test_gradients_reach_the_weights_of_the_classes_asked_for(policy, norm):
+    layer = head(policy, norm)
+    valid = tf.fill([2, 4], True)
     with tf.GradientTape() as tape:
-        out = layer(roi_features(), classes=tf.constant([[1, 3, 3, 1]] * 2))
+        classes = tf.constant([[1, 3, 3, 1]] * 2)
+        out = layer(roi_features(), classes=classes, valid=valid, training=True)
         loss = tf.reduce_sum(out**2)
     assert out.dtype == tf.float32
     variables = layer.trainable_variables
@@ -58,6 +61,30 @@ def test_gradients_reach_the_weights_of_the_classes_asked_for(policy):
         assert np.abs(by_path[variable.path]).max() > 0
     kernel = np.abs(by_path["mask_head/mask_kernel"]).max(axis=1)
     assert (kernel > 0).tolist() == [True, False, True]
+
+
+def test_batch_norm_takes_the_positives_in_training_only():
+    layer, classes = head(norm="batch_norm"), tf.constant([[1, 2, 3, 1], [3, 3, 0, 0]])
+    features = roi_features().numpy()
+    valid = classes.numpy() > 0
+    features[~valid] = 1e6  # rows that nobody looks at
+    untrained = layer(tf.constant(features), classes=classes).numpy()
+    out = layer(tf.constant(features), classes=classes, valid=tf.constant(valid), training=True)
+    statistics = [c.norm.moving_mean.numpy() for c in layer.convolutions]
+    alone = head(norm="batch_norm")
+    rows = tf.constant(features[valid][np.newaxis])  # the six, as RoIs of one picture
+    expected = alone(
+        rows,
+        classes=tf.constant(classes.numpy()[valid][np.newaxis]),
+        valid=tf.fill([1, 6], True),
+        training=True,
+    )
+    np.testing.assert_allclose(out.numpy()[valid], expected[0], rtol=1e-4, atol=1e-5)
+    for mean, convolution in zip(statistics, alone.convolutions, strict=True):
+        np.testing.assert_allclose(mean, convolution.norm.moving_mean, rtol=1e-4, atol=1e-6)
+        assert np.abs(mean).max() > 1e-3
+    after = layer(tf.constant(features), classes=classes).numpy()
+    assert np.abs(after[valid] - untrained[valid]).max() > 1e-3
 
 
 def test_loss_counts_positives_that_have_a_mask():

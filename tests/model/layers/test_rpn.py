@@ -9,8 +9,8 @@ from tests.model.small_detector import ground_truth_batch
 LEVELS = ("p2", "p3", "p4", "p5", "p6")
 
 
-def head(policy="float32", hidden_channels=8):
-    layer = RpnHead(8, hidden_channels, 3, seed=0, dtype=policy, name="rpn")
+def head(policy="float32", hidden_channels=8, convolutions=1):
+    layer = RpnHead(8, hidden_channels, 3, 0, convolutions, dtype=policy, name="rpn")
     layer.build()
     return layer
 
@@ -28,16 +28,17 @@ def test_deltas_belong_to_the_anchor_of_their_place():
     features = pyramid()["p3"]
     logits, deltas = layer(features)
     assert logits.shape == (2, 8 * 8 * 3)
-    hidden = tf.nn.relu(layer.conv(features))
+    hidden = tf.nn.relu(layer.convolutions[0](features))
     maps = layer.deltas(hidden).numpy()  # [N, H, W, 3 anchors x 4]
     np.testing.assert_array_equal(deltas[1, (2 * 8 + 5) * 3 + 1], maps[1, 2, 5, 4:8])
     maps = layer.objectness(hidden).numpy()
     np.testing.assert_array_equal(logits[0, (7 * 8 + 0) * 3 + 2], maps[0, 7, 0, 2])
 
 
+@pytest.mark.parametrize("convolutions", [1, 2])
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
-def test_gradients_reach_every_weight(policy):
-    layer = head(policy)
+def test_gradients_reach_every_weight(policy, convolutions):
+    layer = head(policy, convolutions=convolutions)
     with tf.GradientTape() as tape:
         outputs = [layer(features) for features in pyramid().values()]
         loss = tf.add_n([tf.reduce_sum(x**2) for pair in outputs for x in pair])
@@ -50,9 +51,25 @@ def test_gradients_reach_every_weight(policy):
 
 def test_hidden_channels_may_differ_from_the_pyramid():
     layer = head(hidden_channels=12)
-    assert layer.conv.kernel.shape == (3, 3, 8, 12)
+    assert layer.convolutions[0].kernel.shape == (3, 3, 8, 12)
     assert layer.deltas.kernel.shape == (1, 1, 12, 12)
     assert layer(pyramid()["p5"])[1].shape == (2, 2 * 2 * 3, 4)
+
+
+def test_convolutions_stand_in_a_row():
+    layer, features = head(hidden_channels=12, convolutions=3), pyramid()["p5"]
+    names = ["conv", "conv2", "conv3", "objectness", "deltas"]
+    expected = [f"rpn/{name}/{weight}" for name in names for weight in ("kernel", "bias")]
+    assert [variable.path for variable in layer.variables] == expected
+    kernels = [convolution.kernel for convolution in layer.convolutions]
+    assert [kernel.shape for kernel in kernels] == [(3, 3, 8, 12), *[(3, 3, 12, 12)] * 2]
+    assert np.abs(kernels[1].numpy() - kernels[2].numpy()).max() > 0  # seeds of their own
+    np.testing.assert_array_equal(kernels[0], head(hidden_channels=12).convolutions[0].kernel)
+    hidden = features
+    for kernel in kernels:
+        hidden = tf.nn.relu(tf.nn.conv2d(hidden, kernel.value, 1, "SAME"))
+    expected = tf.nn.conv2d(hidden, layer.deltas.kernel.value, 1, "SAME")
+    np.testing.assert_allclose(layer(features)[1], tf.reshape(expected, [2, 12, 4]), rtol=1e-4)
 
 
 def test_anchors_of_all_levels():
