@@ -21,6 +21,7 @@ from model.weights import (
     arrays_only,
     detectron2,
     efficientnet_lite,
+    heads,
     keras_applications,
     keras_files,
     mobilenet_v2,
@@ -28,7 +29,7 @@ from model.weights import (
 )
 from model.weights.named import is_name, named, weights_path, where_to_put
 from model.weights.tensors import Tensor
-from model.weights.torchvision import current_name, from_torchvision, torchvision_name
+from model.weights.torchvision import counterparts, current_names, in_our_axes
 
 if TYPE_CHECKING:
     from model.detector import RcnnDetector
@@ -64,7 +65,7 @@ class WeightReport:
         left_over: names in the file that nothing took.
         stored_classes: K of the file, if it has a class layer.
         num_classes: K of the model.
-        differences: settings of the backbone that are not those the file was made with.
+        differences: settings that are not those the file was made with, in words.
     """
 
     path: str
@@ -178,8 +179,7 @@ def recognise(names: set[str], ours: set[str]) -> str | None:
         return "efficientnet_lite"
     if mobilenet_v2.is_mobilenet_v2(names):
         return "mobilenet_v2"
-    wanted = {torchvision_name(path) for path in ours}
-    if any(current_name(name) in wanted for name in names):
+    if set(counterparts(ours).values()).intersection(current_names(names).values()):
         return "torchvision"
     return None
 
@@ -227,7 +227,7 @@ def load_start_weights(
         left_over=sorted(_countable(stored) - {tensor.name for tensor in found.values()}),
         stored_classes=stored_classes,
         num_classes=detector.num_classes,
-        differences=_differences(kind, detector.config.backbone),
+        differences=_differences(stored, kind, detector),
     )
     for line in report.lines():
         (logging.warning if line.startswith("warning") else logging.info)("weights: %s", line)
@@ -285,10 +285,10 @@ def _by_path(
     stored: Mapping[str, np.ndarray], kind: str, ours: set[str], detector: "RcnnDetector"
 ) -> dict[str, Tensor]:
     """Returns by our paths what the file holds; the axes are ours or torchvision's."""
-    config: BackboneConfig = detector.config.backbone
     if kind in _WITH_OUR_AXES:
         if kind == "keras":
-            found = keras_applications.by_our_paths(stored, detector.backbone, config.name)
+            name = detector.config.backbone.name
+            found = keras_applications.by_our_paths(stored, detector.backbone, name)
         elif kind == "efficientnet_lite":
             found = efficientnet_lite.by_our_paths(stored)
         elif kind == "mobilenet_v2":
@@ -296,24 +296,27 @@ def _by_path(
         else:
             found = {name.removeprefix("weights/"): Tensor(name, stored[name]) for name in stored}
         return {path: found[path] for path in found if path in ours}
+    theirs = _by_torchvision_names(stored, kind, detector.config.backbone)
+    return {path: theirs[name] for path, name in counterparts(ours).items() if name in theirs}
+
+
+def _by_torchvision_names(
+    stored: Mapping[str, np.ndarray], kind: str, config: BackboneConfig
+) -> dict[str, Tensor]:
+    """Returns what the file of a kind with torchvision's axes holds, by today's names."""
     if kind == "detectron2":
-        theirs = detectron2.by_torchvision_names(stored, config.norm_epsilon)
-    elif kind == "tensorpack":
-        theirs = tensorpack.by_torchvision_names(stored)
-    else:
-        theirs = {current_name(name): Tensor(name, array) for name, array in stored.items()}
-    by_path = {path: torchvision_name(path) for path in ours}
-    return {path: theirs[name] for path, name in by_path.items() if name in theirs}
+        return detectron2.by_torchvision_names(stored, config.norm_epsilon)
+    if kind == "tensorpack":
+        return tensorpack.by_torchvision_names(stored)
+    names = current_names(stored)
+    return {names[name]: Tensor(name, array) for name, array in stored.items()}
 
 
 def _in_our_axes(path: str, tensor: Tensor, shape: tuple[int, ...], kind: str) -> np.ndarray | None:
     """Returns the array as our variable wants it, None where it does not fit."""
     if kind in _WITH_OUR_AXES:
         return tensor.array if tensor.array.shape == shape else None
-    try:
-        return from_torchvision({str(torchvision_name(path)): tensor.array}, {path: shape})[path]
-    except ModelError:
-        return None
+    return in_our_axes(path, tensor.array, shape)
 
 
 def _stored_classes(
@@ -335,12 +338,21 @@ def _countable(stored: Mapping[str, np.ndarray]) -> set[str]:
     }
 
 
-def _differences(kind: str, config: BackboneConfig) -> list[str]:
-    """Returns in words which settings of a ResNet are not those of the kind's published files."""
-    if kind in _WITH_OUR_AXES or not config.name.startswith("resnet"):
+def _differences(
+    stored: Mapping[str, np.ndarray], kind: str, detector: "RcnnDetector"
+) -> list[str]:
+    """Returns in words which settings are not those that the file was made with.
+
+    Of a ResNet these are the kind's conventions, of a detector the layers it has.
+    """
+    config = detector.config
+    if kind in _WITH_OUR_AXES:
         return []
-    expected, given = read_preset(kind)["backbone"], config.model_dump(mode="json")
-    return [
+    found = heads.left_out(_by_torchvision_names(stored, kind, config.backbone), config)
+    if not config.backbone.name.startswith("resnet"):
+        return found
+    expected, given = read_preset(kind)["backbone"], config.backbone.model_dump(mode="json")
+    return found + [
         f"{kind}'s published weights were made with model.backbone.{key} {expected[key]}, the "
         f"config has {given[key]} (model.preset: {kind} would set it)"
         for key in _CONVENTIONS

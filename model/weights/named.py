@@ -40,6 +40,8 @@ class NamedWeights(NamedTuple):
         preset: `model.preset` that sets its conventions; None for other families than ResNets.
         has_masks: whether it has a mask head.
         has_boxes: whether it is a detector.
+        layers: settings below `model.` that its layers need beside the preset
+            (`heads.heavier_layers` reads them from a file).
     """
 
     file: str
@@ -51,6 +53,17 @@ class NamedWeights(NamedTuple):
     preset: str | None = None
     has_masks: bool = False
     has_boxes: bool = False
+    layers: tuple[tuple[str, str | int], ...] = ()
+
+
+# torchvision's versions 2, after 2111.11429.
+_VERSION_2 = (
+    ("rpn.convolutions", 2),
+    ("box_head.convolutions", 4),
+    ("box_head.fully_connected", 1),
+    ("fpn.norm", "batch_norm"),
+    ("box_head.norm", "batch_norm"),
+)
 
 
 def _torchvision(backbone: str, digits: str) -> NamedWeights:
@@ -66,7 +79,9 @@ def _torchvision(backbone: str, digits: str) -> NamedWeights:
     )
 
 
-def _torchvision_detector(file: str, has_masks: bool) -> NamedWeights:
+def _torchvision_detector(
+    file: str, has_masks: bool, layers: tuple[tuple[str, str | int], ...] = ()
+) -> NamedWeights:
     digits = file.removesuffix(".pth").rpartition("-")[2]
     return NamedWeights(
         file,
@@ -78,6 +93,7 @@ def _torchvision_detector(file: str, has_masks: bool) -> NamedWeights:
         "torchvision",
         has_masks,
         True,
+        layers,
     )
 
 
@@ -111,6 +127,14 @@ NAMED: dict[str, NamedWeights] = {
     ),
     "coco/torchvision-faster-rcnn-r50-fpn": _torchvision_detector(
         "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth", has_masks=False
+    ),
+    "coco/torchvision-mask-rcnn-r50-fpn-v2": _torchvision_detector(
+        "maskrcnn_resnet50_fpn_v2_coco-73cbd019.pth",
+        has_masks=True,
+        layers=(*_VERSION_2, ("mask_head.norm", "batch_norm")),
+    ),
+    "coco/torchvision-faster-rcnn-r50-fpn-v2": _torchvision_detector(
+        "fasterrcnn_resnet50_fpn_v2_coco-dd69338a.pth", has_masks=False, layers=_VERSION_2
     ),
     "coco/detectron2-mask-rcnn-r50-fpn-3x": _detectron2(
         "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x/137849600/model_final_f10217.pkl",

@@ -1,21 +1,23 @@
-"""Weights of torchvision's ResNets and R-CNN detectors (versions 1) <-> ours.
+"""Weights of torchvision's ResNets and R-CNN detectors (versions 1 and 2) <-> ours.
 
 A state dict is {name: array}, as `numpy.savez` of a PyTorch one. Names of old and new files are
 known (`rpn.head.conv.0.0.weight` was `rpn.head.conv.weight`), and a classifier's file, which begins
-with `conv1.weight`, is a backbone. Axis orders differ: convolutions are out, in, row, column there
-and row, column, in, out here; boxes are x-first there and y-first here; what enters fc6 is
-flattened channel, row, column there and row, column, channel here. Class 0 has box deltas and a
-mask there, which nothing reads: they are left out here, and zero in what is written back.
+with `conv1.weight`, is a backbone. A box head with convolutions has all its layers numbered there
+(`box_head.5.weight`); between reading and writing the fully connected ones are fc6, fc7, as in one
+without. Axis orders differ: convolutions are out, in, row, column there and row, column, in, out
+here; boxes are x-first there and y-first here; what enters fc6 is flattened channel, row, column
+there and row, column, channel here. Class 0 has box deltas and a mask there, which nothing reads:
+they are left out here, and zero in what is written back.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from ground.errors import ModelError
-from model.weights.tensors import in_stage
+from model.weights.tensors import first_match, in_stage
 
 State = dict[str, np.ndarray]
 
@@ -30,15 +32,20 @@ _NORM_WEIGHTS = {
 # Prefix of our path -> their layer; {0}, {1} are the groups, less one where theirs count from 0.
 _LAYERS = [
     (r"fpn/lateral_c(\d)", "backbone.fpn.inner_blocks.{0}.0", [2]),
+    (r"fpn/lateral_c(\d)/norm", "backbone.fpn.inner_blocks.{0}.1", [2]),
     (r"fpn/output_p(\d)", "backbone.fpn.layer_blocks.{0}.0", [2]),
+    (r"fpn/output_p(\d)/norm", "backbone.fpn.layer_blocks.{0}.1", [2]),
     (r"rpn/conv", "rpn.head.conv.0.0", []),
+    (r"rpn/conv(\d+)", "rpn.head.conv.{0}.0", [1]),
     (r"rpn/objectness", "rpn.head.cls_logits", []),
     (r"rpn/deltas", "rpn.head.bbox_pred", []),
-    (r"box_head/fc1", "roi_heads.box_head.fc6", []),
-    (r"box_head/fc2", "roi_heads.box_head.fc7", []),
+    (r"box_head/conv(\d+)", "roi_heads.box_head.{0}.0", [1]),
+    (r"box_head/conv(\d+)/norm", "roi_heads.box_head.{0}.1", [1]),
+    (r"box_head/fc(\d+)", "roi_heads.box_head.fc{0}", [-5]),
     (r"box_head/class_logits", "roi_heads.box_predictor.cls_score", []),
     (r"box_head/deltas", "roi_heads.box_predictor.bbox_pred", []),
-    (r"mask_head/conv(\d)", "roi_heads.mask_head.{0}.0", [1]),
+    (r"mask_head/conv(\d+)", "roi_heads.mask_head.{0}.0", [1]),
+    (r"mask_head/conv(\d+)/norm", "roi_heads.mask_head.{0}.1", [1]),
     (r"mask_head/upsample", "roi_heads.mask_predictor.conv5_mask", []),
     (r"mask_head/mask", "roi_heads.mask_predictor.mask_fcn_logits", []),
 ]
@@ -61,23 +68,35 @@ def from_torchvision(state: Mapping[str, np.ndarray], shapes: Mapping[str, Itera
     Raises:
         ModelError: an array has another shape than the variable.
     """
-    state = {current_name(name): np.asarray(array) for name, array in state.items()}
+    names = current_names(state)
+    state = {names[name]: np.asarray(array) for name, array in state.items()}
     weights = {}
-    for path, shape in shapes.items():
-        name = torchvision_name(path)
+    for path, name in counterparts(shapes).items():
         if name not in state:
             continue
-        try:
-            array = _axes(path, tuple(shape)).to_ours(state[name])
-        except (ValueError, IndexError):
-            array = state[name]
-        if array.shape != tuple(shape):
+        array = in_our_axes(path, state[name], tuple(shapes[path]))
+        if array is None:
             raise ModelError(
                 f"weights of torchvision: {name} has shape {list(state[name].shape)}, which does "
-                f"not fit {path} with shape {list(shape)}"
+                f"not fit {path} with shape {list(shapes[path])}"
             )
-        weights[path] = np.ascontiguousarray(array, np.float32)
+        weights[path] = array
     return weights
+
+
+def in_our_axes(path: str, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
+    """Returns torchvision's array as one of our variables wants it, None where it does not fit.
+
+    Args:
+        path: path of our variable.
+        array: what torchvision has for it.
+        shape: shape of our variable.
+    """
+    try:
+        array = _axes(path, shape).to_ours(array)
+    except (ValueError, IndexError):
+        return None
+    return np.ascontiguousarray(array, np.float32) if array.shape == shape else None
 
 
 def to_torchvision(weights: Mapping[str, np.ndarray]) -> State:
@@ -87,17 +106,35 @@ def to_torchvision(weights: Mapping[str, np.ndarray]) -> State:
         ModelError: a weight has no counterpart there (a group norm, a cascade, another
             backbone).
     """
-    state = {}
+    state, names = {}, counterparts(weights)
+    convolutions = len([path for path in weights if re.fullmatch(r"box_head/conv\d+/kernel", path)])
     for path, array in weights.items():
-        name = torchvision_name(path)
-        if name is None or path != _without_stage(path):
+        if path not in names or path != _without_stage(path):
             raise ModelError(f"weight {path} has no counterpart in torchvision")
+        name = _counted_on(names[path], convolutions)
         state[name] = np.ascontiguousarray(_axes(path, array.shape).to_theirs(array))
     return state
 
 
+def counterparts(paths: Collection[str]) -> dict[str, str]:
+    """Returns {our path: torchvision's name} of the variables of a detector that have one there.
+
+    Only norms over a batch have one in pyramid and heads: those whose moving mean is in `paths`.
+    """
+    names = {}
+    for path in paths:
+        layer, _, _ = path.rpartition("/")
+        is_of_head = layer.endswith("/norm") and not layer.startswith("backbone/")
+        name = torchvision_name(path)
+        if name is not None and (not is_of_head or f"{layer}/moving_mean" in paths):
+            names[path] = name
+    return names
+
+
 def torchvision_name(path: str) -> str | None:
     """Returns the current torchvision name of one of our variables, None if there is none.
+
+    A norm is taken for one over a batch (`counterparts` knows better).
 
     >>> torchvision_name("backbone/c3_block1/projection/norm/moving_mean")
     'backbone.body.layer2.0.downsample.1.running_mean'
@@ -112,12 +149,12 @@ def torchvision_name(path: str) -> str | None:
     if layer == "mask_head":  # upsample_kernel, mask_bias, ...
         part, _, weight = weight.partition("_")
         layer = f"{layer}/{part}"
-    for pattern, template, offsets in _LAYERS:
-        match = re.fullmatch(pattern, layer)
-        if match:
-            numbers = [int(g) - offset for g, offset in zip(match.groups(), offsets, strict=True)]
-            return f"{template.format(*numbers)}.{'bias' if weight == 'bias' else 'weight'}"
-    return None
+    if layer.endswith("/norm"):
+        theirs = _NORM_WEIGHTS.get(weight)
+    else:
+        theirs = "bias" if weight == "bias" else "weight"
+    name = first_match(_LAYERS, layer)
+    return None if name is None or theirs is None else f"{name}.{theirs}"
 
 
 def _body_name(layer: str, weight: str) -> str | None:
@@ -137,7 +174,35 @@ def _body_name(layer: str, weight: str) -> str | None:
     return f"{block}.{'bn' if is_norm else 'conv'}{match[4]}.{weight}"
 
 
-def current_name(name: str) -> str:
+def current_names(names: Iterable[str]) -> dict[str, str]:
+    """Returns {name in a file: its name here}: today's, and box heads' layers fc6, fc7, ..."""
+    names = list(names)
+    matches = [re.fullmatch(r"roi_heads\.box_head\.(\d+)\.weight", name) for name in names]
+    numbers = sorted(int(match[1]) for match in matches if match)
+    fully_connected = {number: f"fc{6 + place}" for place, number in enumerate(numbers)}
+
+    def named(match: re.Match[str]) -> str:
+        layer = fully_connected.get(int(match[2]), match[2])
+        return f"{match[1]}{layer}{match[3]}"
+
+    pattern = re.compile(r"^(roi_heads\.box_head\.)(\d+)(\.(?:weight|bias))$")
+    return {name: pattern.sub(named, _current_name(name)) for name in names}
+
+
+def _counted_on(name: str, convolutions: int) -> str:
+    """Returns the name that torchvision gives to a layer behind so many convolutions.
+
+    >>> _counted_on("roi_heads.box_head.fc6.weight", 4)
+    'roi_heads.box_head.5.weight'
+    """
+    match = re.fullmatch(r"roi_heads\.box_head\.fc(\d+)\.(\w+)", name)
+    if match is None or not convolutions:
+        return name
+    # A flattening stands before them, a ReLU after each.
+    return f"roi_heads.box_head.{convolutions + 1 + 2 * (int(match[1]) - 6)}.{match[2]}"
+
+
+def _current_name(name: str) -> str:
     """Returns the name that today's torchvision gives to a tensor of an older file."""
     if re.match(r"(conv1|bn1|layer[1-4])\.", name):
         return _BODY + name

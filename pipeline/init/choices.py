@@ -194,6 +194,11 @@ def choose_model(
     if start.preset:
         settings["model.preset"] = start.preset
     settings |= _backbone(start, machine, has_masks)
+    settings |= {
+        f"model.{key}": value
+        for key, value in start.layers.items()
+        if has_masks or not key.startswith("mask_head.")
+    }
     chosen = [Choice(settings, "start", f"{start.backbone}: {start.why}")]
     if machine.is_cpu and not start.is_detector:
         chosen.append(Choice(_small_heads(crowded, has_masks), "heads", "small, for CPUs"))

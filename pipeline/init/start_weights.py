@@ -2,17 +2,18 @@
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ground.errors import ModelError
-from model.weights import detectron2, efficientnet_lite, files, mobilenet_v2, tensorpack
+from model.weights import detectron2, efficientnet_lite, files, heads, mobilenet_v2, tensorpack
 from model.weights.fetching import ensure_weights
 from model.weights.named import NAMED, NamedWeights, cached_path, is_name, named
-from model.weights.torchvision import current_name, torchvision_name
+from model.weights.torchvision import current_names, torchvision_name
 
 # By what a machine can train: the first that is in the cache folder is taken.
 _ON_CPU = (
@@ -54,6 +55,7 @@ class StartWeights(NamedTuple):
         preset: `model.preset`.
         is_detector: whether pyramid, RPN and heads come along.
         why: for a person.
+        layers: settings below `model.` for layers that a plain detector lacks.
     """
 
     weights: str | None
@@ -61,6 +63,7 @@ class StartWeights(NamedTuple):
     preset: str | None
     is_detector: bool
     why: str
+    layers: Mapping[str, str | int] = MappingProxyType({})
 
 
 def choose_weights(
@@ -98,7 +101,12 @@ def choose_weights(
 
 def _of_name(name: str, where: str) -> StartWeights:
     entry: NamedWeights = named(name)
-    return StartWeights(name, entry.backbone, entry.preset, entry.has_boxes, where)
+    return _of_entry(name, entry, where)
+
+
+def _of_entry(weights: str, entry: NamedWeights, where: str) -> StartWeights:
+    layers = dict(entry.layers)
+    return StartWeights(weights, entry.backbone, entry.preset, entry.has_boxes, where, layers)
 
 
 def _of_file(path: Path) -> StartWeights:
@@ -107,7 +115,7 @@ def _of_file(path: Path) -> StartWeights:
     weights, where = str(path.absolute()), "given by --weights"
     for entry in NAMED.values():
         if entry.file == path.name:
-            return StartWeights(weights, entry.backbone, entry.preset, entry.has_boxes, where)
+            return _of_entry(weights, entry, where)
     arrays = files.read_weights(path)
     names = set(arrays)
     if efficientnet_lite.is_efficientnet_lite(names):
@@ -121,10 +129,8 @@ def _of_file(path: Path) -> StartWeights:
         theirs, preset = tensorpack.by_torchvision_names(arrays), "tensorpack"
         arrays = {name: tensor.array for name, tensor in theirs.items()}
     else:
-        arrays, preset = (
-            {current_name(name): array for name, array in arrays.items()},
-            "torchvision",
-        )
+        current, preset = current_names(arrays), "torchvision"
+        arrays = {current[name]: array for name, array in arrays.items()}
     backbone = _resnet_of(arrays)
     if backbone is None:
         raise ModelError(
@@ -132,7 +138,7 @@ def _of_file(path: Path) -> StartWeights:
             "without it, then set model.weights and model.backbone in it (docs/weights.md)"
         )
     is_detector = torchvision_name("rpn/objectness/kernel") in arrays
-    return StartWeights(weights, backbone, preset, is_detector, where)
+    return StartWeights(weights, backbone, preset, is_detector, where, heads.heavier_layers(arrays))
 
 
 def _resnet_of(arrays: dict[str, np.ndarray[Any, Any]]) -> str | None:

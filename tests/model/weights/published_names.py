@@ -40,6 +40,12 @@ for _n in range(4):
         f"roi_heads.mask_head.mask_fcn{_n + 1}",
         f"maskrcnn/fcn{_n}",
     )
+# The same of Detectron2's new baselines, whose RPN has two convolutions and whose box head four.
+_NEW_BASELINE = {
+    f"rpn.head.conv.{n}.0": f"proposal_generator.rpn_head.conv.conv{n}" for n in (0, 1)
+}
+_NEW_BASELINE |= {f"roi_heads.box_head.{n}.0": f"roi_heads.box_head.conv{n + 1}" for n in range(4)}
+_NEW_BASELINE["roi_heads.box_head.5"] = "roi_heads.box_head.fc1"
 _STATISTICS = {
     "weight": "gamma",
     "bias": "beta",
@@ -50,8 +56,14 @@ _STATISTICS = {
 
 def as_detectron2(state):
     """A torchvision state dict as a Detectron2 model's."""
+    heads = {theirs: names[0] for theirs, names in _HEADS.items()}
+    if "rpn.head.conv.1.0.weight" in state:
+        heads |= _NEW_BASELINE
+    convolutions = [layer for layer in heads if layer.endswith(".0")]
+    heads |= {f"{layer.removesuffix('0')}1": f"{heads[layer]}.norm" for layer in convolutions}
     return {
-        _detectron2_name(name): _detectron2_classes(name, array) for name, array in state.items()
+        _detectron2_name(name, heads): _detectron2_classes(name, array)
+        for name, array in state.items()
     }
 
 
@@ -81,10 +93,10 @@ def as_caffe2_resnet(state):
     return blobs
 
 
-def _detectron2_name(name):
+def _detectron2_name(name, heads):
     layer, _, weight = name.rpartition(".")
-    if layer in _HEADS:
-        return f"{_HEADS[layer][0]}.{weight}"
+    if layer in heads:
+        return f"{heads[layer]}.{weight}"
     layer = layer.removeprefix("backbone.body.")
     layer = re.sub(r"^(conv1|bn1)$", r"stem.\1", layer)
     layer = re.sub(r"^layer(\d)", lambda match: f"res{int(match[1]) + 1}", layer)

@@ -9,7 +9,14 @@ import tensorflow as tf
 from safetensors.numpy import save_file
 
 from configs.loader import default_config
-from configs.model_schema import BackboneConfig, MaskHeadConfig, RoiConfig
+from configs.model_schema import (
+    BackboneConfig,
+    BoxHeadConfig,
+    FpnConfig,
+    MaskHeadConfig,
+    RoiConfig,
+    RpnConfig,
+)
 from ground.errors import ModelError
 from model.detector import build_detector
 from model.layers.convolution import Convolution
@@ -100,6 +107,41 @@ def test_detections_are_the_same(detector, blank, state, tmp_path, kind):
         np.testing.assert_array_equal(found_values, value)
 
 
+HEAVIER = {
+    "rpn": RpnConfig(convolutions=2, test_pre_nms_top_k=16, test_post_nms_top_k=16),
+    "fpn": FpnConfig(channels=8, norm="batch_norm"),
+    "box_head": BoxHeadConfig(
+        convolutions=4,
+        convolution_channels=8,
+        norm="batch_norm",
+        fully_connected=1,
+        hidden_units=16,
+    ),
+    "mask_head": MaskHeadConfig(resolution=4, convolutions=4, channels=8, norm="batch_norm"),
+}
+
+
+@pytest.mark.parametrize("kind", ["torchvision", "detectron2"])
+def test_heavier_heads_come_in_and_are_missed_where_they_are_not(blank, tmp_path, kind):
+    weights = build(3, **HEAVIER).export_weights()
+    rng = np.random.default_rng(3)
+    weights = {n: a + rng.uniform(0, 1, a.shape).astype(np.float32) for n, a in weights.items()}
+    path = write(tmp_path / "a.npz", KINDS[kind](to_torchvision(weights)))
+    report = load_start_weights(other := build(4, **HEAVIER), path)
+    assert (report.kind, report.initial, report.left_over) == (kind, [], [])
+    assert not [line for line in report.differences if "leaves out" in line]
+    for name, array in other.export_weights().items():
+        np.testing.assert_array_equal(array, weights[name], err_msg=name)
+    [missed] = [
+        line for line in load_start_weights(blank, path).differences if "leaves out" in line
+    ]
+    assert missed.endswith(
+        "set model.rpn.convolutions: 2, model.box_head.convolutions: 4, "
+        "model.box_head.fully_connected: 1, model.fpn.norm: batch_norm, "
+        "model.box_head.norm: batch_norm, model.mask_head.norm: batch_norm"
+    )
+
+
 # As in the published files and in detectron2/checkpoint/c2_model_loading.py.
 @pytest.mark.parametrize(
     ("name", "expected"),
@@ -110,6 +152,12 @@ def test_detections_are_the_same(detector, blank, state, tmp_path, kind):
         ("backbone.bottom_up.res5.2.conv3.norm.bias", "backbone.body.layer4.2.bn3.bias"),
         ("backbone.fpn_lateral2.weight", "backbone.fpn.inner_blocks.0.0.weight"),
         ("roi_heads.mask_head.mask_fcn4.bias", "roi_heads.mask_head.3.0.bias"),
+        ("backbone.fpn_output5.norm.weight", "backbone.fpn.layer_blocks.3.1.weight"),
+        ("proposal_generator.rpn_head.conv.weight", "rpn.head.conv.0.0.weight"),
+        ("proposal_generator.rpn_head.conv.conv1.bias", "rpn.head.conv.1.0.bias"),
+        ("roi_heads.box_head.conv4.norm.running_var", "roi_heads.box_head.3.1.running_var"),
+        ("roi_heads.box_head.fc1.weight", "roi_heads.box_head.fc6.weight"),
+        ("roi_heads.box_head.1.conv1.weight", "roi_heads.box_head_2.0.0.weight"),
         ("res4_5_branch2c_w", "backbone.body.layer3.5.conv3.weight"),
         ("res3_0_branch1_bn_b", "backbone.body.layer2.0.downsample.1.bias"),
         ("fc1000_w", None),

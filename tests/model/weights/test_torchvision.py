@@ -1,10 +1,18 @@
 import numpy as np
 import pytest
 
+from configs.loader import default_config
 from configs.model_schema import BackboneConfig, FpnConfig, MaskHeadConfig, ModelConfig, RoiConfig
 from ground.errors import ModelError
 from model.detector import build_detector
-from model.weights.torchvision import from_torchvision, to_torchvision, torchvision_name
+from model.weights.heads import heavier_layers
+from model.weights.named import NAMED
+from model.weights.torchvision import (
+    counterparts,
+    current_names,
+    from_torchvision,
+    to_torchvision,
+)
 
 
 def torchvision_state(channels=8, classes=4):
@@ -120,6 +128,58 @@ def test_another_shape_is_named(shapes):
 
 
 def test_group_norm_has_no_counterpart():
-    assert torchvision_name("fpn/output_p2/norm/gamma") is None
+    assert counterparts(["fpn/output_p2/norm/gamma"]) == {}
+    of_a_batch = ["fpn/output_p2/norm/gamma", "fpn/output_p2/norm/moving_mean"]
+    assert counterparts(of_a_batch) == {
+        of_a_batch[0]: "backbone.fpn.layer_blocks.0.1.weight",
+        of_a_batch[1]: "backbone.fpn.layer_blocks.0.1.running_mean",
+    }
     with pytest.raises(ModelError, match="fpn/output_p2/norm/gamma"):
         to_torchvision({"fpn/output_p2/norm/gamma": np.ones(8)})
+
+
+# torchvision 0.15's maskrcnn_resnet50_fpn_v2: names and shapes by its modules (Conv2dNormActivation
+# is a convolution and its norm; FastRCNNConvFCHead flattens behind four of them).
+VERSION_2 = {
+    "backbone.body.bn1.running_var": (64,),
+    "backbone.fpn.inner_blocks.0.0.weight": (256, 256, 1, 1),
+    "backbone.fpn.inner_blocks.3.0.weight": (256, 2048, 1, 1),
+    "backbone.fpn.inner_blocks.3.1.weight": (256,),
+    "backbone.fpn.layer_blocks.0.0.weight": (256, 256, 3, 3),
+    "backbone.fpn.layer_blocks.2.1.running_mean": (256,),
+    "rpn.head.conv.0.0.weight": (256, 256, 3, 3),
+    "rpn.head.conv.1.0.weight": (256, 256, 3, 3),
+    "rpn.head.conv.1.0.bias": (256,),
+    "rpn.head.bbox_pred.weight": (12, 256, 1, 1),
+    "roi_heads.box_head.0.0.weight": (256, 256, 3, 3),
+    "roi_heads.box_head.3.1.bias": (256,),
+    "roi_heads.box_head.3.1.running_var": (256,),
+    "roi_heads.box_head.5.weight": (1024, 256 * 49),
+    "roi_heads.box_head.5.bias": (1024,),
+    "roi_heads.box_predictor.cls_score.weight": (91, 1024),
+    "roi_heads.box_predictor.bbox_pred.bias": (364,),
+    "roi_heads.mask_head.0.0.weight": (256, 256, 3, 3),
+    "roi_heads.mask_head.3.1.running_mean": (256,),
+    "roi_heads.mask_predictor.conv5_mask.weight": (256, 256, 2, 2),
+    "roi_heads.mask_predictor.mask_fcn_logits.weight": (91, 256, 1, 1),
+}
+# `num_params` of FasterRCNN_ResNet50_FPN_V2_Weights and MaskRCNN_ResNet50_FPN_V2_Weights.
+PARAMETERS = {"faster": 43_712_278, "mask": 46_359_409}
+
+
+def test_the_published_versions_2_are_these_detectors():
+    name = "coco/torchvision-mask-rcnn-r50-fpn-v2"
+    layers = [f"model.{key}={value}" for key, value in NAMED[name].layers]
+    settings = ["model.preset=torchvision", "model.mask_head.convolutions=4", *layers]
+    detector = build_detector(default_config(settings).model, num_classes=90)
+    state = to_torchvision(detector.export_weights())
+    for theirs, shape in VERSION_2.items():
+        assert state[theirs].shape == shape, theirs
+    assert not {"rpn.head.conv.2.0.weight", "roi_heads.box_head.7.weight"} & state.keys()
+    layers_with_norm = {name.rpartition(".")[0] for name in state if name.endswith("running_mean")}
+    assert not {f"{layer[:-1]}0.bias" for layer in layers_with_norm} & state.keys()
+    sizes = {n: a.size for n, a in state.items() if "running_" not in n}
+    of_masks = [n for n in sizes if n.startswith("roi_heads.mask_")]
+    assert sum(sizes.values()) == PARAMETERS["mask"]
+    assert sum(sizes.values()) - sum(sizes[n] for n in of_masks) == PARAMETERS["faster"]
+    assert heavier_layers(current_names(state).values()) == dict(NAMED[name].layers)

@@ -265,6 +265,17 @@ def test_weights_that_are_given_are_recognised(tmp_path):
     assert (model.backbone.name, model.preset) == ("resnet101", "torchvision")
     assert model.weights == str(tmp_path / "mine.npz")
     np.savez(tmp_path / "odd.npz", a=stem)
+    version_2 = {f"rpn.head.conv.{n}.0.weight": stem for n in (0, 1)}
+    version_2 |= {"rpn.head.cls_logits.weight": stem, "roi_heads.box_head.0.0.weight": stem}
+    version_2 |= {"roi_heads.box_head.0.1.running_mean": stem, "roi_heads.box_head.2.weight": stem}
+    version_2 |= {"roi_heads.mask_head.0.1.running_mean": stem}  # there are no masks here
+    body = {f"backbone.body.{name}": array for name, array in blocks.items()}
+    np.savez(tmp_path / "v2.npz", **{"backbone.body.conv1.weight": stem, **body, **version_2})
+    init(root, "--weights", tmp_path / "v2.npz")
+    model = written(root).model
+    assert (model.backbone.name, model.rpn.convolutions, model.mask_head) == ("resnet101", 2, None)
+    head = model.box_head
+    assert (head.convolutions, head.norm, head.fully_connected) == (1, "batch_norm", 1)
     said = init(root, "--weights", tmp_path / "odd.npz", status=1)
     assert "cannot tell which network" in said
     assert "there is no file" in init(root, "--weights", tmp_path / "absent.npz", status=1)
