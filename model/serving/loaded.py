@@ -40,7 +40,7 @@ class ServedModel:
                 f"no signature {signature!r:.80}: expected {_listed(self._signatures)}"
             )
         (spec,) = self._signatures[signature].structured_input_signature[1].values()
-        return Input(spec.name, np.dtype(spec.dtype.as_numpy_dtype), spec.shape.rank)
+        return Input(spec.name, np.dtype(spec.dtype.as_numpy_dtype), tuple(spec.shape))
 
     def call(self, signature: str, values: np.ndarray) -> dict[str, np.ndarray]:
         """Returns a signature's outputs.

@@ -26,12 +26,12 @@ class Input(NamedTuple):
     Attributes:
         name: by which requests may call it.
         dtype: NumPy's; object for strings of bytes.
-        rank: number of axes.
+        shape: length of each axis; None is any.
     """
 
     name: str
     dtype: np.dtype
-    rank: int
+    shape: tuple[int | None, ...]
 
 
 class Request(NamedTuple):
@@ -158,9 +158,12 @@ def _number_array(values: list[Any], wanted: Input) -> np.ndarray:
         array = np.array(values)
     except (ValueError, OverflowError):
         raise RequestError(f"{wanted.name}: its lists are not of equal length") from None
-    if array.ndim != wanted.rank:
+    if array.ndim != len(wanted.shape) or any(
+        side not in (None, length) for length, side in zip(array.shape, wanted.shape, strict=True)
+    ):
+        sides = ", ".join("any" if side is None else str(side) for side in wanted.shape)
         raise RequestError(
-            f"{wanted.name} has the shape {_shown(list(array.shape))}: expected {wanted.rank} axes"
+            f"{wanted.name} has the shape {_shown(list(array.shape))}: expected [{sides}]"
         )
     if array.size and array.dtype.kind not in "iu":
         raise RequestError(f"{wanted.name}: expected whole numbers of {wanted.dtype}")

@@ -21,8 +21,8 @@ from model.serving.versions import ServedVersions
 DEFAULTS = Limits()
 CATEGORIES = [{"id": 7, "name": "dot", "label": 1}, {"id": 9, "name": "<b>line</b>", "label": 2}]
 INPUTS = {
-    "serving_default": Input("image_bytes", np.dtype(object), 1),
-    "decoded": Input("images", np.dtype(np.uint8), 4),
+    "serving_default": Input("image_bytes", np.dtype(object), (None,)),
+    "decoded": Input("images", np.dtype(np.uint8), (None, None, None, 3)),
 }
 
 

@@ -7,8 +7,8 @@ import pytest
 from model.serving.errors import RequestError
 from model.serving.rest import Input, answer, read_request, request_of, tensor_of
 
-FILES = Input("image_bytes", np.dtype(object), 1)
-PIXELS = Input("images", np.dtype(np.uint8), 4)
+FILES = Input("image_bytes", np.dtype(object), (None,))
+PIXELS = Input("images", np.dtype(np.uint8), (None, None, None, 3))
 CODED = {"b64": base64.b64encode(b"\xff\x00a").decode()}
 
 
@@ -72,7 +72,9 @@ def test_wrong_rows_are_named(content, message):
         ([[[["a", "b", "c"]]]], "whole numbers"),
         ([[[[True, False, True]]]], "whole numbers"),
         ([[[[10**30, 0, 0]]]], "whole numbers"),
-        ([[[0, 0, 0]]], "expected 4 axes"),
+        ([[[0, 0, 0]]], r"has the shape \[1, 1, 3\]: expected \[any, any, any, 3\]"),
+        ([[[[0]]]], r"has the shape \[1, 1, 1, 1\]: expected"),  # or it would pass for grey
+        ([[[[0, 0, 0, 0]]]], r"has the shape \[1, 1, 1, 4\]: expected"),
         ([[[[0, 0, 0]], [[0]]]], "equal length"),
         ([[[[None, 0, 0]]]], "whole numbers"),
     ],
