@@ -55,8 +55,9 @@ INSTALL_REQUIRES = [
 ]
 
 DEV_REQUIRES = [
+    "flask-cors>=5",  # Moto's server is a Flask application.
     "hypothesis>=6.100",
-    "moto>=5",
+    "moto[s3]>=5",
     "mypy>=1.10",
     "nbformat>=5",
     "playwright>=1.50",  # Drives Debian's Chromium; its browsers are not downloaded.

@@ -17,7 +17,8 @@ from model import object_store
 from model.object_store import download, open_store, upload
 from tests.components.coco_example_gen.conversions import broken, coco_like
 from tests.components.coco_example_gen.small_dataset import annotation, jpeg, write_dataset
-from tests.s3_server import SECRET_KEY, S3Server
+from tests.moto_server import SECRET_KEY, moto_server
+from tests.s3_server import S3Server
 
 SPLIT = ["--split", "train=instances.json:pictures"]
 CONFIG = (
@@ -29,16 +30,14 @@ CONFIG = (
 
 @pytest.fixture(scope="module")
 def server():
-    with S3Server().running() as server:
+    with moto_server() as server:
         yield server
 
 
 @pytest.fixture(autouse=True)
 def place(tmp_path, monkeypatch, server):
     """The working folder, where nothing is to be left; what is staged goes below it, too."""
-    server.objects.clear()
-    for name, value in server.environment.items():
-        monkeypatch.setenv(name, value)
+    server.set_up(monkeypatch)
     (tmp_path / "tmp").mkdir()
     (tmp_path / "here").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
@@ -143,7 +142,7 @@ def test_a_file_of_yours_and_an_input_are_not_written_over(place, store):
     assert f"--out {store}/e: holds note.txt, which is not of ours" in line
 
 
-def test_errors_that_pass_are_waited_for_and_others_end_the_run(place, server, monkeypatch):
+def test_errors_that_pass_are_waited_for_and_others_end_the_run(place, monkeypatch):
     store = "s3://bucket/data"
     upload(open_store(store), coco_like(place / "set"), "set")
     waits = []
@@ -187,17 +186,20 @@ def test_errors_that_pass_are_waited_for_and_others_end_the_run(place, server, m
     assert not open_store("s3://bucket").files("f")
 
 
-def test_a_refused_key_ends_the_run_and_is_never_shown(place, server, monkeypatch, caplog):
-    upload(open_store("s3://bucket"), coco_like(place / "set"), "set")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAOTHER")
+def test_a_refused_key_ends_the_run_and_is_never_shown(place, monkeypatch, caplog):
     given = ["--data-dir", "s3://bucket/set", *SPLIT, "--out", "s3://bucket/e"]
-    with caplog.at_level("DEBUG"):
-        line = run(example_gen, *given, status=1).stderr
+    with S3Server().running() as store:  # moto takes any key
+        for name, value in store.environment.items():
+            monkeypatch.setenv(name, value)
+        upload(open_store("s3://bucket"), coco_like(place / "set"), "set")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAOTHER")
+        with caplog.at_level("DEBUG"):
+            line = run(example_gen, *given, status=1).stderr
     assert "the store refused (AccessDenied Access Denied)" in line
     assert SECRET_KEY not in line + caplog.text
 
 
-def test_pictures_are_found_as_on_a_disk(place, server):
+def test_pictures_are_found_as_on_a_disk(place):
     images = [
         {"id": n, "file_name": name, "height": 20, "width": 30}
         for n, name in enumerate(
