@@ -70,6 +70,7 @@ TOGETHER: dict[str, dict[str, Any]] = {
     "input.scale_jitter": {"input.large_scale_jitter": None},
     "input.short_side_choices_px": {"input.large_scale_jitter": None},
     "model.box_head.class_agnostic": {"model.cascade": None},
+    "model.box_head.norm": {"model.box_head.convolutions": 1},
     "train.patience_validations": {"train.validate_every_epochs": 1.0},
 }
 
