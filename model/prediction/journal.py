@@ -7,6 +7,7 @@ whether a picture needs to be looked at again, and large results need not be par
 
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 from ground.files import remove, sync_folder, write_json
 
 _JOURNAL, _KEY, _PICTURES = "journal.jsonl", "key.json", "pictures"
+_SECONDS_BETWEEN_SYNCS = 1.0  # what a power cut may cost; a killed process loses nothing
 
 
 class Entry(NamedTuple):
@@ -46,6 +48,7 @@ class Journal:
         self._places: dict[str, tuple[list[int], int]] = {}
         self._file: Any = None
         self._end = 0
+        self._synced = 0.0
         if _json_of(folder / _KEY) == self._key:
             self._read()
 
@@ -71,13 +74,15 @@ class Journal:
         return file in self._places and self._places[file][0] == stamp
 
     def add(self, file: str, entry: Entry) -> None:
-        """Writes what was found in a picture, to the disk."""
+        """Writes what was found in a picture; once a second, all so far to the disk."""
         self.open()
         head = [file, entry.stamp, entry.height, entry.width]
         line = f"{json.dumps(head)}\t{json.dumps(entry.results, allow_nan=False)}\n".encode()
         self._file.write(line)
         self._file.flush()
-        os.fsync(self._file.fileno())
+        if time.monotonic() - self._synced >= _SECONDS_BETWEEN_SYNCS:
+            os.fsync(self._file.fileno())  # takes as long as a picture: not after each
+            self._synced = time.monotonic()
         self._places[file] = (entry.stamp, self._end)
         self._end += len(line)
 

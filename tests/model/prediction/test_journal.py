@@ -1,6 +1,8 @@
 """What a journal keeps, and what it gives back after kills, changes and damage."""
 
 import json
+import os
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -33,6 +35,24 @@ def test_what_was_added_comes_back_in_the_order_asked_for(tmp_path):
     assert kept(tmp_path / "w", ("b", [3, 4]), ("x", [1, 2]), ("a", [1, 2]), ("b", [3, 4])) == [
         entry(3, 4, results=0), None, entry(1, 2), entry(3, 4, results=0)
     ]  # fmt: skip
+
+
+def test_the_disk_is_waited_for_once_a_second_and_a_kill_loses_nothing(tmp_path, monkeypatch):
+    synced, now = [], [100.0]
+    monkeypatch.setattr(os, "fsync", synced.append)
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    journal = Journal(tmp_path / "w", KEY)
+    journal.open()
+    synced.clear()
+    for n in range(30):
+        journal.add(str(n), entry(n))
+        now[0] += 0.1
+
+    assert len(synced) == 3
+    assert kept(tmp_path / "w", *((str(n), [n]) for n in range(30))) == [
+        entry(n) for n in range(30)
+    ]
+    journal.close()
 
 
 @pytest.mark.parametrize("stamp", [[1, 3], [2, 2], [], [1]])
