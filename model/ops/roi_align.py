@@ -105,7 +105,7 @@ def roi_align_on_levels(
 
     # Proposals are taken as given (1506.01497, section 3.2): no gradient to the RPN through here.
     # Looked up, not shifted: TFLite has no LeftShift.
-    strides = tf.gather(_STRIDES, index)[:, None]
+    strides = tf.gather(tf.constant(_STRIDES, tf.float32), index)[:, None]
     corners = tf.stop_gradient(tf.reshape(tf.cast(rois, tf.float32), [-1, 4])) / strides
     corners -= 0.5 if aligned else 0.0
     starts, sizes = corners[:, :2], corners[:, 2:] - corners[:, :2]
