@@ -159,7 +159,7 @@ def _settled(
 ) -> tuple[TrainingSettings, list[str]]:
     """Returns the settings for what is really there, and what is to be warned of.
 
-    Of the environment of an eager training, which has no process of its own, this one's is set.
+    An eager training runs in this process: its environment is set here.
     """
     has_mask_head = config.model.mask_head is not None
     warnings = [check_trainable(examples_dir, TRAINING_SPLIT, has_mask_head)]

@@ -82,8 +82,8 @@ class FeaturePyramid(Layer):
 def add_nearest(features: tf.Tensor, coarse: tf.Tensor) -> tf.Tensor:
     """Returns `features` [N, 2 H, 2 W, C] plus `coarse` [N, H, W, C], each pixel used for 2x2.
 
-    Broadcasting adds without writing the upsampled map; pictures and rows are one axis, as TFLite
-    takes no more than five.
+    Broadcasting adds without writing the upsampled map; pictures and rows are one axis, and
+    nothing is sliced: TFLite cannot make a slice of six axes.
     """
     width, channels = tf.shape(coarse)[2], features.shape[-1]
     halves = tf.reshape(features, [-1, 2, width, 2, channels])

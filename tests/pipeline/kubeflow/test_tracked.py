@@ -55,7 +55,7 @@ def test_what_a_pod_reaches_is_taken(uri: str) -> None:
         ("/tmp/mlruns", "a file of the pod goes with it"),
         ("/data/../tmp/mlruns", "a file of the pod goes with it"),
         ("/database/mlruns", "a file of the pod goes with it"),
-        ("file:///home/me/mlruns", "a file of the pod goes with it"),
+        ("file:///srv/mlruns", "a file of the pod goes with it"),
         ("sqlite:///mlflow.db", "a file of the pod goes with it"),
         ("sqlite:////tmp/mlflow.db", "a file of the pod goes with it"),
         ("http://localhost:5000", "that is the pod itself"),
