@@ -1,6 +1,6 @@
 """Measures whether the evaluator's inference keeps all cores at work.
 
-    python -m benchmarks.inference --model runs/demo/serving/demo/1 --cores 1
+    python -m benchmarks.inference --model runs/demo/serving/demo/1 --cores 1 --calls 1
     python -m benchmarks.inference --model runs/demo/serving/demo/1
 
 Drawn JPEG files go through `Replicas.detect_all`, and what is found becomes COCO's results with
@@ -34,9 +34,16 @@ _BATCH = 4
 @click.option("--size", default="160x128", show_default=True, help="WIDTHxHEIGHT, pixels.")
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1))
 @click.option("--cores", type=click.IntRange(1), help="Use so many.  [default: all]")
+@click.option("--calls", type=click.IntRange(1), help="At once.  [default: as the evaluator]")
 @click.option("--watch", type=int, hidden=True)
 def main(
-    folder: Path | None, count: int, size: str, rounds: int, cores: int | None, watch: int | None
+    folder: Path | None,
+    count: int,
+    size: str,
+    rounds: int,
+    cores: int | None,
+    calls: int | None,
+    watch: int | None,
 ) -> None:
     """Prints a line for each round."""
     if watch is not None:
@@ -50,7 +57,7 @@ def main(
 
     width, height = map(int, size.split("x"))
     files = list(_drawn(count, width, height))
-    replicas = Replicas(folder)
+    replicas = Replicas(folder, calls=calls)
     for n in range(rounds + 1):
         line = _round(replicas, files, height, width)
         if n:  # the first compiles

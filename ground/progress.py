@@ -90,10 +90,12 @@ class Progress:
         self._noun = noun
         self._done = self._first = 0
         self._started = self._last = 0.0
+        self._lock = threading.Lock()
 
     def advance(self) -> None:
-        """Counts a piece."""
-        self.reach(self._done + 1)
+        """Counts a piece; any thread may."""
+        with self._lock:
+            self.reach(self._done + 1)
 
     def reach(self, done: int) -> None:
         """Notes how many pieces are done."""

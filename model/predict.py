@@ -175,10 +175,20 @@ class LoadedModel:
         Raises:
             DatasetError: the model cannot take a picture, and there is no `on_failure`.
         """
+        for batch in self.batches(pictures, batch_size, tiling):
+            yield from self.detect_batch(batch, batch_size, on_failure, tiling)
+
+    def batches(
+        self,
+        pictures: Iterable[tuple[Any, Picture]],
+        batch_size: int,
+        tiling: Tiling | None = None,
+    ) -> Iterator[list[tuple[Any, Picture]]]:
+        """Yields the pictures of each call; one that is cut comes alone. See `detect_all`."""
         waiting: dict[tuple[int, int], list[tuple[Any, Picture]]] = defaultdict(list)
         for item in pictures:
-            if tiling is not None and tiling.applies(item[1].height, item[1].width):
-                yield from self._detect_cut(item, tiling, batch_size, on_failure)
+            if _is_cut(item[1], tiling):
+                yield [item]
                 continue
             size = self._padded_size(item[1])
             waiting[size].append(item)
@@ -186,11 +196,22 @@ class LoadedModel:
             if len(waiting[size]) < batch_size and count >= _WAITING_BATCHES * batch_size:
                 size = max(waiting, key=lambda key: len(waiting[key]))
             if len(waiting[size]) == batch_size or count >= _WAITING_BATCHES * batch_size:
-                yield from self._detect_batch(waiting.pop(size), on_failure)
-        for batch in waiting.values():
-            yield from self._detect_batch(batch, on_failure)
+                yield waiting.pop(size)
+        yield from waiting.values()
 
-    def _detect_batch(
+    def detect_batch(
+        self,
+        batch: list[tuple[Any, Picture]],
+        batch_size: int,
+        on_failure: Callable[[Any, DatasetError], None] | None = None,
+        tiling: Tiling | None = None,
+    ) -> Iterator[tuple[Any, Picture, Detections]]:
+        """Yields what is found in a batch of `batches`; arguments as of `detect_all`."""
+        if tiling is not None and _is_cut(batch[0][1], tiling):
+            return self._detect_cut(batch[0], tiling, batch_size, on_failure)
+        return self._detect_together(batch, on_failure)
+
+    def _detect_together(
         self,
         batch: list[tuple[Any, Picture]],
         on_failure: Callable[[Any, DatasetError], None] | None,
@@ -205,7 +226,7 @@ class LoadedModel:
                 on_failure(batch[0][0], error)
                 return
             for item in batch:
-                yield from self._detect_batch([item], on_failure)
+                yield from self._detect_together([item], on_failure)
             return
         for (key, picture), detections in zip(batch, found, strict=True):
             yield key, picture, detections
@@ -234,6 +255,10 @@ class LoadedModel:
         height, width = resized_sides(picture.height, picture.width, short, long)
         height, width = padded_sides([height, width], multiple)
         return int(height), int(width)
+
+
+def _is_cut(picture: Picture, tiling: Tiling | None) -> bool:
+    return tiling is not None and tiling.applies(picture.height, picture.width)
 
 
 def _of_picture(found: dict[str, np.ndarray], n: int) -> Detections:

@@ -19,10 +19,10 @@ from model.commands.tile_options import tile_options, tiling_of
 from model.encoded.files import shown
 from model.launch.gpus import show_unused_gpus
 from model.model_folder import find_saved_model, read_model_config
-from model.predict import LoadedModel
 from model.prediction.files import FILES
 from model.prediction.journal import remove_journal
 from model.prediction.paths import find_pictures, output_names, places_of
+from model.prediction.replicas import Replicas
 from model.prediction.run import Settings, predict
 from model.quiet_tensorflow import quiet_tensorflow
 
@@ -73,7 +73,7 @@ def main(
     written = [*FILES, *(() if no_drawing else sorted(names))]
     inputs = [Path(model_folder), *places_of(pictures, found)]
     with output_folder(out, "model.predict", written, inputs) as new, quiet_tensorflow():
-        model = LoadedModel(model_folder)
+        model = Replicas(model_folder)
         show_unused_gpus(lambda line: say(line, "warning", "warning", err=True))
         summary = predict(
             model,

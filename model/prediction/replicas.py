@@ -1,8 +1,9 @@
 """One exported model on every GPU here: the pictures are shared out, each is looked at once.
 
-On CPUs there is one: TensorFlow starts a thread for every core by itself. While it looks at some
-pictures, the next are read and the taker of the results deals with those before, in threads of
-their own, or these times would add up with a core or a GPU at rest.
+On CPUs there is one, called from several threads: TensorFlow starts a thread for every core by
+itself, but has no work for all of them at every moment of a call (benchmarks/evaluation.md).
+Meanwhile the next pictures are read and the taker of the results deals with those before, in
+threads of their own, or these times would add up with a core or a GPU at rest.
 """
 
 import os
@@ -12,14 +13,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from ground.errors import DatasetError
+from model.limits import Limits, machine_limits
 from model.pictures import Picture
 from model.predict import LoadedModel
 from model.prediction.detections import Detections
+from model.prediction.tiles import Tiling
 
 Found = tuple[Any, Picture, Detections]
 
 _RESULTS_WAITING = 64  # bounds the memory where the taker is slower
-_PICTURES_WAITING = 16  # likewise where a model is slower than reading
+_BATCHES_WAITING = 2  # likewise where the models are slower than reading
+# A call of 4 pictures of 800 x 1344 pixels takes 1.6 GiB with ResNet-50, another at the same time
+# 0.9: no more than have room, and few, as each has threads for all cores.
+_MOST_CALLS = 4
+_BYTES_A_CALL = 2 << 30
 
 
 class Replicas:
@@ -29,6 +36,8 @@ class Replicas:
         folder: the SavedModel, or a folder that `find_saved_model` finds one in.
         devices: where, such as "/GPU:1"; None is every GPU that TensorFlow opens, and the CPU where
             it opens none.
+        calls: how many calls are at work at the same time where the model lies on the CPU by None;
+            None is as many as cores and memory allow.
 
     Raises:
         ModelError: there is no such model, or it cannot be loaded.
@@ -36,11 +45,17 @@ class Replicas:
     """
 
     def __init__(
-        self, folder: str | os.PathLike[str], devices: Sequence[str] | None = None
+        self,
+        folder: str | os.PathLike[str],
+        devices: Sequence[str] | None = None,
+        calls: int | None = None,
     ) -> None:
         first = LoadedModel(folder, devices[0] if devices else None)
-        others = _other_gpus() if devices is None else devices[1:]
+        others = _gpus()[1:] if devices is None else devices[1:]
         self._models = [first, *(LoadedModel(folder, device) for device in others)]
+        if devices is None and not _gpus():
+            self._models *= calls or calls_at_once(machine_limits())
+        self.folder, self.model_id, self.categories = first.folder, first.model_id, first.categories
 
     @property
     def max_picture_pixels(self) -> int:
@@ -52,19 +67,25 @@ class Replicas:
         pictures: Iterable[tuple[Any, Picture]],
         batch_size: int,
         on_failure: Callable[[Any, DatasetError], None],
+        tiling: Tiling | None = None,
     ) -> Iterator[Found]:
         """Yields (key, picture, detections), not in order; see `LoadedModel.detect_all`.
 
+        Which pictures share a call does not depend on who is free: what is found does not either.
+
         Args:
             pictures: (key, picture); read as needed, by one thread.
-            batch_size: pictures a call of one device at most.
+            batch_size: pictures or tiles a call at most.
             on_failure: called with the key of a picture that the model cannot take, by the thread
                 that takes the results.
+            tiling: how large pictures are cut; None for not at all.
         """
-        shared = _Shared(pictures)
+        shared = _Shared(self._models[0].batches(pictures, batch_size, tiling))
         results: queue.Queue[Any] = queue.Queue(_RESULTS_WAITING)
         threads = [
-            threading.Thread(target=_work, args=(model, shared, batch_size, results), daemon=True)
+            threading.Thread(
+                target=_work, args=(model, shared, batch_size, tiling, results), daemon=True
+            )
             for model in self._models
         ]
         for thread in threads:
@@ -94,7 +115,7 @@ class _Shared:
 
     def __init__(self, items: Iterable[Any]) -> None:
         self._items = items
-        self._read: queue.Queue[Any] = queue.Queue(_PICTURES_WAITING)
+        self._read: queue.Queue[Any] = queue.Queue(_BATCHES_WAITING)
         self._lock = threading.Lock()
         self._is_stopped = threading.Event()
         self._reader = threading.Thread(target=self._read_all, daemon=True)
@@ -133,11 +154,18 @@ class _Shared:
         self._read.put((None, StopIteration()))  # for one who waits for an item
 
 
-def _work(model: LoadedModel, shared: _Shared, batch_size: int, results: Any) -> None:
+def _work(
+    model: LoadedModel, shared: _Shared, batch_size: int, tiling: Tiling | None, results: Any
+) -> None:
     """Puts what a model finds, then None; or the error that ended it."""
+
+    def fail(key: Any, error: DatasetError) -> None:
+        results.put((key, error))
+
     try:
-        for found in model.detect_all(shared, batch_size, lambda *failed: results.put(failed)):
-            results.put(found)
+        for batch in shared:
+            for found in model.detect_batch(batch, batch_size, fail, tiling):
+                results.put(found)
         results.put(None)
     except BaseException as error:  # raised again by the thread that takes the results
         results.put(error)
@@ -151,8 +179,12 @@ def _empty(results: Any) -> None:
             return
 
 
-def _other_gpus() -> list[str]:
-    """Returns the GPUs beside the first."""
+def calls_at_once(limits: Limits) -> int:
+    """Returns how many calls of a model are at work at the same time on CPUs; at least 1."""
+    return max(1, min(_MOST_CALLS, limits.cores, limits.free_bytes // _BYTES_A_CALL))
+
+
+def _gpus() -> list[str]:
     import tensorflow as tf
 
-    return [gpu.name for gpu in tf.config.list_logical_devices("GPU")[1:]]
+    return [gpu.name for gpu in tf.config.list_logical_devices("GPU")]

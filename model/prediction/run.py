@@ -28,7 +28,7 @@ from model.prediction.tiles import Tiling
 
 
 class Model(Protocol):
-    """What is needed of a `model.predict.LoadedModel`."""
+    """What is needed of `model.prediction.replicas.Replicas`, or of a `LoadedModel`."""
 
     folder: Path
     model_id: str
@@ -42,10 +42,10 @@ class Model(Protocol):
         self,
         pictures: Any,
         batch_size: int,
-        on_failure: Callable[[Any, DatasetError], None] | None = None,
+        on_failure: Callable[[Any, DatasetError], None],
         tiling: Tiling | None = None,
     ) -> Iterator[tuple[Any, Picture, Detections]]:
-        """Yields (key, picture, detections), not in order."""
+        """Yields (key, picture, detections), not in order; may read in a thread of its own."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """A model on two devices: each picture is looked at once, and by both."""
 
 import io
+import itertools
 import json
 import subprocess
 import sys
@@ -12,8 +13,10 @@ from PIL import Image
 
 from ground.errors import DatasetError
 from model import export
+from model.limits import Limits
 from model.pictures import Picture, servable
-from model.prediction.replicas import Replicas, _Shared
+from model.prediction import replicas as module
+from model.prediction.replicas import Replicas, _Shared, calls_at_once
 from tests.components.coco_evaluator.conftest import CATEGORIES, CONFIG
 from tests.model.fake_detector import FakeDetector
 
@@ -65,10 +68,42 @@ def test_two_devices_share_the_pictures(folder: Path, repo: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     said = json.loads(done.stdout.splitlines()[-1])
     one = Replicas(folder).detect_all(pictures(24), 2, print)
-    expected = sorted((key, d.scores.tolist()) for key, _, d in one)
-    assert [tuple(pair) for pair in said["found"]] == expected
+    assert [tuple(pair) for pair in said["found"]] == _scores(one)
     assert sum(said["used"]) == 24
     assert said["places"] == ["CPU:0", "CPU:1"]
+
+
+def test_the_cores_of_a_machine_without_gpus_have_several_calls(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = list(Replicas(folder, calls=1).detect_all(pictures(24), 2, print))
+    limits = Limits(3, 3, 64 << 30, 64 << 30, {})
+    monkeypatch.setattr(module, "machine_limits", lambda: limits)
+    replicas = Replicas(folder)
+    [model] = set(replicas._models)
+    together, detect = threading.Barrier(3), model.detect_bytes
+
+    def at_once(encoded):
+        together.wait(30)  # breaks where fewer than three are at work
+        return detect(encoded)
+
+    model.detect_bytes = at_once
+    several = list(replicas.detect_all(pictures(24), 2, print))
+
+    assert _scores(several) == _scores(one)
+
+
+def _scores(found):
+    return sorted((key, d.scores.tolist()) for key, _, d in found)
+
+
+@pytest.mark.parametrize(
+    ("cores", "free_gib", "calls"),
+    [(1, 64, 1), (2, 64, 2), (4, 64, 4), (96, 500, 4), (8, 5, 2), (8, 1.9, 1), (2, 0, 1)],
+)
+def test_calls_at_once_by_cores_and_memory(cores: int, free_gib: float, calls: int) -> None:
+    free = int(free_gib * (1 << 30))
+    assert calls_at_once(Limits(cores, cores, 2 * free, free, {})) == calls
 
 
 class Fake:
@@ -76,10 +111,18 @@ class Fake:
 
     def __init__(self, started: threading.Barrier) -> None:
         self._started = started
+        self._is_at_work = False
 
-    def detect_all(self, items, batch_size, on_failure):
-        self._started.wait(30)  # so that no one takes all
-        for key, picture in items:
+    def batches(self, items, batch_size, tiling=None):
+        items = iter(items)
+        for item in items:
+            yield [item, *itertools.islice(items, batch_size - 1)]
+
+    def detect_batch(self, batch, batch_size, on_failure, tiling=None):
+        if not self._is_at_work:
+            self._is_at_work = True
+            self._started.wait(30)  # so that no one takes all
+        for key, picture in batch:
             if picture == "bad":
                 on_failure(key, DatasetError("bad"))
             elif picture == "worse":
@@ -132,21 +175,21 @@ def test_an_error_of_the_source_is_raised_once() -> None:
     assert list(shared) == []
 
 
-def test_pictures_are_read_ahead_of_a_slow_model_but_few() -> None:
+def test_batches_are_read_ahead_of_a_slow_model_but_few() -> None:
     read, lock = [], threading.Event()
 
     def source():
         for n in range(1000):
             read.append(n)
-            if n == 10:
+            if n == 2:
                 lock.set()
             yield n
 
     shared = _Shared(source())
     assert next(shared) == 0
-    assert lock.wait(30)  # Nobody has asked for the tenth.
+    assert lock.wait(30)  # Nobody has asked for it.
     shared.stop()
-    assert len(read) < 30
+    assert len(read) < 8
     assert list(shared) == []
 
 
