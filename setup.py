@@ -102,9 +102,8 @@ setup(
         "s3": ["boto3>=1.34"],
         "gcs": ["gcsfs>=2024.2"],
         "sagemaker": ["boto3>=1.34"],
-        # Not in the locks: who tracks has a server, whose version chooses.
         "mlflow": ["mlflow-skinny>=2.14"],
-        "wandb": ["wandb>=0.19"],
+        "wandb": ["wandb>=0.19"],  # Not in the locks: 80 MB.
         "onnx": ["onnx>=1.16", "onnxruntime>=1.20", "tf2onnx>=1.16.1"],
         "gpu": [
             f"tensorflow[and-cuda]>=2.21,<2.22; {MODERN}",

@@ -5,7 +5,7 @@
 #   scripts/lock.sh --upgrade             all to the newest that fit
 #   scripts/lock.sh --upgrade-package X   one of them (each as `uv pip compile` takes it)
 #
-#   LANE.txt         what `make setup` installs     setup.py with the extras dev, onnx and sagemaker
+#   LANE.txt         what `make setup` installs     setup.py with extras: dev, mlflow, onnx, sagemaker
 #   LANE-gpu.txt     CUDA beside it                 setup.py's extra gpu
 #   LANE-train.txt   for a machine that only trains requirements/train.in, with LANE.txt's pins
 #   docs.txt         for `make docs-site`           requirements/docs.in, for both lanes' Pythons
@@ -43,7 +43,7 @@ pins=$(mktemp -d)
 trap 'rm -rf "$pins"' EXIT
 for lane in modern legacy; do
   cat "requirements/$lane.txt" "requirements/$lane-gpu.txt" >"$pins/$lane.txt" 2>/dev/null || true
-  resolve "$lane" "$@" --extra dev --extra onnx --extra sagemaker setup.py -o "$pins/$lane.txt"
+  resolve "$lane" "$@" --extra dev --extra mlflow --extra onnx --extra sagemaker setup.py -o "$pins/$lane.txt"
   write "requirements/$lane.txt" "The $lane lane, without CUDA" <"$pins/$lane.txt"
   cat "$pins/$lane.txt" "requirements/$lane-gpu.txt" >"$pins/gpu.txt" 2>/dev/null || true
   resolve "$lane" "$@" --extra gpu -c "requirements/$lane.txt" setup.py -o "$pins/gpu.txt"

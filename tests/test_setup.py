@@ -462,7 +462,8 @@ def environment(python: str, extra: str = "") -> dict[str, str]:
 def test_the_lock_satisfies_what_setup_py_asks_for(lane: str, python: str) -> None:
     assert python in SpecifierSet(importlib.metadata.metadata("tfx-rcnn")["Requires-Python"])
     requirements = [Requirement(line) for line in importlib.metadata.requires("tfx-rcnn") or []]
-    locks = {extra: read_lock(f"{lane}.txt", python) for extra in ("", "dev", "onnx", "sagemaker")}
+    extras = ("", "dev", "mlflow", "onnx", "sagemaker")
+    locks = {extra: read_lock(f"{lane}.txt", python) for extra in extras}
     for extra, lock in locks.items():
         asked = [
             need
