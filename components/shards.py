@@ -9,7 +9,6 @@ import contextlib
 import os
 import re
 import shutil
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Generic
@@ -24,6 +23,7 @@ from components.shard_pool import do_jobs
 from components.shard_results import AnyJob, ShardResult, do_job, raise_failure, read_result
 from ground.errors import DatasetError, RcnnError, ServiceError
 from ground.files import atomic_path, remove
+from ground.periodic import every
 from ground.progress import Progress, without_values
 from ground.unfinished import undone_at_a_forced_end
 from ground.wording import plural
@@ -231,7 +231,6 @@ def followed(jobs: Sequence[ShardJob], what: str, on_progress: OnLine) -> Iterat
         on_progress: gets the lines, from another thread (ground/progress.py).
     """
     waiting, done_pictures = list(jobs), 0
-    finished, failed = threading.Event(), list[OSError]()
     total = sum(job.pictures_to_do for job in jobs)
     progress = Progress(what, total, without_values(on_progress))
 
@@ -242,23 +241,8 @@ def followed(jobs: Sequence[ShardJob], what: str, on_progress: OnLine) -> Iterat
             done_pictures += job.pictures_to_do
         progress.reach(done_pictures + pictures_done(waiting))
 
-    def follow() -> None:
-        while not finished.wait(_POLL_SECONDS):
-            try:
-                report()
-            except OSError as error:  # nobody reads the screen any more: it ends the command
-                failed.append(error)
-                return
-
-    follower = threading.Thread(target=follow, name="shard-progress", daemon=True)
-    follower.start()
-    try:
+    with every(_POLL_SECONDS, report, "shard-progress"):  # ends where nobody reads the screen
         yield
-    finally:
-        finished.set()
-        follower.join()
-    if failed:
-        raise failed[0]
     report()
 
 

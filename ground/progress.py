@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from ground.periodic import every
 from ground.speech import Manner, draw_bar, manner, say, shows_bars, speaks
 from ground.wording import duration
 
@@ -40,20 +41,14 @@ def elapsed_shown(what: str, emit: OnProgress = say_or_log) -> Iterator[None]:
         what: is done, such as "onnx: converting".
         emit: gets the lines, from a thread of its own.
     """
-    ended, begun = threading.Event(), time.monotonic()
+    begun = time.monotonic()
 
     def tell() -> None:
-        while not ended.wait(SECONDS_BETWEEN_LINES):
-            seconds = time.monotonic() - begun
-            emit(f"{what}: {duration(seconds)} so far", {"seconds": round(seconds, 1)})
+        seconds = time.monotonic() - begun
+        emit(f"{what}: {duration(seconds)} so far", {"seconds": round(seconds, 1)})
 
-    teller = threading.Thread(target=tell, name="elapsed", daemon=True)
-    teller.start()
-    try:
+    with every(SECONDS_BETWEEN_LINES, tell, "elapsed"):
         yield
-    finally:
-        ended.set()
-        teller.join()
 
 
 def without_values(on_line: Callable[[str], None] | None) -> OnProgress | None:

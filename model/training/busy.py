@@ -2,8 +2,9 @@
 
 import contextlib
 import os
-import threading
 from collections.abc import Callable, Iterator
+
+from ground.periodic import every
 
 _SECONDS = 10.0
 _BUSY_SHARE = 0.2  # of one core; a process that waits for another takes next to nothing
@@ -29,20 +30,14 @@ def beats_while_busy(
         seconds: between two looks.
         used: processor's time so far.
     """
-    ended = threading.Event()
+    before = used()
 
-    def watch() -> None:
-        before = used()
-        while not ended.wait(seconds):
-            now = used()
-            if now - before >= _BUSY_SHARE * seconds:
-                beat()
-            before = now
+    def look() -> None:
+        nonlocal before
+        now = used()
+        if now - before >= _BUSY_SHARE * seconds:
+            beat()
+        before = now
 
-    thread = threading.Thread(target=watch, name="busy", daemon=True)
-    thread.start()
-    try:
+    with every(seconds, look, "busy"):
         yield
-    finally:
-        ended.set()
-        thread.join()
