@@ -24,7 +24,7 @@ STAMP=$VENV/.complete
 MODERN_GLIBC=2.39
 MODERN_TRAIN_GLIBC=2.28
 # What .venv takes, and CUDA beside it.
-GIGABYTES=4
+GIGABYTES=5
 GPU_GIGABYTES=4
 
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -267,8 +267,10 @@ build() {
     fi
     say "made .venv from $("$VENV/bin/python" -c 'import sys; print(sys.base_prefix)') (${SECONDS}s)"
   fi
-  say "installing ${locks[*]##*/} (3 GB and more: minutes where nothing is cached)"
-  install_by "$uv" sync "${locks[@]}"
+  say "installing ${locks[*]##*/} (4 GB: minutes where nothing is cached)"
+  # Else every process compiles thousands of modules where PYTHONDONTWRITEBYTECODE is set, as in
+  # most images, and the first one anywhere.
+  install_by "$uv" sync --compile-bytecode "${locks[@]}"
   install_by "$uv" install --no-deps --no-build-isolation --editable "$ROOT"
   echo "$wanted" >"$STAMP"
   say "done (${SECONDS}s)"

@@ -1,6 +1,7 @@
 """scripts/setup.sh with stand-ins for Pythons, uv and the C library, and the locks it installs."""
 
 import importlib.metadata
+import importlib.util
 import os
 import re
 import shutil
@@ -380,7 +381,7 @@ def test_a_system_without_glibc_is_refused_in_one_line(checkout: Checkout, getco
     assert re.fullmatch(r"setup: this system's C library is not glibc \(Alpine.*\n", result.stderr)
 
 
-@pytest.mark.parametrize(("gpu", "needed"), [("no", 4), ("yes", 8)])
+@pytest.mark.parametrize(("gpu", "needed"), [("no", 5), ("yes", 9)])
 def test_a_full_disk_is_said_before_anything_is_made(
     checkout: Checkout, gpu: str, needed: int
 ) -> None:
@@ -485,6 +486,12 @@ def test_the_lock_is_what_is_installed() -> None:
     lock = read_lock(f"{LANE_HERE}.txt", HERE)
     assert len(lock) > 200
     assert {name: importlib.metadata.version(name) for name in lock} == lock
+
+
+def test_no_process_compiles_what_is_installed() -> None:
+    for package in ("apache_beam", "tensorflow", "tfx"):
+        spec = importlib.util.find_spec(package)
+        assert spec and spec.cached and Path(spec.cached).is_file()
 
 
 @pytest.mark.parametrize("lane", ["legacy", "modern"])
