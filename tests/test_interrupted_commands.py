@@ -155,6 +155,8 @@ def test_a_command_alone_ends_soon_at_any_moment(tmp_path, artifacts, name, numb
             process.communicate()
             break
         assert "Traceback" not in found.err
+        if found.status == -number and files(tmp_path / "o") and not found.err:
+            return  # outputs appear at the end: it came when Python itself was ending
         ends_well = name in _SERVERS or (name == "train" and number == signal.SIGTERM)
         assert found.status == 128 + number or (ends_well and found.status == 0), found
         is_for_a_checkpoint = name == "train" and not found.status  # up to 120 s
