@@ -39,7 +39,12 @@ _DRAWN = 64
 _SHAPES = 4096
 _MOST_OBJECTS = 93
 _EMPTY_SHARE, _CROWD_SHARE, _PARTED_SHARE = 1 / 116, 1 / 85, 0.1
-_LOAD = "import json, sys; json.load(open(sys.argv[1]))"
+_MOST_LOADED_MB = 8000
+_LOAD = f"""
+import json, resource, sys
+resource.setrlimit(resource.RLIMIT_AS, ({_MOST_LOADED_MB}_000_000,) * 2)
+json.load(open(sys.argv[1]))
+"""
 _IN_MEMORY = "pipeline.beam_args=[--direct_running_mode=in_memory]"
 
 
@@ -210,7 +215,6 @@ def _measure(folder: Path, size: _Size, shards: int, json_mb: float) -> None:
     (folder / "c.yaml").write_text("name: full\ninput: {short_side_px: 48, long_side_px: 64}\n")
     python = [sys.executable, "-m"]
     commands = {
-        "json.load of the file": [sys.executable, "-c", _LOAD, str(folder / "instances.json")],
         "CocoExampleGen": [
             *(*python, "components.coco_example_gen", "--data-dir", str(folder)),
             *("--split", "train=instances.json:pictures", "--out", str(folder / "E")),
@@ -225,6 +229,7 @@ def _measure(folder: Path, size: _Size, shards: int, json_mb: float) -> None:
         "| what | seconds | CPU seconds | records/s | MB/s | largest process MB | all MB (RSS) "
         "| all MB (PSS) |\n|---|---|---|---|---|---|---|---|"
     )
+    click.echo(_loaded(folder / "instances.json", size, json_mb))
     read_mb = json_mb
     for name, command in commands.items():
         if name == "CocoExampleGen":
@@ -232,6 +237,17 @@ def _measure(folder: Path, size: _Size, shards: int, json_mb: float) -> None:
         elif name == "CocoTransform":
             read_mb = _megabytes(folder / "E")
         click.echo(_row(name, cost_of(command), size, read_mb))
+
+
+def _loaded(file: Path, size: _Size, json_mb: float) -> str:
+    """Returns the row of a plain `json.load`, which may take so much and no more."""
+    try:
+        cost = cost_of([sys.executable, "-c", _LOAD, str(file)])
+    except RuntimeError as error:
+        if "MemoryError" not in str(error):
+            raise
+        return f"| json.load of the file | | | | | more than {_MOST_LOADED_MB:,} | | |"
+    return _row("json.load of the file", cost, size, json_mb)
 
 
 def _row(name: str, cost: Cost, size: _Size, read_mb: float) -> str:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 _SECONDS = 0.1
+# Of a core's time: to count a process's pages takes it from what is measured.
+_SHARE_OF_COUNTING = 0.02
 _LONGEST_ERROR = 2000
 
 
@@ -19,7 +21,8 @@ class Cost(NamedTuple):
         seconds: from its start to its end.
         cpu_seconds: of all its processes.
         largest_mb: resident memory of its largest process at most.
-        rss_mb: resident memory of all at most; what they share counts for each.
+        rss_mb: resident memory of all at most, counted now and then; what they share counts for
+            each.
         pss_mb: the same, what they share counted once.
     """
 
@@ -57,14 +60,19 @@ def cost_of(
     assert process.stdout
     reader = threading.Thread(target=lambda: said.append(process.stdout.read()), daemon=True)
     reader.start()
-    peaks = [0.0, 0.0, 0.0]
+    largest_mb = rss_mb = pss_mb = 0.0
+    next_count = start
     while True:
         pid, status, usage = os.wait4(process.pid, os.WNOHANG)
         if pid:
             break
-        sizes = [_memory_mb(one) for one in _family(process.pid)]
-        found = max(rss for rss, _ in sizes), sum(rss for rss, _ in sizes), sum(p for _, p in sizes)
-        peaks = [max(pair) for pair in zip(peaks, found, strict=True)]
+        family = list(_family(process.pid))
+        largest_mb = max(largest_mb, *map(_largest_mb, family))
+        if (begun := time.monotonic()) >= next_count:
+            sizes = [_memory_mb(one) for one in family]
+            rss_mb = max(rss_mb, sum(rss for rss, _ in sizes))
+            pss_mb = max(pss_mb, sum(pss for _, pss in sizes))
+            next_count = begun + (time.monotonic() - begun) / _SHARE_OF_COUNTING
         time.sleep(_SECONDS)
     seconds = time.monotonic() - start
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -73,7 +81,8 @@ def cost_of(
     if process.returncode:
         end = b"".join(said)[-_LONGEST_ERROR:].decode(errors="replace")
         raise RuntimeError(f"{' '.join(command)}: status {process.returncode}\n{end}")
-    return Cost(seconds, usage.ru_utime + usage.ru_stime, *peaks)
+    cpu_seconds = usage.ru_utime + usage.ru_stime
+    return Cost(seconds, cpu_seconds, largest_mb, max(rss_mb, largest_mb), pss_mb)
 
 
 def _family(pid: int) -> Iterator[int]:
@@ -87,6 +96,15 @@ def _family(pid: int) -> Iterator[int]:
             continue
     for child in children:
         yield from _family(int(child))
+
+
+def _largest_mb(pid: int) -> float:
+    """Returns the most resident memory that a process has had; zero when it is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024 / 1e6
 
 
 def _memory_mb(pid: int) -> tuple[float, float]:

@@ -30,6 +30,7 @@ _IMAGE, _ANNOTATION = 0, 1
 # Kind, image id, place in the JSON's list, length of the pickled entry.
 _HEADER = struct.Struct("<BqqI")
 _REPEATED_IDS_FILE = "repeated.npy"
+_BUFFER_BYTES = 1 << 16  # of each shard's file
 
 Places = npt.NDArray[np.int64]
 # Gives the class of an entry of `annotations` where that is not kept; else None.
@@ -132,14 +133,14 @@ def write_spool(
     spooled = Spooled(Accounts(), Accounts(), [Accounts() for _ in range(shards)])
     with contextlib.ExitStack() as stack:
         streams = [
-            stack.enter_context(open(spool_path(folder, shard), "wb")) for shard in range(shards)
+            stack.enter_context(open(spool_path(folder, shard), "wb", _BUFFER_BYTES))
+            for shard in range(shards)
         ]
 
         def put(kind: int, image_id: int, place: int, entry: Any) -> None:
             content = pickle.dumps(entry, protocol=4)
             shard = spread.shard_of(image_id)
-            streams[shard].write(_HEADER.pack(kind, image_id, place, len(content)))
-            streams[shard].write(content)
+            streams[shard].write(_HEADER.pack(kind, image_id, place, len(content)) + content)
             _account(spooled.shards[shard], kind).add(place)
 
         _spool_images(annotations_file, holds, put, on_homeless, spooled)

@@ -23,7 +23,8 @@ _VALUE_MISSING = "Expecting value"  # as Python's decoder says it
 # A value that ends this close to the window's end may go on behind it.
 _MARGIN = 64
 _LONGEST_INTEGER = 400
-_BLANKS = re.compile(r"[ \t\r\n]*")
+_BLANK = " \t\r\n"
+_BLANKS = re.compile(f"[{_BLANK}]*")
 _OTHERS = {
     b"version https://git-lfs": "a Git LFS pointer: fetch the file itself (git lfs pull)",
     b"\x80\x03": "a pickle: write its content as JSON",
@@ -73,11 +74,12 @@ class JsonText:
     def next_character(self) -> str:
         """Returns the next character that is no blank, and stays before it; "" at the end."""
         while True:
+            character = self._window[self._position : self._position + 1]
+            if character and character not in _BLANK:
+                return character
             end = _BLANKS.match(self._window, self._position).end()  # type: ignore[union-attr]
             self._position = end
-            if end < len(self._window):
-                return self._window[end]
-            if not self._read_on():
+            if end == len(self._window) and not self._read_on():
                 return ""
 
     def take(self, expected: str) -> str:

@@ -24,6 +24,8 @@ def integer(value: Any) -> int | None:
     >>> integer(3.0), integer("3"), integer(True), integer(2**63)
     (3, None, None, None)
     """
+    if type(value) is int and -_INT64_LIMIT <= value < _INT64_LIMIT:
+        return value
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
