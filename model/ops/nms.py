@@ -59,7 +59,8 @@ def nms_keep(boxes: tf.Tensor, valid: tf.Tensor, iou_threshold: float) -> tf.Ten
         """Returns where the next tile starts, and `keep` [B, R] after this one."""
         return start + tile, _suppress_by_tile(padded_boxes, keep, start, tile, iou_threshold)
 
-    keep = tf.pad(valid, [[0, 0], [0, surplus]])
+    # By way of integers: TFLite pads no truth values.
+    keep = tf.pad(tf.cast(valid, tf.int32), [[0, 0], [0, surplus]]) > 0
     keep = tf.while_loop(lambda start, _: start < num, take_tile, [tf.constant(0), keep])[1]
     return tf.ensure_shape(keep[:, :num], valid.shape)
 

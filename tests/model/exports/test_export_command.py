@@ -21,7 +21,11 @@ CATEGORIES = [{"id": 3, "name": "a", "label": 1}, {"id": 8, "name": "b", "label"
 def saved(tmp_path_factory, repo):
     config = load_config(
         repo / "configs" / "tiny.yaml",
-        ["model.detections.score_threshold=0.0", "model.detections.max_detections=8"],
+        [
+            "model.detections.score_threshold=0.0",
+            "model.detections.max_detections=8",
+            "model.rpn.test_pre_nms_top_k=300",  # more than suppression's tile, and no multiple
+        ],
     )
     settings = TrainingSettings.of(config)
     detector = build_detector(settings.model, len(CATEGORIES), seed=1)
