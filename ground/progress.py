@@ -32,7 +32,9 @@ def say_or_log(line: str, values: Mapping[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def elapsed_shown(what: str, emit: OnProgress = say_or_log) -> Iterator[None]:
+def elapsed_shown(
+    what: str, emit: OnProgress = say_or_log, expected_seconds: float = 0.0
+) -> Iterator[None]:
     """Says within the block, every 30 seconds, for how long a work goes on.
 
     For a library's single call, which tells no pieces of it to reckon with.
@@ -40,12 +42,17 @@ def elapsed_shown(what: str, emit: OnProgress = say_or_log) -> Iterator[None]:
     Args:
         what: is done, such as "onnx: converting".
         emit: gets the lines, from a thread of its own.
+        expected_seconds: what it is thought to take; once that is over, no end is foretold.
     """
     begun = time.monotonic()
 
     def tell() -> None:
         seconds = time.monotonic() - begun
-        emit(f"{what}: {duration(seconds)} so far", {"seconds": round(seconds, 1)})
+        line, values = f"{what}: {duration(seconds)} so far", {"seconds": round(seconds, 1)}
+        if (left := expected_seconds - seconds) > 0:
+            line += f", about {duration(left)} left"
+            values["seconds_left"] = round(left, 1)
+        emit(line, values)
 
     with every(SECONDS_BETWEEN_LINES, tell, "elapsed"):
         yield

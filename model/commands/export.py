@@ -1,6 +1,7 @@
 """`tfx-rcnn export`: other forms of an exported model; see model/exports/."""
 
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from model.prediction.paths import find_pictures, places_of
 from model.quiet_tensorflow import quiet_tensorflow
 
 _FORMS = ("float16", "onnx", "tflite")
+# What a form takes, as a multiple of rebuilding the model here (benchmarks/exports.md).
+_TIMES_REBUILDING = {"float16": 2.0, "onnx": 7.5, "tflite": 3.8}
 _FILES = {"float16": "float16", "onnx": "model.onnx", "tflite": "model.tflite"}
 
 
@@ -68,7 +71,9 @@ def _export(folder: Path, forms: list[str], paths: list[Path], new: Path) -> dic
     from model.exports.rebuilt import Rebuilt
     from model.pictures import read_picture
 
+    begun = time.monotonic()
     rebuilt = Rebuilt(folder)
+    rebuilding = time.monotonic() - begun
     most = rebuilt.config.input.max_picture_pixels
     if not paths:
         raise DatasetError("no pictures to compare on")
@@ -87,7 +92,8 @@ def _export(folder: Path, forms: list[str], paths: list[Path], new: Path) -> dic
     for form in forms:
         say(f"{form}: converting")
         try:
-            with elapsed_shown(f"{form}: converting"):
+            expected = rebuilding * _TIMES_REBUILDING[form]
+            with elapsed_shown(f"{form}: converting", expected_seconds=expected):
                 run = write_form(form, rebuilt, new)
             made[form] = compare(rebuilt, run, pixels(form), fixed_side(form, rebuilt))
             made[form]["bytes"] = _bytes_of(new / _FILES[form])

@@ -2,6 +2,7 @@ import io
 import json
 import sys
 import threading
+import time
 
 import pytest
 
@@ -105,4 +106,17 @@ def test_a_work_that_tells_no_pieces_has_its_time_shown(monkeypatch):
     with elapsed_shown("onnx: converting", emit):
         assert told.wait(10)
     assert lines[0][0] == "onnx: converting: 0:00 so far" and lines[0][1]["seconds"] >= 0
+    assert "seconds_left" not in lines[0][1]
     assert "elapsed" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_a_work_of_known_length_says_what_is_left_until_that_is_over(monkeypatch):
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.01)
+    lines = []
+    with elapsed_shown("onnx: converting", lambda *said: lines.append(said), 0.5):
+        deadline = time.monotonic() + 10
+        while not (lines and "left" not in lines[-1][0]) and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert lines[0][0] == "onnx: converting: 0:00 so far, about 0:00 left"
+    assert 0 < lines[0][1]["seconds_left"] <= 0.5
+    assert lines[-1][0].endswith("so far") and lines[-1][1]["seconds"] >= 0.5
