@@ -1,9 +1,11 @@
 """What every command shares on the screen: one-line errors, exit statuses, summaries."""
 
+import atexit
 import bdb
 import contextlib
 import errno
 import functools
+import gc
 import json
 import os
 import select
@@ -87,6 +89,7 @@ class OneLineCommand(click.Command):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the command as a program."""
+        _end_without_a_search()
         try:
             with interruptible():
                 return super().main(*args, **kwargs)
@@ -144,6 +147,15 @@ class OneLineCommand(click.Command):
                 shown = as_called(example, self, ctx.command_path)
                 for line in in_lines(shown, formatter.width - formatter.current_indent):
                     formatter.write(f"{'':{formatter.current_indent}}{line}\n")
+
+
+def _end_without_a_search() -> None:
+    """Has Python end without looking for cycles: among Beam's or TensorFlow's modules it takes 2 s.
+
+    What is in no cycle ends as ever, and what is registered to be done at the end is done.
+    """
+    atexit.unregister(gc.freeze)  # of a command before this one, in the same process
+    atexit.register(gc.freeze)
 
 
 def _refuse_other_bytes(args: list[str]) -> None:

@@ -163,3 +163,15 @@ def test_a_name_that_is_not_utf8_is_refused_at_once(name, arguments):
     assert result.exit_code == 2
     assert "is not text in UTF-8: give another name" in result.output
     assert result.output.startswith("error: ") and result.output.count("\n") == 1
+
+
+def test_a_command_ends_without_a_search_among_all_modules():
+    program = """
+import atexit, gc
+atexit.register(lambda: print("kept" if gc.get_freeze_count() else "searched"))  # the last one
+import click
+from ground.console import OneLineCommand
+click.command("x", cls=OneLineCommand)(lambda: print("done")).main([])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.split() == ["done", "kept"], done.stderr
