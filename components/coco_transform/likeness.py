@@ -55,7 +55,8 @@ class Likeness(NamedTuple):
     """What is alike.
 
     Attributes:
-        pairs: pictures that look alike, the most alike first; of very many not all.
+        pairs: pictures that look alike, the most alike first; of very many not all, and rather
+            those of different splits.
         has_twin: bool [N, S] whether a picture has one that looks like it in each split.
         is_complete: whether all that look alike were compared.
     """
@@ -139,7 +140,9 @@ def look_alikes(pictures: Pictures) -> Likeness:
             has_twin[one, pictures.split[other]] = True
             has_twin[other, pictures.split[one]] = True
             if len(pairs) < _MOST_PAIRS:
-                found = zip(bits[near].tolist(), one.tolist(), other.tolist(), strict=True)
+                is_within = pictures.split[one] == pictures.split[other]
+                best = np.lexsort((bits[near], is_within))[:_MOST_PAIRS]
+                found = zip(*(a[best].tolist() for a in (bits[near], one, other)), strict=True)
                 pairs.update(Pair(b, min(i, j), max(i, j)) for b, i, j in found)
             if distance == _MOST_NEIGHBOURS or compared > _MOST_COMPARISONS:
                 is_complete = False

@@ -103,6 +103,15 @@ def test_very_many_alike_are_told_apart_by_split_and_said_to_be_cut():
     assert len(found.pairs) <= 12_000
 
 
+def test_of_a_great_many_pairs_those_across_splits_are_kept():
+    split = np.zeros(30_000, np.int64)
+    split[::1000] = 1
+    found = look_alikes(pictures(split, [(5, 9)] * len(split)))
+    assert len(found.pairs) < 20_000
+    across = sum(split[pair.one] != split[pair.other] for pair in found.pairs)
+    assert across >= 50  # each of the 30 and its two neighbours, but for those at the ends
+
+
 def test_pictures_without_a_hash_are_like_none():
     found = look_alikes(pictures([0, 0, 1], [(0, 0), (0, 0), (0, 0)]))
     assert found.pairs == []
