@@ -141,7 +141,7 @@ def test_files_that_change_while_they_are_measured_are_refused(
 
 
 def test_a_model_that_finds_no_numbers_is_refused(make_model, source):
-    with pytest.raises(ModelError, match=r"not numbers in picture 1 \(1\.png\)"):
+    with pytest.raises(ModelError, match=r"not numbers in picture (\d+) \(\1\.png\)"):
         model_detections(make_model("model", float("nan")), source, 1)
 
 
