@@ -27,6 +27,7 @@ INSTALL_REQUIRES = [
     "matplotlib>=3.7",
     f"numpy>=2,<3; {MODERN}",
     f"numpy>=1.26,<2; {LEGACY}",
+    "orjson>=3.10",
     "pillow>=10",
     f"protobuf>=6.31,<7; {MODERN}",
     f"protobuf>=3.20.3,<5; {LEGACY}",

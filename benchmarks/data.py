@@ -1,6 +1,6 @@
 """Measures CocoExampleGen and CocoTransform from command to end, on one core and on all.
 
-    python -m benchmarks.data [--pictures 4000] [--model-garden DIR] [--webdataset PYTHON]
+    python -m benchmarks.data [--pictures 4000] [--only WAY] [--model-garden DIR] [--webdataset PYTHON]
 
 On the same pictures (coco_tiny, repeated under new names): our two commands; TensorFlow Model
 Garden's `create_coco_tf_record.py` with boxes and masks, where its folder is given (a checkout of
@@ -71,6 +71,7 @@ class _Way(NamedTuple):
     type=click.Path(file_okay=False, path_type=Path),
     help="Gets what is made for a while.  [default: the system's for temporary files]",
 )
+@click.option("--only", multiple=True, help="Measure only the way of this name; may be repeated.")
 def main(
     pictures: int,
     repeats: int,
@@ -78,6 +79,7 @@ def main(
     model_garden: Path | None,
     webdataset: str | None,
     folder: Path | None,
+    only: tuple[str, ...],
 ) -> None:
     """Prints a table."""
     with tempfile.TemporaryDirectory(dir=folder) as name:
@@ -91,6 +93,9 @@ def main(
             out = top / "webdataset"
             arguments = [webdataset, script, str(made), str(out), str(_SHARDS)]
             ways.append(_Way("WebDataset", lambda cores: [*arguments, str(cores)], out))
+        if unknown := set(only) - {way.name for way in ways}:
+            raise click.UsageError(f"--only {unknown.pop()}: not one of what would be measured")
+        ways = [way for way in ways if not only or way.name in only]
         all_cores = len(os.sched_getaffinity(0))
         megabytes = sum(path.stat().st_size for path in (made / "pictures").iterdir()) / 1e6
         best: dict[tuple[str, int], Cost] = {}

@@ -7,6 +7,7 @@ all that belongs to a picture is in the file of its shard, in the JSON's order.
 import array
 import contextlib
 import dataclasses
+import functools
 import os
 import pickle
 import struct
@@ -31,6 +32,7 @@ _IMAGE, _ANNOTATION = 0, 1
 _HEADER = struct.Struct("<BqqI")
 _REPEATED_IDS_FILE = "repeated.npy"
 _BUFFER_BYTES = 1 << 16  # of each shard's file
+_REMEMBERED_IDS = 1 << 12  # a picture's objects often stand together
 
 Places = npt.NDArray[np.int64]
 # Gives the class of an entry of `annotations` where that is not kept; else None.
@@ -137,9 +139,11 @@ def write_spool(
             for shard in range(shards)
         ]
 
+        shard_of = functools.lru_cache(_REMEMBERED_IDS)(spread.shard_of)
+
         def put(kind: int, image_id: int, place: int, entry: Any) -> None:
             content = pickle.dumps(entry, protocol=4)
-            shard = spread.shard_of(image_id)
+            shard = shard_of(image_id)
             streams[shard].write(_HEADER.pack(kind, image_id, place, len(content)) + content)
             _account(spooled.shards[shard], kind).add(place)
 

@@ -48,7 +48,12 @@ def meant_integer(value: Any) -> int | None:
 
 def integer_at(entry: Any, key: str) -> int | None:
     """Returns the integer that an entry means under a key; None where it has none."""
-    return meant_integer(entry.get(key)) if isinstance(entry, dict) else None
+    if not isinstance(entry, dict):
+        return None
+    value = entry.get(key)
+    if type(value) is int and -_INT64_LIMIT <= value < _INT64_LIMIT:  # nearly always, and quick
+        return value
+    return meant_integer(value)
 
 
 def meant_number(value: Any) -> float | None:
