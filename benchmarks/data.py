@@ -1,6 +1,7 @@
 """Measures CocoExampleGen and CocoTransform from command to end, on one core and on all.
 
-    python -m benchmarks.data [--pictures 4000] [--only WAY] [--model-garden DIR] [--webdataset PYTHON]
+    python -m benchmarks.data [--pictures 4000] [--only WAY] [--model-garden DIR] \
+        [--webdataset PYTHON]
 
 On the same pictures (coco_tiny, repeated under new names): our two commands; TensorFlow Model
 Garden's `create_coco_tf_record.py` with boxes and masks, where its folder is given (a checkout of

@@ -17,6 +17,7 @@ from configs.loader import read_preset
 from configs.model_schema import BackboneConfig
 from ground.errors import ModelError
 from ground.files import file_digest
+from ground.progress import Progress, say_or_log
 from model.weights import (
     arrays_only,
     detectron2,
@@ -216,8 +217,10 @@ def load_start_weights(
     start, restarted = _fitting(found, shapes, kind, has_other_classes, path)
     if not start:
         raise ModelError(f"weights: nothing in {path} is, by {kind}'s names, a weight of the model")
+    progress = Progress("setting weights", len(start), say_or_log, "array", says_end=False)
     for name, array in start.items():
         variables[name].assign(array)
+        progress.advance()
     report = WeightReport(
         path=str(path),
         kind=kind,

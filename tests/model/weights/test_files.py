@@ -1,10 +1,14 @@
+import re
+
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
 from configs.model_schema import BackboneConfig
+from ground import progress
 from ground.errors import ModelError
 from model.detector import build_detector
+from model.weights import files
 from model.weights.files import (
     KINDS,
     check_start_weights,
@@ -36,6 +40,17 @@ def test_starts_from_a_file_of_ours(weights, tmp_path):
         started = build(tmp_path / name).export_weights()
         for path, array in weights.items():
             np.testing.assert_array_equal(started[path], array)
+
+
+def test_how_far_a_file_of_many_arrays_is_set_is_told(weights, tmp_path, monkeypatch):
+    lines = []
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr(files, "say_or_log", lambda line, values: lines.append(line))
+    save_file(weights, tmp_path / "start.safetensors")
+    build(tmp_path / "start.safetensors")
+    number = len(weights)
+    assert lines[0].startswith(f"setting weights: 1/{number} arrays")
+    assert re.fullmatch(rf"setting weights: {number - 1}/{number} arrays, .* left", lines[-2])
 
 
 def test_starts_a_backbone_from_a_classifier(weights, tmp_path):
