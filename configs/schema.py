@@ -392,6 +392,12 @@ class TrainConfig(Section):
         "where there are none; GPUs that cannot be used end the run before it starts. `gpu`: so "
         "does a host without. `cpu`: CPUs, whatever is there.",
     )
+    fewer_gpus: Literal["refuse", "accumulate"] = Field(
+        "refuse",
+        description="Where there are fewer GPUs than workers: `refuse` ends the run before it "
+        "starts; `accumulate` has as many workers as share the batch evenly, each with more parts "
+        "a step (train.accumulate): the same steps, and more time. Not with sync_batch_norm.",
+    )
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
     jit: Literal["auto", "on", "off"] = "auto"
     checkpoint_every_steps: PositiveCount = Field(500)
@@ -480,6 +486,17 @@ class TrainConfig(Section):
     def with_workers(self, workers: int) -> "TrainConfig":
         """Returns the same settings with so many workers."""
         return self.model_copy(update={"batch": f"{workers}x{self.pictures_per_worker}"})
+
+    def with_fewer_workers(self, most: int, hosts: int = 1) -> "TrainConfig":
+        """Returns the same settings with at most so many workers, and as many parts a step more.
+
+        Args:
+            most: workers at most, one a host at least.
+            hosts: which get equally many.
+        """
+        workers = max(n for n in range(hosts, most + 1, hosts) if self.workers % n == 0)
+        parts = self.accumulate * (self.workers // workers)
+        return self.with_workers(workers).model_copy(update={"accumulate": parts})
 
     @property
     def pictures_per_worker(self) -> int:
@@ -715,13 +732,19 @@ def jit_obstacle(train: TrainConfig, model: ModelConfig) -> str | None:
             "model.roi.sampling_ratio: 0, whose shapes are dynamic: "
             "set a number of samples such as 2"
         )
-    if train.has_auto_workers or train.workers > 1:
-        for section in ("backbone", "fpn", "box_head", "mask_head"):
-            if getattr(getattr(model, section), "norm", None) == "sync_batch_norm":
-                return (
-                    f"model.{section}.norm: sync_batch_norm, whose forward pass waits for the "
-                    "other workers: set another norm"
-                )
+    if (train.has_auto_workers or train.workers > 1) and (section := synchronised(model)):
+        return (
+            f"model.{section}.norm: sync_batch_norm, whose forward pass waits for the other "
+            "workers: set another norm"
+        )
+    return None
+
+
+def synchronised(model: ModelConfig) -> str | None:
+    """Returns a section of a model whose batch norm takes all workers' pictures; None if none."""
+    for section in ("backbone", "fpn", "box_head", "mask_head"):
+        if getattr(getattr(model, section), "norm", None) == "sync_batch_norm":
+            return section
     return None
 
 

@@ -33,12 +33,14 @@ class Gpu(NamedTuple):
         name: its product's.
         capability: (8, 0) for an A100; () where it does not say.
         problem: why it does not compute, where it was asked to; else "".
+        bus: its place, such as "0000:3b:00.0"; "" where the driver does not say.
     """
 
     number: int
     name: str
     capability: tuple[int, ...]
     problem: str = ""
+    bus: str = ""
 
 
 class Answer(NamedTuple):
@@ -76,8 +78,14 @@ def parse_answer(fields: Mapping[str, Any], log: str) -> Answer:
         KeyError, TypeError, ValueError: it is none.
     """
     gpus = tuple(
-        Gpu(int(g["number"]), str(g["name"]), tuple(map(int, g["capability"])), str(g["problem"]))
-        for g in fields["gpus"]
+        Gpu(
+            number=int(gpu["number"]),
+            name=str(gpu["name"]),
+            capability=tuple(map(int, gpu["capability"])),
+            problem=str(gpu["problem"]),
+            bus=str(gpu.get("bus", "")),
+        )
+        for gpu in fields["gpus"]
     )
     names = ("tensorflow", "cuda", "cudnn", "driver", "driver_problem", "loaded_cudnn")
     texts = {name: str(fields[name]) for name in names}

@@ -36,6 +36,7 @@ def main(computes_on_all: bool) -> None:
                 "name": str(details.get("device_name", "GPU")),
                 "capability": capability,
                 "problem": _problem(tf, place) if asks else "",
+                "bus": _bus(place),
             }
         )
     answer = {
@@ -60,6 +61,21 @@ def _driver() -> tuple[str, str]:
     except (OSError, AttributeError) as error:  # none; a file that is no driver
         return "", " ".join(str(error).split())
     return f"{version.value // 1000}.{version.value % 1000 // 10}", ""
+
+
+def _bus(place: int) -> str:
+    """Returns where a GPU that is shown sits, "0000:3b:00.0"; "" where the driver does not say."""
+    device, text = ctypes.c_int(), ctypes.create_string_buffer(32)
+    try:
+        cuda = ctypes.CDLL("libcuda.so.1")
+        failed = (
+            cuda.cuInit(0)
+            or cuda.cuDeviceGet(ctypes.byref(device), place)
+            or cuda.cuDeviceGetPCIBusId(text, len(text), device)
+        )
+    except (OSError, AttributeError):  # a stand-in for the driver
+        return ""
+    return "" if failed else text.value.decode("ascii", "replace")
 
 
 def _problem(tf: Any, place: int) -> str:

@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping
 
 from ground.errors import ConfigError
 from model.launch.gpu_answer import Answer, parse_answer, problems, reason, warnings
-from model.launch.host import VISIBLE, gpus_of_host, visible_gpus
+from model.launch.host import VISIBLE, gpus_of_host, shown_names, visible_gpus
+from model.launch.numa import BUSES_VARIABLE
 from tfx_rcnn import child_environment, command
 
 ORDER = "CUDA_DEVICE_ORDER"
@@ -41,6 +42,7 @@ def usable_environment(
         ConfigError: a GPU is named, asked for or there and cannot be used; with the reason.
     """
     environ = {**environ, ORDER: environ.get(ORDER, "PCI_BUS_ID")}  # the numbers of nvidia-smi
+    environ.pop(BUSES_VARIABLE, None)
     if device == "cpu":
         return {**environ, VISIBLE: ""}
     named = _named(environ)
@@ -55,6 +57,8 @@ def usable_environment(
     if named is None:
         # Device files may be the node's: what TensorFlow opens is what workers can have.
         environ[VISIBLE] = ",".join(str(gpu.number) for gpu in answer.gpus)
+    if all(gpu.bus for gpu in answer.gpus):
+        environ[BUSES_VARIABLE] = ",".join(gpu.bus for gpu in answer.gpus)
     return environ
 
 
@@ -64,9 +68,11 @@ def gpu_warnings(
     ask: Callable[[Mapping[str, str]], Answer] | None = None,
 ) -> list[str]:
     """Returns what a person should know of GPUs that a training will use; arguments as above."""
+    if device == "cpu":
+        return []
     named = _named(environ)
     there = gpus_of_host(environ)
-    if device == "cpu" or named == [] or (named is None and not there):
+    if named == [] or (named is None and not there):
         return []
     environ = {**environ, ORDER: environ.get(ORDER, "PCI_BUS_ID")}
     answer = (ask or ask_tensorflow)(environ)
@@ -88,11 +94,13 @@ def _check(
     Raises:
         ConfigError: it does not; with the reason.
     """
-    wanted = len(named) if named else 1
+    # A process sees one instance of MIG, whatever is named; each worker is given one.
+    is_one = any(name.startswith("MIG-") for name in named or [])
+    wanted = 1 if is_one or not named else len(named)
     if len(answer.gpus) < wanted:
         opened = len(answer.gpus) or "none"
         subject = (
-            f"{VISIBLE}={environ[VISIBLE]} names {_count(wanted)}"
+            f"{VISIBLE}={environ[VISIBLE]} names {_count(len(named))}"
             if named
             else f"this host has {_count(len(there))}"
         )
@@ -129,9 +137,7 @@ def _named(environ: Mapping[str, str]) -> list[str] | None:
     text = environ.get(VISIBLE)
     if text is None:
         return None
-    names = [name.strip() for name in text.split(",")]
-    if "-1" in names:  # hides what stands behind it
-        names = names[: names.index("-1")]
+    names = shown_names(text)
     if not any(names):
         return []
     for name in names:

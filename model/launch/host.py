@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import itertools
 import json
 import re
 import shutil
@@ -10,13 +11,15 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from configs.schema import synchronised
 from ground.errors import ConfigError, TrainingError
 from model.launch.cluster import Cluster
-from model.launch.numa import CORES_VARIABLE, as_list, worker_cores
+from model.launch.numa import BUSES_VARIABLE, CORES_VARIABLE, as_list, worker_cores
 from model.limits import Limits, machine_limits
 from model.training_settings import TrainingSettings
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+_HIDING = ("-1", "NoDevFiles")  # the second is Slurm's, of a job without GPUs
 _NVIDIA_DRIVER = Path("/proc/driver/nvidia/gpus")  # one folder a GPU
 _DEVICES = Path("/dev")  # nvidia0, nvidia1, ...: in sandboxes without the driver's folder
 
@@ -24,12 +27,14 @@ _DEVICES = Path("/dev")  # nvidia0, nvidia1, ...: in sandboxes without the drive
 def with_counted_workers(
     config: TrainingSettings, cluster: Cluster, environ: Mapping[str, str]
 ) -> TrainingSettings:
-    """Returns the config with `auto` workers as a number: a worker a GPU, or one a host without.
+    """Returns the config with the workers that there are GPUs for, where it leaves that open.
 
-    Hosts are taken to be alike: each counts its own GPUs.
+    `auto` is a worker a GPU, or one a host without; `train.fewer_gpus: accumulate` lowers what is
+    too many. Hosts are taken to be alike: each counts its own GPUs.
 
     Raises:
-        ConfigError: the environment counts other GPUs than this host shows.
+        ConfigError: the environment counts other GPUs than this host shows, or a step cannot be
+            done in parts.
     """
     gpus = len(visible_gpus(environ))
     if gpus and cluster.gpus is not None and cluster.gpus != gpus:
@@ -37,10 +42,19 @@ def with_counted_workers(
             f"SM_NUM_GPUS is {cluster.gpus}, but this host shows {gpus} GPUs (CUDA_VISIBLE_DEVICES "
             f"is {environ.get('CUDA_VISIBLE_DEVICES', 'not set')})"
         )
-    if not config.train.has_auto_workers:
-        return config
-    workers = len(cluster.hosts) * max(1, gpus)
-    return config.model_copy(update={"train": config.train.with_workers(workers)})
+    train, hosts = config.train, len(cluster.hosts)
+    if train.has_auto_workers:
+        train = train.with_workers(hosts * max(1, gpus))
+    if gpus and train.workers > hosts * gpus and train.fewer_gpus == "accumulate":
+        if section := synchronised(config.model):
+            raise ConfigError(
+                f"train.fewer_gpus=accumulate: {_too_few(train.workers, hosts, gpus)}, and the "
+                f"parts of a step do not share the statistics of model.{section}.norm: "
+                "sync_batch_norm; lower the first number of train.batch, or set another norm"
+            )
+        cluster.workers_per_host(train.workers)  # refuses what hosts cannot share
+        train = train.with_fewer_workers(hosts * gpus, hosts)
+    return config.model_copy(update={"train": train})
 
 
 def worker_environments(
@@ -65,12 +79,13 @@ def worker_environments(
     share = cluster.workers_per_host(workers)
     gpus = visible_gpus(environ)
     if gpus and share > len(gpus):
-        here = f", {share} of them on this host" if share < workers else ""
         raise ConfigError(
-            f"train.batch asks for {workers} workers{here}, but there are {len(gpus)} GPUs; lower "
-            "the first number of train.batch, or set train.device=cpu to train on CPUs"
+            f"{_too_few(workers, len(cluster.hosts), len(gpus))}; lower the first number of "
+            "train.batch, set train.fewer_gpus=accumulate for the same steps in more time, or "
+            "train.device=cpu to train on CPUs"
         )
-    cores = worker_cores(share, gpus) if numa == "auto" else []
+    buses = list(filter(None, environ.get(BUSES_VARIABLE, "").split(",")))
+    cores = worker_cores(share, gpus, buses=buses) if numa == "auto" else []
     if len(cluster.hosts) > 1:
         addresses = cluster.worker_addresses(workers)
     else:
@@ -87,6 +102,22 @@ def worker_environments(
         if cores:
             variables[CORES_VARIABLE] = as_list(cores[rank])
     return environments
+
+
+def check_workers(config: TrainingSettings, cluster: Cluster, environ: Mapping[str, str]) -> None:
+    """Checks that this host has the GPUs for its workers, before anything else is done.
+
+    Raises:
+        ConfigError: as `with_counted_workers` and `worker_environments`.
+    """
+    counted = with_counted_workers(config, cluster, environ)
+    worker_environments(counted.train.workers, cluster, environ)
+
+
+def _too_few(workers: int, hosts: int, gpus: int) -> str:
+    here = f", {workers // hosts} of them on this host" if hosts > 1 else ""
+    there = "is 1 GPU" if gpus == 1 else f"are {gpus} GPUs"
+    return f"train.batch asks for {workers} workers{here}, but there {there}"
 
 
 def hold_ports(workers: int, cluster: Cluster) -> list[socket.socket]:
@@ -136,10 +167,18 @@ def visible_gpus(environ: Mapping[str, str]) -> list[str]:
     """Returns what CUDA_VISIBLE_DEVICES names, or the number of every NVIDIA GPU; no TensorFlow."""
     named = environ.get(VISIBLE)
     if named is not None:
-        names = [name.strip() for name in named.split(",")]
-        # CUDA shows nothing that stands behind a -1.
-        return list(filter(None, names[: names.index("-1")] if "-1" in names else names))
+        return list(filter(None, shown_names(named)))
     return gpus_of_host(environ)
+
+
+def shown_names(text: str) -> list[str]:
+    """Returns the names in a CUDA_VISIBLE_DEVICES, without what stands behind one that hides.
+
+    >>> shown_names("1, 0,-1,2"), shown_names("NoDevFiles")
+    (['1', '0'], [])
+    """
+    names = [name.strip() for name in text.split(",")]
+    return list(itertools.takewhile(lambda name: name not in _HIDING, names))
 
 
 def gpus_of_host(environ: Mapping[str, str]) -> list[str]:

@@ -170,9 +170,20 @@ def _settled(
         os.environ.update(environ)
         config = eager_config(config, cluster)
     else:
-        config = with_counted_workers(config, cluster, environ)
+        asked, config = config.train, with_counted_workers(config, cluster, environ)
+        warnings.append(_fewer_workers(asked, config.train))
     warnings += [*gpu_warnings(config.train.device, os.environ), random_and_frozen(config.model)]
     return config, list(filter(None, warnings))
+
+
+def _fewer_workers(asked: TrainConfig, train: TrainConfig) -> str:
+    """Returns a warning where fewer workers train than were asked for, else ""."""
+    if asked.has_auto_workers or asked.workers == train.workers:
+        return ""
+    return (
+        f"warning: train.batch asks for {asked.workers} workers, and there are GPUs for "
+        f"{train.workers}: the same steps in {train.accumulate} parts each (train.fewer_gpus)"
+    )
 
 
 def _places(

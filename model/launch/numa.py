@@ -12,6 +12,8 @@ from pathlib import Path
 from model.limits import cores_of
 
 CORES_VARIABLE = "TFX_RCNN_CORES"  # of a worker, in the kernel's form of a list
+# Buses of the GPUs that CUDA_VISIBLE_DEVICES names, in its order; as TensorFlow's driver says.
+BUSES_VARIABLE = "TFX_RCNN_GPU_BUSES"
 _ROOT = Path("/")
 
 
@@ -20,6 +22,7 @@ def worker_cores(
     gpus: Sequence[str],
     root: Path = _ROOT,
     allowed: frozenset[int] | None = None,
+    buses: Sequence[str] = (),
 ) -> list[frozenset[int]]:
     """Returns the cores of each of this host's workers; [] where they should not be bound.
 
@@ -32,13 +35,18 @@ def worker_cores(
         gpus: names as CUDA_VISIBLE_DEVICES has them, one a worker; [] on CPUs.
         root: folder that has `proc` and `sys`.
         allowed: cores that this process may use; asked of the scheduler if None.
+        buses: of the GPUs, such as 0000:3b:00.0; where they are not known, their names tell, which
+            in a container may be counted otherwise than what `root` shows.
     """
     allowed = frozenset(os.sched_getaffinity(0)) if allowed is None else allowed
     nodes = {n: cores & allowed for n, cores in _nodes(root).items() if cores & allowed}
     if workers < 2 or len(nodes) < 2:
         return []
     if gpus:
-        places = [_node_of_gpu(gpu, root) for gpu in gpus[:workers]]
+        if len(buses) == len(gpus):
+            places = [_node_of_bus(bus, root) for bus in buses[:workers]]
+        else:
+            places = [_node_of_gpu(gpu, root) for gpu in gpus[:workers]]
         found = [nodes[place] for place in places if place is not None and place in nodes]
         return found if len(found) == workers else []
     each, rest = divmod(workers, len(nodes))
@@ -95,9 +103,11 @@ def _node_of_gpu(gpu: str, root: Path) -> int | None:
     else:
         uuid = gpu.removeprefix("MIG-").partition("/")[0]
         found = [f for f in folders if _uuid(f).startswith(uuid)] if uuid[:4] == "GPU-" else []
-    if len(found) != 1:
-        return None
-    node = _text(root / "sys/bus/pci/devices" / found[0].name.lower() / "numa_node")
+    return _node_of_bus(found[0].name, root) if len(found) == 1 else None
+
+
+def _node_of_bus(bus: str, root: Path) -> int | None:
+    node = _text(root / "sys/bus/pci/devices" / bus.lower() / "numa_node")
     return int(node) if node.isdigit() else None  # -1: the firmware does not say
 
 

@@ -112,7 +112,7 @@ class WorkerGroup:
         except OSError as error:
             logging.warning("what XLA compiles is not kept: %s: %s", folder, error.strerror)
             return
-        environ["TF_XLA_FLAGS"] = f"{flags} {_XLA_CACHE}={folder}".strip()
+        environ["TF_XLA_FLAGS"] = f'{flags} {_XLA_CACHE}="{folder}"'.strip()  # it may have blanks
 
     def ask_to_stop(self, number: int) -> None:
         """Has every worker write a checkpoint and end; a second call ends them at once.

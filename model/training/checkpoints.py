@@ -29,6 +29,7 @@ from model.weights.files import weights_digest
 _WITHOUT_EFFECT = {
     "checkpoint_every_steps",
     "device",
+    "fewer_gpus",
     "keep_checkpoints",
     "log_every_steps",
     "input_threads",

@@ -62,7 +62,7 @@ def init(
             f"{names[0]} twice: what is learnt measures nothing; give it once, and it is split",
             param_hint="--annotations",
         )
-    machine = this_machine()
+    machine = this_machine(say)
     plan = make_plan(data_dir, names, weights, target, machine, say)
     run = f"{program()} run --config {_quoted(target)} --data-dir {_quoted(data_dir)}"
     head = (

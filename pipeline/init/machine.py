@@ -1,9 +1,11 @@
 """What the machine gives a training: GPUs, or cores and memory."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from ground.errors import ConfigError
+from model.launch.gpus import usable_environment
 from model.launch.host import visible_gpus
 from model.limits import machine_limits
 
@@ -50,7 +52,17 @@ class Machine(NamedTuple):
         return f"{gpus}, {self.cores} cores, {self.memory_gib:.0f} GiB of memory"
 
 
-def this_machine(environ: Mapping[str, str] = os.environ) -> Machine:
-    """Returns what this process may use; GPUs by what the driver shows, TensorFlow is not asked."""
-    limits = machine_limits()
-    return Machine(len(visible_gpus(environ)), limits.cores, limits.memory_bytes / _GIB)
+def this_machine(warn: Callable[[str], None], environ: Mapping[str, str] = os.environ) -> Machine:
+    """Returns what this process may use; of GPUs that seem to be there, what TensorFlow opens.
+
+    Args:
+        warn: called with a line where they cannot be used.
+        environ: names the GPUs that may be used.
+    """
+    limits, gpus = machine_limits(), 0
+    if visible_gpus(environ):
+        try:
+            gpus = len(visible_gpus(usable_environment("auto", environ)))
+        except ConfigError as error:
+            warn(f"warning: fitted to the CPUs: {error}")
+    return Machine(gpus, limits.cores, limits.memory_bytes / _GIB)

@@ -160,13 +160,16 @@ def _run(
     Raises:
         OutputError: a file of the user's would be harmed; likewise.
         DatasetError: the data folder is not what the config says; before anything heavy.
-        ConfigError: GPUs cannot be used, or a policy is of no reason that there is.
+        ConfigError: GPUs cannot be used or are too few, or a policy is of no reason that there is.
         ModelError: there is no file of the weights that the training starts from; likewise.
     """
     from components.model_pusher.registry import check_push_folder
     from model.coco.policies import resolve_policies
+    from model.launch.cluster import cluster_from_environment
     from model.launch.gpus import usable_environment
+    from model.launch.host import check_workers
     from model.tracking.request import TrackingRequest
+    from model.training_settings import TrainingSettings
     from model.weights.fetching import ensure_weights
     from model.weights.files import check_start_weights
     from pipeline.data_folder import check_data_folder, read_by_a_run
@@ -180,7 +183,8 @@ def _run(
     check_data_folder(config.data, data_dir)
     if NODES.index(request.get("to_node") or NODES[-1]) >= NODES.index("DetectionTrainer"):
         check_start_weights(config.model.weights)
-        usable_environment(config.train.device, os.environ)
+        environ = usable_environment(config.train.device, os.environ)
+        check_workers(TrainingSettings.of(config), cluster_from_environment(environ), environ)
         ensure_weights(config.model.weights, say)
     from pipeline.local.runner import run_pipeline
 

@@ -83,7 +83,7 @@ def nobody(environ: Mapping[str, str]) -> Answer:
     raise AssertionError("TensorFlow was asked where no GPU seems to be there")
 
 
-@pytest.mark.parametrize("visible", [None, "", "-1", " , ", "-1,0"])
+@pytest.mark.parametrize("visible", [None, "", "-1", " , ", "-1,0", "NoDevFiles"])
 def test_a_host_without_gpus_pays_nothing(machine, visible: str | None) -> None:
     environ = machine(0) | ({"CUDA_VISIBLE_DEVICES": visible} if visible is not None else {})
     assert usable_environment("auto", environ, nobody) == environ | ORDER
@@ -100,6 +100,7 @@ def test_cpu_hides_all_and_asks_nobody(machine, visible: dict[str, str]) -> None
     environ = machine(2) | visible
     hidden = environ | ORDER | {"CUDA_VISIBLE_DEVICES": ""}
     assert usable_environment("cpu", environ, nobody) == hidden
+    assert gpu_warnings("cpu", environ, nobody) == []
 
 
 @pytest.mark.parametrize(
@@ -107,6 +108,7 @@ def test_cpu_hides_all_and_asks_nobody(machine, visible: dict[str, str]) -> None
     [
         (None, 2), ("1", 1), ("1,0", 2), ("0,-1,7", 1), ("GPU-8f2c-11", 1),
         ("MIG-5a3f9e04-0c6b-57a8-a1a5-3f9e040c6b57", 1), ("MIG-GPU-8f2c-11/3/0", 1),
+        ("MIG-5a3f9e04-0c6b,MIG-7b11-22", 1),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("device", ["auto", "gpu"])
@@ -115,6 +117,16 @@ def test_gpus_that_open_are_used(machine, device: str, visible: str | None, open
     usable = usable_environment(device, environ, opens(opened))
     assert usable == environ | ORDER | {"CUDA_VISIBLE_DEVICES": visible or "0,1"}
     assert gpu_warnings(device, environ, opens(opened)) == []
+
+
+def test_where_the_gpus_sit_is_handed_on(machine) -> None:
+    def ask(environ: Mapping[str, str]) -> Answer:
+        return Answer(tuple(Gpu(n, "A100", (8, 0), bus=f"0000:{n}b:00.0") for n in range(2)))
+
+    stale = {"TFX_RCNN_GPU_BUSES": "0000:ff:00.0"}
+    usable = usable_environment("auto", machine(8) | stale, ask)
+    assert usable["TFX_RCNN_GPU_BUSES"] == "0000:0b:00.0,0000:1b:00.0"
+    assert "TFX_RCNN_GPU_BUSES" not in usable_environment("cpu", stale, nobody)
 
 
 def test_the_users_order_of_gpus_stays(machine) -> None:

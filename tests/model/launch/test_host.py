@@ -9,6 +9,7 @@ from ground.errors import ConfigError, TrainingError
 from model.launch import host
 from model.launch.cluster import Cluster
 from model.launch.host import (
+    check_workers,
     hold_ports,
     threads_per_worker,
     visible_gpus,
@@ -22,6 +23,10 @@ from tests.model.training.tiny_run import tiny_config
 NO_GPUS = {"CUDA_VISIBLE_DEVICES": ""}
 TWO_GPUS = {"CUDA_VISIBLE_DEVICES": "4,7"}
 SECOND_OF_TWO = Cluster(("a:2222", "b:2222"), 1, "SM_HOSTS")
+
+
+def changed(config, **train):
+    return config.model_copy(update={"train": config.train.model_copy(update=train)})
 
 
 def test_each_worker_gets_its_place_in_one_cluster():
@@ -83,6 +88,35 @@ def test_auto_counts_the_gpus_of_all_hosts(cluster, environ, batch):
     assert with_counted_workers(tiny_config("6x4"), cluster, environ).train.batch == "6x4"
 
 
+@pytest.mark.parametrize(
+    ("batch", "cluster", "environ", "folded"),
+    [
+        ("8x4", Cluster(), TWO_GPUS, ("2x4", 4)),
+        ("2x4", Cluster(), {"CUDA_VISIBLE_DEVICES": "0"}, ("1x4", 2)),
+        ("3x4", Cluster(), TWO_GPUS, ("1x4", 3)),  # two would not share three evenly
+        ("2x4", Cluster(), TWO_GPUS, ("2x4", 1)),
+        ("8x4", SECOND_OF_TWO, TWO_GPUS, ("4x4", 2)),
+        ("8x4", Cluster(), NO_GPUS, ("8x4", 1)),
+    ],
+)
+def test_fewer_gpus_do_the_same_steps_in_parts(batch, cluster, environ, folded):
+    config = changed(tiny_config(batch), fewer_gpus="accumulate")
+    train = with_counted_workers(config, cluster, environ).train
+    assert (train.batch, train.accumulate) == folded
+    assert train.global_batch == config.train.global_batch
+    check_workers(config, cluster, environ)
+
+
+def test_parts_are_refused_where_they_would_be_other_steps():
+    config = changed(tiny_config("4x4"), fewer_gpus="accumulate")
+    fpn = config.model.fpn.model_copy(update={"norm": "sync_batch_norm"})
+    model = config.model.model_copy(update={"fpn": fpn})
+    with pytest.raises(ConfigError, match=r"4 workers, but there are 2 GPUs, .* model\.fpn\.norm"):
+        check_workers(config.model_copy(update={"model": model}), Cluster(), TWO_GPUS)
+    with pytest.raises(ConfigError, match="4 workers, but there is 1 GPU; "):
+        check_workers(tiny_config("4x4"), Cluster(), {"CUDA_VISIBLE_DEVICES": "1"})
+
+
 def test_gpus_that_the_environment_counts_otherwise_are_refused():
     cluster = Cluster(SECOND_OF_TWO.hosts, 1, "SM_HOSTS", gpus=8)
     with pytest.raises(ConfigError, match=r"SM_NUM_GPUS is 8, but this host shows 2 GPUs .*4,7"):
@@ -142,7 +176,7 @@ def test_input_threads_that_are_given_stay():
 @pytest.mark.parametrize(("numa", "bound"), [("auto", ["0-1", "2-3"]), ("off", [None, None])])
 def test_workers_of_two_sockets_are_bound(monkeypatch, numa, bound):
     two = [frozenset([0, 1]), frozenset([2, 3])]
-    monkeypatch.setattr(host, "worker_cores", lambda workers, gpus: two[:workers])
+    monkeypatch.setattr(host, "worker_cores", lambda workers, gpus, buses: two[:workers])
     given = worker_environments(2, Cluster(), TWO_GPUS, numa, [7, 8])
     assert [variables.get("TFX_RCNN_CORES") for variables in given.values()] == bound
 

@@ -64,6 +64,13 @@ def test_each_worker_keeps_to_one_node(tmp_path, nodes, gpus, workers, named, ex
     assert worker_cores(workers, named, machine(tmp_path, nodes, gpus), ALL) == expected
 
 
+def test_the_bus_tells_where_a_container_counts_gpus_otherwise(tmp_path) -> None:
+    root = machine(tmp_path, TWO, GPUS)  # the node's four, of which the container has the last two
+    buses = ["0000:86:00.0", "0000:AF:00.0"]
+    assert worker_cores(2, ["0", "1"], root, ALL, buses) == [SECOND, SECOND]
+    assert worker_cores(2, ["0", "1"], root, ALL, ["0000:99:00.0", buses[0]]) == []
+
+
 def test_only_cores_that_we_may_use_are_given(tmp_path) -> None:
     root = machine(tmp_path, TWO, {})
     assert worker_cores(2, [], root, frozenset([0, 4, 5])) == [{0}, {4, 5}]

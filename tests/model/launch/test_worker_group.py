@@ -1,6 +1,9 @@
 """What a start of the workers needs; whole starts are in test_launcher.py."""
 
+import os
 import signal
+import subprocess
+import sys
 import time
 from types import SimpleNamespace
 
@@ -18,11 +21,15 @@ from tfx_rcnn import command
 
 @pytest.fixture
 def group(tmp_path):
-    """Two workers of a job that are not started."""
+    return _group(tmp_path)
+
+
+def _group(folder):
+    """Returns two workers of a job that are not started."""
     settings = tiny_config("2x2", heartbeat_seconds=300.0).to_json()
-    checkpoints = str(tmp_path / "checkpoints")
-    job = TrainingJob(settings, "e", str(tmp_path), checkpoints, "ab" * 32, "m", 1)
-    job.logs_dir.mkdir()
+    checkpoints = str(folder / "checkpoints")
+    job = TrainingJob(settings, "e", str(folder), checkpoints, "ab" * 32, "m", 1)
+    job.logs_dir.mkdir(parents=True)
     for worker in (0, 1):
         job.log_path(worker).touch()
     return WorkerGroup(job, Cluster(), [7, 8])
@@ -32,11 +39,31 @@ def test_what_xla_compiles_is_kept_beside_the_checkpoints(tmp_path, group):
     folder = tmp_path / "checkpoints" / ("ab" * 8) / "xla"
     environ = {"TF_XLA_FLAGS": "--tf_xla_auto_jit=0"}
     group._keep_compiled(environ)
-    flag = f"--tf_xla_persistent_cache_directory={folder}"
+    flag = f'--tf_xla_persistent_cache_directory="{folder}"'
     assert environ["TF_XLA_FLAGS"] == f"--tf_xla_auto_jit=0 {flag}" and folder.is_dir()
     theirs = {"TF_XLA_FLAGS": "--tf_xla_persistent_cache_directory=/mine"}
     group._keep_compiled(theirs)
     assert theirs == {"TF_XLA_FLAGS": "--tf_xla_persistent_cache_directory=/mine"}
+
+
+@pytest.mark.e2e
+def test_a_folder_whose_name_has_blanks_keeps_what_xla_compiles(tmp_path):
+    group = _group(tmp_path / "my runs -v2")
+    environ = {}
+    group._keep_compiled(environ)
+    program = (
+        "import tensorflow as tf\n"
+        "print(tf.function(lambda x: x * 2 + 1, jit_compile=True)(tf.ones([3])).numpy())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "[3. 3. 3.]\n"), done.stderr
+    assert list((tmp_path / "my runs -v2").glob("checkpoints/*/xla/*.pb"))
 
 
 def test_a_host_that_cannot_write_there_compiles_anew(tmp_path, group, caplog):

@@ -27,7 +27,7 @@ REPO = Path(__file__).parents[3]
 def machine(monkeypatch, tmp_path):
     """Two cores, no GPU, an empty cache."""
     monkeypatch.setenv("TFX_RCNN_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("pipeline.init.machine.this_machine", lambda: Machine(0, 2, 16.0))
+    monkeypatch.setattr("pipeline.init.machine.this_machine", lambda warn: Machine(0, 2, 16.0))
 
 
 def init(*arguments, status=0):
@@ -230,7 +230,7 @@ def test_many_classes_and_crowded_pictures_get_room(tmp_path):
 def test_gpus_get_the_published_network_and_the_weights_that_are_there(
     tmp_path, monkeypatch, cached
 ):
-    monkeypatch.setattr("pipeline.init.machine.this_machine", lambda: Machine(4, 32, 200.0))
+    monkeypatch.setattr("pipeline.init.machine.this_machine", lambda warn: Machine(4, 32, 200.0))
     if cached:
         path = tmp_path / "cache" / "weights" / cached
         path.parent.mkdir(parents=True)

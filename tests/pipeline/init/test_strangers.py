@@ -18,7 +18,7 @@ from tests.pipeline.init.folders import draw, numbered, write
 def machine(monkeypatch, tmp_path):
     """Two cores, no GPU, an empty cache."""
     monkeypatch.setenv("TFX_RCNN_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("pipeline.init.machine.this_machine", lambda: Machine(0, 2, 16.0))
+    monkeypatch.setattr("pipeline.init.machine.this_machine", lambda warn: Machine(0, 2, 16.0))
 
 
 def init(*arguments, status=0):
