@@ -108,7 +108,7 @@ def check_workers(config: TrainingSettings, cluster: Cluster, environ: Mapping[s
     """Checks that this host has the GPUs for its workers, before anything else is done.
 
     Raises:
-        ConfigError: as `with_counted_workers` and `worker_environments`.
+        ConfigError: what `with_counted_workers` and `worker_environments` refuse.
     """
     counted = with_counted_workers(config, cluster, environ)
     worker_environments(counted.train.workers, cluster, environ)

@@ -35,7 +35,7 @@ def worker_cores(
         gpus: names as CUDA_VISIBLE_DEVICES has them, one a worker; [] on CPUs.
         root: folder that has `proc` and `sys`.
         allowed: cores that this process may use; asked of the scheduler if None.
-        buses: of the GPUs, such as 0000:3b:00.0; where they are not known, their names tell, which
+        buses: buses of the GPUs, such as 0000:3b:00.0; where not known, their names tell, which
             in a container may be counted otherwise than what `root` shows.
     """
     allowed = frozenset(os.sched_getaffinity(0)) if allowed is None else allowed

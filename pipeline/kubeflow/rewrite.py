@@ -21,6 +21,8 @@ _STRING = {"parameterType": "STRING"}
 # limit it tells Argo 0 seconds (from KFP 2.14 on; `addParameterDefault` in
 # backend/src/v2/compiler/argocompiler/container.go): no retry at all. So: longer than any training.
 _RETRIES_END_AFTER = "2592000s"  # 30 days
+# A pod sees the devices of its node below /proc, whatever it asked for: none of them is its own.
+_WITHOUT_GPUS = {"CUDA_VISIBLE_DEVICES": "-1"}
 # What each of the first task's outputs says to which task.
 _VERSIONS = {"data": (_GENERATOR, "pictures_digest"), "weights": (TRAINER, "weights_digest")}
 
@@ -61,7 +63,10 @@ def rewrite(
 
 
 def set_variables(specification: Specification, config: Config) -> None:
-    """Gives the containers their variables; the trainer's knows its other pods and trackers."""
+    """Gives the containers their variables; the trainer's knows its other pods and trackers.
+
+    One that asks for no GPU is shown none, unless `pipeline.kubeflow.env` says otherwise.
+    """
     asked = config.pipeline.kubeflow
     variables = dict(asked.env)
     if asked.store_endpoint is not None:
@@ -69,6 +74,8 @@ def set_variables(specification: Specification, config: Config) -> None:
     executors = specification["deploymentSpec"]["executors"]
     for name, component in specification["components"].items():
         own = dict(variables)
+        if not asked_by(asked, name).gpus:
+            own = _WITHOUT_GPUS | own
         if name == TRAINER:
             own |= tracking_variables(config)
         if name == TRAINER and asked.trainer_nodes > 1:

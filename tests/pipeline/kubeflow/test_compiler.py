@@ -11,6 +11,7 @@ import yaml
 
 from ground.source_digest import SOURCE_ROOT
 from pipeline.kubeflow.entry import COMMAND
+from pipeline.kubeflow.tracked import TRACKING_VARIABLE
 
 pytestmark = pytest.mark.e2e
 
@@ -262,6 +263,7 @@ def test_the_trainer_alone_is_told_of_the_trackers(compiled: dict[str, Any]) -> 
         task: json.loads(variable["value"])
         for task in compiled["root"]["dag"]["tasks"]
         for variable in _executor(compiled, task).get("env", [])
+        if variable["name"] == TRACKING_VARIABLE
     }
     assert list(told) == ["DetectionTrainer"]
     assert told["DetectionTrainer"]["mlflow"] == "http://mlflow.kubeflow:5000"

@@ -110,7 +110,7 @@ def test_a_secret_that_is_none_is_refused(secret: dict[str, Any], said: str) -> 
 
 
 def test_the_trainer_s_container_alone_has_variables_and_keys() -> None:
-    asked = config({"mlflow": SERVER, "wandb": "cells"}, tracking_secret=SECRET)
+    asked = config({"mlflow": SERVER, "wandb": "cells"}, tracking_secret=SECRET, trainer_gpus=1)
     labels = {"DetectionTrainer": "a", "ModelPusher": "b"}
     executors: dict[str, Any] = {label: {"container": {}} for label in labels.values()}
     specification = {
@@ -123,7 +123,7 @@ def test_the_trainer_s_container_alone_has_variables_and_keys() -> None:
     assert json.loads(variable["value"]) == {
         "mlflow": SERVER, "wandb": "cells", "experiment": None, "run": None,
     }  # fmt: skip
-    assert executors["b"] == {"container": {}}
+    assert [one["name"] for one in executors["b"]["container"]["env"]] == ["CUDA_VISIBLE_DEVICES"]
 
     tasks = {label: name for name, label in labels.items()}
     spec = platform_spec(asked.pipeline.kubeflow, tasks, tracking_secret(asked))

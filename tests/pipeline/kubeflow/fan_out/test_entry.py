@@ -43,12 +43,40 @@ def test_the_trainer_s_container_alone_is_told_how_many_pods_there_are() -> None
         "components": {name: {"executorLabel": label} for name, label in labels.items()},
         "deploymentSpec": {"executors": executors},
     }
-    asked = KubeflowConfig(trainer_nodes=2, trainer_nodes_by="TFJob", env={"NO_PROXY": "x"})
+    asked = KubeflowConfig(
+        trainer_nodes=2, trainer_nodes_by="TFJob", trainer_gpus=1, env={"NO_PROXY": "x"}
+    )
     set_variables(specification, Config(name="a", pipeline=PipelineConfig(kubeflow=asked)))
     assert executors["a"]["container"]["env"] == [
         {"name": "NO_PROXY", "value": "x"},
         {"name": "TFX_RCNN_TRAINER_NODES", "value": "2"},
         {"name": "TFX_RCNN_TRAINER_NODES_BY", "value": "TFJob"},
     ]
-    assert executors["b"]["container"]["env"] == [{"name": "NO_PROXY", "value": "x"}]
+    assert executors["b"]["container"]["env"] == [
+        {"name": "CUDA_VISIBLE_DEVICES", "value": "-1"},
+        {"name": "NO_PROXY", "value": "x"},
+    ]
     assert executors["c"] == {"resolver": {}}
+
+
+@pytest.mark.parametrize(
+    ("asked", "hidden"),
+    [
+        ({"trainer_gpus": 0}, ["CocoEvaluator", "DetectionTrainer", "ModelPusher"]),
+        ({"trainer_gpus": 2}, ["ModelPusher"]),
+        ({"trainer_gpus": 0, "tasks": {"CocoEvaluator": {"gpus": 1}}},
+         ["DetectionTrainer", "ModelPusher"]),
+        ({"trainer_gpus": 0, "env": {"CUDA_VISIBLE_DEVICES": "0"}}, []),
+    ],
+)  # fmt: skip
+def test_a_pod_that_asks_for_no_gpu_is_shown_none_of_its_node(asked, hidden) -> None:
+    names = ["CocoEvaluator", "DetectionTrainer", "ModelPusher"]
+    specification = {
+        "components": {name: {"executorLabel": name} for name in names},
+        "deploymentSpec": {"executors": {name: {"container": {}} for name in names}},
+    }
+    kubeflow = KubeflowConfig.model_validate(asked)
+    set_variables(specification, Config(name="a", pipeline=PipelineConfig(kubeflow=kubeflow)))
+    shown = specification["deploymentSpec"]["executors"]
+    variable = {"name": "CUDA_VISIBLE_DEVICES", "value": "-1"}
+    assert [n for n in names if variable in shown[n]["container"].get("env", [])] == hidden
