@@ -17,6 +17,9 @@ A message says what is wrong, where (file, image id, config key) and what to do,
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_REFUSED = 3
+# `make setup` alone stays with the packages that were chosen last.
+SETUP_WITH_TFX = "TFX_RCNN_PACKAGES=all make setup"
+_NOT_TO_TRAIN = {"kfp", "ml_metadata", "tensorflow_data_validation", "tfx"}
 
 
 class RcnnError(Exception):
@@ -71,7 +74,9 @@ def broken_installation(error: BaseException | None) -> str | None:
     """Returns the line of an error by which a package is missing or does not fit; else None."""
     if not isinstance(error, ImportError):
         return None
-    text = " ".join(str(error).split())
+    text, mend = " ".join(str(error).split()), "make setup"
     if isinstance(error, ModuleNotFoundError) and error.name:
         text = f"the package {error.name} is missing"
-    return f"{text}: the installation is not whole, or of another revision: run make setup"
+        if error.name.partition(".")[0] in _NOT_TO_TRAIN:
+            mend = SETUP_WITH_TFX
+    return f"{text}: the installation is not whole, or of another revision: run {mend}"

@@ -8,8 +8,9 @@
 #   scripts/setup.sh --lane          only print the lane, and why it is that
 #   scripts/setup.sh --find-python   only print the Python that would be used
 #
-# Needs bash, any Python 3 (without pip is fine), a C++ compiler and network. Settings:
-#   LANE=modern|legacy          instead of the choice by the C library and the Pythons here
+# Needs bash, any Python 3 (without pip is fine), a C++ compiler and network. Settings, of which the
+# first three are kept in .venv: what was given last time counts where one is not set now.
+#   LANE=auto|modern|legacy     auto: by the C library and the Pythons here
 #   TFX_RCNN_GPU=auto|yes|no    CUDA packages; auto: where `nvidia-smi` works
 #   TFX_RCNN_PACKAGES=all|train train: without TFX, for a machine that only trains
 #   UV_* and PIP_INDEX_URL      as uv and pip read them (mirrors, certificates, caches)
@@ -19,6 +20,8 @@ UV_VERSION=0.13.9
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 VENV=$ROOT/.venv
 STAMP=$VENV/.complete
+CHOICES=$VENV/.choices
+CHOSEN_BY=(LANE TFX_RCNN_GPU TFX_RCNN_PACKAGES)
 # Wheels of TFDV and ML Metadata 1.21 are built for this C library, which Debian 12 and Ubuntu
 # 22.04 do not have; those of all else in the modern lane for the older one.
 MODERN_GLIBC=2.39
@@ -61,18 +64,53 @@ is_at_least() {
   ((have[0] > want[0] || (have[0] == want[0] && have[1] >= want[1])))
 }
 
+# Sets the variables that are not set to what is kept of them, and `lane_again` and `rest_again` to
+# what is to be said of that.
+recall() {
+  local name value
+  lane_again='' rest_again=''
+  for name in "${CHOSEN_BY[@]}"; do
+    value=$(sed -n "s/^$name=//p" "$CHOICES" 2>/dev/null) || continue
+    if [[ -z $value || -n ${!name:-} ]]; then continue; fi
+    printf -v "$name" %s "$value"
+    case $name in
+      LANE) lane_again=' as last time' ;;
+      *) rest_again+="; $name=$value as last time" ;;
+    esac
+  done
+}
+
+# Prints what is to be kept of the variables: what chooses anew, or is usual, is not.
+choices() {
+  local name
+  for name in "${CHOSEN_BY[@]}"; do
+    case ${!name:-} in '' | auto | all) ;; *) echo "$name=${!name}" ;; esac
+  done
+}
+
+are_kept() {
+  [[ $(cat "$CHOICES" 2>/dev/null) == "$(choices)" ]]
+}
+
+# Under another name first: a set-up that reads at this moment finds the old choices or the new.
+keep_choices() {
+  if are_kept; then return; fi
+  choices >"$CHOICES.new"
+  mv "$CHOICES.new" "$CHOICES"
+}
+
 # Sets `lane`, `why` and `pythons`: the lane's Python versions, best first.
 choose_lane() {
   local needed=$MODERN_GLIBC
   if [[ $packages == train ]]; then needed=$MODERN_TRAIN_GLIBC; fi
-  case ${LANE:-} in
-    modern | legacy) lane=$LANE why="LANE=$LANE" ;;
-    '') ;;
-    *) die "LANE: expected modern or legacy, got '$LANE'" ;;
+  case ${LANE:-auto} in
+    modern | legacy) lane=$LANE why="LANE=$LANE$lane_again" ;;
+    auto) ;;
+    *) die "LANE: expected auto, modern or legacy, got '$LANE'" ;;
   esac
   if ! is_at_least "$glibc" "$needed"; then
     if [[ ${lane:-} == modern ]]; then
-      die "LANE=modern needs glibc $needed or later, and this system has $glibc: \
+      die "$why needs glibc $needed or later, and this system has $glibc: \
 'make test-modern' runs it in a root of Debian 13, LANE=legacy is for here"
     fi
     lane=legacy why=${why:-"glibc $glibc is older than $needed"}
@@ -245,7 +283,7 @@ install_by() {
 
 build() {
   local uv python
-  say "$lane lane (Python ${pythons[*]}): $why"
+  say "$lane lane (Python ${pythons[*]}): $why$rest_again"
   if ! python=$(find_python "${pythons[@]}"); then python=; fi
   if [[ -n $python ]]; then check_compiler "$python"; fi
   if ! is_of_the_lane; then
@@ -267,6 +305,7 @@ build() {
     fi
     say "made .venv from $("$VENV/bin/python" -c 'import sys; print(sys.base_prefix)') (${SECONDS}s)"
   fi
+  keep_choices  # Before what may fail: the next run tries the same.
   say "installing ${locks[*]##*/} (4 GB: minutes where nothing is cached)"
   # Else every process compiles thousands of modules where PYTHONDONTWRITEBYTECODE is set, as in
   # most images, and the first one anywhere.
@@ -276,6 +315,7 @@ build() {
   say "done (${SECONDS}s)"
 }
 
+recall
 packages=${TFX_RCNN_PACKAGES:-all}
 case $packages in
   all | train) ;;
@@ -296,7 +336,7 @@ locks=("$ROOT/requirements/$lane.txt")
 if [[ $packages == train ]]; then locks=("$ROOT/requirements/$lane-train.txt"); fi
 if has_gpu; then locks+=("$ROOT/requirements/$lane-gpu.txt"); fi
 wanted=$(cd "$ROOT" && { echo "$ROOT"; cat "${locks[@]}" setup.py scripts/setup.sh; } | sha256sum)
-if is_complete; then exit; fi
+if is_complete && are_kept; then exit; fi
 
 # uv reads neither pip's index nor its certificates.
 export UV_HTTP_TIMEOUT=${UV_HTTP_TIMEOUT:-300}
@@ -306,3 +346,4 @@ if [[ -n ${PIP_CERT:-} ]]; then export SSL_CERT_FILE=${SSL_CERT_FILE:-$PIP_CERT}
 exec 9>"$ROOT/.setup.lock"
 flock 9  # Two makes at once: the second waits, then finds the work done.
 is_complete || build
+keep_choices

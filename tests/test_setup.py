@@ -4,8 +4,6 @@ import importlib.metadata
 import importlib.util
 import os
 import re
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,111 +11,36 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-REPO = Path(__file__).resolve().parents[1]
-TOOLS = [
-    "bash",
-    "cat",
-    "dirname",
-    "env",
-    "flock",
-    "grep",
-    "mkdir",
-    "rm",
-    "sed",
-    "sha256sum",
-    "tail",
-]
+from tests.setup_checkout import (
+    FAILS,
+    REPO,
+    Checkout,
+    copy_script,
+    make_tools,
+    run_setup,
+    write_free_space,
+    write_glibc,
+    write_machine,
+    write_program,
+    write_python,
+)
+
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 LANE_HERE = "legacy" if HERE == "3.10" else "modern"
 RUNS = f'#!/bin/sh\nexec "{sys.executable}" "$@"\n'
-FAILS = '#!/bin/sh\necho "pyenv: python3.10: command not found" >&2\nexit 127\n'
-# Stands in for a Python of a version: answers what setup.sh asks one.
-RUNS_AS = """#!/bin/sh
-case "$*" in
-  "-m pip"*) exit 1 ;;
-  *Python.h*) echo "$NO_HEADERS" ;;
-  *sys.version_info*) echo VERSION ;;
-  "-I - "*) case " $* " in *" VERSION "*) echo "$0" ;; *) exit 1 ;; esac ;;
-esac
-"""
-# Stands in for uv: notes its arguments, makes what `uv venv` makes, fails where told to.
-UV = """#!/bin/sh
-echo "$@" >>"$UV_LOG"
-case "$*" in
-  *"$UV_FAILS_ON"*) echo "$UV_SAYS" >&2; exit 2 ;;
-  venv*)
-    while [ $# -gt 1 ]; do
-      if [ "$1" = --python ]; then python=$2; fi
-      shift
-    done
-    mkdir -p "$1/bin"
-    cp "$(command -v "$python" || command -v "python$python")" "$1/bin/python" ;;
-esac
-"""
-
-
-def write_program(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    path.chmod(0o755)
-    return path
-
-
-def write_python(folder: Path, version: str, name: str = "") -> Path:
-    return write_program(folder / (name or f"python{version}"), RUNS_AS.replace("VERSION", version))
-
-
-def write_glibc(folder: Path, version: str) -> None:
-    write_program(folder / "getconf", f"#!/bin/sh\necho glibc {version}\n")
-
-
-def write_machine(folder: Path, system: str = "Linux", machine: str = "x86_64") -> None:
-    text = f"#!/bin/sh\ncase $1 in -s) echo {system} ;; -m) echo {machine} ;; esac\n"
-    write_program(folder / "uname", text)
-
-
-def write_free_space(folder: Path, gigabytes: int) -> None:
-    row = f"/dev/sda1 999999999 1 {gigabytes * 1024 * 1024} 1% /"
-    write_program(folder / "df", f"#!/bin/sh\necho Filesystem 1024-blocks\necho {row}\n")
 
 
 @pytest.fixture
 def tools(tmp_path: Path) -> Path:
-    """A folder with the few system programs that the script calls, and no Python."""
-    folder = tmp_path / "tools"
-    folder.mkdir()
-    for name in [*TOOLS, "cp", "sh"]:
-        program = shutil.which(name)
-        assert program, f"this machine has no {name}"
-        (folder / name).symlink_to(program)
-    write_glibc(folder, "2.36")
-    write_machine(folder)
-    write_free_space(folder, 100)
-    write_program(folder / "c++", "#!/bin/sh\n")
-    return folder
-
-
-def run_setup(script: Path, *arguments: str, path: list[Path], **variables: str):
-    return subprocess.run(
-        ["bash", str(script), *arguments],
-        env={
-            "PATH": os.pathsep.join(map(str, path)),
-            "HOME": "/nonexistent",
-            "PYENV_ROOT": "/nonexistent",
-            **variables,
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return make_tools(tmp_path / "tools")
 
 
 def find_python(path: list[Path], **variables: str):
-    return run_setup(REPO / "scripts/setup.sh", "--find-python", path=path, **variables)
+    return run_setup(copy_script(path[-1].parent), "--find-python", path=path, **variables)
 
 
 def lane(path: list[Path], **variables: str) -> str:
-    result = run_setup(REPO / "scripts/setup.sh", "--lane", path=path, **variables)
+    result = run_setup(copy_script(path[-1].parent), "--lane", path=path, **variables)
     assert (result.returncode, result.stderr) == (0, "")
     return result.stdout.strip()
 
@@ -172,14 +95,14 @@ def test_a_lane_may_be_named(tmp_path: Path, tools: Path) -> None:
     path = [tmp_path / "bin", tools]
     assert lane(path, LANE="legacy") == "legacy: LANE=legacy"
     assert lane(path, LANE="modern") == "modern: LANE=modern"
-    refused = run_setup(REPO / "scripts/setup.sh", path=path, LANE="new")
+    refused = run_setup(copy_script(tmp_path), path=path, LANE="new")
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr == "setup: LANE: expected modern or legacy, got 'new'\n"
+    assert refused.stderr == "setup: LANE: expected auto, modern or legacy, got 'new'\n"
 
 
 def test_a_lane_that_cannot_run_is_refused(tmp_path: Path, tools: Path) -> None:
     write_python(tmp_path / "bin", "3.13")
-    refused = run_setup(REPO / "scripts/setup.sh", path=[tmp_path / "bin", tools], LANE="modern")
+    refused = run_setup(copy_script(tmp_path), path=[tmp_path / "bin", tools], LANE="modern")
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr.startswith(
         "setup: LANE=modern needs glibc 2.39 or later, and this system has 2.36: "
@@ -197,43 +120,6 @@ def test_the_systems_own_python_comes_first(tmp_path: Path, tools: Path) -> None
     write_python(tmp_path / "bin", "3.13")
     own = write_python(tmp_path / "usr", "3.12", "python3")
     assert find_python([tmp_path / "bin", tmp_path / "usr", tools]).stdout == f"{own}\n"
-
-
-class Checkout:
-    """A copy of the files that set-up reads, with stand-ins for uv, Python 3.10 and glibc 2.36."""
-
-    def __init__(self, folder: Path, tools: Path) -> None:
-        self.root = folder / "checkout"
-        self.log = folder / "uv.log"
-        self.tools = tools
-        self.path = [folder / "fakes", tools]
-        self.python = write_python(folder / "fakes", "3.10")
-        write_program(folder / "fakes/uv", UV)
-        (self.root / "scripts").mkdir(parents=True)
-        for name in ["scripts/setup.sh", "setup.py"]:
-            shutil.copy(REPO / name, self.root / name)
-        shutil.copytree(REPO / "requirements", self.root / "requirements")
-
-    def setup(self, uv_fails_on: str = "no step", **variables: str):
-        """Runs the script; returns its result and what it asked of uv, shortened."""
-        self.log.write_text("")
-        result = run_setup(
-            self.root / "scripts/setup.sh",
-            path=self.path,
-            UV_LOG=str(self.log),
-            UV_FAILS_ON=uv_fails_on,
-            **variables,
-        )
-        calls = [
-            " ".join(line.split()[: 1 if line.startswith("venv") else 2])
-            for line in self.log.read_text().splitlines()
-            if line != "--version"
-        ]
-        return result, calls
-
-    def locks(self) -> list[str]:
-        """Returns the names of the locks that uv was last asked to install."""
-        return re.findall(r"requirements/(\S+)", self.log.read_text())
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from ground.errors import SETUP_WITH_TFX
 from model.launch.gpu_answer import Answer, parse_answer, problems, reason, warnings
 from pipeline.doctor.ask import Asked, ask
 from pipeline.doctor.packages import has_pipeline
@@ -35,8 +36,8 @@ def library_checks(seconds: float) -> list[Callable[[], list[Row]]]:
         partial(_tried, check, probe, say, seconds) for check, probe, say in tried
     ]
     if not has_pipeline():
-        found = "TFX, Beam and ML Metadata are not installed: this machine only trains"
-        checks.append(lambda: [Row("pipeline", "warning", found, MAKE_SETUP)])
+        found = "TFX and ML Metadata are not installed: this machine only trains"
+        checks.append(lambda: [Row("pipeline", "warning", found, SETUP_WITH_TFX)])
     return [lambda: tensorflow_rows(seconds, os.environ), *checks]
 
 

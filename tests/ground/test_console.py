@@ -46,6 +46,7 @@ def command_raising(error: BaseException) -> click.Command:
         (KeyError("odd"), 1, "KeyError: 'odd' (run again with --debug"),
         (PackageNotFoundError("simplejpeg"), 1, "the package simplejpeg is missing: the inst"),
         (ModuleNotFoundError("no", name="a.b"), 1, "the package a.b is missing: the installation"),
+        (ModuleNotFoundError("no", name="tfx.v1"), 1, "run TFX_RCNN_PACKAGES=all make setup"),
         (ImportError("libGL.so.1: cannot open"), 1, "libGL.so.1: cannot open: the installation"),
     ],
 )

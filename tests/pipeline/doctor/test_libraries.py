@@ -126,6 +126,7 @@ def test_each_probe_is_asked_and_a_failing_one_is_a_row(monkeypatch) -> None:
     monkeypatch.setattr(libraries, "has_pipeline", lambda: False)
     last = [row for check in library_checks(1.0) for row in check()][-1]
     assert (last.check, last.status) == ("pipeline", "warning")
+    assert last.mend == "TFX_RCNN_PACKAGES=all make setup"  # of itself it stays as it is
 
 
 def test_pycocotools_counts_right(capsys) -> None:
