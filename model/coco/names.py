@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import os
+import re
 import unicodedata
 import urllib.parse
 from collections.abc import Iterator
@@ -15,6 +16,10 @@ from model.encoded.flaw import PictureFlaw
 # Names of a folder that are looked at for one of another ending.
 _MOST_NAMES = 1_000_000
 PICTURE_ENDINGS = (".jpg", ".jpeg", ".png")
+_OF_MASKS = re.compile(
+    r"mask|segm|annot|label|ground.?truth|(?<![a-z])(?:gt|seg)(?![a-z])", re.IGNORECASE
+)
+SAME_NAME, SAME_KIND, OTHER_KIND = 3, 2, 1  # of `likeness`
 
 
 class FoundPicture(NamedTuple):
@@ -75,6 +80,33 @@ def find_picture(folder: str | os.PathLike[str], file_name: str, prefix: str = "
         detail = f"there is {alike[0]!r}"
         return FoundPicture(os.path.join(sub_folder, alike[0]), "picture_ending_differs", detail)
     return FoundPicture(name)
+
+
+def likeness(file_name: str, found: FoundPicture) -> int:
+    """Returns how well a file that is there goes with the name that it was found by.
+
+    `SAME_NAME`, perhaps written in another form; `SAME_KIND` with an ending such as JPG or jpeg
+    for jpg; `OTHER_KIND`, such as png for jpg: that may be a mask of the picture.
+
+    >>> likeness("a.jpg", FoundPicture("a.JPEG", "picture_ending_differs")) == SAME_KIND
+    True
+    """
+    if found.code != "picture_ending_differs":
+        return SAME_NAME
+    return SAME_KIND if _kind_of(file_name) == _kind_of(found.name) else OTHER_KIND
+
+
+def _kind_of(name: str) -> str:
+    return os.path.splitext(name)[1].lower().replace(".jpeg", ".jpg")
+
+
+def is_called_masks(folder: str) -> bool:
+    """Returns whether a folder's path speaks of masks, which may have the names of the pictures.
+
+    >>> [is_called_masks(name) for name in ("gt/train", "SegmentationClass", "images", "height")]
+    [True, True, False, False]
+    """
+    return _OF_MASKS.search(folder) is not None
 
 
 def locate_picture(

@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ground.errors import DatasetError
-from model.coco.names import find_picture
+from model.coco.names import (
+    OTHER_KIND,
+    SAME_KIND,
+    SAME_NAME,
+    find_picture,
+    is_called_masks,
+    likeness,
+)
 from model.coco.stream import iterate_images
 from model.foreign.coco_file import is_as_written
 
@@ -38,6 +45,7 @@ class CocoPlace(NamedTuple):
         prefix: what the file names have in front that no folder has.
         found: how many of a sample of names have a file there.
         looked_for: names in the sample.
+        alike: how many of those found have the same name, and one of the same kind at least.
     """
 
     annotations: str
@@ -45,6 +53,7 @@ class CocoPlace(NamedTuple):
     prefix: str
     found: int
     looked_for: int
+    alike: tuple[int, int]
 
 
 def coco_files(data_dir: Path) -> list[str]:
@@ -117,12 +126,9 @@ def place_pictures(data_dir: Path, annotations: str) -> CocoPlace:
     """
     names = _sample_of_names(data_dir / annotations)
     folders = list(_folders(data_dir))
-    best = max(
-        (_scored(data_dir, annotations, folder, names, "") for folder in folders),
-        key=lambda place: (place.found, _is_near(place.pictures, annotations)),
-    )
+    best = max((_scored(data_dir, annotations, f, names, "") for f in folders), key=_fit)
     if best.found * 2 < len(names):
-        best = max([best, *_with_prefix(data_dir, annotations, folders, names)], key=_found)
+        best = max([best, *_with_prefix(data_dir, annotations, folders, names)], key=_fit)
     if not best.found and names:
         raise DatasetError(
             f"{data_dir / annotations}: none of its pictures (such as "
@@ -132,25 +138,34 @@ def place_pictures(data_dir: Path, annotations: str) -> CocoPlace:
     return best
 
 
-def _found(place: CocoPlace) -> int:
-    return place.found
+def _fit(place: CocoPlace) -> tuple[int, ...]:
+    """Returns what the best place has most of.
+
+    Pictures by their very names come first: a folder of masks has all of them but for the ending,
+    also where that of the pictures lacks some. Where masks have the same names, the folder's tells.
+    """
+    near = _is_near(place.pictures, place.annotations)
+    return (*place.alike, place.found, near, not is_called_masks(place.pictures))
 
 
 def _scored(
     data_dir: Path, annotations: str, folder: str, names: Sequence[str], prefix: str
 ) -> CocoPlace:
     below = data_dir / folder
-    found = sum(_is_there(below, name.removeprefix(prefix)) for name in names)
-    return CocoPlace(annotations, folder, prefix, found, len(names))
+    found = [_likeness(below, name.removeprefix(prefix)) for name in names]
+    same, of_kind, number = (
+        sum(each >= least for each in found) for least in (SAME_NAME, SAME_KIND, OTHER_KIND)
+    )
+    return CocoPlace(annotations, folder, prefix, number, len(names), (same, of_kind))
 
 
-def _is_there(folder: Path, name: str) -> bool:
-    """Returns whether a picture is in a folder by its name, or by one that is plainly meant."""
+def _likeness(folder: Path, name: str) -> int:
+    """Returns how well a picture in a folder goes with a name, as `likeness` does; 0 for none."""
     name = name.replace("\\", "/")
     if name.startswith("/") or ".." in name.split("/"):
-        return False
+        return 0
     found = find_picture(folder, name)
-    return os.path.lexists(folder / found.name)
+    return likeness(name, found) if os.path.lexists(folder / found.name) else 0
 
 
 def _with_prefix(

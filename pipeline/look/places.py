@@ -1,6 +1,7 @@
 """From what a user names to an album: a COCO folder or file, examples, an evaluation, a run."""
 
 import itertools
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from configs.data_schema import SPLIT_NAMES, DataInput
 from configs.loader import default_config, load_config
 from configs.schema import DataConfig
 from ground.errors import ConfigError, DatasetError
-from model.coco.names import find_picture
+from model.coco.names import SAME_NAME, find_picture, is_called_masks, likeness
 from model.coco.stream import ANNOTATIONS, IMAGES, iterate_file
 from pipeline.look.album import Album
 from pipeline.look.of_coco import CocoFile, add_coco_file
@@ -236,13 +237,31 @@ def coco_file(annotations: Path, pictures: Path | None) -> CocoFile:
             raise DatasetError(f"--pictures {pictures}: no such folder")
         return CocoFile(annotations, pictures, name)
     names = list(_names_of_pictures(annotations))
+    folder = _folder_of(names, annotations)
+    if folder is None:
+        raise DatasetError(
+            f"{annotations}: its pictures (such as {names[0] if names else 'none'}) are in no "
+            "folder beside it: give --pictures FOLDER"
+        )
+    return CocoFile(annotations, folder, name)
+
+
+def _folder_of(names: list[str], annotations: Path) -> Path | None:
+    """Returns the folder that has one of the pictures; None where none does.
+
+    Masks differ from their pictures in the ending alone, or in the folder: the first folder that
+    has a picture by its very name and is not called by masks, else that which comes nearest to it.
+    """
+    best, folder_of_best = (0, False), None
     for folder in _folders_near(annotations):
-        if any((folder / find_picture(folder, each).name).is_file() for each in names):
-            return CocoFile(annotations, folder, name)
-    raise DatasetError(
-        f"{annotations}: its pictures (such as {names[0] if names else 'none'}) are in no folder "
-        "beside it: give --pictures FOLDER"
-    )
+        found = [(each, find_picture(folder, each)) for each in names]
+        alike = [likeness(each, f) for each, f in found if (folder / f.name).is_file()]
+        is_of_pictures = not is_called_masks(os.path.relpath(folder, annotations.parent))
+        if alike and (max(alike), is_of_pictures) > best:
+            best, folder_of_best = (max(alike), is_of_pictures), folder
+        if best == (SAME_NAME, True):
+            break
+    return folder_of_best
 
 
 def _names_of_pictures(annotations: Path) -> Iterator[str]:

@@ -12,7 +12,7 @@ from ground.errors import ConfigError, DatasetError
 from model.evaluation.ground_truth import ground_truth_from_json, ground_truth_from_records
 from pipeline.look.album import NOBODY, UNJUDGED, Kind
 from pipeline.look.places import Request, album_of
-from tests.components.coco_example_gen.small_dataset import annotation, image, write_dataset
+from tests.components.coco_example_gen.small_dataset import annotation, image, jpeg, write_dataset
 from tests.pipeline.look.data import detection, write_examples, write_flawed, write_json
 
 
@@ -89,6 +89,20 @@ def test_the_pictures_of_a_file_are_found_beside_it(tmp_path, annotations, pictu
     for what in (top, top / annotations):
         shown = album(what).pictures
         assert [picture.file.flaws() for picture in shown] == [[]]
+
+
+@pytest.mark.parametrize(
+    ("name", "of_mask"), [("1.jpg", "1.png"), ("1.JPG", "1.png"), ("1.jpg", "1.jpg")]
+)
+@pytest.mark.parametrize("top", [".", "annotations"])
+def test_masks_are_not_shown_for_pictures(tmp_path, name, of_mask, top):
+    write_dataset(tmp_path, [image(1)], [annotation(1, 1)], pictures={name: jpeg()})
+    (tmp_path / "gt").mkdir()
+    (tmp_path / "gt" / of_mask).write_bytes(jpeg(seed=1))
+    file = tmp_path / top / "labels.json"
+    file.parent.mkdir(exist_ok=True)
+    (tmp_path / "instances.json").rename(file)
+    assert album(file).pictures[0].file.read() == jpeg()
 
 
 def test_what_lies_outside_is_not_shown(tmp_path):
