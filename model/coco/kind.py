@@ -1,9 +1,11 @@
 """What kind of file it is where a COCO instances file, or COCO results, were expected."""
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from model.coco.stream import ANNOTATIONS, BARE_LIST
+from ground.errors import DatasetError
+from model.coco.stream import ANNOTATIONS, BARE_LIST, IMAGES, iterate_file
 
 INSTANCES = "expected a COCO instances file, such as instances_train2017.json"
 RESULTS = "expected a list of detections in COCO's results form"
@@ -19,6 +21,21 @@ _TOOLS = {
     "outputs": "another tool",
 }
 _EXPORT = "export it as COCO instances (with `images`, `annotations`, `categories`)"
+
+
+def is_instances(path: str | os.PathLike[str]) -> bool:
+    """Returns whether a file has `images` and `annotations` at its top, and is whole up to them.
+
+    It is read as far as to the second of them, which may be most of it.
+    """
+    kinds: dict[str, str] = {}
+    try:
+        for _ in iterate_file(path, kinds):
+            if {IMAGES, ANNOTATIONS} <= kinds.keys():
+                return True
+    except DatasetError:
+        return False
+    return {IMAGES, ANNOTATIONS} <= kinds.keys()
 
 
 def not_instances(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ground.errors import DatasetError
+from model.coco.kind import is_instances
 from model.coco.names import (
     OTHER_KIND,
     SAME_KIND,
@@ -201,7 +202,10 @@ def _sample_of_names(path: Path) -> list[str]:
 
 
 def _looks_like_coco(path: Path) -> bool:
-    """Returns whether the beginning of a JSON file, or its end, has a key of COCO's."""
+    """Returns whether the beginning of a JSON file, or its end, has keys of COCO's.
+
+    One alone may be that of another tool, or the first list may be long: then the file is read.
+    """
     try:
         with open(path, "rb") as stream:
             head = stream.read(_HEAD_BYTES)
@@ -212,7 +216,9 @@ def _looks_like_coco(path: Path) -> bool:
     except OSError:
         return False
     keys = {key for key in _COCO_KEYS if key in head or key in tail}
-    return b'"images"' in keys or len(keys) > 1 or b'"licenses"' in head
+    if b'"images"' in keys or len(keys) > 1 or b'"licenses"' in head:
+        return True
+    return bool(keys) and is_instances(path)
 
 
 def _walk(data_dir: Path) -> Iterator[tuple[str, list[str]]]:

@@ -169,7 +169,8 @@ def _files(
     if form is None:
         raise DatasetError(
             f"{data_dir}: has no annotations that are known (COCO, Pascal VOC, YOLO, LabelMe, CVAT "
-            "for images, Label Studio, a table of boxes) in it or the folders below"
+            "for images, Label Studio, a table of boxes) in it or the folders below: where a COCO "
+            "file is meant, name it by --annotations FILE"
         )
     say(f"converting {form[0]}")
     done = convert(folder, *form, target.parent, target.stem)

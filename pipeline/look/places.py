@@ -12,8 +12,9 @@ from configs.data_schema import SPLIT_NAMES, DataInput
 from configs.loader import default_config, load_config
 from configs.schema import DataConfig
 from ground.errors import ConfigError, DatasetError
+from model.coco.kind import is_instances
 from model.coco.names import SAME_NAME, find_picture, is_called_masks, likeness
-from model.coco.stream import ANNOTATIONS, IMAGES, iterate_file
+from model.coco.stream import IMAGES, iterate_file
 from pipeline.look.album import Album
 from pipeline.look.of_coco import CocoFile, add_coco_file
 from pipeline.look.of_examples import add_examples, is_examples_folder, splits_of
@@ -198,7 +199,7 @@ def _coco_files(request: Request) -> list[CocoFile]:
             raise DatasetError(f"{missing[0]}: no such annotation file, which the config names")
         return there
     candidates = sorted({*folder.glob("*.json"), *folder.glob("*/*.json")})
-    found = [path for path in candidates if _is_instances(path)]
+    found = [path for path in candidates if is_instances(path)]
     if not found:
         raise DatasetError(
             f"{folder}: neither COCO JSON nor examples, an evaluation or a run is in it: name the "
@@ -209,18 +210,6 @@ def _coco_files(request: Request) -> list[CocoFile]:
 
 def _input(folder: Path, each: DataInput) -> CocoFile:
     return CocoFile(folder / each.annotations, folder / each.pictures, each.split or "")
-
-
-def _is_instances(path: Path) -> bool:
-    """Returns whether a JSON file has `images` and `annotations`."""
-    kinds: dict[str, str] = {}
-    try:
-        for _ in iterate_file(path, kinds):
-            if {IMAGES, ANNOTATIONS} <= kinds.keys():
-                return True
-    except DatasetError:
-        return False
-    return {IMAGES, ANNOTATIONS} <= kinds.keys()
 
 
 def coco_file(annotations: Path, pictures: Path | None) -> CocoFile:

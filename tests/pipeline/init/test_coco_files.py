@@ -1,9 +1,12 @@
 """Where `tfx-rcnn init` looks for COCO files and their pictures."""
 
+import itertools
+import json
+
 import pytest
 from PIL import Image
 
-from pipeline.init.coco_files import place_pictures
+from pipeline.init.coco_files import coco_files, place_pictures
 from tests.pipeline.init.folders import draw, numbered, write
 
 
@@ -54,3 +57,30 @@ def test_pictures_of_another_ending_alone_are_found(tmp_path):
     write(tmp_path / "labels.json", coco)
     place = place_pictures(tmp_path, "labels.json")
     assert (place.pictures, place.found, place.alike) == ("images", 8, (0, 0))
+
+
+@pytest.mark.parametrize(
+    "order", list(itertools.permutations(["images", "annotations", "categories"]))
+)
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_coco_file_is_one_whatever_its_order_and_length(tmp_path, order, indent):
+    coco = draw(tmp_path, numbered(1), classes=600)
+    coco["images"] *= 400
+    coco["annotations"] *= 200
+    assert min(len(json.dumps(each)) for each in coco.values()) > 1 << 14
+    text = json.dumps({key: coco[key] for key in order}, indent=indent)
+    (tmp_path / "l.json").write_text(text)
+    assert coco_files(tmp_path) == ["l.json"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"categories": {"label": {"labels": []}}, "items": [{"id": "a"}]},
+        {"items": ["x" * 40_000], "annotations": []},
+        {"shapes": [{"label": "categories"}], "imageData": "x" * 40_000},
+    ],
+)
+def test_a_file_of_another_tool_is_none(tmp_path, value):
+    write(tmp_path / "l.json", value)
+    assert coco_files(tmp_path) == []

@@ -314,6 +314,7 @@ def test_several_files_ask_for_annotations(tmp_path):
     ("harm", "said"),
     [
         (lambda root: (root / "c.json").unlink(), "no annotations that are known"),
+        (lambda root: (root / "c.json").unlink(), "name it by --annotations FILE"),
         (lambda root: (root / "c.json").write_text('{"images": [{"id": 1'), "cut off or not JSON"),
         (lambda root: [p.unlink() for p in root.glob("*.jpg")], "none of its pictures"),
         (lambda root: [p.write_bytes(b"x") for p in root.glob("*.jpg")], "cannot be used"),
