@@ -14,6 +14,7 @@ from pipeline.init.facts import DataFacts, Ints
 _FEWEST_GROUPS = 5
 _FEWEST_A_GROUP = 2.0  # pictures, on average
 _LARGEST_SHARE = 0.5  # of the pictures, in one group
+_MOST_LOST = 0.25  # share of the classes that groups may cost, in long tails and few videos
 _FEWEST_MATCHES = 0.9  # share of the names in which a pattern finds something
 _CONSECUTIVE = 0.5  # share of a video's frames that follow the one before within a few numbers
 _NEAR = 30
@@ -41,17 +42,45 @@ class Split(NamedTuple):
     why: str
 
 
+class _Tried(NamedTuple):
+    """A split that was tried; the smaller the cost the better.
+
+    Attributes:
+        cost: what `_cost` returns.
+        config: `data.split`.
+        places: see `Split`.
+    """
+
+    cost: tuple[bool, int, float]
+    config: SplitConfig
+    places: Ints
+
+
 def choose_split(facts: DataFacts) -> Split:
     """Returns shares, groups and a seed under which both splits have what the file has."""
-    pattern, why_group = group_pattern(facts.names)
+    pattern, why = group_pattern(facts.names)
+    best = _best(facts, pattern)
+    classes = len(np.unique(facts.class_of))
+    if pattern is not None:
+        alone = _best(facts, None)
+        lost = min(best.cost[1] - alone.cost[1], classes)
+        out = f"{lost} of {classes} classes out of one split"
+        if lost > _MOST_LOST * classes:  # such as pictures that are named by their class
+            best, why = alone, f"image id, as groups by {why} would leave {out}"
+        elif lost > 0:
+            why += f", which leaves {out}"
+    shares = f"{best.config.train:g} to learn, {best.config.eval:g} to measure"
+    return Split(best.config, best.places, f"one file: {shares}, by {why}")
+
+
+def _best(facts: DataFacts, pattern: str | None) -> _Tried:
+    """Returns the best split of some seeds."""
     share = 0.9 if len(facts.ids) >= _LARGE else 0.8
     groups = _groups(facts.names, pattern)
     seeds = range(_SEEDS if len(facts.ids) <= _MOST_FOR_SEEDS else 1)
-    tried = [_split(facts, groups, share, pattern, seed) for seed in seeds]
-    costs = [_cost(facts, split, places) for split, places in tried]
-    split, places = tried[min(range(len(costs)), key=costs.__getitem__)]
-    shares = f"{split.train:g} to learn, {split.eval:g} to measure"
-    return Split(split, places, f"one file: {shares}, by {why_group}")
+    splits = (_split(facts, groups, share, pattern, seed) for seed in seeds)
+    tried = [_Tried(_cost(facts, *split), *split) for split in splits]
+    return min(tried, key=lambda each: each.cost)
 
 
 def group_pattern(names: Sequence[str]) -> tuple[str | None, str]:
