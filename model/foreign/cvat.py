@@ -14,6 +14,7 @@ from model.foreign.form import (
     ForeignPicture,
     Losses,
     Ring,
+    count_other,
     ellipse,
     number,
     picture_size,
@@ -40,6 +41,7 @@ def read_cvat(folder: Folder, losses: Losses) -> Iterator[ForeignPicture]:
     """
     for name in folder.ending(".xml"):
         if not is_cvat(folder.root / name):
+            count_other(folder.root / name, losses)
             continue
         try:
             yield from _pictures(folder, name, losses)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from ground.errors import DatasetError
+from model.foreign.coco_file import is_as_written
 
 PICTURE_ENDINGS = (".jpg", ".jpeg", ".png")
 LARGEST_TEXT_BYTES = 256 << 20
@@ -193,6 +194,12 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise DatasetError(f"{path}: is no text in UTF-8 ({error.reason})") from None
+
+
+def count_other(path: Path, losses: Losses) -> None:
+    """Counts a file that a reader leaves out for its form; a COCO file of ours is none."""
+    if not is_as_written(path):
+        losses[f"{path.suffix[1:].upper()} files of another form"] += 1
 
 
 def ellipse(x: float, y: float, radius_x: float, radius_y: float) -> Ring:

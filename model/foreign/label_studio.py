@@ -15,6 +15,7 @@ from model.foreign.form import (
     ForeignPicture,
     Losses,
     Ring,
+    count_other,
     ellipse,
     number,
     picture_size,
@@ -37,6 +38,7 @@ def read_label_studio(folder: Folder, losses: Losses) -> Iterator[ForeignPicture
     """Yields the pictures of the tasks, one task in memory at a time."""
     for name in folder.ending(".json"):
         if not is_label_studio(folder.root / name):
+            count_other(folder.root / name, losses)
             continue
         for key, task in iterate_file(folder.root / name, {}):
             if key == BARE_LIST and isinstance(task, dict):

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from model.foreign.form import (
+    LARGEST_TEXT_BYTES,
     Folder,
     ForeignObject,
     ForeignPicture,
     Losses,
     Ring,
+    count_other,
     ellipse,
     number,
     picture_size,
@@ -19,27 +21,27 @@ from model.foreign.form import (
     stated_size,
 )
 
+_SHAPES = "shapes"
+_BESIDE = ("imagePath", "imageData", "imageHeight", "imageWidth")
+
 
 def is_labelme(path: Path) -> bool:
-    """Returns whether a JSON file has LabelMe's keys in its beginning or its end."""
-    with open(path, "rb") as stream:
-        head = stream.read(4096)
-        stream.seek(max(0, path.stat().st_size - 4096))
-        both = head + stream.read()
-    return b'"shapes"' in both and (b'"imagePath"' in both or b'"imageData"' in both)
+    """Returns whether a JSON file has LabelMe's keys, wherever: a picture in it may be between."""
+    if path.stat().st_size > LARGEST_TEXT_BYTES:
+        return False
+    content = path.read_bytes()
+    return _quoted(_SHAPES) in content and any(_quoted(key) in content for key in _BESIDE)
+
+
+def _quoted(key: str) -> bytes:
+    return f'"{key}"'.encode()
 
 
 def read_labelme(folder: Folder, losses: Losses) -> Iterator[ForeignPicture]:
     """Yields the pictures of LabelMe's JSON files."""
     for name in folder.ending(".json"):
-        if not is_labelme(folder.root / name):
-            continue
-        try:
-            content = json.loads(read_text(folder.root / name))
-        except (ValueError, RecursionError):
-            losses["files that are no JSON in UTF-8"] += 1
-            continue
-        if not isinstance(content, dict):
+        content = _content(folder.root / name, losses)
+        if content is None:
             continue
         named = content.get("imagePath")
         picture = folder.own_picture(named if isinstance(named, str) else "", name)
@@ -51,7 +53,20 @@ def read_labelme(folder: Folder, losses: Losses) -> Iterator[ForeignPicture]:
             losses["pictures that cannot be read"] += 1
             continue
         size = stated_size(content.get("imageWidth"), content.get("imageHeight"), size)
-        yield ForeignPicture(picture, *size, _objects(content.get("shapes"), losses), None)
+        yield ForeignPicture(picture, *size, _objects(content.get(_SHAPES), losses), None)
+
+
+def _content(path: Path, losses: Losses) -> dict[str, Any] | None:
+    """Returns what is in a file of LabelMe's; None for another file, which is counted."""
+    try:
+        content = json.loads(read_text(path))
+    except (ValueError, RecursionError):
+        losses["files that are no JSON in UTF-8"] += 1
+        return None
+    if not isinstance(content, dict) or _SHAPES not in content:
+        count_other(path, losses)
+        return None
+    return content
 
 
 def _objects(shapes: Any, losses: Losses) -> list[ForeignObject]:

@@ -10,6 +10,7 @@ from model.foreign.form import (
     ForeignObject,
     ForeignPicture,
     Losses,
+    count_other,
     number,
     picture_size,
     stated_size,
@@ -55,6 +56,7 @@ def read_table(folder: Folder, losses: Losses) -> Iterator[ForeignPicture]:
     """Yields the pictures of the tables below a folder."""
     for name in folder.ending(".csv"):
         if not is_table(folder.root / name):
+            count_other(folder.root / name, losses)
             continue
         by_picture: dict[str, list[ForeignObject]] = {}
         sizes: dict[str, tuple[str | None, str | None]] = {}

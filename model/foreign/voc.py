@@ -13,6 +13,7 @@ from model.foreign.form import (
     ForeignPicture,
     Losses,
     Ring,
+    count_other,
     number,
     picture_size,
     stated_size,
@@ -48,7 +49,10 @@ def _root(path: Path, losses: Losses) -> Any:
     except (ElementTree.ParseError, DefusedXmlException, ValueError, LookupError):
         losses["files that are no XML"] += 1
         return None
-    return root if root.tag == "annotation" else None
+    if root.tag == "annotation":
+        return root
+    count_other(path, losses)
+    return None
 
 
 def _objects(root: Any, shift: float, losses: Losses) -> Iterator[ForeignObject]:

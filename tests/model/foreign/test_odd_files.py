@@ -290,3 +290,50 @@ def test_cvats_videos_are_not_called_broken(tmp_path):
     write(tmp_path / "a.xml", "<annotations><track id='0'></track></annotations>")
     with pytest.raises(DatasetError, match=r"a\.xml: is CVAT's form for videos"):
         converted(tmp_path, "CVAT for images")
+
+
+POLYGON = {"label": "b", "points": [[0, 0], [9, 0], [9, 9]]}
+MANY_CORNERS = {"label": "b", "points": [[n % 90, n // 90] for n in range(1000)]}
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+@pytest.mark.parametrize("after", ["", "A" * 20_000])
+def test_labelmes_keys_may_lie_between_shapes_and_a_picture(tmp_path, in_order, after):
+    keys = {
+        "version": "5",
+        "shapes": [MANY_CORNERS],
+        "imagePath": "a.jpg",
+        "imageData": after,
+        "imageHeight": 80,
+        "imageWidth": 100,
+    }
+    picture(tmp_path / "a.jpg")
+    write(tmp_path / "a.json", json.dumps(keys if in_order else dict(sorted(keys.items()))))
+    done, coco = converted(tmp_path, "LabelMe")
+    assert [row[:2] for row in boxes(coco["all"])] == [("a.jpg", "b")] and not done.lost
+
+
+FORMS = [
+    ("LabelMe", "json", json.dumps({"imagePath": "a.jpg", "shapes": [POLYGON]}), '{"a": 1}'),
+    ("LabelMe", "json", json.dumps({"imagePath": "a.jpg", "shapes": [POLYGON]}), "[1]"),
+    ("Pascal VOC", "xml", voc("a.jpg", [CAT]), "<project/>"),
+    (
+        "CVAT for images",
+        "xml",
+        "<annotations><image name='a.jpg'><box label='x' xtl='1' ytl='1' xbr='5' ybr='5'/></image>"
+        "</annotations>",
+        "<project/>",
+    ),
+    ("Label Studio", "json", json.dumps([task("a.jpg")]), "[1]"),
+    ("a table of boxes (CSV)", "csv", f"{HEADER}\na.jpg,100,80,car,1,2,3,4\n", "id,name\n1,x\n"),
+]
+
+
+@pytest.mark.parametrize(("form", "ending", "text", "other"), FORMS)
+def test_files_of_another_form_are_counted(tmp_path, form, ending, text, other):
+    picture(tmp_path / "a.jpg")
+    write(tmp_path / f"a.{ending}", text)
+    write(tmp_path / f"b.{ending}", other)
+    expected = {f"{ending.upper()} files of another form": 1}
+    assert converted(tmp_path, form)[0].lost == expected
+    assert converted(tmp_path, form)[0].lost == expected  # what we wrote is not counted
