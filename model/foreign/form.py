@@ -1,5 +1,6 @@
 """What the readers of other tools' annotations give, and what they share."""
 
+import itertools
 import math
 import os
 import re
@@ -99,12 +100,8 @@ class Folder:
         base = os.path.basename(named)
         stem = os.path.splitext(base or _composed(os.path.basename(beside)))[0]
         for found in (self._by_base.get(base, []), self._by_stem.get(stem, [])):
-            if len(found) == 1:
-                return found[0]
-            nearest = sorted(found, key=lambda name: -_parts_shared(name, beside))
-            shared = [_parts_shared(name, beside) for name in nearest[:2]]
-            if shared and shared[0] > shared[-1]:
-                return nearest[0]
+            if nearest := _nearest(found, named, beside):
+                return nearest
         return None
 
     def own_picture(self, named: str, beside: str) -> str | None:
@@ -130,6 +127,31 @@ def _stem(path: str) -> str:
 def _composed(name: str) -> str:
     """Returns a name in the one of its Unicode forms that names are compared in."""
     return unicodedata.normalize("NFC", name)
+
+
+def _nearest(found: Sequence[str], named: str, beside: str) -> str | None:
+    """Returns the one picture that is meant more than the others; None where two are as much.
+
+    The folders in front of the name that was given say more than those of the annotation's file.
+    """
+
+    def closeness(name: str) -> tuple[int, int]:
+        return _end_shared(_composed(name), named), _parts_shared(name, beside)
+
+    if len(found) == 1:
+        return found[0]
+    nearest = sorted(found, key=closeness, reverse=True)[:2]
+    return nearest[0] if nearest and closeness(nearest[0]) > closeness(nearest[1]) else None
+
+
+def _end_shared(first: str, second: str) -> int:
+    """Returns how many folders two paths share, counted from their ends.
+
+    >>> _end_shared("images/cam1/a.jpg", "cam1/a.jpg"), _end_shared("cam1/x/a.jpg", "cam1/a.jpg")
+    (1, 0)
+    """
+    pairs = zip(first.split("/")[-2::-1], second.split("/")[-2::-1], strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _parts_shared(first: str, second: str) -> int:

@@ -197,6 +197,26 @@ def test_a_text_of_a_task_is_no_picture(tmp_path):
     assert done.lost == {"annotations without their picture": 1}
 
 
+def test_pictures_of_one_name_in_two_folders_are_told_apart_by_their_folders(tmp_path):
+    for folder in ("cvat", "studio"):
+        for camera in ("cam1", "cam2"):
+            picture(tmp_path / folder / "photos" / camera / "0.jpg")
+    box = "<box label='{}' xtl='1' ytl='1' xbr='5' ybr='5'/>"
+    cameras = ("cam1", "cam2")
+    images = [f"<image name='{name}/0.jpg'>{box.format(name)}</image>" for name in cameras]
+    write(tmp_path / "cvat" / "all.xml", f"<annotations>{''.join(images)}</annotations>")
+    value = {"x": 0, "y": 0, "width": 9, "height": 9}
+    tasks = [
+        task(f"/data/local-files/?d={name}/0.jpg", {**value, "rectanglelabels": [name]})
+        for name in cameras
+    ]
+    write(tmp_path / "studio" / "all.json", json.dumps(tasks))
+    expected = [("photos/cam1/0.jpg", "cam1"), ("photos/cam2/0.jpg", "cam2")]
+    for folder, form in (("cvat", "CVAT for images"), ("studio", "Label Studio")):
+        done, coco = converted(tmp_path / folder, form)
+        assert [row[:2] for row in boxes(coco["all"])] == expected and not done.lost
+
+
 @pytest.mark.parametrize(
     ("value", "lost"),
     [
