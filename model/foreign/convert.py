@@ -97,9 +97,8 @@ def convert(folder: Folder, form: str, reader: Reader, out: Path, stem: str) -> 
         finally:
             spools.close()
         if not spools.classes:
-            said = (
-                f" ({', '.join(f'{n} {what}' for what, n in lost.most_common(3))})" if lost else ""
-            )
+            most = ", ".join(f"{n} {what}" for what, n in (+lost).most_common(3))
+            said = f" ({most})" if most else ""
             raise DatasetError(
                 f"{folder.root}: its annotations look like {form}, but no object of a picture "
                 f"comes out of them{said}"
@@ -119,8 +118,7 @@ def convert(folder: Folder, form: str, reader: Reader, out: Path, stem: str) -> 
             path = out / (f"{stem}.coco.json" if part == "all" else f"{stem}.{part}.coco.json")
             write_coco(path, f"converted from {form}", spools.lists(members))
             files[part] = path
-    lost = Counter({what: number for what, number in lost.items() if number})
-    return Conversion(form, files, lost)
+    return Conversion(form, files, +lost)
 
 
 class _Spools:

@@ -17,7 +17,6 @@ from model.foreign.form import (
     count_other,
     ellipse,
     number,
-    picture_size,
     split_of_word,
     stated_size,
 )
@@ -61,11 +60,10 @@ def _pictures(folder: Folder, name: str, losses: Losses) -> Iterator[ForeignPict
         if element.tag != "image":
             continue
         picture = folder.picture(element.get("name", ""), name)
-        size = None if picture is None else picture_size(folder.root / picture)
-        if picture is None or size is None:
-            what = "their picture" if picture is None else "a picture that can be read"
-            losses[f"annotations without {what}"] += 1
-        else:
+        size = None if picture is None else folder.size(picture, losses)
+        if picture is None:
+            losses["annotations without their picture"] += 1
+        elif size is not None:
             objects = [each for child in element if (each := _object(child, losses))]
             size = stated_size(element.get("width"), element.get("height"), size)
             yield ForeignPicture(picture, *size, objects, split_of_word(element.get("subset", "")))

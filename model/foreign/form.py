@@ -6,7 +6,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +16,11 @@ from ground.errors import DatasetError
 from model.foreign.coco_file import is_as_written
 
 PICTURE_ENDINGS = (".jpg", ".jpeg", ".png")
+# What annotation tools open and no detector of ours learns from.
+OTHER_ENDINGS = {
+    ".bmp": "BMP", ".gif": "GIF", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WebP",
+    ".heic": "HEIC", ".avif": "AVIF",
+}  # fmt: skip
 LARGEST_TEXT_BYTES = 256 << 20
 _ORIENTATION_TAG = 0x0112
 _TURNED = range(5, 9)  # orientations that swap the sides
@@ -67,19 +72,21 @@ class Folder:
     def __init__(self, root: Path, names: Sequence[str]) -> None:
         self.root = root
         self.names = names
-        self._by_base: dict[str, list[str]] = {}
-        self._pictures = [name for name in names if name.lower().endswith(PICTURE_ENDINGS)]
-        self._known = {_composed(name): name for name in self._pictures}
-        self._by_stem: dict[str, list[str]] = {}
-        for name in self._pictures:
-            base = _composed(os.path.basename(name))
-            self._by_base.setdefault(base, []).append(name)
-            self._by_stem.setdefault(os.path.splitext(base)[0], []).append(name)
+        self._pictures = self.ending(*PICTURE_ENDINGS)
+        stems = {os.path.splitext(name)[0] for name in self._pictures}
+        others = self.ending(*OTHER_ENDINGS)
+        self._others = [name for name in others if os.path.splitext(name)[0] not in stems]
+        self._found_by = (_Names(self._pictures), _Names(self._others))
 
     @property
     def pictures(self) -> Sequence[str]:
-        """All pictures."""
+        """All pictures that can be learnt from, by their endings."""
         return self._pictures
+
+    @property
+    def others(self) -> Sequence[str]:
+        """Pictures that must be converted first, without those that lie beside their conversion."""
+        return self._others
 
     def ending(self, *endings: str) -> list[str]:
         """Returns the files that end so, in any case of letters."""
@@ -88,21 +95,13 @@ class Folder:
     def picture(self, named: str, beside: str) -> str | None:
         """Returns the picture that an annotation names, or the one of its own name; else None.
 
+        One of `others` where there is none of `pictures`; `size` counts it.
+
         Args:
             named: what the annotation says; "" where it names none.
             beside: the annotation's file.
         """
-        named = _composed(named.replace("\\", "/"))
-        near = _composed(os.path.dirname(beside))
-        for place in (os.path.join(near, named), named):
-            if known := self._known.get(os.path.normpath(place)):
-                return known
-        base = os.path.basename(named)
-        stem = os.path.splitext(base or _composed(os.path.basename(beside)))[0]
-        for found in (self._by_base.get(base, []), self._by_stem.get(stem, [])):
-            if nearest := _nearest(found, named, beside):
-                return nearest
-        return None
+        return self._first((named,), beside)
 
     def own_picture(self, named: str, beside: str) -> str | None:
         """Returns the picture of an annotations' file that has one alone; else None.
@@ -117,7 +116,51 @@ class Folder:
         places = (named, "")
         if _stem(named) != _stem(beside):
             places = ("", named)
-        return next(filter(None, (self.picture(place, beside) for place in places)), None)
+        return self._first(places, beside)
+
+    def _first(self, places: Iterable[str], beside: str) -> str | None:
+        found = (names.picture(place, beside) for names in self._found_by for place in places)
+        return next(filter(None, found), None)
+
+    def size(self, picture: str, losses: Losses) -> tuple[int, int] | None:
+        """Returns (height, width) of a picture, upright; None, counted, for one of no use."""
+        form = OTHER_ENDINGS.get(os.path.splitext(picture)[1].lower())
+        size = None if form else picture_size(self.root / picture)
+        if size is None:
+            why = f"are {form} (convert them to JPEG or PNG)" if form else "cannot be read"
+            losses[f"pictures that {why}"] += 1
+        return size
+
+
+class _Names:
+    """Files by their paths and by the names in them.
+
+    Args:
+        names: the files.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._known = {_composed(name): name for name in names}
+        self._by_base: dict[str, list[str]] = {}
+        self._by_stem: dict[str, list[str]] = {}
+        for name in names:
+            base = _composed(os.path.basename(name))
+            self._by_base.setdefault(base, []).append(name)
+            self._by_stem.setdefault(os.path.splitext(base)[0], []).append(name)
+
+    def picture(self, named: str, beside: str) -> str | None:
+        """Returns what `Folder.picture` does, of these files."""
+        named = _composed(named.replace("\\", "/"))
+        near = _composed(os.path.dirname(beside))
+        for place in (os.path.join(near, named), named):
+            if known := self._known.get(os.path.normpath(place)):
+                return known
+        base = os.path.basename(named)
+        stem = os.path.splitext(base or _composed(os.path.basename(beside)))[0]
+        for found in (self._by_base.get(base, []), self._by_stem.get(stem, [])):
+            if nearest := _nearest(found, named, beside):
+                return nearest
+        return None
 
 
 def _stem(path: str) -> str:

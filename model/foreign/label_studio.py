@@ -9,6 +9,7 @@ from typing import Any
 
 from model.coco.stream import BARE_LIST, iterate_file
 from model.foreign.form import (
+    OTHER_ENDINGS,
     PICTURE_ENDINGS,
     Folder,
     ForeignObject,
@@ -18,7 +19,6 @@ from model.foreign.form import (
     count_other,
     ellipse,
     number,
-    picture_size,
 )
 
 _SHORT_LENGTH = 8  # of the code that an upload gets in front of its name, before a `-`
@@ -50,10 +50,11 @@ def _picture(
 ) -> Iterator[ForeignPicture]:
     fields = task["data"] if isinstance(task.get("data"), dict) else task
     picture = next(filter(None, (_file(folder, name, value) for value in fields.values())), None)
-    size = None if picture is None else picture_size(folder.root / picture)
-    if picture is None or size is None:
-        what = "their picture" if picture is None else "a picture that can be read"
-        losses[f"annotations without {what}"] += 1
+    if picture is None:
+        losses["annotations without their picture"] += 1
+        return
+    size = folder.size(picture, losses)
+    if size is None:
         return
     rows = list(_results(task, losses))
     if rows or task.get("annotations"):
@@ -74,7 +75,7 @@ def _file(folder: Folder, name: str, value: Any) -> str | None:
     local = re.search(r"(?:^|&)d=([^&]*)", address.query)
     quoted = local[1] if local else address.path
     for path in (urllib.parse.unquote(quoted), quoted, urllib.parse.unquote_plus(quoted)):
-        if not path.lower().endswith(PICTURE_ENDINGS):
+        if not path.lower().endswith((*PICTURE_ENDINGS, *OTHER_ENDINGS)):
             continue
         base = path.rpartition("/")[2]
         code, dash, own = base.partition("-")

@@ -16,7 +16,6 @@ from model.foreign.form import (
     count_other,
     ellipse,
     number,
-    picture_size,
     read_text,
     stated_size,
 )
@@ -48,9 +47,8 @@ def read_labelme(folder: Folder, losses: Losses) -> Iterator[ForeignPicture]:
         if picture is None:
             losses["annotations without their picture"] += 1
             continue
-        size = picture_size(folder.root / picture)
+        size = folder.size(picture, losses)
         if size is None:
-            losses["pictures that cannot be read"] += 1
             continue
         size = stated_size(content.get("imageWidth"), content.get("imageHeight"), size)
         yield ForeignPicture(picture, *size, _objects(content.get(_SHAPES), losses), None)

@@ -12,7 +12,6 @@ from model.foreign.form import (
     Losses,
     count_other,
     number,
-    picture_size,
     stated_size,
 )
 
@@ -70,8 +69,6 @@ def read_table(folder: Folder, losses: Losses) -> Iterator[ForeignPicture]:
             by_picture.setdefault(picture, []).append(found)
             sizes[picture] = (row.get("width"), row.get("height"))
         for picture, objects in by_picture.items():
-            size = picture_size(folder.root / picture)
-            if size is None:
-                losses["pictures that cannot be read"] += 1
-            else:
+            size = folder.size(picture, losses)
+            if size is not None:
                 yield ForeignPicture(picture, *stated_size(*sizes[picture], size), objects, None)

@@ -15,7 +15,6 @@ from model.foreign.form import (
     Ring,
     count_other,
     number,
-    picture_size,
     stated_size,
 )
 
@@ -33,9 +32,8 @@ def read_voc(folder: Folder, losses: Losses) -> Iterator[ForeignPicture]:
         if picture is None:
             losses["annotations without their picture"] += 1
             continue
-        size = picture_size(folder.root / picture)
+        size = folder.size(picture, losses)
         if size is None:
-            losses["pictures that cannot be read"] += 1
             continue
         shift = 1.0 if "VOC" in (root.findtext("source/database") or "") else 0.0
         size = stated_size(root.findtext("size/width"), root.findtext("size/height"), size)

@@ -9,7 +9,6 @@ from model.foreign.form import (
     ForeignPicture,
     Losses,
     number,
-    picture_size,
 )
 from model.foreign.yolo_data import NAME_FILES, lines_of, read_yolo_data
 
@@ -23,16 +22,15 @@ def read_yolo(folder: Folder, losses: Losses) -> Iterator[ForeignPicture]:
     names, has_keypoints, splits = data.names, data.has_keypoints, data.splits
     labels = {_label_key(name): name for name in label_files(folder)}
     losses["label files without their picture"] += _orphans(folder, labels.values())
-    tops = {name.split("/")[0] for name in labels.values() if "/" in name} | {"images"}
-    for picture in folder.pictures:
+    tops = {_top(name) for name in labels.values()} | {"", "images"}
+    for picture in (*folder.pictures, *folder.others):
         label = next((labels[path] for path in _label_paths(picture) if path in labels), None)
         split = splits.get(picture)
-        if label is None and split is None and "/" in picture and picture.split("/")[0] not in tops:
+        if label is None and split is None and _top(picture) not in tops:
             losses["pictures of folders without labels"] += 1
             continue
-        size = picture_size(folder.root / picture)
+        size = folder.size(picture, losses)
         if size is None:
-            losses["pictures that cannot be read"] += 1
             continue
         lines = lines_of(folder.root / label) if label else []
         found = (_object(line, size, names, has_keypoints, losses) for line in lines)
@@ -42,13 +40,21 @@ def read_yolo(folder: Folder, losses: Losses) -> Iterator[ForeignPicture]:
 def label_files(folder: Folder) -> list[str]:
     """Returns the text files that go with a picture."""
     texts = {n for n in folder.ending(".txt") if os.path.basename(n).lower() not in _OTHER_TEXTS}
-    wanted = {path for picture in folder.pictures for path in _label_paths(picture)}
+    pictures = (*folder.pictures, *folder.others)
+    wanted = {path for picture in pictures for path in _label_paths(picture)}
     return sorted(name for name in texts if _label_key(name) in wanted)
 
 
+def _top(name: str) -> str:
+    """Returns the first folder of a path in lower case; "" for a file beside the folders."""
+    return name.lower().rpartition("/")[0].partition("/")[0]
+
+
 def _label_key(name: str) -> str:
-    """Returns a label file's name with its ending in lower case."""
-    return name[:-4] + name[-4:].lower()
+    """Returns a label file's name with its ending, and folders called `labels`, in lower case."""
+    *folders, base = name.split("/")
+    lowered = [part.lower() if part.lower() == "labels" else part for part in folders]
+    return "/".join([*lowered, base[:-4] + base[-4:].lower()])
 
 
 def _orphans(folder: Folder, labels: Collection[str]) -> int:
@@ -65,7 +71,7 @@ def _orphans(folder: Folder, labels: Collection[str]) -> int:
 
 
 def _label_paths(picture: str) -> list[str]:
-    """Returns where the labels of a picture may be: beside it, or in `labels` for `images`."""
+    """Returns keys of where its labels may be: beside a picture, or in `labels` for `images`."""
     stem = os.path.splitext(picture)[0]
     parts = stem.split("/")
     swapped = [
@@ -73,7 +79,8 @@ def _label_paths(picture: str) -> list[str]:
         for at, part in enumerate(parts[:-1])
         if part.lower() in ("images", "jpegimages", "img")
     ]
-    return [f"{place}.txt" for place in (*reversed(swapped), stem, f"labels/{stem}")]
+    places = (*reversed(swapped), stem, f"labels/{stem}")
+    return [_label_key(f"{place}.txt") for place in places]
 
 
 def _object(

@@ -199,6 +199,30 @@ def test_a_table_is_read(tmp_path):
     assert done.lost == {"rows without a picture, a class or a box": 1}
 
 
+READ_WITH_A_PICTURE = [
+    ("Pascal VOC", "b.xml", voc("b.bmp", [("cat", 1, 1, 9, 9, False, "")])),
+    ("LabelMe", "b.json", '{"imagePath": "b.bmp", "shapes": []}'),
+    ("CVAT for images", "all.xml", "<annotations><image name='b.bmp'></image></annotations>"),
+    ("Label Studio", "all.json", json.dumps([label_studio([], "/data/upload/1/b.bmp")])),
+    (
+        "a table of boxes (CSV)",
+        "t.csv",
+        "filename,class,xmin,ymin,xmax,ymax\nb.bmp,x,1,1,9,9\nb.bmp,x,1,1,9,9\n",
+    ),
+]
+
+
+@pytest.mark.parametrize(("form", "name", "text"), READ_WITH_A_PICTURE)
+def test_an_annotation_of_a_bmp_is_said_to_be_that(tmp_path, form, name, text):
+    picture(tmp_path / "b.bmp")
+    write(tmp_path / name, text)
+    said = (
+        rf"look like {form}, but no object .* \(1 pictures that are BMP \(convert them to JPEG or"
+    )
+    with pytest.raises(DatasetError, match=said.replace("(CSV)", r"\(CSV\)")):
+        converted(tmp_path, form)
+
+
 def test_what_leads_out_of_the_folder_is_not_read(tmp_path):
     outside = picture(tmp_path / "outside" / "a.jpg")
     root = tmp_path / "data"

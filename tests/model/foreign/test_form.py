@@ -1,6 +1,7 @@
 """Which picture an annotation means, of what size it speaks, and what a folder's name says."""
 
 import unicodedata
+from collections import Counter
 
 import pytest
 from PIL import Image
@@ -78,6 +79,32 @@ def test_an_own_file_of_another_name_is_of_the_picture_in_it(tmp_path):
     folder = Folder(tmp_path, ["a.jpg", "b.jpg"])
     assert folder.own_picture("a.jpg", "l/0001.xml") == "a.jpg"
     assert folder.own_picture("c.jpg", "l/0001.xml") is None
+
+
+def test_what_cannot_be_learnt_from_is_found_after_what_can(tmp_path):
+    names = ["a.jpg", "a.webp", "b.TIF", "c.gif", "d.png", "e.txt"]
+    folder = Folder(tmp_path, names)
+    assert folder.pictures == ["a.jpg", "d.png"]
+    assert folder.others == ["b.TIF", "c.gif"]  # a.jpg is what a.webp was converted into
+    assert folder.picture("a.webp", "x.xml") == "a.jpg"
+    assert folder.picture("b.jpg", "x.xml") == "b.TIF"
+    assert folder.own_picture("d.png", "c.xml") == "d.png"  # c.gif has the name of the file
+
+
+def test_a_picture_of_no_use_has_no_size_and_is_counted(tmp_path):
+    names = ["a.jpg", "b.BMP", "c.tiff", "d.webp", "e.jpg"]
+    for name in names[:4]:
+        picture(tmp_path / name)
+    (tmp_path / "e.jpg").write_bytes(b"no picture")
+    losses = Counter()
+    folder = Folder(tmp_path, names)
+    assert [folder.size(name, losses) for name in names] == [(80, 100), None, None, None, None]
+    assert losses == {
+        "pictures that are BMP (convert them to JPEG or PNG)": 1,
+        "pictures that are TIFF (convert them to JPEG or PNG)": 1,
+        "pictures that are WebP (convert them to JPEG or PNG)": 1,
+        "pictures that cannot be read": 1,
+    }
 
 
 @pytest.mark.parametrize(

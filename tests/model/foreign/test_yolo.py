@@ -2,6 +2,7 @@
 
 import pytest
 
+from ground.errors import DatasetError
 from model.foreign.convert import find_form, folder_of
 from tests.model.foreign.forms import boxes, converted, picture, write
 
@@ -119,6 +120,46 @@ def test_endings_may_be_in_capitals(tmp_path):
     write(tmp_path / "labels" / "A.TXT", LINE)
     _, coco = converted(tmp_path, "YOLO")
     assert boxes(coco["all"]) == [("images/A.JPG", "class 0", 40, 20, 20, 40)]
+
+
+@pytest.mark.parametrize("ending", [".bmp", ".webp", ".tif", ".TIFF", ".gif"])
+@pytest.mark.parametrize("beside", [True, False])
+def test_pictures_of_other_formats_are_said_to_be_that(tmp_path, ending, beside):
+    images, labels = ("p", "p") if beside else ("images", "labels")
+    picture(tmp_path / images / "a.jpg")
+    picture(tmp_path / images / f"b{ending}")
+    picture(tmp_path / images / f"empty{ending}")
+    for name in "ab":
+        write(tmp_path / labels / f"{name}.txt", LINE)
+    done, coco = converted(tmp_path, "YOLO")
+    form = {".bmp": "BMP", ".webp": "WebP", ".gif": "GIF"}.get(ending, "TIFF")
+    assert files(coco["all"]) == [f"{images}/a.jpg"]
+    assert done.lost == {f"pictures that are {form} (convert them to JPEG or PNG)": 2}
+    (tmp_path / images / "a.jpg").unlink()
+    (tmp_path / labels / "a.txt").unlink()
+    with pytest.raises(DatasetError, match=rf"no object .*\(2 pictures that are {form} \([^,]*$"):
+        converted(tmp_path, "YOLO")
+
+
+@pytest.mark.parametrize(
+    ("images", "labels"),
+    [
+        ("Images", "Labels"),
+        ("IMAGES/train", "LABELS/train"),
+        ("Images", "labels"),
+        ("a", "Labels/a"),
+        ("Labels", "Labels"),
+    ],
+)
+def test_folders_may_be_in_capitals(tmp_path, images, labels):
+    for name in ("a.jpg", "empty.jpg"):
+        picture(tmp_path / images / name)
+    write(tmp_path / labels / "a.txt", LINE)
+    done, coco = converted(tmp_path, "YOLO")
+    name, *box = boxes(coco["all"])[0]
+    assert (name, box) == (f"{images}/a.jpg", ["class 0", 40, 20, 20, 40])
+    # A folder without labels of its own is not looked into, whatever it is called.
+    assert len(files(coco["all"])) == 1 + (images != "a") and bool(done.lost) == (images == "a")
 
 
 def test_what_has_no_partner_is_counted(tmp_path):
