@@ -56,9 +56,12 @@ class ClassMap:
         for id_, category in self.by_id.items():
             parts = merged.setdefault(category["name"], {})
             parts[self.names[id_]] = parts.get(self.names[id_], 0) + objects.get(id_, 0)
+        not_kept: dict[str, int] = {}  # summed: two ids may share a name
+        for id_, name in self.left_out.items():
+            not_kept[name] = not_kept.get(name, 0) + objects.get(id_, 0)
         return {
             "merged": {name: parts for name, parts in merged.items() if set(parts) != {name}},
-            "not_kept": {name: objects.get(id_, 0) for id_, name in self.left_out.items()},
+            "not_kept": not_kept,
         }
 
 

@@ -110,6 +110,14 @@ def test_counts_follow_the_classes():
     }
 
 
+def test_objects_of_two_ids_with_one_name_are_counted_together():
+    twice = [*FILE, {"id": 11, "name": "dog", "label": 5}]
+    objects = {2: 5, 7: 7, 9: 1, 11: 9}
+    assert class_map(twice, ClassesConfig(drop=("dog",))).facts(objects)["not_kept"] == {"dog": 16}
+    merged = class_map(twice, ClassesConfig(merge={"animal": ("dog",)})).facts(objects)["merged"]
+    assert merged == {"animal": {"dog": 16}}
+
+
 @given(
     st.sets(st.sampled_from(["car", "truck", "dog", "person"]), max_size=4),
     st.sets(st.sampled_from(["car", "truck", "dog", "person", "it"]), max_size=3),
