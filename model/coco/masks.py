@@ -44,6 +44,17 @@ class Mask(NamedTuple):
     bad_rings: str = ""
 
 
+def is_no_mask(segmentation: Any) -> bool:
+    """Returns whether a `segmentation` plainly says that there is none: nothing in any brackets.
+
+    >>> is_no_mask([[], []]), is_no_mask({}), is_no_mask([[], [1]])
+    (True, True, False)
+    """
+    if isinstance(segmentation, list):
+        return all(isinstance(inner, list) and is_no_mask(inner) for inner in segmentation)
+    return segmentation is None or segmentation in ("", {})
+
+
 def read_mask(segmentation: Any, height: int, width: int) -> Mask | None:
     """Returns a `segmentation` of a picture in any form that is plainly meant, None where empty.
 
@@ -54,13 +65,13 @@ def read_mask(segmentation: Any, height: int, width: int) -> Mask | None:
 
     >>> read_mask([[0, 0, 2, 0, 2, 1, 0, 1]], 2, 3).rle
     {'size': [2, 3], 'counts': '01102'}
-    >>> read_mask([], 2, 3) is None
+    >>> read_mask([[]], 2, 3) is None
     True
 
     Raises:
         ValueError: what is wrong with it.
     """
-    if segmentation is None or segmentation == [] or segmentation == "":
+    if is_no_mask(segmentation):
         return None
     if height * width > _MOST_PIXELS:
         raise ValueError(f"a picture of {height} x {width} pixels is too large for masks")

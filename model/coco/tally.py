@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from model.coco.entries import CocoObject
+from model.coco.masks import is_no_mask
 from model.coco.names import RepeatedNames
 from model.coco.policies import MEND, REASONS, REFUSE, Flaw, Reason
 from model.coco.values import shortened
@@ -28,7 +29,7 @@ class Tally:
         objects_read: entries of `annotations`.
         objects_written: in the records, crowds too.
         crowds_written: those of the objects that are crowd regions.
-        masks_read: entries of `annotations` that have a segmentation.
+        masks_read: entries of `annotations` that have a segmentation with anything in it.
         masks_written: objects in the records that have one, crowds too.
         reasons: flaws by code, whatever was done about them.
         refused_pictures: lines of the rejects by code: pictures that policy refuses.
@@ -100,8 +101,8 @@ class Tally:
     def read_object(self, annotation: Any) -> None:
         """Counts an entry of `annotations`."""
         self.objects_read += 1
-        mask = annotation.get("segmentation") if isinstance(annotation, dict) else None
-        self.masks_read += mask is not None and mask not in ([], "")
+        if isinstance(annotation, dict):
+            self.masks_read += not is_no_mask(annotation.get("segmentation"))
 
     def leave_out_picture(self, flaw: Flaw, name: str, objects: int) -> None:
         """Counts a picture that is left out, with so many objects."""

@@ -13,6 +13,7 @@ from ground.errors import DatasetError
 from model.coco.boxes import bbox_in_pixels, meant_box, yxyx_to_xywh
 from model.coco.hints import format_of_boxes
 from model.coco.kind import not_instances, other_task
+from model.coco.masks import is_no_mask
 from model.coco.stream import ANNOTATIONS, BARE_LIST, CATEGORIES, IMAGES, LISTS, iterate_file, lacks
 from model.coco.survey import Survey, read_label_map
 from model.coco.values import integer_at, meant_integer
@@ -131,7 +132,7 @@ class _Reader:
         segmentation = annotation.get("segmentation")
         is_crowd = meant_integer(annotation.get("iscrowd")) == 1
         self.counts["crowds"] += is_crowd
-        self.counts["masks"] += bool(segmentation)
+        self.counts["masks"] += not is_no_mask(segmentation)
         self.counts["rectangles"] += _is_rectangle(segmentation)
         box = meant_box(annotation.get("bbox"))
         numbers = box.numbers if box else _around(segmentation)

@@ -120,6 +120,12 @@ def test_what_loses_nothing_has_no_limit(tmp_path, fields):
     assert summary["objects"] == {"read": 20, "written": 20, "rejected": 0}
 
 
+def test_segmentations_that_hold_nothing_are_no_masks_to_lose(tmp_path):
+    summary = run(flawed(tmp_path / "set", 20, segmentation=[[]]), tmp_path / "out")
+    assert summary["masks"] == {"read": 0, "written": 0}
+    assert summary["reasons"] == {}
+
+
 def test_objects_lost_with_their_pictures_do_not_count_twice(tmp_path):
     folder = flawed(tmp_path / "set", 0)
     (folder / "pictures" / "1.jpg").unlink()

@@ -143,11 +143,11 @@ FLAWS = [
     ({"segmentation": [[1, 2, 3, 4, 5, 6, 7]]}, "bad_segmentation"),
     ({"segmentation": [[1, 2, 3, 4, 5, "x"]]}, "bad_segmentation"),
     ({"segmentation": [1, 2, 3, 4]}, "bad_segmentation"),
-    ({"segmentation": [[]]}, "bad_segmentation"),
+    ({"segmentation": [[None]]}, "bad_segmentation"),
     ({"segmentation": "polygon"}, "bad_segmentation"),
     ({"segmentation": [[0, 0, 1e9, 0, 0, 1e9]]}, "bad_segmentation"),
     ({"segmentation": [[0, 0, math.nan, 0, 0, 9]]}, "bad_segmentation"),
-    ({"segmentation": {}}, "bad_segmentation"),
+    ({"segmentation": [{}]}, "bad_segmentation"),
     ({"segmentation": {"size": [30, 20], "counts": [600]}}, "bad_segmentation"),
     ({"segmentation": {"size": [20, 30], "counts": [599]}}, "bad_segmentation"),
     ({"segmentation": {"size": [20, 30], "counts": [601, -1]}}, "bad_segmentation"),
@@ -294,6 +294,8 @@ def test_mended_area_is_that_of_the_box():
 def test_no_mask_and_empty_mask_stay_apart():
     for value in ([], None, ...):
         assert parse({"segmentation": value})[0].segmentation == b""
+    for value in ([], [[]], [[], []], {}, ...):  # as exports write that have boxes alone
+        assert parse({"segmentation": value}) == (parse({"segmentation": ...})[0], [])
     empty = parse({"segmentation": {"size": [20, 30], "counts": [600]}})[0].segmentation
     assert coco_mask.area(json.loads(empty)) == 0
     mended = parse(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from model.coco.masks import compressed_rle, decode_counts, read_mask
+from model.coco.masks import compressed_rle, decode_counts, is_no_mask, read_mask
 
 
 @given(st.data())
@@ -81,6 +81,18 @@ def test_plainly_meant_forms_are_the_same_mask(written, odd):
     assert mask.box == (2, 2, 10, 10)
     assert not mask.bad_rings
     assert not mask.text_numbers
+
+
+@pytest.mark.parametrize("empty", [None, "", [], {}, [[]], [[], []], [[[]]], "[[]]"])
+def test_nothing_in_any_brackets_is_no_mask(empty):
+    assert read_mask(empty, 20, 30) is None
+
+
+@pytest.mark.parametrize("broken", [[None], [{}], [[], [1]], [""], [[0, 0, 0, 0]], 0, False])
+def test_what_holds_anything_is_a_mask_or_broken(broken):
+    assert not is_no_mask(broken)
+    with pytest.raises(ValueError, match=r"expected|a polygon of"):
+        read_mask(broken, 20, 30)
 
 
 def test_numbers_as_text_and_a_bad_ring_among_good_ones_are_told():

@@ -61,6 +61,18 @@ def test_repairs_that_lose_something_count_once_an_object():
     assert counts.examples == {"bad_segmentation": "image id 1, annotation id 2: cut off"}
 
 
+def test_masks_that_are_read_are_those_that_hold_anything():
+    counts = Tally()
+    for empty in (None, "", [], {}, [[]], [[], []]):
+        counts.read_object({"segmentation": empty})
+    for entry in ({}, "nothing"):
+        counts.read_object(entry)
+    assert (counts.objects_read, counts.masks_read) == (8, 0)
+    for held in ([[1]], [{}], {"counts": []}, "x"):
+        counts.read_object({"segmentation": held})
+    assert counts.masks_read == 4
+
+
 def test_a_name_is_short_whatever_an_entry_holds():
     assert picture_name({"id": 1, "file_name": "a b.jpg"}) == "image id 1 (a b.jpg)"
     for odd in ("x" * 100_000, 10**4000, ["x" * 9000] * 9, {"a\n": "b\n" * 999}, "a\nb", None):

@@ -85,6 +85,15 @@ def test_splits_of_two_files_are_used_as_they_are(tmp_path):
     assert (data.eval_annotations, data.eval_pictures) == ("valid/_annotations.coco.json", "valid")
 
 
+def test_segmentations_that_hold_nothing_are_no_masks(tmp_path):
+    coco = draw(tmp_path, numbered(20))
+    for n, entry in enumerate(coco["annotations"]):
+        entry["segmentation"] = ([[]], [[], []], {})[n % 3]
+    write(tmp_path / "c.json", coco)
+    assert "40 objects, no masks" in init(tmp_path)
+    assert written(tmp_path).model.mask_head is None
+
+
 def test_masks_get_a_head_and_rectangles_do_not(tmp_path):
     write(tmp_path / "a" / "c.json", draw(tmp_path / "a", numbered(20), masks=True))
     init(tmp_path / "a")
