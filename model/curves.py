@@ -6,14 +6,16 @@ Example:
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ground.errors import DatasetError, TrainingError
 from ground.files import atomic_path
 from ground.outputs import MARK
+from model.figure_names import label_of, names_as_they_are
 from model.tfrecord import read_tfrecord
 
 TOTAL = "loss/total"
@@ -54,6 +56,11 @@ def read_scalars(run: Path) -> Scalars:
 
 def draw_curves(runs: Mapping[str, Scalars], out: Path) -> None:
     """Writes the picture of {name of the run: scalars}."""
+    with names_as_they_are():
+        _draw(runs, out)
+
+
+def _draw(runs: Mapping[str, Scalars], out: Path) -> None:
     from matplotlib.figure import Figure
 
     shown = _OF_ONE_RUN if len(runs) == 1 else _OF_SEVERAL_RUNS
@@ -67,21 +74,29 @@ def draw_curves(runs: Mapping[str, Scalars], out: Path) -> None:
     for axes, (title, lines) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
     ):
-        for run, tag in lines:
-            steps, values = zip(*runs[run][tag], strict=True)
-            name = tag.partition("/")[2]
-            label = name if len(runs) == 1 else f"{run} {name}"
-            axes.plot(steps, values, label=label, linewidth=2.0 if tag == TOTAL else 1.0)
-        axes.set(title=title, xlabel="step")
-        axes.grid(alpha=0.3)
-        if title == "loss":
-            axes.set_ylim(bottom=0.0)
-        if len(lines) > 1:
-            axes.legend(fontsize="small")
+        _draw_panel(axes, title, lines, runs)
     with atomic_path(out) as partial:
         form = out.suffix[1:]
         mark = {"Software" if form == "png" else "Creator": MARK}
         figure.savefig(partial, format=form, dpi=100, metadata=mark)
+
+
+def _draw_panel(
+    axes: Any, title: str, lines: Sequence[tuple[str, str]], runs: Mapping[str, Scalars]
+) -> None:
+    """Draws one kind of curves; `lines` has a run and a tag of each."""
+    for run, tag in lines:
+        steps, values = zip(*runs[run][tag], strict=True)
+        name = tag.partition("/")[2]
+        label = name if len(runs) == 1 else f"{label_of(run)} {name}"
+        axes.plot(steps, values, label=label, linewidth=2.0 if tag == TOTAL else 1.0)
+    axes.set(title=title, xlabel="step")
+    axes.grid(alpha=0.3)
+    if title == "loss":
+        axes.set_ylim(bottom=0.0)
+    if len(lines) > 1:
+        # Else long names would leave no room for the curves.
+        axes.legend(fontsize="small").set_in_layout(False)
 
 
 def _events(path: Path) -> Iterator[tuple[str, int, float]]:

@@ -5,11 +5,12 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from model.figure_names import label_of, names_as_they_are
 
 # Okabe and Ito's colours: apart for every kind of colour vision.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
@@ -21,6 +22,9 @@ _SETTINGS = {
     "axes.spines.right": False,
 }
 _MOST_CLASSES = 30  # in the figure; the table has all
+_CLASS_HEIGHT_INCHES = 3.4
+_BARS_HEIGHT_INCHES = 1.6  # what bars need beside the names below them
+_INCHES_A_LETTER = 0.081  # of a name's height as it is turned, for wide letters
 
 
 def report_figures(content: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -78,13 +82,16 @@ def _class_figure(splits: Mapping[str, Any]) -> str:
     counts = {s: np.asarray([c["objects"] for c in of["classes"]]) for s, of in splits.items()}
     names = [c["name"] for c in next(iter(splits.values()))["classes"]]
     order = np.argsort(-next(iter(counts.values())), kind="stable")[:_MOST_CLASSES]
+    labels = [label_of(names[i]) for i in order]
+    longest = max(map(len, labels), default=0)
 
     def draw(axes: Axes) -> None:
         for number, (split, values) in enumerate(counts.items()):
             _bars(axes, number, len(counts), values[order], values.sum(), split)
-        axes.set_xticks(range(len(order)), [names[i] for i in order], rotation=60, ha="right")
+        axes.set_xticks(range(len(order)), labels, rotation=60, ha="right")
 
-    return _svg(draw, 9.6, 3.4)
+    height = max(_CLASS_HEIGHT_INCHES, _BARS_HEIGHT_INCHES + _INCHES_A_LETTER * longest)
+    return _svg(draw, 9.6, height)
 
 
 def _bars(
@@ -93,17 +100,18 @@ def _bars(
     width = 0.8 / of
     places = np.arange(len(values)) + (number - (of - 1) / 2) * width
     colour = _COLOURS[number % len(_COLOURS)]
-    axes.bar(places, 100 * values / max(total, 1), width, color=colour, label=label)
+    axes.bar(places, 100 * values / max(total, 1), width, color=colour, label=label_of(label))
 
 
 def _svg(draw: Any, width: float, height: float) -> str:
-    with matplotlib.rc_context(_SETTINGS):
+    with names_as_they_are(_SETTINGS):
         figure = Figure((width, height), layout="constrained")
         axes = figure.subplots()
         draw(axes)
         axes.set_ylabel("share, %")
         if len(axes.containers) > 1:
-            axes.legend(frameon=False)
+            # Else long names of splits would leave no room for the bars.
+            axes.legend(frameon=False).set_in_layout(False)
         stream = io.StringIO()
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
     text = stream.getvalue()

@@ -11,6 +11,7 @@ from tensorboard.util.tensor_util import make_tensor_proto
 from ground.errors import TrainingError
 from model.commands.curves import main
 from model.curves import draw_curves, read_scalars
+from model.figure_names import label_of
 from model.tfrecord import write_tfrecord
 
 
@@ -68,6 +69,15 @@ def test_lines_have_names(tmp_path: Path) -> None:
     one, two = ((tmp_path / name).read_text() for name in ("one.svg", "two.svg"))
     assert "<!-- mask -->" in one and "<!-- b total -->" not in one
     assert "<!-- b total -->" in two and "<!-- b box/AP -->" in two and "mask" not in two
+
+
+def test_runs_may_have_any_names(tmp_path: Path) -> None:  # a warning of matplotlib is an error
+    scalars = read_scalars(_run(tmp_path / "run"))
+    for name in ("$_$", "漢字", "W" * 200):
+        draw_curves({name: scalars, name + "b": scalars}, tmp_path / "runs.png")
+        draw_curves({name: scalars, name + "b": scalars}, tmp_path / "runs.svg")
+        svg = (tmp_path / "runs.svg").read_text()
+        assert f"<!-- {label_of(name)} total -->" in svg
 
 
 def test_command_writes_the_picture(tmp_path: Path) -> None:
