@@ -8,21 +8,52 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 SETUP_WITH_CUDA = "TFX_RCNN_GPU=yes make setup installs them"
-# What TensorFlow's native code says where it opens no GPU, and what that means.
+# What TensorFlow's native code says where it opens no GPU, what that means, and what mends it.
+# Later TensorFlows say "failed call to cuInit" twice in a line.
+_CUINIT = r"failed call to cuInit: (?:[^\n]*Failed call to cuInit: )?"
+_DRIVER_SAYS = r"the driver says \1"
 _REASONS = (
     (r"driver version is insufficient|SYSTEM_DRIVER_MISMATCH|cudaErrorInsufficientDriver",
-     "the NVIDIA driver is too old for this TensorFlow's CUDA, or its parts are of two versions: "
+     "the NVIDIA driver is too old for this TensorFlow's CUDA, or its parts are of two versions",
      "update the driver and start the machine anew"),
     (r"minimum required Cuda capability is (\d+\.\d+)",
-     r"the GPU is too old for this TensorFlow, which needs compute capability \1"),
-    (r"failed call to cuInit: ([^\n]{1,120})", r"the driver says \1"),
+     r"the GPU is too old for this TensorFlow, which needs compute capability \1",
+     "use a newer GPU"),
+    (_CUINIT + r"(CUDA_ERROR_NO_DEVICE[^\n]{0,100})", _DRIVER_SAYS,
+     "give a container its GPUs (docker run --gpus all), and let CUDA_VISIBLE_DEVICES name such as "
+     "nvidia-smi -L lists"),
+    (_CUINIT + r"(CUDA_ERROR_SYSTEM_NOT_READY[^\n]{0,100})", _DRIVER_SAYS,
+     "start NVIDIA's fabric manager on the host (systemctl start nvidia-fabricmanager), of the "
+     "driver's version"),
+    (_CUINIT + r"(CUDA_ERROR_COMPAT_NOT_SUPPORTED[^\n]{0,100})", _DRIVER_SAYS,
+     "take the folder of CUDA's compat package out of LD_LIBRARY_PATH, or update the driver"),
+    (_CUINIT + r"(CUDA_ERROR_UNKNOWN[^\n]{0,100})", _DRIVER_SAYS,
+     "load the driver's modules on the host (nvidia-modprobe -u -c=0), or start it anew"),
+    (_CUINIT + r"([^\n]{1,120})", _DRIVER_SAYS,
+     "see whether nvidia-smi works on the host, and start it anew"),
     (r"Cannot dlopen some GPU libraries|Could not load dynamic library|Could not find cuda drivers",
-     f"CUDA's libraries are missing: {SETUP_WITH_CUDA}"),
+     "CUDA's libraries are missing", SETUP_WITH_CUDA),
 )  # fmt: skip
+_OTHER_BUILD = "a TensorFlow built for it, such as that of NVIDIA's container"
 _MISSING = re.compile(r"Could not load dynamic library '([^']{1,80})'")
 # TensorRT's, which TensorFlow looks for and does without; the driver's, which are told apart.
 _NOT_NEEDED = ("libnvinfer", "libcuda.so", "libnccl")
 _CUDNN_FILE = re.compile(r"libcudnn\.so(?:\.([0-9][0-9.]*))?")
+
+
+class Trouble(NamedTuple):
+    """What is wrong with GPUs; as text, in one line.
+
+    Attributes:
+        found: what is wrong.
+        mend: what to do.
+    """
+
+    found: str
+    mend: str
+
+    def __str__(self) -> str:
+        return f"{self.found}: {self.mend}"
 
 
 class Gpu(NamedTuple):
@@ -112,59 +143,67 @@ def has_code(capability: tuple[int, ...], listed: tuple[str, ...]) -> bool:
     return any(int(code[1]) == capability[0] and int(code[2]) <= capability[1] for code in codes)
 
 
-def reason(answer: Answer, environ: Mapping[str, str]) -> str:
-    """Returns why TensorFlow opens fewer GPUs than it should, and what to do."""
+def reason(answer: Answer, environ: Mapping[str, str]) -> Trouble:
+    """Returns why TensorFlow opens fewer GPUs than it should."""
     if not answer.has_cuda:
-        return f"it is built without CUDA: {SETUP_WITH_CUDA.replace('them', 'one with it')}"
+        return Trouble("it is built without CUDA", SETUP_WITH_CUDA.replace("them", "one with it"))
     if answer.driver_problem:
-        return (
-            f"the driver's library cannot be opened ({answer.driver_problem}): install NVIDIA's "
-            "driver, or give the container the GPUs (docker run --gpus all)"
+        return Trouble(
+            f"the driver's library cannot be opened ({answer.driver_problem})",
+            "install NVIDIA's driver, or give the container the GPUs (docker run --gpus all)",
         )
     if answer.driver and answer.cuda and _first(answer.driver) < _first(answer.cuda):
-        return (
+        return Trouble(
             f"the NVIDIA driver is too old: it knows CUDA {answer.driver}, this TensorFlow is "
-            f"built with {answer.cuda}: update the driver"
+            f"built with {answer.cuda}",
+            "update the driver",
         )
     missing = [name for name in _MISSING.findall(answer.log) if not name.startswith(_NOT_NEEDED)]
     if missing:
-        names = ", ".join(dict.fromkeys(missing))
-        other = other_cudnn(environ) if "cudnn" in names else ""
-        return f"CUDA's libraries are missing ({names}): {SETUP_WITH_CUDA}" + (
-            f"; {other}" if other else ""
-        )
-    for pattern, meaning in _REASONS:
+        return _missing(", ".join(dict.fromkeys(missing)), environ)
+    for pattern, meaning, mend in _REASONS:
         if found := re.search(pattern, answer.log):
-            return " ".join(found.expand(meaning).split())
-    return "it does not say why; nvidia-smi may"
+            return Trouble(" ".join(found.expand(meaning).split()), mend)
+    return Trouble("it does not say why", "see whether nvidia-smi does")
 
 
-def problems(answer: Answer) -> list[str]:
-    """Returns a line for each GPU that is opened and does not compute."""
-    return [
-        f"GPU {gpu.number} ({gpu.name}{_of(gpu)}) does not compute: {gpu.problem}; "
-        f"{_way_out(gpu, answer)}"
-        for gpu in answer.gpus
-        if gpu.problem
-    ]
+def _missing(names: str, environ: Mapping[str, str]) -> Trouble:
+    found = f"CUDA's libraries are missing ({names})"
+    other = other_cudnn(environ) if "cudnn" in names else None
+    if other is None:
+        return Trouble(found, SETUP_WITH_CUDA)
+    return Trouble(f"{found}; {other.found}", f"{SETUP_WITH_CUDA}; {other.mend}")
 
 
-def warnings(answer: Answer, environ: Mapping[str, str]) -> list[str]:
+def problems(answer: Answer) -> list[Trouble]:
+    """Returns what is wrong with each GPU that is opened and does not compute."""
+    return [_problem(gpu, answer) for gpu in answer.gpus if gpu.problem]
+
+
+def shortcomings(answer: Answer, environ: Mapping[str, str]) -> list[Trouble]:
     """Returns what a person should know of GPUs that work."""
-    lines = [
-        f"warning: TensorFlow {answer.tensorflow} has no code for GPU {gpu.number} ({gpu.name}"
-        f"{_of(gpu)}; built for {' '.join(answer.listed)}): the driver compiles it first, which "
-        "can take half an hour; kept in ~/.nv/ComputeCache, of CUDA_CACHE_MAXSIZE bytes"
+    found = [
+        Trouble(
+            f"TensorFlow {answer.tensorflow} has no code for GPU {gpu.number} ({gpu.name}"
+            f"{_of(gpu)}; built for {' '.join(answer.listed)}), which the driver compiles first, "
+            "for up to half an hour",
+            "wait for it once, with CUDA_CACHE_MAXSIZE=4294967296 so that ~/.nv/ComputeCache keeps "
+            f"all of it; or take {_OTHER_BUILD}",
+        )
         for gpu in answer.gpus
         if not gpu.problem and not has_code(gpu.capability, answer.listed)
     ]
-    if answer.gpus and (other := other_cudnn(environ)):
-        lines.append(f"warning: {other}")
-    return lines
+    other = other_cudnn(environ) if answer.gpus else None
+    return [*found, other] if other else found
 
 
-def other_cudnn(environ: Mapping[str, str], installed: str | None = None) -> str:
-    """Returns a line about another cuDNN in LD_LIBRARY_PATH, where there is one.
+def warnings(answer: Answer, environ: Mapping[str, str]) -> list[str]:
+    """Returns a line for each of the shortcomings."""
+    return [f"warning: {each}" for each in shortcomings(answer, environ)]
+
+
+def other_cudnn(environ: Mapping[str, str], installed: str | None = None) -> Trouble | None:
+    """Returns what is wrong with another cuDNN in LD_LIBRARY_PATH, where there is one.
 
     TensorFlow takes it before the one that is installed with it, and fails at the first
     convolution where it is older.
@@ -182,11 +221,12 @@ def other_cudnn(environ: Mapping[str, str], installed: str | None = None) -> str
             match = _CUDNN_FILE.fullmatch(os.path.realpath(path).rpartition("/")[2])
             version = (match and match[1]) or "?"
             if installed and not (installed + ".").startswith(version + "."):
-                return (
+                return Trouble(
                     f"LD_LIBRARY_PATH has cuDNN {version} ({path}) before the {installed} that is "
-                    "installed with TensorFlow: take that folder out of it"
+                    "installed with TensorFlow",
+                    f"take {folder} out of LD_LIBRARY_PATH",
                 )
-    return ""
+    return None
 
 
 def _version(package: str) -> str:
@@ -204,11 +244,12 @@ def _of(gpu: Gpu) -> str:
     return f", compute capability {'.'.join(map(str, gpu.capability))}" if gpu.capability else ""
 
 
-def _way_out(gpu: Gpu, answer: Answer) -> str:
+def _problem(gpu: Gpu, answer: Answer) -> Trouble:
+    found = f"GPU {gpu.number} ({gpu.name}{_of(gpu)}) does not compute: {gpu.problem}"
     if has_code(gpu.capability, answer.listed):
-        return "look what nvidia-smi says of it"
-    return (
-        f"TensorFlow {answer.tensorflow} has no code for this generation (built for "
-        f"{' '.join(answer.listed)}): a TensorFlow built for it, such as that of NVIDIA's "
-        "container, or another GPU is needed"
+        return Trouble(found, "look what nvidia-smi says of it")
+    return Trouble(
+        f"{found}; TensorFlow {answer.tensorflow} has no code for this generation (built for "
+        f"{' '.join(answer.listed)})",
+        f"take {_OTHER_BUILD}, or another GPU",
     )

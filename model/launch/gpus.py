@@ -105,7 +105,7 @@ def _check(
             else f"this host has {_count(len(there))}"
         )
         beyond = [name for name in named or [] if name.isdigit() and int(name) >= len(there)]
-        why = reason(answer, environ)
+        why = str(reason(answer, environ))
         if there and beyond:
             why = f"there is no GPU {beyond[0]}, they are {len(there)}, numbered from 0"
         raise ConfigError(f"{subject}, but TensorFlow opens {opened}: {why}; or {_ON_CPUS}")

@@ -11,7 +11,7 @@ from pipeline.doctor.libraries import library_checks
 from pipeline.doctor.packages import packages_rows
 from pipeline.doctor.rows import Row
 from pipeline.doctor.settings import ADDRESS_VARIABLE, kubeflow_row, settings_rows
-from pipeline.doctor.system import system_rows
+from pipeline.doctor.system import system_checks
 
 Check = Callable[[], list[Row]]
 _MOST_AT_ONCE = 4
@@ -30,7 +30,7 @@ def examine(
         seconds: for each probe.
     """
     checks: list[Check] = [
-        lambda: system_rows(root, os.environ),
+        *system_checks(root, os.environ),
         packages_rows,
         *library_checks(seconds),
     ]

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from ground.errors import SETUP_WITH_TFX
-from model.launch.gpu_answer import Answer, parse_answer, problems, reason, warnings
+from model.launch.gpu_answer import Answer, parse_answer, problems, reason, shortcomings
 from pipeline.doctor.ask import Asked, ask
 from pipeline.doctor.packages import has_pipeline
 from pipeline.doctor.rows import MAKE_SETUP, Row
@@ -103,10 +103,9 @@ def _gpu_rows(answer: Answer, shown: list[str], environ: Mapping[str, str]) -> l
         if named is not None and not named.strip(" ,").removeprefix("-1"):
             found = f"{len(shown)} here, hidden by CUDA_VISIBLE_DEVICES={named}"
             return [Row("GPUs", "warning", found, "unset CUDA_VISIBLE_DEVICES")]
-        why, _, mend = reason(answer, environ).rpartition(": ")
+        why = reason(answer, environ)
         given = f" ({'; '.join(shown)})" if shown else ""
-        what = f"TensorFlow opens none{given}: {why or mend}"
-        return [Row("GPUs", "error", what, mend if why else "nvidia-smi")]
+        return [Row("GPUs", "error", f"TensorFlow opens none{given}: {why.found}", why.mend)]
     rows = []
     failing = {gpu.number for gpu in answer.gpus if gpu.problem}
     for gpu in answer.gpus:
@@ -114,12 +113,8 @@ def _gpu_rows(answer: Answer, shown: list[str], environ: Mapping[str, str]) -> l
             capability = ".".join(map(str, gpu.capability)) or "unknown"
             found = f"{gpu.name}, compute capability {capability}, computes"
             rows.append(Row(f"GPU {gpu.number}", "ok", found))
-    for line in problems(answer):
-        what, _, mend = line.rpartition("; ")
-        rows.append(Row("GPUs", "error", what, mend))
-    for line in warnings(answer, environ):
-        what, _, mend = line.removeprefix("warning: ").rpartition(": ")
-        rows.append(Row("GPUs", "warning", what, mend))
+    rows += [Row("GPUs", "error", *each) for each in problems(answer)]
+    rows += [Row("GPUs", "warning", *each) for each in shortcomings(answer, environ)]
     if shown and named is None and len(shown) != len(answer.gpus):
         found = f"this host shows {len(shown)}, TensorFlow opens {len(answer.gpus)}"
         rows.append(Row("GPUs", "warning", found, "nvidia-smi -L"))

@@ -1,7 +1,6 @@
 """Rows about what is installed, against the lane's lock in requirements/."""
 
 import importlib.metadata
-import os
 import re
 import sys
 from collections.abc import Mapping
@@ -20,21 +19,19 @@ def packages_rows(
     installed: Mapping[str, str] | None = None,
     folder: Path = SOURCE_ROOT / "requirements",
     lane: str = LANE,
-    only_training: bool | None = None,
 ) -> list[Row]:
     """Returns the row of the lane's packages, and that of CUDA's where any of them is there.
+
+    Without TFX they are those of a machine that only trains, whatever the environment says.
 
     Args:
         installed: version by normalised name; asked of this Python if None.
         folder: folder of the locks.
         lane: whose.
-        only_training: whether the part without TFX is meant, as TFX_RCNN_PACKAGES=train says.
     """
     if installed is None:
         installed = installed_packages()
-    if only_training is None:
-        only_training = os.environ.get("TFX_RCNN_PACKAGES") == "train"
-    name = f"{lane}-train.txt" if only_training else f"{lane}.txt"
+    name = f"{lane}.txt" if has_pipeline(installed) else f"{lane}-train.txt"
     if not (folder / name).is_file():
         found = f"no lock {folder / name}: cannot be compared"
         return [Row("packages", "warning", found, "run it in the checkout")]

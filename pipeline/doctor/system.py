@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ground.errors import RcnnError
@@ -22,6 +22,7 @@ _LEAST_MEMORY, _ENOUGH_MEMORY = 3 * GIB, 8 * GIB  # one worker of the demo takes
 _LEAST_DISK, _ENOUGH_DISK = GIB, 10 * GIB
 _SHARED_MEMORY = 1 * GIB  # what NCCL takes between the GPUs of a machine
 _OPEN_FILES = 1024
+_OTHER_FOLDER = "mend its rights or its disk, or write elsewhere (--root, TMPDIR)"
 _LOCAL_NAMES = ("localhost", "127.0.0.1")
 
 
@@ -101,17 +102,35 @@ def memory_row(limits: Limits) -> Row:
 
 def disk_row(name: str, folder: Path) -> Row:
     """Returns the row of a folder that is written to, or the nearest above it that is there."""
-    place = folder.absolute()
-    while not place.exists() and place != place.parent:
-        place = place.parent
+    try:
+        place = _nearest(folder)
+        free = shutil.disk_usage(place).free
+    except OSError as error:  # a folder above that may not be looked into, a server that is gone
+        found = f"{error.filename or folder}: {error.strerror or error}"
+        return Row(name, "error", found, _OTHER_FOLDER)
     if not os.access(place, os.W_OK):
-        return Row(name, "error", f"{place} cannot be written to", "take another, or its rights")
-    free = shutil.disk_usage(place).free
+        return Row(name, "error", f"{place} cannot be written to", _OTHER_FOLDER)
     found = f"{place}: {free / GIB:.1f} GiB free"
     if free < _ENOUGH_DISK:
         status: Status = "error" if free < _LEAST_DISK else "warning"
         return Row(name, status, found, "free some space, or write elsewhere (--root, TMPDIR)")
     return Row(name, "ok", found)
+
+
+def _nearest(folder: Path) -> Path:
+    """Returns the folder, or the nearest above it that is there.
+
+    Raises:
+        OSError: it cannot be told.
+    """
+    place = folder.absolute()
+    while True:
+        try:
+            place.stat()  # Path.exists() raises or not, as Python's version is
+        except (FileNotFoundError, NotADirectoryError):
+            place = place.parent
+        else:
+            return place
 
 
 def shared_memory_row(gpus: int) -> Row:
@@ -184,26 +203,25 @@ def cluster_row(environ: Mapping[str, str]) -> Row:
     return Row("hosts", "ok", f"number {cluster.index} of {hosts} ({cluster.source})")
 
 
-def system_rows(root: Path, environ: Mapping[str, str]) -> list[Row]:
-    """Returns all rows of this module.
+def system_checks(root: Path, environ: Mapping[str, str]) -> list[Callable[[], list[Row]]]:
+    """Returns the checks of this module, each with a row: one that fails hides no other.
 
     Args:
         root: where a run would write.
         environ: variables of this process.
     """
-    limits = machine_limits()
     temporary = Path(environ.get("TMPDIR") or "/tmp")
     return [
-        lane_row(),
-        pythons_row(),
-        glibc_row(),
-        processor_row(limits),
-        memory_row(limits),
-        disk_row("disk", root),
-        disk_row("temporary files", temporary),
-        limits_row(),
-        ports_row(environ),
-        cluster_row(environ),
+        lambda: [lane_row()],
+        lambda: [pythons_row()],
+        lambda: [glibc_row()],
+        lambda: [processor_row(machine_limits())],
+        lambda: [memory_row(machine_limits())],
+        lambda: [disk_row("disk", root)],
+        lambda: [disk_row("temporary files", temporary)],
+        lambda: [limits_row()],
+        lambda: [ports_row(environ)],
+        lambda: [cluster_row(environ)],
     ]
 
 

@@ -185,7 +185,9 @@ def test_another_cudnn_that_comes_first_is_named(tmp_path, file, installed, said
     (tmp_path / file).touch()
     (tmp_path / "libcudnn.so.99").symlink_to(file) if said.startswith("has cuDNN 8.6") else None
     found = other_cudnn({"LD_LIBRARY_PATH": f":/none:{tmp_path}"}, installed)
-    assert bool(found) is bool(said) and said in found
+    assert bool(found) is bool(said)
+    if found:
+        assert said in found.found and found.mend == f"take {tmp_path} out of LD_LIBRARY_PATH"
 
 
 @pytest.mark.parametrize(
@@ -205,7 +207,8 @@ def test_another_cudnn_that_comes_first_is_named(tmp_path, file, installed, said
         (1, None, opens(0, driver="12.4", log=NO_DEVICE), "the driver says CUDA_ERROR_NO_DEVICE"),
         (1, None, opens(0, driver="12.4", log=TOO_OLD_GPU), "needs compute capability 5.0"),
         (1, None, opens(0, log=NO_LIBRARIES), "CUDA's libraries are missing: TFX_RCNN_GPU=yes"),
-        (1, None, opens(0, log=UNKNOWN), "says CUDA_ERROR_UNKNOWN: unknown error; or set"),
+        (1, None, opens(0, log=UNKNOWN), "says CUDA_ERROR_UNKNOWN: unknown error: load the "
+         "driver's modules on the host (nvidia-modprobe -u -c=0), or start it anew; or set"),
         (1, None, opens(0, has_cuda=False), "it is built without CUDA"),
         (1, None, opens(0), "it does not say why"),
         (2, "0,1", opens(1), "CUDA_VISIBLE_DEVICES=0,1 names 2 GPUs, but TensorFlow opens 1"),

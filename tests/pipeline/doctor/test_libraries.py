@@ -24,6 +24,10 @@ ANSWER: dict[str, Any] = {
     "loaded_cudnn": "/x/libcudnn.so.8",
 }
 NO_DRIVER = {"driver": "", "driver_problem": "libcuda.so.1: cannot open shared object file"}
+CUINIT = "E cuda.cc:1] failed call to cuInit: "  # as TensorFlow 2.16 prints it, and later ones
+CUINIT_TWICE = f"{CUINIT}INTERNAL: CUDA error: Failed call to cuInit: "
+NO_CUDNN = "Could not load dynamic library 'libcudnn.so.8'; dlerror"
+TOO_OLD_GPU = "capability 3.7. The minimum required Cuda capability is 5.0."
 TOOL = ["0, A100, 550.54, 81920 MiB"]
 
 
@@ -56,14 +60,16 @@ def test_a_gpu_that_computes_is_well() -> None:
         ({"driver": "11.4"}, "GPUs", "error", "it knows CUDA 11.4, this TensorFlow is built with "
          "12.3", "update the driver"),
         ({"has_cuda": False}, "GPUs", "error", "it is built without CUDA", "make setup"),
-        ({"log": "Could not load dynamic library 'libcudnn.so.8'; dlerror"}, "GPUs", "error",
+        ({"log": NO_CUDNN}, "GPUs", "error",
          "(libcudnn.so.8)", "make setup"),
         ({"gpus": [{**A100, "problem": "CUDNN_STATUS_NOT_INITIALIZED"}]}, "GPUs", "error",
          "GPU 0 (A100, compute capability 8.0) does not compute: CUDNN_STATUS", "nvidia-smi"),
         ({"gpus": [{**A100, "name": "B200", "capability": [10, 0]}]}, "GPUs", "warning",
-         "has no code for GPU 0 (B200, compute capability 10.0; built for sm_80", "half an hour"),
+         "has no code for GPU 0 (B200, compute capability 10.0; built for sm_80 compute_90), which "
+         "the driver compiles first, for up to half an hour", "CUDA_CACHE_MAXSIZE=4294967296"),
         ({"gpus": [{**A100, "capability": [12, 0], "problem": "CUDA_ERROR_INVALID_PTX"}]}, "GPUs",
-         "error", "does not compute: CUDA_ERROR_INVALID_PTX", "NVIDIA's container"),
+         "error", "does not compute: CUDA_ERROR_INVALID_PTX; TensorFlow 2.16.2 has no code for "
+         "this generation (built for sm_80 compute_90)", "NVIDIA's container"),
         ({"gpus": [A100, {**A100, "number": 1}]}, "GPUs", "warning", "this host shows 1, "
          "TensorFlow opens 2", "nvidia-smi -L"),
     ],
@@ -71,7 +77,52 @@ def test_a_gpu_that_computes_is_well() -> None:
 def test_what_is_wrong_with_gpus_is_a_row(changes, check, status, found, mend) -> None:
     row = rows(tool=TOOL, **changes)[check]
     assert row.status == status
-    assert found in row.found and mend in f"{row.found} {row.mend}"
+    assert found in row.found and mend in row.mend and row.mend not in row.found
+
+
+@pytest.mark.parametrize(
+    ("log", "found", "mend"),
+    [
+        (f"{CUINIT}CUDA_ERROR_NO_DEVICE: no CUDA-capable device is detected\nmore",
+         "the driver says CUDA_ERROR_NO_DEVICE: no CUDA-capable device is detected",
+         "give a container its GPUs (docker run --gpus all), and "),
+        (f"{CUINIT_TWICE}CUDA_ERROR_NO_DEVICE: no CUDA-capable device is detected",
+         "the driver says CUDA_ERROR_NO_DEVICE: no CUDA-capable device is detected",
+         "give a container its GPUs (docker run --gpus all), and "),
+        (f"{CUINIT_TWICE}CUDA_ERROR_SYSTEM_NOT_READY: system not yet initialized",
+         "the driver says CUDA_ERROR_SYSTEM_NOT_READY: system not yet initialized",
+         "start NVIDIA's fabric manager "),
+        (f"{CUINIT}CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE: forward compatibility was attempted",
+         "the driver says CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE: forward compatibility was "
+         "attempted", "take the folder of CUDA's compat package out of LD_LIBRARY_PATH"),
+        (f"{CUINIT}CUDA_ERROR_UNKNOWN: unknown error",
+         "the driver says CUDA_ERROR_UNKNOWN: unknown error", "load the driver's modules "),
+        (f"{CUINIT_TWICE}CUDA_ERROR_OPERATING_SYSTEM: OS call failed",
+         "the driver says CUDA_ERROR_OPERATING_SYSTEM: OS call failed", "see whether nvidia-smi "),
+        (TOO_OLD_GPU, "the GPU is too old for this TensorFlow, which needs compute capability 5.0",
+         "use a newer GPU"),
+        ("", "it does not say why", "see whether nvidia-smi does"),
+    ],
+)  # fmt: skip
+def test_what_the_driver_says_is_no_way_out(log: str, found: str, mend: str) -> None:
+    row = rows(tool=TOOL, log=log)["GPUs"]
+    assert row.found == f"TensorFlow opens none ({TOOL[0]}): {found}"
+    assert row.mend.startswith(mend)
+
+
+@pytest.mark.parametrize(
+    ("changes", "mend"),
+    [
+        ({"log": NO_CUDNN}, "TFX_RCNN_GPU=yes make setup installs them; take {} out of "),
+        ({"gpus": [A100]}, "take {} out of LD_LIBRARY_PATH"),
+    ],
+)
+def test_another_cudnn_is_taken_out(tmp_path, monkeypatch, changes, mend) -> None:
+    (tmp_path / "libcudnn.so.7").touch()
+    monkeypatch.setattr("model.launch.gpu_answer._version", lambda package: "8.9.7.29")
+    row = rows({"LD_LIBRARY_PATH": str(tmp_path)}, TOOL, **changes)["GPUs"]
+    assert f"cuDNN 7 ({tmp_path}/libcudnn.so.7) before the 8.9.7.29" in row.found
+    assert row.mend.startswith(mend.format(tmp_path))
 
 
 def test_hidden_gpus_are_a_warning() -> None:

@@ -22,38 +22,43 @@ def folder(tmp_path):
     ("change", "status", "found"),
     [
         ({}, "ok", "3 as in "),
-        ({"tfx": None}, "error", "1 of "),
+        ({"zope-interface": None}, "error", "1 of "),
         ({"pillow": "11", "tfx": "1.15"}, "warning", "pillow 11 for 10.1, tfx 1.15 for 1.16"),
-        ({"pillow": "11", "tfx": None}, "error", "missing: tfx"),
+        ({"tfx": "1.15", "pillow": None}, "error", "missing: pillow"),
     ],
 )
 def test_packages_are_compared_with_the_lock(folder, change, status, found) -> None:
     have = {name: version for name, version in {**HAVE, **change}.items() if version}
-    [row] = packages_rows(have, folder, "legacy", only_training=False)
+    [row] = packages_rows(have, folder, "legacy")
     assert row.status == status and found in row.found
     assert row.mend == ("" if status == "ok" else "make setup")
 
 
 def test_only_some_of_many_are_named(folder) -> None:
     (folder / "legacy.txt").write_text("".join(f"p{n}==1\n" for n in range(9)))
-    [row] = packages_rows({}, folder, "legacy", only_training=False)
+    [row] = packages_rows({"tfx": "1.16"}, folder, "legacy")
     assert row.found.endswith("missing: p0, p1, p2, p3, p4 and 4 more")
 
 
-def test_a_machine_that_only_trains_needs_less(folder) -> None:
-    [row] = packages_rows({"pillow": "10.1"}, folder, "legacy", only_training=True)
-    assert row.status == "ok" and not has_pipeline({"pillow": "10.1"})
+@pytest.mark.parametrize("variable", ["", "all", "train"])
+def test_a_machine_that_only_trains_needs_less(folder, monkeypatch, variable) -> None:
+    monkeypatch.setenv("TFX_RCNN_PACKAGES", variable)  # of the shell, not of what is installed
+    [row] = packages_rows({"pillow": "10.1"}, folder, "legacy")
+    assert (row.status, row.found) == ("ok", f"1 as in {folder.name}/legacy-train.txt")
+    assert not has_pipeline({"pillow": "10.1"})
+    [row] = packages_rows(HAVE, folder, "legacy")
+    assert (row.status, row.found) == ("ok", f"3 as in {folder.name}/legacy.txt")
 
 
 def test_half_of_cuda_is_told(folder) -> None:
     have = {**HAVE, "nvidia-cudnn-cu12": "8.9"}
-    rows = packages_rows(have, folder, "legacy", only_training=False)
+    rows = packages_rows(have, folder, "legacy")
     assert [row.status for row in rows] == ["ok", "error"]
     assert rows[1].mend == "TFX_RCNN_GPU=yes make setup"
 
 
 def test_without_a_lock_nothing_can_be_compared(tmp_path) -> None:
-    [row] = packages_rows({}, tmp_path, "legacy", only_training=False)
+    [row] = packages_rows({}, tmp_path, "legacy")
     assert row.status == "warning"
 
 
@@ -67,4 +72,4 @@ def test_pins_for_another_python_do_not_count(tmp_path) -> None:
 
 
 def test_our_own_lock_fits_what_is_installed_here() -> None:
-    assert packages_rows(only_training=False)[0].status == "ok"
+    assert packages_rows()[0].status == "ok"

@@ -1,5 +1,6 @@
 """Rows about a machine, from made-up machines."""
 
+import errno
 import resource
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from model.limits import Limits
 from pipeline.doctor import system
+from pipeline.doctor.examination import run_checks
 from pipeline.doctor.system import (
     GIB,
     cluster_row,
@@ -19,6 +21,7 @@ from pipeline.doctor.system import (
     processor_row,
     pythons_row,
     shared_memory_row,
+    system_checks,
 )
 
 FREE = {"cores": False, "memory": False}
@@ -106,6 +109,33 @@ def test_a_full_disk_is_told(tmp_path, monkeypatch, free, status) -> None:
 def test_a_folder_without_the_right_to_write_is_an_error(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(system.os, "access", lambda path, mode: False)
     assert disk_row("disk", tmp_path).status == "error"
+
+
+@pytest.mark.parametrize("function", ["pathlib.Path.stat", "shutil.disk_usage"])
+def test_a_folder_that_cannot_be_looked_at_is_an_error(tmp_path, monkeypatch, function) -> None:
+    closed = tmp_path / "closed" / "runs"
+
+    def refuse(path: object, *arguments: object, **options: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(function, refuse)
+    row = disk_row("disk", closed)
+    monkeypatch.undo()
+    assert row.status == "error" and row.found.startswith(str(tmp_path))
+    assert row.found.endswith(": Permission denied") and "--root" in row.mend
+
+
+def test_a_check_that_fails_hides_no_other(tmp_path, monkeypatch) -> None:
+    def fail(*arguments: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(system, "lane_row", fail)
+    monkeypatch.setattr(system, "machine_limits", fail)
+    found = run_checks(system_checks(tmp_path, {}))
+    assert [row.check for row in found] == [
+        "doctor", "pythons", "C library", "doctor", "doctor", "disk", "temporary files", "limits",
+        "ports", "hosts",
+    ]  # fmt: skip
 
 
 def test_little_shared_memory_matters_to_several_gpus(monkeypatch) -> None:
