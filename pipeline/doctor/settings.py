@@ -18,6 +18,7 @@ _SECONDS = 10.0
 _MENDS = {
     "config": "mend the config: docs/configs.md has every key",
     "weights": "see docs/weights.md",
+    "workers": "docs/training.md#workers has the ways out",
     "data": "give --data-dir and the data section of the config as they fit (docs/data.md)",
 }
 

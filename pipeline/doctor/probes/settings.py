@@ -1,6 +1,7 @@
 """Reads a config, and looks at the data folder and the weights that it names; prints JSON."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,7 +30,7 @@ def main(config_file: str, data_dir: str) -> None:
         return
     checks = [["config", "", f"{config_file} ({config.name})"], *_checks(config, data_dir)]
     store = config.pipeline.kubeflow.store_endpoint
-    print(json.dumps({"checks": checks, "store": store, "device": config.train.device}))
+    print(json.dumps({"checks": checks, "store": store}))
 
 
 def _checks(config: "Config", data_dir: str) -> Iterator[list[str]]:
@@ -38,7 +39,8 @@ def _checks(config: "Config", data_dir: str) -> Iterator[list[str]]:
 
     weights = config.model.weights
     looked_at: list[tuple[str, str, Callable[[], object]]] = [
-        ("weights", str(weights), lambda: check_start_weights(weights))
+        ("weights", str(weights), lambda: check_start_weights(weights)),
+        ("workers", f"train.batch {config.train.batch}", lambda: _check_workers(config)),
     ]
     if data_dir:
         looked_at.append(("data", data_dir, lambda: check_data_folder(config.data, Path(data_dir))))
@@ -49,6 +51,16 @@ def _checks(config: "Config", data_dir: str) -> Iterator[list[str]]:
             yield [name, explain(error), place]
         else:
             yield [name, "", place]
+
+
+def _check_workers(config: "Config") -> None:
+    from model.launch.cluster import cluster_from_environment
+    from model.launch.gpus import usable_environment
+    from model.launch.host import check_workers
+    from model.training_settings import TrainingSettings
+
+    environ = usable_environment(config.train.device, os.environ)
+    check_workers(TrainingSettings.of(config), cluster_from_environment(environ), environ)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pipeline.doctor.settings import kubeflow_row, settings_rows, store_row
 from pipeline.shapes import generate_shapes
 
 SECRET = "a-token-that-is-not-shown"
+WELL = {"config": "ok", "weights": "ok", "workers": "ok"}
 
 
 @pytest.fixture
@@ -80,15 +81,19 @@ def test_an_object_store_that_is_not_reached_is_a_warning(server) -> None:
 @pytest.mark.parametrize(
     ("change", "data", "statuses"),
     [
-        ("", "", {"config": "ok", "weights": "ok"}),
-        ("", "data", {"config": "ok", "weights": "ok", "data": "ok"}),
-        ("", "absent", {"config": "ok", "weights": "ok", "data": "error"}),
-        ("model: {weights: absent.npz}", "", {"config": "ok", "weights": "error"}),
+        ("", "", WELL),
+        ("", "data", WELL | {"data": "ok"}),
+        ("", "absent", WELL | {"data": "error"}),
+        ("model: {weights: absent.npz}", "", WELL | {"weights": "error"}),
+        ("train: {device: gpu}", "", WELL | {"workers": "error"}),
         ("trian: {}", "", {"config": "error"}),
         ("a: [", "", {"config": "error"}),
     ],
 )
-def test_what_a_user_gives_is_looked_at(tmp_path, capsys, repo, change, data, statuses) -> None:
+def test_what_a_user_gives_is_looked_at(
+    tmp_path, capsys, monkeypatch, repo, change, data, statuses
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     config = tmp_path / "mine.yaml"
     config.write_text(f"base: {repo}/configs/tiny.yaml\n{change}\n")
     if data == "data":
