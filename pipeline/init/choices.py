@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from configs.schema import LARGEST_SIDE_PX
 from model.anchor_proposal import propose_anchors
 from model.input.buckets import choose_buckets
 from model.input.sizes import padded_sides, resized_sides
@@ -20,6 +21,7 @@ _MULTIPLE_PX = 32
 _OBJECTS_SHARE = 0.1  # of the objects may be smaller than what is aimed at
 _MOST_UPSCALING = 2.0
 _NEAR_WHOLE = 0.1  # of the factor
+_LONGEST_OUTLIER = 2.0  # aspect that pictures may have beside shorter ones
 _MOST_BUCKETS = 5
 _PADDING_WORTH = 1.03  # padded area that one bucket more must save
 _OBJECT_STEPS = (16, 32, 64, 128, 256, 512)
@@ -96,9 +98,9 @@ def choose_sizes(facts: DataFacts, machine: Machine) -> Sizes:
         _MOST_UPSCALING,
     )
     aspects = np.maximum(heights, widths) / np.minimum(heights, widths)
-    short = _short_side(float(np.median(np.minimum(heights, widths))), factor)
-    aspect = min(float(np.quantile(aspects, 0.98)), 2.0)
-    long = max(short, int(padded_sides([math.floor(short * aspect + 0.5)], _MULTIPLE_PX)[0]))
+    side = float(np.median(np.minimum(heights, widths)))
+    short = _short_side(side, factor)
+    long = _long_side(short, side * factor, aspects)
     new_heights, _ = resized_sides(heights, widths, short, long)
     factors = new_heights / heights
     resized = float(np.quantile(objects * factors[facts.picture_of], _OBJECTS_SHARE))
@@ -123,6 +125,22 @@ def _short_side(side: float, factor: float) -> int:
         if abs(factor / whole - 1) <= _NEAR_WHOLE and side * whole >= _MULTIPLE_PX:
             return int(side * whole)
     return max(_MULTIPLE_PX, round(side * factor / _MULTIPLE_PX) * _MULTIPLE_PX)
+
+
+def _long_side(short: int, wanted: float, aspects: Floats) -> int:
+    """Returns the long side that most pictures have at a short one; outliers are made smaller.
+
+    Args:
+        short: the short side.
+        wanted: what it would be if a config could have any.
+        aspects: those of the pictures, at least 1.
+    """
+    usual = max(_LONGEST_OUTLIER, float(np.median(aspects)))
+    aspect = min(float(np.quantile(aspects, 0.98)), usual)
+    # Strips that are thinner than a config's least short side are held small by the long one.
+    side = short if wanted >= _MULTIPLE_PX else wanted
+    long = int(padded_sides([math.floor(side * aspect + 0.5)], _MULTIPLE_PX)[0])
+    return min(max(short, long), LARGEST_SIDE_PX)
 
 
 def _sizes_in_words(heights: Ints, widths: Ints) -> str:
