@@ -97,13 +97,17 @@ def _end_at_signals(status: int) -> None:
 
 
 def _own_name() -> str:
-    """Returns what to type for this program: its name, or its path where the shell has no other."""
+    """Returns what to type for this program: its name, or its path where the shell has no other.
+
+    The path is quoted where a shell would not take it for one word.
+    """
+    import shlex
     import shutil
 
     typed = sys.argv[0]
     found = shutil.which(_NAME)
     is_found = found is not None and os.path.realpath(found) == os.path.realpath(typed)
-    return _NAME if is_found or os.path.basename(typed) != _NAME else typed
+    return _NAME if is_found or os.path.basename(typed) != _NAME else shlex.quote(typed)
 
 
 def command(module: str, *arguments: str) -> list[str]:

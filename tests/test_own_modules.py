@@ -133,6 +133,14 @@ def test_a_module_that_is_not_there_ends_in_a_line(folder: Path, console_script:
         assert (done.returncode, done.stderr) == (2, said)
 
 
+def test_the_path_of_the_program_is_shown_as_a_shell_takes_it(tmp_path: Path) -> None:
+    (tmp_path / "my env").mkdir()
+    script = tmp_path / "my env" / "tfx-rcnn"
+    script.write_text(f"import sys\nsys.path.insert(0, {str(REPO)!r})\n{SCRIPT}")
+    done = run(tmp_path, str(script), "init", "--help")
+    assert f"'{script}' init data/cells" in done.stdout
+
+
 def test_a_working_folder_that_is_gone_ends_in_a_line(tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()

@@ -3,6 +3,7 @@
 import os
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import yaml
@@ -12,6 +13,10 @@ from ground.command_options import FILE
 from ground.console import OneLineCommand, one_line_errors, show_lines
 from ground.errors import DatasetError
 from ground.speech import say, speech_options
+
+if TYPE_CHECKING:
+    from configs.schema import Config
+    from pipeline.init.plan import Plan
 
 CONFIG_FILE = "tfx-rcnn.yaml"
 
@@ -47,12 +52,10 @@ def init(
     if not data_dir.is_dir():
         what = "is a file: give its folder" if data_dir.exists() else "no such folder"
         raise DatasetError(f"{data_dir}: {what}")
-    from configs.loader import check_config
     from ground.files import atomic_path
     from ground.outputs import check_file, marked_text
     from pipeline.init.machine import this_machine
     from pipeline.init.plan import make_plan
-    from pipeline.init.yaml_text import config_text
 
     target = out or data_dir / CONFIG_FILE
     check_file(target, [])
@@ -64,13 +67,7 @@ def init(
         )
     machine = this_machine(say)
     plan = make_plan(data_dir, names, weights, target, machine, say)
-    run = f"{program()} run --config {_quoted(target)} --data-dir {_quoted(data_dir)}"
-    head = (
-        f"Fitted to {os.path.abspath(data_dir)} by tfx-rcnn init; change what you like.\n"
-        f"Command: {run}"
-    )
-    text = config_text(plan.name, [(choice.settings, choice.why) for choice in plan.chosen], head)
-    check_config(yaml.safe_load(text), str(target))
+    text, run = _text_and_run(plan, target, data_dir)
     with atomic_path(target) as partial:
         partial.write_text(marked_text(text), encoding="utf-8")
     lines = [f"found     {line}" for line in plan.found]
@@ -80,6 +77,27 @@ def init(
     if plan.minutes is not None:
         lines.append(f"time      about {_time(plan.minutes)} of training here (a rough guess)")
     show_lines([*lines, f"next      {run}"])
+
+
+def _text_and_run(plan: "Plan", target: Path, data_dir: Path) -> tuple[str, str]:
+    """Returns the text of the config, which a run would take, and the command that trains with it.
+
+    Raises:
+        ConfigError: a run would refuse the text.
+    """
+    from configs.loader import check_config
+    from pipeline.init.yaml_text import config_text
+
+    sections = [(choice.settings, choice.why) for choice in plan.chosen]
+    config = check_config(yaml.safe_load(config_text(plan.name, sections, "")), str(target))
+    run = _run_command(config, target, data_dir)
+    head = (
+        f"Fitted to {os.path.abspath(data_dir)} by tfx-rcnn init; change what you like.\n"
+        f"Command: {run}"
+    )
+    text = config_text(plan.name, sections, head)
+    check_config(yaml.safe_load(text), str(target))  # names of folders in its head may be odd
+    return text, run
 
 
 def _below(data_dir: Path, path: Path) -> str:
@@ -96,8 +114,26 @@ def _below(data_dir: Path, path: Path) -> str:
     raise DatasetError(f"--annotations {path}: no such file, in {data_dir} or from here")
 
 
-def _quoted(path: Path) -> str:
-    return shlex.quote(str(path))
+def _run_command(config: "Config", target: Path, data_dir: Path) -> str:
+    """Returns the command that trains with a config, as a shell here takes it."""
+    words = ["run", "--config", str(target), "--data-dir", str(data_dir)]
+    if root := _root_outside(config, data_dir):
+        words += ["--root", str(root)]
+    return f"{program()} {shlex.join(words)}"
+
+
+def _root_outside(config: "Config", data_dir: Path) -> Path | None:
+    """Returns a root outside what a run reads; None where its default is, or nothing is."""
+    from pipeline.data_folder import read_by_a_run
+
+    read = [os.path.realpath(path) for path in read_by_a_run(config, data_dir)]
+    default = Path("runs", config.name)
+    here = Path.cwd()
+    for up, place in enumerate((here, *here.parents)):
+        root = Path(os.path.realpath(place / default))
+        if not any(root.is_relative_to(path) for path in read):
+            return Path(*[os.pardir] * up, default) if up else None
+    return None
 
 
 def _shown(settings: dict[str, object]) -> str:

@@ -15,9 +15,10 @@ from configs.loader import load_config
 from configs.schema import Config
 from model.coco.splits import read_division
 from pipeline.__main__ import main as tfx_rcnn
-from pipeline.data_folder import check_data_folder
+from pipeline.data_folder import check_data_folder, read_by_a_run
 from pipeline.init import command
 from pipeline.init.machine import Machine
+from pipeline.local.run_folder import RunFolder
 from tests.pipeline.init.folders import draw, numbered, write
 
 REPO = Path(__file__).parents[3]
@@ -70,6 +71,29 @@ def test_one_file_is_split_and_the_next_command_is_said(tmp_path):
     assert config.model.backbone.norm == "group_norm" and config.model.mask_head is None
     for key in ("split", "picture size", "anchors", "training", "gate", "start", "machine"):
         assert f"\n{key}" in output
+
+
+@pytest.mark.parametrize(
+    ("pictures", "here", "root"),
+    [
+        (".", ".", "../runs/my-data"),
+        (".", "deep/er", "../../../runs/my-data"),
+        (".", "..", None),
+        ("images", ".", None),
+        ("images", "images", "../runs/my-data"),
+    ],
+)
+def test_the_next_command_writes_outside_what_it_reads(tmp_path, monkeypatch, pictures, here, root):
+    data = tmp_path / "my data"
+    write(data / "labels.json", draw(data / pictures, numbered(6)))
+    (data / here).mkdir(parents=True, exist_ok=True)
+    monkeypatch.chdir(data / here)
+    output = init(os.path.relpath(data))
+    words = shlex.split(output.splitlines()[-1].removeprefix("next"))
+    assert words[6:] == ([] if root is None else ["--root", root])
+    config = written(data)
+    read = read_by_a_run(config, Path(words[5]))
+    RunFolder(Path(root or f"runs/{config.name}")).check(read)  # which `run` calls
 
 
 def test_splits_of_two_files_are_used_as_they_are(tmp_path):
