@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from configs.model_schema import fields_read_by
 from configs.schema import BATCH, Config, TrainConfig
+from configs.section import at_home
 from configs.yaml_reader import read_yaml_file, read_yaml_value
 from ground.errors import ConfigError
 
@@ -149,7 +150,7 @@ def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         return settings
     result: dict[str, Any] = {}
     for base in _bases(path, settings.pop("base")):
-        result = _merged(result, _read_with_base(path.parent / base, (*seen, path)))
+        result = _merged(result, _read_with_base(path.parent / at_home(base), (*seen, path)))
     return _merged(result, settings)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveFloat, field_validator, model_validator
 
 from configs.backbones import KERAS_BACKBONES, OWN_BACKBONES
-from configs.section import Fraction, Section, Text
+from configs.section import Fraction, PathText, Section, Text
 
 Channels = Annotated[int, Field(ge=1, le=65_536)]
 Layers = Annotated[int, Field(ge=0, le=100)]
@@ -312,7 +312,7 @@ class ModelConfig(Section):
         description="Whose conventions hold where a config gives no setting of its own "
         "(docs/presets.md).",
     )
-    weights: Text | None = Field(
+    weights: PathText | None = Field(
         None,
         description="File to start from (docs/weights.md), of ours, torchvision, Detectron2, "
         "tensorpack, Keras, ...; a name such as coco/torchvision-mask-rcnn-r50-fpn: that file of "

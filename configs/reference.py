@@ -29,6 +29,10 @@ Values are read as YAML 1.2 has them: `true` and `false` alone are booleans, num
 `1:30`, `yes`, `off`, `2020-01-01`. Where a number is expected, text is refused, also in quotes; a
 whole number has no point. `--set key=` needs a value: `null` for none. Aliases and `<<` work; tags,
 several documents and files of more than 256 KiB do not.
+
+A leading `~/` is your home folder in `base:`, `model.weights`, `push.folder` and
+`tracking.mlflow`, as a shell expands none in `--set key=~/file`. In names of `data`, which lie in
+the data folder, it stays.
 """
 
 

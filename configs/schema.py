@@ -26,7 +26,7 @@ from configs.data_schema import ClassesConfig, DataPlaces, SplitConfig
 from configs.kubeflow_schema import KubeflowConfig
 from configs.metric_names import METRIC_NAMES, is_known
 from configs.model_schema import MaskHeadConfig, ModelConfig
-from configs.section import Count, Fraction, PositiveCount, Section, Seed, Text
+from configs.section import Count, Fraction, PathText, PositiveCount, Section, Seed, Text
 from configs.tracking_schema import TrackingConfig
 from ground.errors import ConfigError
 
@@ -678,7 +678,7 @@ class EvaluateConfig(Section):
 class PushConfig(Section):
     """Where blessed models go."""
 
-    folder: Text | None = Field(
+    folder: PathText | None = Field(
         None, description="Base of serving/<name>/<version>; null is <root>/serving."
     )
 

@@ -2,13 +2,13 @@
 
 from pydantic import Field
 
-from configs.section import Section, Text
+from configs.section import PathText, Section, Text
 
 
 class TrackingConfig(Section):
     """Trackers of experiments. Without any nothing is sent; none of it is part of a result."""
 
-    mlflow: Text | None = Field(
+    mlflow: PathText | None = Field(
         None,
         description="MLflow's tracking URI, such as `http://mlflow:5000`, `sqlite:////data/m.db` "
         "or a folder; needs `tfx-rcnn[mlflow]`.",

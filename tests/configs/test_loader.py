@@ -23,6 +23,22 @@ def test_base_is_changed_section_by_section(tmp_path):
     assert (config.name, config.train.batch, config.train.epochs) == ("a", "2x3", 7)
 
 
+def test_a_leading_home_is_that_of_the_user_where_paths_are_of_the_working_folder(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    write(tmp_path / "home", "base.yaml", "name: a\npush: {folder: ~/models}\n")
+    path = write(tmp_path, "own.yaml", "base: ~/base.yaml\ntracking: {mlflow: ~/runs}\n")
+    config = load_config(path, ["model.weights=~/w.pth", "data.train_pictures=~/train"])
+    home = str(tmp_path / "home")
+    assert (config.model.weights, config.push.folder) == (f"{home}/w.pth", f"{home}/models")
+    assert config.tracking.mlflow == f"{home}/runs"
+    assert config.data.train_pictures == "~/train"  # a folder of this name in the data folder
+    assert load_config(path, ["model.weights=~w.pth"]).model.weights == "~w.pth"
+    assert config_from_json(config.to_json()) == config
+
+
 def test_override_wins_and_reads_its_value_as_yaml(tmp_path):
     path = write(tmp_path, "c.yaml", "name: a\ninput: {flip_probability: 0.5}\n")
     config = load_config(
