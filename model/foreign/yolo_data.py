@@ -9,10 +9,28 @@ import yaml
 
 from configs.yaml_reader import LARGEST_CONFIG_BYTES, read_text_file
 from ground.errors import ConfigError
+from model.encoded.files import shown
 from model.foreign.form import Folder, Losses
 
 NAME_FILES = ("classes.txt", "obj.names", "_darknet.labels", "labels.txt")
+_NOTHING = ("", "~", "null")  # as YAML writes it
 _KEYS = {"test": "test", "val": "eval", "valid": "eval", "train": "train"}  # the last one wins
+
+
+class _Named(NamedTuple):
+    """Where pictures of a split are said to be.
+
+    Attributes:
+        key: of `_KEYS`.
+        path: a folder, or a list of pictures.
+        near: the folder of the file that says it.
+        base: `path` of that file, which the path counts from; "" where it has none.
+    """
+
+    key: str
+    path: str
+    near: str = ""
+    base: str = ""
 
 
 class YoloData(NamedTuple):
@@ -37,18 +55,18 @@ def read_yolo_data(folder: Folder, losses: Losses) -> YoloData:
     for name in folder.ending(".yaml", ".yml"):
         found = _read_yaml(folder.root / name, losses)
         if isinstance(found, dict) and isinstance(found.get("names"), list | dict):
-            near = os.path.dirname(name)
-            paths = ((key, near, path) for key in _KEYS for path in _texts(found.get(key)))
+            near, base = os.path.dirname(name), next(iter(_texts(found.get("path"))), "")
+            named = (_Named(key, p, near, base) for key in _KEYS for p in _texts(found.get(key)))
             names = _by_number(found["names"])
-            return YoloData(names, "kpt_shape" in found, _placed(folder, paths))
+            return YoloData(names, "kpt_shape" in found, _placed(folder, named, losses))
     lists = [(os.path.basename(name), name) for name in sorted(folder.ending(".txt"))]
-    paths = ((key, "", name) for key in _KEYS for base, name in lists if base == f"{key}.txt")
+    named = (_Named(key, name) for key in _KEYS for base, name in lists if base == f"{key}.txt")
     names = {}
     for name in folder.names:
         if os.path.basename(name) in NAME_FILES and not names:
             lines = lines_of(folder.root / name)
             names = {place: line for place, line in enumerate(lines) if line}
-    return YoloData(names, False, _placed(folder, paths))
+    return YoloData(names, False, _placed(folder, named, losses))
 
 
 def lines_of(path: Path) -> list[str]:
@@ -78,43 +96,57 @@ def _by_number(given: Any) -> dict[int, str]:
 
 def _texts(value: Any) -> list[str]:
     values = value if isinstance(value, list) else [value]
-    return [text for text in values if isinstance(text, str)]
+    return [v for v in values if isinstance(v, str) and v.strip().lower() not in _NOTHING]
 
 
-def _placed(folder: Folder, paths: Iterable[tuple[str, str, str]]) -> dict[str, str]:
-    """Returns the split of each picture of paths, each with its key and what it is relative to."""
-    return {
-        picture: _KEYS[key]
-        for key, near, path in paths
-        for picture in _pictures(folder, near, path)
-    }
+def _placed(folder: Folder, paths: Iterable[_Named], losses: Losses) -> dict[str, str]:
+    """Returns the split of each picture of paths; a path without a picture is counted."""
+    splits: dict[str, str] = {}
+    for named in paths:
+        found = _pictures(folder, named, losses)
+        if not found:
+            what = f"{named.key}: {shown(named.path)}"
+            losses[f"splits without a picture here (`{what}`)"] += 1
+        splits.update(dict.fromkeys(found, _KEYS[named.key]))
+    return splits
 
 
-def _pictures(folder: Folder, near: str, path: str) -> Iterator[str]:
-    """Yields the pictures of a folder, or of a list's lines."""
-    if path.lower().endswith(".txt"):
+def _pictures(folder: Folder, named: _Named, losses: Losses) -> list[str]:
+    """Returns the pictures of a folder, or of a list's lines."""
+    places = _places(named)
+    if named.path.lower().endswith(".txt"):
         lists = set(folder.ending(".txt"))
-        for place in _ends(near, path):
-            if place in lists:
-                lines = filter(None, lines_of(folder.root / place))
-                yield from filter(None, (folder.picture(line, place) for line in lines))
-                return
-        return
-    for place in _ends(near, path):
-        within = [picture for picture in folder.pictures if picture.startswith(f"{place}/")]
-        if within:
-            yield from within
-            return
+        place = next((place for place in places if place in lists), None)
+        return _listed(folder, place, losses) if place else []
+    pictures = (*folder.pictures, *folder.others)
+    within = (
+        [p for p in pictures if place == "." or p.startswith(f"{place}/")] for place in places
+    )
+    return next(filter(None, within), [])
 
 
-def _ends(near: str, path: str) -> Iterator[str]:
-    r"""Yields what a path may mean below the data folder, the longest first.
+def _listed(folder: Folder, place: str, losses: Losses) -> list[str]:
+    """Returns the pictures of a list's lines; a line without one is counted."""
+    lines = list(filter(None, lines_of(folder.root / place)))
+    found = list(filter(None, (folder.picture(line, place) for line in lines)))
+    if found:  # else the list is counted as a whole
+        losses["lines of lists without a picture here"] += len(lines) - len(found)
+    return found
 
-    >>> list(_ends("", "C:\\set\\train"))
-    ['C:/set/train', 'set/train', 'train']
+
+def _places(named: _Named) -> Iterator[str]:
+    r"""Yields what a path may mean below the data folder: what it says, then its ends.
+
+    >>> list(_places(_Named("train", "C:\\set\\train")))
+    ['C:/set/train', 'C:/set/train', 'set/train', 'train']
+    >>> list(_places(_Named("val", "../b", base="set/a")))
+    ['set/b', 'set/a/b', 'a/b', 'b']
     """
-    parts = PurePosixPath(path.replace("\\", "/")).parts
-    named = [part for part in parts if part not in ("/", "..", ".")]
-    for start in range(len(named)):
-        for front in dict.fromkeys((near, "")):
-            yield os.path.normpath(os.path.join(front, *named[start:]))
+    path = os.path.join(*(part.replace("\\", "/") for part in (named.base, named.path)))
+    fronts = tuple(dict.fromkeys((named.near, "")))
+    for front in fronts:
+        yield os.path.normpath(os.path.join(front, path))
+    parts = [part for part in PurePosixPath(path).parts if part not in ("/", "..", ".")]
+    for start in range(len(parts)):
+        for front in fronts:
+            yield os.path.normpath(os.path.join(front, *parts[start:]))

@@ -76,6 +76,60 @@ def test_splits_are_those_that_the_yaml_names(tmp_path, paths):
     assert files(coco["eval"]) == ["b/images/3.jpg"]
 
 
+@pytest.mark.parametrize(
+    ("at", "path", "train", "val"),
+    [
+        ("data.yaml", "dataset", "images/a", "images/b"),
+        ("data.yaml", "./dataset/", "./images/a", "images/b/"),
+        ("data.yaml", "dataset/images", "../images/a", "b"),
+        ("data.yaml", "/content/x/dataset", "images/a", "images/b"),
+        ("data.yaml", "C:\\x\\dataset", "images\\a", "images\\b"),
+        ("data.yaml", "dataset", "lists/a.txt", "lists/b.txt"),
+        ("cfg/data.yaml", "../dataset", "images/a", "images/b"),
+        ("cfg/data.yaml", "dataset", "images/a", "images/b"),
+        ("dataset/data.yaml", ".", "images/a", "images/b"),
+        ("dataset/data.yaml", "null", "images/a", "images/b"),
+        ("data.yaml", "../../dataset", "images/a", "images/b"),
+    ],
+)
+def test_paths_of_splits_count_from_the_yamls_path(tmp_path, at, path, train, val):
+    root = tmp_path / "data"
+    picture(tmp_path / "dataset" / "images" / "a" / "outside.jpg")
+    for folder in ("images/a", "dataset/images/a", "dataset/images/b"):
+        picture(root / folder / f"{folder[-1]}.jpg")
+    for name in "ab":
+        write(root / "dataset" / "labels" / name / f"{name}.txt", LINE)
+        write(root / "dataset" / "lists" / f"{name}.txt", f"dataset/images/{name}/{name}.jpg")
+    write(root / at, f"path: {path}\ntrain: {train}\nval: {val}\ntest: ~\nnames: [x]\n")
+    done, coco = converted(root, "YOLO")
+    assert {split: files(c) for split, c in coco.items()} == {
+        "train": ["dataset/images/a/a.jpg"],
+        "eval": ["dataset/images/b/b.jpg"],
+    }
+    assert done.lost == {"pictures of no split": 1}
+
+
+def test_a_split_may_be_the_whole_folder(tmp_path):
+    set_of(tmp_path, "b", ["1", "2"])
+    write(tmp_path / "data.yaml", "train: .\nnames: [x]\n")
+    done, coco = converted(tmp_path, "YOLO")
+    assert files(coco["all"]) == ["b/images/1.jpg", "b/images/2.jpg"] and not done.lost
+
+
+@pytest.mark.parametrize("given", ["images/absent", "../../b", "absent.txt", "lines.txt", r"b\nz"])
+def test_a_split_that_names_nothing_is_counted(tmp_path, given):
+    set_of(tmp_path, "a", ["1"])
+    set_of(tmp_path, "c", ["2"])
+    picture(tmp_path.parent / "b" / "outside.jpg")
+    write(tmp_path / "lines.txt", "x.jpg\ny.jpg\n")
+    yaml = f'path: .\ntrain: a\nval: "{given}"\ntest:\nnames: [x]\n'
+    write(tmp_path / "data.yaml", yaml)
+    done, coco = converted(tmp_path, "YOLO")
+    assert sorted(files(coco["all"])) == ["a/images/1.jpg", "c/images/2.jpg"]
+    said = repr("b\nz") if given == r"b\nz" else given  # a line stays one
+    assert done.lost == {f"splits without a picture here (`val: {said}`)": 1}
+
+
 @pytest.mark.parametrize("with_yaml", [True, False])
 def test_splits_are_those_of_lists(tmp_path, with_yaml):
     for name in "abc":
@@ -85,11 +139,12 @@ def test_splits_are_those_of_lists(tmp_path, with_yaml):
     write(tmp_path / "val.txt", "./obj/b.png")
     if with_yaml:
         write(tmp_path / "set.yaml", "train: train.txt\nval: ../set/val.txt\nnames: {0: x}\n")
-    _, coco = converted(tmp_path, "YOLO")
+    done, coco = converted(tmp_path, "YOLO")
     assert {split: files(c) for split, c in coco.items()} == {
         "train": ["obj/a.png", "obj/c.png"],
         "eval": ["obj/b.png"],
     }
+    assert done.lost == {"lines of lists without a picture here": 1}
 
 
 def test_the_yaml_comes_before_the_names_of_folders(tmp_path):
