@@ -37,6 +37,22 @@ def code_cells() -> list[str]:
     return [cell.source for cell in code]
 
 
+def test_it_says_how_jupyter_comes_into_each_environment() -> None:
+    locks = [path for path in (REPO / "requirements").glob("*.txt") if path.stem != "docs"]
+    assert len(locks) > 4
+    # `notebook` has what starts it, `ipykernel` what runs cells in the environment it is in.
+    wanted = {"notebook", "ipykernel"}
+    names = {p: set(re.findall(r"^([\w.-]+)==", p.read_text(), re.MULTILINE)) for p in locks}
+    having = {f"requirements/{path.name}" for path in locks if wanted <= names[path]}
+    text = " ".join(nbformat.read(NOTEBOOK, as_version=4).cells[0].source.split())
+    assert set(re.findall(r"requirements/[\w-]+\.txt", text)) == having
+    [start] = re.findall(r"`\.\./\.venv/bin/(\S+)`", text)
+    [(uv, python, package)] = re.findall(r"`(\S+) pip install --python (\S+) (\S+)`", text)
+    assert (start, package) == ("jupyter-notebook", "notebook")
+    setup = (REPO / "scripts" / "setup.sh").read_text()
+    assert f'"$ROOT/{uv}"' in setup and f"VENV=$ROOT/{python}\n" in setup
+
+
 def test_the_notebook_has_its_four_parts_and_no_output() -> None:
     text = "\n".join(code_cells())
     for call in ("prepare_coco(", "train(", "evaluate_to_folder(", "draw("):
