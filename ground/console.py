@@ -282,6 +282,14 @@ def show_lines(lines: list[str]) -> None:
             say(line, RESULT)
 
 
+def print_document(content: dict[str, Any]) -> None:
+    """Prints a result that is one JSON document; of `--json-logs` it is a field."""
+    if manner() is Manner.JSON:
+        say("", RESULT, fields={"document": content})
+    else:
+        click.echo(json.dumps(content, indent=2))
+
+
 def print_table(columns: list[str], rows: list[list[str]]) -> None:
     """Prints a table: with lines on a terminal, else columns of plain text.
 

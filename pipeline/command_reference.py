@@ -25,9 +25,10 @@ Written from the commands by `make docs`; change those, not this page.
 
 `make setup` installs `{TYPED}`: one program with all commands, which `-h` lists. It works
 so from any shell, by its path from any folder, and as plain `tfx-rcnn` where `.venv/bin` is in PATH
-(`source .venv/bin/activate`). Every command has `-h` with an example, and `--debug` for the
-traceback of an error. Exit status: 0 done, 1 failed, 2 wrong usage or config, 3 done but refused. A
-name that there is not is answered with the nearest one.
+(`source .venv/bin/activate`). Every command has `-h` with an example, `--quiet` and `--json-logs`
+([below](#what-they-say)), and `--debug` for the traceback of an error. Exit status: 0 done, 1
+failed, 2 wrong usage or config, 3 done but refused. A name that there is not is answered with the
+nearest one.
 
 `python -m` with the other names below does the same, in this checkout: it looks in the working
 folder first, so that a `model.py`, `configs/` or `json.py` of yours there would be taken for ours
@@ -59,12 +60,12 @@ people are shown. The rest goes by the event (those of a training: `model/traini
 | `progress`, `start`, `validation` | of a training: `step`, `loss`, `metrics` and so on |
 | `node` | of `run`: `node`, `seconds`, `outcome` (ran, cached, resolved, stopped, failed) |
 | `task`, `retry`, `run` | of what runs compiled files: `name` or `task`, `state`, `seconds` |
-| `result` | `row` of a table, by column; else the text alone |
+| `result` | `row` of a table, by column; `document` with `--json`; else the text alone |
 | `summary` | `summary`: what is in `summary.json` |
 | `error` | `exit_status` where it ends the command, and `kind` |
 | `stopped` | `exit_status`: Ctrl-C or SIGTERM ended the command |
 | other `progress` | of a work with known pieces: `done`, `total`, pieces a second, `seconds_left` |
-| `log`, `trial`, `warning` | the text alone |
+| `log`, `trial`, `warning` | the text alone; `host` of what a training's hosts say |
 
 **Ctrl-C and SIGTERM** end any command within 5 seconds, with all processes that it started, status
 130 or 143, and one line that says how to go on; nothing half-written is left. Exceptions: a

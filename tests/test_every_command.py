@@ -19,8 +19,6 @@ from tests.test_layering import REPO, TFX_AND_BEAM
 ENTRIES = [entry for entries in COMMANDS.values() for entry in entries]
 NAMES = [entry.name for entry in ENTRIES]
 HEAVY = sorted(TFX_AND_BEAM | {"keras", "tensorflow", "pandas", "boto3"})
-LONG = {"run", "demo", "example-gen", "transform", "tune", "evaluate", "predict", "run-compiled"}
-LONG |= {"train", "submit", "follow", "bulk-predict", "init", "look"}
 # What they need is not here: a run's results, pictures and weights, a cluster, minutes.
 READ_ONLY = {*NAMES} - {"shapes"}
 
@@ -42,8 +40,8 @@ def test_help_is_whole(name: str) -> None:
     assert [option.name for option in options if not option.help] == []
 
 
-@pytest.mark.parametrize("name", sorted(LONG))
-def test_long_work_can_be_quiet_or_told_as_json(name: str) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_every_command_can_be_quiet_or_told_as_json(name: str) -> None:
     done = CliRunner().invoke(tfx_rcnn, [name, "--quiet", "--json-logs", "--absent"])
     assert (done.exit_code, done.stderr) == (2, "")
     assert json.loads(done.stdout)["text"].startswith("No such option '--absent'")

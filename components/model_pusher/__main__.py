@@ -16,6 +16,7 @@ from components.model_pusher.decision import NotBlessedError, blessed_model
 from components.model_pusher.registry import check_model_name, check_push_folder, push
 from ground.console import OneLineCommand, finish, one_line_errors
 from ground.errors import EXIT_REFUSED, ModelError
+from ground.speech import RESULT, say, speech_options
 from model.model_folder import find_saved_model, read_model_id
 
 
@@ -28,6 +29,7 @@ from model.model_folder import find_saved_model, read_model_id
 @click.option("--decision", required=True, type=click.Path(), help="decision.json about it.")
 @click.option("--folder", required=True, type=click.Path(), help="Base of the served models.")
 @click.option("--name", required=True, help="Of the model, a folder below it.")
+@speech_options
 @one_line_errors
 def main(model: str, decision: str, folder: str, name: str) -> None:
     """Copies a blessed model to FOLDER/NAME/<version>, each model once."""
@@ -40,7 +42,7 @@ def main(model: str, decision: str, folder: str, name: str) -> None:
     try:
         evaluated = blessed_model(decision, model_id)
     except NotBlessedError as refusal:
-        click.echo(str(refusal))
+        say(str(refusal), RESULT)
         sys.exit(EXIT_REFUSED)
     note = {"decision_digest": evaluated.decision_digest}
     pushed, is_new = push(model, folder, name, evaluated.model_digest, note)

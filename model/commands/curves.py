@@ -7,12 +7,14 @@ import click
 from ground.console import OneLineCommand, one_line_errors
 from ground.errors import ConfigError
 from ground.outputs import check_file
+from ground.speech import RESULT, say, speech_options
 from model.curves import draw_curves, read_scalars
 
 
 @click.command(cls=OneLineCommand, epilog="Example: tfx-rcnn curves M/run --out curves.png")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="A .png or .svg file.")
+@speech_options
 @one_line_errors
 def main(runs: tuple[Path, ...], out: Path) -> None:
     """Draws what training runs wrote for TensorBoard.
@@ -23,4 +25,4 @@ def main(runs: tuple[Path, ...], out: Path) -> None:
         raise ConfigError(f"--out {out}: must be a .png or .svg file")
     check_file(out, runs)
     draw_curves({str(run): read_scalars(run) for run in runs}, out)
-    click.echo(f"written {out}")
+    say(f"written {out}", RESULT)

@@ -1,7 +1,6 @@
 """`python -m model.estimate`: see model/estimate.py."""
 
 import dataclasses
-import json
 import math
 import re
 from pathlib import Path
@@ -10,8 +9,15 @@ import click
 
 from configs.loader import load_config
 from ground.command_options import RenamedOption, config_option, set_option
-from ground.console import OneLineCommand, one_line_errors, print_table
+from ground.console import (
+    OneLineCommand,
+    one_line_errors,
+    print_document,
+    print_table,
+    show_lines,
+)
 from ground.errors import ConfigError
+from ground.speech import speech_options
 from model.estimate import (
     Estimate,
     Spread,
@@ -69,6 +75,7 @@ from model.quiet_tensorflow import quiet_tensorflow
 )
 @set_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@speech_options
 @one_line_errors
 def main(
     config_file: Path,
@@ -100,17 +107,17 @@ def main(
             name: value._asdict() if isinstance(value, Spread) else value
             for name, value in vars(found).items()
         }
-        click.echo(json.dumps({**facts, **dataclasses.asdict(work), **spreads}, indent=2))
+        print_document({**facts, **dataclasses.asdict(work), **spreads})
         return
-    click.echo(
+    head = (
         f"{config.name}: {workers}x{work.pictures_per_step} on {gpu}, {precision}, "
         f"{bucket[0]}x{bucket[1]} px, {work.flops_per_picture / 1e12:.3g} TFLOP a picture, "
         f"{found.steps} steps"
     )
+    show_lines([head])
     print_table(["", "likely", "low", "high"], _rows_of_table(found))
-    click.echo("fits " + ", ".join(f"{size}: {answer}" for size, answer in found.fits.items()))
-    for reason in found.reasons:
-        click.echo(f"- {reason}")
+    fits = ", ".join(f"{size}: {answer}" for size, answer in found.fits.items())
+    show_lines([f"fits {fits}", *(f"- {reason}" for reason in found.reasons)])
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -1,15 +1,15 @@
 """The command `doctor`: what works here, what does not, and the line that mends it."""
 
 import dataclasses
-import json
 import sys
 from pathlib import Path
 
 import click
 
 from ground.command_options import FiniteRange, RenamedOption, config_option
-from ground.console import OneLineCommand, one_line_errors
+from ground.console import OneLineCommand, one_line_errors, print_document, show_lines
 from ground.errors import EXIT_FAILED
+from ground.speech import RESULT, Manner, manner, say, speech_options
 from ground.version import VERSION, revision
 from model.lanes import LANE
 from pipeline.doctor.rows import Row, worst
@@ -48,6 +48,7 @@ _COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
     help="For each library that is tried.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@speech_options
 @one_line_errors
 def doctor(
     config_file: Path | None,
@@ -63,13 +64,13 @@ def doctor(
     from pipeline.doctor.examination import examine
 
     if not as_json:
-        click.echo(f"tfx-rcnn {version_text()}: looking, with TensorFlow and TFX up to a minute")
+        say(f"tfx-rcnn {version_text()}: looking, with TensorFlow and TFX up to a minute")
     rows = examine(str(config_file or ""), str(data_dir or ""), host, root, seconds)
     status = worst(rows)
     if as_json:
         facts = {"version": VERSION, "revision": revision(), "lane": LANE, "status": status}
         rows_ = [dataclasses.asdict(row) for row in rows]
-        click.echo(json.dumps({**facts, "rows": rows_}, indent=2))
+        print_document({**facts, "rows": rows_})
     else:
         show(rows)
     sys.exit(EXIT_FAILED if status == "error" else 0)
@@ -83,6 +84,11 @@ def version_text() -> str:
 
 def show(rows: list[Row]) -> None:
     """Prints a table on a terminal; else, or without rich, lines of plain text."""
+    width = max(len(row.check) for row in rows)
+    if manner() is Manner.JSON:
+        for row in rows:
+            say(_line(row, width), RESULT, fields={"row": dataclasses.asdict(row)})
+        return
     try:
         from rich.console import Console
         from rich.table import Table
@@ -98,7 +104,9 @@ def show(rows: list[Row]) -> None:
             table.add_row(Text(row.check), status, Text(row.found), Text(row.mend))
         console.print(table)
         return
-    width = max(len(row.check) for row in rows)
-    for row in rows:
-        mend = f"  -> {row.mend}" if row.mend else ""
-        click.echo(f"{row.status:8}{row.check:{width}}  {row.found}{mend}")
+    show_lines([_line(row, width) for row in rows])
+
+
+def _line(row: Row, width: int) -> str:
+    mend = f"  -> {row.mend}" if row.mend else ""
+    return f"{row.status:8}{row.check:{width}}  {row.found}{mend}"

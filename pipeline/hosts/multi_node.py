@@ -26,6 +26,7 @@ import click
 from configs.loader import load_config
 from ground.console import OneLineCommand, one_line_errors
 from ground.errors import ConfigError
+from ground.speech import RESULT, Manner, manner, say, speech_options
 from model.launch.cluster import DEFAULT_PORT, Cluster
 from pipeline.hosts.on_host import SECONDS_TO_STOP
 
@@ -134,7 +135,8 @@ class HostProcesses:
             elif failed and not status:
                 status = codes[failed[0]] or 1
                 if self._stop_before is None:
-                    print(f"[{failed[0].name}] ended with status {status}: ending all", flush=True)
+                    line = f"[{failed[0].name}] ended with status {status}: ending all"
+                    say(line, "error", "error", fields={"host": failed[0].name})
                     self.stop()
             if all(code is not None for code in codes.values()):
                 break
@@ -162,9 +164,11 @@ class HostProcesses:
 
 
 def _print_lines(host: Host, output: IO[str]) -> None:
+    # A host that is quiet itself says results and troubles alone.
+    event = RESULT if manner() is Manner.QUIET else "log"
     with output as lines:
         for line in lines:
-            print(f"[{host.name}] {line.rstrip()}", flush=True)
+            say(f"[{host.name}] {line.rstrip()}", event, fields={"host": host.name})
 
 
 @contextlib.contextmanager
@@ -205,6 +209,7 @@ def host_commands(python: str, arguments: dict[Host, list[str]]) -> dict[Host, s
 @click.argument("gpus_per_node", type=click.IntRange(min=1))
 @click.argument("config", type=click.Path(path_type=Path))
 @click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
+@speech_options
 @one_line_errors
 def main(hosts_file: Path, gpus_per_node: int, config: Path, settings: tuple[str, ...]) -> None:
     """Train CONFIG on the hosts of HOSTS_FILE with GPUS_PER_NODE workers each, over ssh.
@@ -236,7 +241,8 @@ def _arguments(host: Host, config: Path, settings: tuple[str, ...], *more: str) 
     root = os.environ.get("ROOT", f"runs/{config.stem}").replace("%h", host.name)
     places: dict[str, str | Path] = {"--config": config, "--data-dir": data, "--root": root}
     options = [text for name, path in places.items() for text in (name, os.path.abspath(path))]
-    return [*options, *(f"--set={setting}" for setting in settings), *more]
+    speech = ["--quiet"] if manner() is Manner.QUIET else []
+    return [*options, *(f"--set={setting}" for setting in settings), *more, *speech]
 
 
 def _with_absolute_weights(settings: tuple[str, ...], weights: str | None) -> tuple[str, ...]:
@@ -259,14 +265,16 @@ def _run_everywhere(
         arguments: arguments of each host's `pipeline run`.
         leader: see `HostProcesses.wait`.
     """
-    click.echo(f"{name} on {', '.join(host.name for host in arguments)}")
+    say(f"{name} on {', '.join(host.name for host in arguments)}")
     commands = host_commands(os.environ.get("PYTHON", ".venv/bin/python"), arguments)
     processes = HostProcesses(shlex.split(os.environ.get("SSH", _SSH)), commands)
     with _stopped_by_signals(processes) as came:
         status = processes.wait(leader)
     if came:
-        click.echo("stopped: run the same again to go on")
-        sys.exit(status or (0 if leader else _INTERRUPTED))
+        status = status or (0 if leader else _INTERRUPTED)
+        line = "stopped: run the same again to go on"
+        say(line, "stopped", "error", fields={"exit_status": status})
+        sys.exit(status)
     if status:
         sys.exit(status)
 

@@ -11,7 +11,7 @@ import click
 from ground.command_options import RenamedOption, config_option, set_option
 from ground.console import OneLineCommand, finish, one_line_errors
 from ground.errors import EXIT_FAILED
-from ground.speech import say_error, speech_options
+from ground.speech import RESULT, say, say_error, say_warning, speech_options
 from pipeline.kubeflow.player.dialects import DIALECTS
 from pipeline.nodes import Target
 from pipeline.quiet import quiet_libraries
@@ -69,6 +69,7 @@ _PLAYED = ("logs", "metadata.json", "pods", "store", "summary.json")  # in run-c
     help="Schema to validate with, as the containers see it.  [default: the package's own]",
 )
 @set_option
+@speech_options
 @one_line_errors
 def compile_(
     config_file: Path,
@@ -109,7 +110,7 @@ def compile_(
             schema_file=schema_file or own_file("pipeline/schema.pbtxt"),
         )
         tasks = compile_pipeline(config, places, image, out, target)
-    click.echo(f"wrote {out}: {len(tasks)} tasks ({', '.join(tasks)})")
+    say(f"wrote {out}: {len(tasks)} tasks ({', '.join(tasks)})", RESULT)
 
 
 def _check(
@@ -142,7 +143,7 @@ def _check(
         return
     check_places(asked, {name: p for name, p in places.items() if name != "model.weights"})
     for line in left_to_the_cluster(asked, places):
-        click.echo(f"warning: {line}", err=True)
+        say_warning(line)
 
 
 @click.command(

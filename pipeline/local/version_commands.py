@@ -5,8 +5,6 @@ A root (`--root`) has a history in MLMD and knows where its runs push; without o
 """
 
 import dataclasses
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +12,15 @@ import click
 
 from components.model_pusher.push_note import checked_words
 from ground.command_options import FILE
-from ground.console import OneLineCommand, one_line_errors, print_table, show_lines
+from ground.console import (
+    OneLineCommand,
+    one_line_errors,
+    print_document,
+    print_table,
+    show_lines,
+)
 from ground.errors import ModelError, RcnnError
-from ground.speech import say_warning
+from ground.speech import say_warning, speech_options
 
 if TYPE_CHECKING:
     from pipeline.local.history import Entry, Pushes
@@ -41,6 +45,7 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print one J
     "--last", type=click.IntRange(1), default=30, show_default=True, help="Entries that are shown."
 )
 @_json_option
+@speech_options
 @one_line_errors
 def history(
     root: Path | None,
@@ -78,11 +83,11 @@ def history(
         raise RcnnError(f"{root}: no entry of {name!r:.80}, only of {', '.join(names)}")
     if diff:
         found = difference(chosen_run(entries, diff[0]), chosen_run(entries, diff[1]))
-        _print_json(found) if as_json else show_lines(difference_lines(found))
+        print_document(found) if as_json else show_lines(difference_lines(found))
         return
     shown = entries[-last:]
     if as_json:
-        _print_json({"root": str(root), "entries": [_plain(entry) for entry in shown]})
+        print_document({"root": str(root), "entries": [_plain(entry) for entry in shown]})
         return
     if not shown:
         show_lines([f"{root}: nothing was run here yet"])
@@ -106,6 +111,7 @@ def history(
 @click.option("--by", help="Who goes back.")
 @click.option("--because", help="Why.")
 @_json_option
+@speech_options
 @one_line_errors
 def rollback(
     to: int,
@@ -132,7 +138,7 @@ def rollback(
         line = f"nothing to do: the newest version, {pushed.version}, is that model already"
     found = {"version": pushed.version, "path": str(pushed.path), "is_new": is_new}
     found |= {"model_id": pushed.model_id, "record": record}
-    _print_json(found) if as_json else show_lines([line, f"record: {record}"])
+    print_document(found) if as_json else show_lines([line, f"record: {record}"])
 
 
 @click.command(
@@ -151,6 +157,7 @@ def rollback(
 @_folder_option
 @_name_option
 @_json_option
+@speech_options
 @one_line_errors
 def bless(
     by: str,
@@ -183,7 +190,7 @@ def bless(
         line = f"nothing to do: the newest version, {pushed.version}, is this model already"
     found = {"version": pushed.version, "path": str(pushed.path), "is_new": is_new}
     found |= {"model_id": pushed.model_id, "record": record, "against": refused.reason}
-    _print_json(found) if as_json else show_lines([line, f"record: {record}"])
+    print_document(found) if as_json else show_lines([line, f"record: {record}"])
 
 
 def _words(words: str | None, option: str) -> str | None:
@@ -285,14 +292,10 @@ def _show_versions(pushes: "Pushes", last: int, as_json: bool) -> None:
             | {"push": v.note.model_dump(mode="json") if v.note else None}
             for v in versions[-last:]
         ]
-        _print_json({"folder": str(pushes.folder), "name": pushes.name, "versions": found})
+        print_document({"folder": str(pushes.folder), "name": pushes.name, "versions": found})
         return
     print_table(VERSION_COLUMNS, version_rows(versions)[-last:])
 
 
 def _plain(entry: "Entry") -> dict[str, Any]:
     return dataclasses.asdict(entry)
-
-
-def _print_json(content: Mapping[str, Any]) -> None:
-    click.echo(json.dumps(content, indent=2))

@@ -1,12 +1,12 @@
 """The command that trains on SageMaker."""
 
-import json
 from typing import Any
 
 import click
 
 from ground.command_options import FiniteRange, RenamedOption, set_option
-from ground.console import OneLineCommand, one_line_errors
+from ground.console import OneLineCommand, one_line_errors, print_document
+from ground.speech import RESULT, say, speech_options
 from pipeline.sagemaker.job import (
     SageMakerJob,
     start_training_job,
@@ -79,6 +79,7 @@ from pipeline.sagemaker.job import (
 @click.option("--region", help="AWS region; else as for the AWS command line.")
 @click.option("--dry-run", is_flag=True, help="Print the request and send nothing.")
 @click.option("--wait", is_flag=True, help="Show its phases and log until it has ended.")
+@speech_options
 @one_line_errors
 def main(
     region: str | None, dry_run: bool, wait: bool, overrides: tuple[str, ...], **options: Any
@@ -90,9 +91,9 @@ def main(
     """
     job = SageMakerJob(settings=overrides, **options)
     if dry_run:
-        click.echo(json.dumps(training_job_request(job, region), indent=2))
+        print_document(training_job_request(job, region))
         return
     start_training_job(job, region)
-    click.echo(f"{job.name}: started")
+    say(f"{job.name}: started", RESULT)
     if wait:
-        click.echo(f"{job.name}: {wait_for_job(job.name, region)}")
+        say(f"{job.name}: {wait_for_job(job.name, region)}", RESULT)

@@ -3,8 +3,9 @@
 import time
 from typing import Any
 
-import click
 from botocore.exceptions import ClientError
+
+from ground.speech import say
 
 _LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 _POLL_SECONDS = 20.0
@@ -26,7 +27,7 @@ def follow(name: str, sagemaker: Any, logs: Any) -> dict[str, Any]:
         seen = job.get("SecondaryStatusTransitions", [])
         for phase in seen[phases:]:
             message = phase.get("StatusMessage", "")
-            click.echo(f"{phase['StartTime']:%Y-%m-%d %H:%M:%S} {phase['Status']} - {message}")
+            say(f"{phase['StartTime']:%Y-%m-%d %H:%M:%S} {phase['Status']} - {message}")
         phases = len(seen)
         if log is not None:
             try:
@@ -35,7 +36,7 @@ def follow(name: str, sagemaker: Any, logs: Any) -> dict[str, Any]:
                 code = error.response.get("Error", {}).get("Code", "")
                 # There is no log before the first host writes one.
                 if code != "ResourceNotFoundException":
-                    click.echo(f"its log cannot be read: {code}")
+                    say(f"its log cannot be read: {code}", "warning", "warning")
                     log = None
         if job["TrainingJobStatus"] in _ENDED:
             return job
@@ -73,7 +74,7 @@ class _Log:
                 **({"nextToken": token} if token else {}),
             )
             for event in answer["events"]:
-                click.echo(f"[{host}] {event['message']}")
+                say(f"[{host}] {event['message']}", "log", fields={"host": host})
             self._tokens[stream] = answer["nextForwardToken"]
             if not answer["events"] or self._tokens[stream] == token:
                 return

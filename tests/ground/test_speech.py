@@ -8,7 +8,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ground.command_options import set_option
-from ground.console import OneLineCommand, finish, one_line_errors, print_table, show_lines
+from ground.console import (
+    OneLineCommand,
+    finish,
+    one_line_errors,
+    print_document,
+    print_table,
+    show_lines,
+)
 from ground.errors import ConfigError
 from ground.speech import Manner, manner, say, say_error, say_warning, speech_options
 
@@ -77,6 +84,25 @@ def test_json_logs_is_an_object_a_line(tmp_path) -> None:
         {**result, "text": "written"},
         {"level": "info", "event": "summary", "text": "", "summary": {"model": "m", "AP": 0.5}},
         {**result, "text": "done"},
+    ]
+
+
+def test_a_document_is_a_result_in_every_manner() -> None:
+    @click.command()
+    @speech_options
+    def document() -> None:
+        say("looking")
+        print_document({"AP": 0.5})
+
+    def printed(*arguments: str) -> str:
+        return CliRunner().invoke(document, arguments).stdout
+
+    assert printed() == f"looking\n{printed('--quiet')}"
+    assert json.loads(printed("--quiet")) == {"AP": 0.5}
+    said = [json.loads(line) for line in printed("--json-logs").splitlines()]
+    assert [(one["event"], one.get("document")) for one in said] == [
+        ("progress", None),
+        ("result", {"AP": 0.5}),
     ]
 
 

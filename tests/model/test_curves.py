@@ -86,5 +86,8 @@ def test_command_writes_the_picture(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     svg = out.read_text(encoding="utf-8")
     assert svg.count("<!-- validation -->") == 1
+    for option in ("--quiet", "--json-logs"):
+        again = CliRunner().invoke(main, [str(tmp_path / "run"), "--out", str(out), option])
+        assert f"written {out}" in again.stdout
     done = CliRunner().invoke(main, [str(tmp_path / "run"), "--out", "x.jpg"])
     assert done.exit_code == 2

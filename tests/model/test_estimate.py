@@ -213,6 +213,18 @@ def test_the_table_is_plain_where_there_is_no_terminal(command):
     assert any("published" in line for line in lines)
 
 
+def test_the_result_is_said_in_every_manner(command):
+    given = ("--gpu", "v100", "--workers", "8")
+    plain = command(*given).output
+    assert command(*given, "--quiet").output == plain
+    told = [json.loads(line) for line in command(*given, "--json-logs").output.splitlines()]
+    assert {one["event"] for one in told} == {"result"}
+    rows = [one["row"] for one in told if "row" in one]
+    assert [row[""] for row in rows] == ["images/s", "hours", "GiB a GPU", "US dollars"]
+    lines = plain.splitlines()
+    assert (told[0]["text"], told[-1]["text"]) == (lines[0], lines[-1])
+
+
 def test_json_holds_the_same(command):
     result = command("--gpu", "A100", "--workers", "16", "--json", "--price", "1")
     found = json.loads(result.output)

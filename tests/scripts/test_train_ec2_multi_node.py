@@ -109,6 +109,30 @@ def test_all_hosts_prepare_then_train_and_the_first_goes_on(start, tmp_path):
     assert sorted(calls(tmp_path)[2:]) == [common[0], f"{common[1]} {follower}"]
 
 
+def test_quiet_hosts_say_results_and_troubles(start, tmp_path):
+    run = start("hosts.txt", "1", "mine.yaml", "--quiet", RUN="echo pushed")
+    output, _ = run.communicate(timeout=60)
+    assert run.returncode == 0, output
+    assert sorted(output.splitlines()) == [
+        *["[127.0.0.1] pushed"] * 2,
+        *["[127.0.0.2] pushed"] * 2,
+    ]
+    assert [call.endswith(" --quiet") for call in calls(tmp_path)] == [True] * 4
+
+
+def test_hosts_are_told_as_json(start):
+    fails = "if [ $TFX_RCNN_HOST_INDEX = 1 ]; then exit 3; fi"
+    run = start("hosts.txt", "1", "mine.yaml", "--json-logs", RUN=f"echo hello; {fails}")
+    output, _ = run.communicate(timeout=60)
+    assert run.returncode == 3, output
+    said = [json.loads(line) for line in output.splitlines()]
+    found = {(one["event"], one.get("host"), one["text"]) for one in said}
+    assert ("progress", None, "examples on 127.0.0.1, 127.0.0.2") in found
+    assert ("log", "127.0.0.2", "[127.0.0.2] hello") in found
+    ended = "[127.0.0.2] ended with status 3: ending all"
+    assert ("error", "127.0.0.2", ended) in found
+
+
 @pytest.mark.parametrize(
     ("weights", "given"), [("w.npz", ['model.weights="{}/w.npz"']), ("imagenet", []), ("null", [])]
 )

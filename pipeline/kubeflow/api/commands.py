@@ -13,7 +13,7 @@ import click
 
 from ground.console import OneLineCommand, one_line_errors, print_table, show_lines
 from ground.errors import EXIT_FAILED
-from ground.speech import RESULT, say, say_error, speech_options
+from ground.speech import RESULT, Manner, manner, say, say_error, speech_options
 from pipeline.kubeflow.api.connection import HOST_VARIABLE, Connection
 
 EXIT_INTERRUPTED = 130  # as a shell says it of Ctrl-C
@@ -170,6 +170,7 @@ def _tell_version(version: Any) -> None:
 @click.option("--name", required=True, help="Of the pipeline in Kubeflow; made if not there.")
 @click.option("--version", help="Of the pipeline.  [default: our revision and the file's digest]")
 @click.argument("pipeline_file", type=_FILE)
+@speech_options
 @one_line_errors
 @connection_options
 def upload(service: Any, name: str, version: str | None, pipeline_file: Path) -> None:
@@ -178,7 +179,7 @@ def upload(service: Any, name: str, version: str | None, pipeline_file: Path) ->
 
     stored = store(service, pipeline_file, name, version)
     _tell_version(stored)
-    click.echo(stored.address(service.host))
+    show_lines([stored.address(service.host)])
 
 
 @click.command(
@@ -241,13 +242,14 @@ def _follow(service: Any, run_id: str) -> None:
     epilog=f"Example: tfx-rcnn terminate {_HOST} 8f2a0c1e-5b1d-4a6f-9a53-3a3f0a6f2f10",
 )
 @click.argument("run_id")
+@speech_options
 @one_line_errors
 @connection_options
 def terminate(service: Any, run_id: str) -> None:
     """Ends a run; what it has stored stays."""
     from pipeline.kubeflow.api.runs import terminate_run
 
-    click.echo(f"run      {run_id} {terminate_run(service, run_id)}")
+    show_lines([f"run      {run_id} {terminate_run(service, run_id)}"])
 
 
 @click.command(
@@ -259,6 +261,7 @@ def terminate(service: Any, run_id: str) -> None:
 @click.option("--cron", help="Five fields as in crontab, or six with seconds first; UTC.")
 @click.option("--every", help="Interval, such as 6h or 1d.")
 @click.option("--replace", is_flag=True, help="Put it in the place of one with other settings.")
+@speech_options
 @one_line_errors
 @connection_options
 @run_options
@@ -283,8 +286,13 @@ def schedule(
     )
     name = options.name if schedule_name is None else schedule_name
     made = make(service, options.request(service), name, trigger, replace)
-    click.echo(f"schedule {made.schedule_id} {name}: {made.what}, {describe({'trigger': trigger})}")
-    click.echo(f"{service.host}/#/recurringrun/details/{made.schedule_id}")
+    when = describe({"trigger": trigger})
+    show_lines(
+        [
+            f"schedule {made.schedule_id} {name}: {made.what}, {when}",
+            f"{service.host}/#/recurringrun/details/{made.schedule_id}",
+        ]
+    )
 
 
 @click.command("runs", cls=OneLineCommand, epilog=f"Example: tfx-rcnn runs {_HOST}")
@@ -296,6 +304,7 @@ def schedule(
     type=click.IntRange(1, 10_000),
     help="At most so many.",
 )
+@speech_options
 @one_line_errors
 @connection_options
 def runs(service: Any, experiment: str | None, limit: int) -> None:
@@ -328,6 +337,7 @@ def runs(service: Any, experiment: str | None, limit: int) -> None:
 @click.argument("kind", type=click.Choice(["pipeline", "version", "run", "schedule"]))
 @click.argument("name")
 @click.argument("version", required=False)
+@speech_options
 @one_line_errors
 @connection_options
 def delete(service: Any, yes: bool, kind: str, name: str, version: str | None) -> None:
@@ -345,5 +355,5 @@ def delete(service: Any, yes: bool, kind: str, name: str, version: str | None) -
     if not yes:
         if not sys.stdin.isatty():
             raise click.UsageError(f"would delete {plan.what}: say --yes")
-        click.confirm(f"delete {plan.what}?", abort=True)
-    click.echo(f"deleted  {plan.what}" if plan.do() else f"{plan.what}: was gone already")
+        click.confirm(f"delete {plan.what}?", abort=True, err=manner() is Manner.JSON)
+    show_lines([f"deleted  {plan.what}" if plan.do() else f"{plan.what}: was gone already"])

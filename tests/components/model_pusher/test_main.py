@@ -51,11 +51,11 @@ def decision(model):
 def run(tmp_path, model):
     """Runs the command on a decision, or on the text of one."""
 
-    def run_with(decision, name="cells"):
+    def run_with(decision, name="cells", more=()):
         path = tmp_path / "decision.json"
         path.write_text(decision if isinstance(decision, str) else json.dumps(decision))
         arguments = ["--model", model, "--decision", path, "--folder", tmp_path, "--name", name]
-        return CliRunner().invoke(main, list(map(str, arguments)))
+        return CliRunner().invoke(main, list(map(str, [*arguments, *more])))
 
     return run_with
 
@@ -83,6 +83,21 @@ def test_what_is_not_blessed_is_refused(tmp_path, run):
     assert result.exit_code == 3
     assert result.output == "not pushed: not blessed (box/AP is missing)\n"
     assert not (tmp_path / "cells").exists()
+
+
+@pytest.mark.parametrize("blessed", [True, False])
+def test_the_outcome_is_said_in_every_manner(tmp_path, run, decision, blessed):
+    decision = decision if blessed else {"blessed": False, "reason": "odd", "model_id": "aa"}
+    run(decision)
+    plain, quiet, told = (
+        run(decision),
+        run(decision, more=["--quiet"]),
+        run(decision, more=["--json-logs"]),
+    )
+    assert quiet.output == plain.output and quiet.exit_code == told.exit_code == plain.exit_code
+    objects = [json.loads(line) for line in told.stdout.splitlines()]
+    assert [one["event"] for one in objects] == ["summary"] * blessed + ["result"]
+    assert objects[-1]["text"] == plain.output.rstrip()
 
 
 def test_a_reason_is_one_line_whatever_it_holds(run):

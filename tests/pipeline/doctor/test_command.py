@@ -37,6 +37,13 @@ def test_the_worst_row_is_the_exit_status(monkeypatch, rows, status, exit_status
     assert all(
         row.found in line and row.mend in line for row, line in zip(rows, lines[1:], strict=True)
     )
+    quiet = CliRunner().invoke(main, ["doctor", "--quiet"])
+    assert quiet.output.splitlines() == lines[1:]
+    told = CliRunner().invoke(main, ["doctor", "--json-logs"])
+    assert (quiet.exit_code, told.exit_code) == (exit_status, exit_status)
+    objects = [json.loads(line) for line in told.stdout.splitlines()]
+    assert [one["text"] for one in objects] == lines
+    assert [Row(**one["row"]) for one in objects[1:]] == rows
     done = CliRunner().invoke(main, ["doctor", "--json"])
     answer = json.loads(done.output)
     assert done.exit_code == exit_status and answer["status"] == status

@@ -69,6 +69,17 @@ def test_history_lists_runs_with_what_came_of_them(root):
     assert "4 run of cells, failed in CocoEvaluator" in screen
 
 
+def test_history_is_told_to_programs_too(root):
+    lines = call(history, "--root", root.root, "--json-logs").stdout.splitlines()
+    rows = [told["row"] for told in map(json.loads, lines) if "row" in told]
+    assert [row["entry"] for row in rows] == [f"{n} run of cells" for n in (1, 2, 3)]
+    document = json.loads(call(history, "--root", root.root, "--json", "--json-logs").stdout)
+    assert document["document"] == said(history, "--root", root.root)
+    for form in ((), ("--json",)):
+        plain = call(history, "--root", root.root, *form).stdout
+        assert plain and call(history, "--root", root.root, *form, "--quiet").stdout == plain
+
+
 def test_a_rollback_is_served_and_recorded(root):
     found = said(rollback, "--root", root.root, "--to", 1, "--by", "Ada", "--because", "dogs")
 

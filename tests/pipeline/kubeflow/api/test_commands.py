@@ -1,5 +1,6 @@
 """The commands: what they print, how they end, and that no secret is among it."""
 
+import json
 import os
 import signal
 import subprocess
@@ -126,6 +127,32 @@ def test_schedule_is_made_told_of_and_deleted(
     invoke("delete", "--yes", "version", "detector", version["display_name"])
     invoke("delete", "--yes", "pipeline", "detector")
     assert server.state.stored["pipelines"] == server.state.stored["versions"] == []
+
+
+@pytest.mark.parametrize("option", ["--quiet", "--json-logs"])
+def test_results_are_said_in_every_manner(
+    server: KfpServer, invoke: Invoke, pipeline_file: Path, option: str
+) -> None:
+    def texts(*arguments: str) -> list[str]:
+        lines = invoke(*arguments, option).stdout.splitlines()
+        return [json.loads(line)["text"] for line in lines] if option == "--json-logs" else lines
+
+    file = str(pipeline_file)
+    assert [line.split()[0] for line in texts("upload", "--name", "detector", file)] == [
+        "pipeline",
+        "version",
+        f"{server.address}/#/pipelines/details/"
+        f"{server.state.stored['pipelines'][0]['pipeline_id']}/version/"
+        f"{server.state.stored['versions'][0]['pipeline_version_id']}",
+    ]
+    made = texts("schedule", "--name", "detector", "--every", "6h")
+    assert ": created, every 21600 s" in made[0] and made[1].startswith(server.address)
+    invoke("submit", "--name", "detector", "--detach")
+    [run] = server.state.stored["runs"]
+    assert run["run_id"] in texts("runs")[-1]
+    assert texts("terminate", run["run_id"]) == [f"run      {run['run_id']} CANCELING"]
+    [gone] = texts("delete", "--yes", "schedule", "detector")
+    assert gone.startswith("deleted  schedule 'detector'")
 
 
 @pytest.mark.parametrize(
