@@ -46,8 +46,15 @@ class Picture:
         return exif.turned_size(self.height, self.width, self.orientation)
 
     def open(self) -> Image.Image:
-        """Returns the decoded RGB picture."""
-        return rgb(opened(self.encoded))
+        """Returns the decoded RGB picture.
+
+        Raises:
+            DatasetError: it cannot be decoded.
+        """
+        try:
+            return rgb(opened(self.encoded))
+        except PictureFlaw as flaw:
+            raise DatasetError(f"cannot be decoded ({flaw.detail})") from None
 
 
 def read_picture(

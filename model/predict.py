@@ -16,7 +16,6 @@ import numpy as np
 
 from ground.errors import DatasetError, ModelError
 from ground.outputs import check_pattern
-from model.encoded.flaw import PictureFlaw
 from model.input.sizes import padded_sides, resized_sides
 from model.limits import share_machine
 from model.model_folder import (
@@ -129,10 +128,7 @@ class LoadedModel:
         Raises:
             DatasetError: it cannot be decoded, or a call fails.
         """
-        try:
-            pixels = np.asarray(picture.open())
-        except PictureFlaw as flaw:
-            raise DatasetError(f"cannot be decoded ({flaw.detail})") from None
+        pixels = np.asarray(picture.open())
         windows = tiling.windows(picture.height, picture.width)
         (whole,) = self.detect_bytes([picture.encoded])
         parts = [(Window(0, 0, picture.height, picture.width), whole)]

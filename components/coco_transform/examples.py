@@ -13,6 +13,8 @@ from PIL import Image
 from model import records
 from model.coco.boxes import yxyx_to_xywh
 from model.drawing import Mark, class_colour, draw
+from model.encoded.flaw import PictureFlaw
+from model.encoded.pixels import opened, rgb
 from model.tf_example import decode_example
 
 _LONG_SIDE_PX = 480
@@ -31,6 +33,7 @@ def drawn_example(
 ) -> dict[str, str]:
     """Returns the caption and the data URI of a record's picture with its boxes and masks.
 
+    The URI is "" where the picture cannot be shown; what else a file holds is no reason for that.
     Crowd regions are grey and dashed.
 
     Args:
@@ -44,7 +47,25 @@ def drawn_example(
     with open(shard, "rb") as stream:
         stream.seek(offset)
         record = decode_example(stream.read(length))
-    picture = Image.open(io.BytesIO(record[records.ENCODED][0])).convert("RGB")
+    number = len(record[records.CLASS_LABEL])
+    name = record[records.FILENAME][0].decode(errors="replace")
+    return {
+        "caption": f"{name}: {number} objects" if number != 1 else f"{name}: 1 object",
+        "uri": _uri(record, names, only, long_side_px),
+    }
+
+
+def _uri(
+    record: dict[str, list[Any]],
+    names: dict[int, str],
+    only: Collection[int | None] | None,
+    long_side_px: int,
+) -> str:
+    """Returns the drawn picture; "" where it cannot be decoded."""
+    try:
+        picture = rgb(opened(record[records.ENCODED][0]))
+    except PictureFlaw:
+        return ""
     boxes = _boxes(record, "bbox", picture)
     mask_boxes = _boxes(record, "mask", picture)
     labels = record[records.CLASS_LABEL]
@@ -59,14 +80,9 @@ def drawn_example(
             picture = _with_bitmap(picture, bitmap, mask_boxes[row], colour)
         label = names.get(labels[row], "") if len(boxes) <= _MOST_LABELS else ""
         marks.append(Mark(yxyx_to_xywh(box), colour, label, None, is_crowd))
-    drawn = draw(picture, marks, long_side_px)
     jpeg = io.BytesIO()
-    drawn.save(jpeg, "JPEG", quality=_JPEG_QUALITY)
-    name = record[records.FILENAME][0].decode(errors="replace")
-    return {
-        "caption": f"{name}: {len(boxes)} objects" if len(boxes) != 1 else f"{name}: 1 object",
-        "uri": "data:image/jpeg;base64," + base64.b64encode(jpeg.getvalue()).decode(),
-    }
+    draw(picture, marks, long_side_px).save(jpeg, "JPEG", quality=_JPEG_QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg.getvalue()).decode()
 
 
 def _boxes(

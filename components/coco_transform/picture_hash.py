@@ -38,7 +38,7 @@ def _hash_by_pillow(jpeg: bytes) -> tuple[int, int]:
         picture = opened(jpeg)
         picture.draft("L", (_DECODED_PX, _DECODED_PX))
         return hash_of(picture)
-    except (PictureFlaw, OSError, SyntaxError):
+    except (PictureFlaw, OSError, ValueError, SyntaxError):
         return NO_HASH
 
 

@@ -78,7 +78,7 @@ def _export(folder: Path, forms: list[str], paths: list[Path], new: Path) -> dic
     if not paths:
         raise DatasetError("no pictures to compare on")
     for path in paths:  # before the minutes that a form takes
-        read_picture(path, most)
+        read_picture(path, most).open()
 
     def pixels(form: str) -> Iterator[Any]:
         """Yields the pictures, none of which is held."""

@@ -4,6 +4,7 @@ import itertools
 import math
 import os
 import re
+import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,6 +14,9 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from ground.errors import DatasetError
+from model.encoded import exif
+from model.encoded.flaw import PictureFlaw
+from model.encoded.head import size_in_head
 from model.foreign.coco_file import is_as_written
 
 PICTURE_ENDINGS = (".jpg", ".jpeg", ".png")
@@ -22,8 +26,6 @@ OTHER_ENDINGS = {
     ".heic": "HEIC", ".avif": "AVIF",
 }  # fmt: skip
 LARGEST_TEXT_BYTES = 256 << 20
-_ORIENTATION_TAG = 0x0112
-_TURNED = range(5, 9)  # orientations that swap the sides
 
 Ring = list[float]
 Losses = Counter[str]
@@ -208,12 +210,20 @@ Reader = Callable[[Folder, Losses], Iterator[ForeignPicture]]
 def picture_size(path: Path) -> tuple[int, int] | None:
     """Returns (height, width) of a picture, upright, from its header; None where it has none."""
     try:
+        size, orientation = size_in_head(path, sys.maxsize, "")
+    except PictureFlaw as flaw:
+        return _size_in_other_format(path) if flaw.code == "picture_format_unsupported" else None
+    return exif.turned_size(*size, orientation) if min(size) else None
+
+
+def _size_in_other_format(path: Path) -> tuple[int, int] | None:
+    """Returns (height, width) of a GIF, WebP and so on, which CocoExampleGen refuses by name."""
+    try:
         with Image.open(path) as picture:
-            width, height = picture.size
-            turn = picture.getexif().get(_ORIENTATION_TAG)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            return picture.height, picture.width
+    # Pillow's header readers raise whatever a damaged field leads to.
+    except Exception:
         return None
-    return (width, height) if turn in _TURNED else (height, width)
 
 
 def stated_size(width: Any, height: Any, real: tuple[int, int]) -> tuple[int, int]:

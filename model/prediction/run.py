@@ -168,16 +168,27 @@ def _look_at_all(
         file = str(pictures[n].path)
         results = results_in(model, file, picture, found)
         if settings.is_drawn:
-            marks = [
-                _mark(result, labels[result["category_id"]])
-                for result in reversed(results)
-                if result["score"] >= settings.score_threshold
-            ]
-            with atomic_path(_drawn_path(journal, file)) as partial:
-                draw(picture.open(), marks).save(partial, "JPEG", quality=92)
+            sure = [r for r in reversed(results) if r["score"] >= settings.score_threshold]
+            marks = [_mark(result, labels[result["category_id"]]) for result in sure]
+            try:
+                _draw(picture, marks, _drawn_path(journal, file))
+            except DatasetError as error:
+                failed(n, f"{shown(pictures[n].path)}: {error}")
+                continue
         journal.add(file, Entry(stamps[n], picture.height, picture.width, results))
         progress.advance()
     return resumed
+
+
+def _draw(picture: Picture, marks: Sequence[Mark], path: Path) -> None:
+    """Writes a picture with marks.
+
+    Raises:
+        DatasetError: it cannot be decoded here, though the model could.
+    """
+    pixels = picture.open()
+    with atomic_path(path) as partial:
+        draw(pixels, marks).save(partial, "JPEG", quality=92)
 
 
 def stamp_of(path: Path) -> list[int]:

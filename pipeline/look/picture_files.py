@@ -2,7 +2,6 @@
 
 import io
 import os
-import stat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,10 +11,11 @@ from ground.errors import DatasetError, RcnnError
 from model import records
 from model.coco.names import find_picture
 from model.coco.reader import Size
-from model.encoded import exif, png
+from model.encoded import exif
 from model.encoded.check import format_of, read_facts
 from model.encoded.files import path_inside, read_picture_file
 from model.encoded.flaw import PictureFlaw
+from model.encoded.head import size_in_head
 from model.encoded.pixels import opened, rgb
 from model.pictures import DEFAULT_MAX_PIXELS, MAX_PIXELS_SETTING, servable
 from model.tf_example import decode_example
@@ -26,7 +26,6 @@ JPEG_TYPE = "image/jpeg"
 THUMBNAIL_SIDE_PX = 320
 _QUALITY = 88
 _LONGEST_JPEG_PX = 65_500  # of libjpeg
-_HEAD_BYTES = 1 << 18  # that hold a picture's size, as a rule
 
 
 class Shown(NamedTuple):
@@ -74,7 +73,7 @@ class FolderPicture:
     def sizes(self) -> tuple[Size, Size] | None:
         """Returns the sizes of the file as stored and upright; None where it has none."""
         try:
-            stored, orientation = _size_in_head(self._path())
+            stored, orientation = size_in_head(self._path(), DEFAULT_MAX_PIXELS, MAX_PIXELS_SETTING)
         except PictureFlaw:
             return None
         return stored, exif.turned_size(*stored, orientation)
@@ -86,7 +85,7 @@ class FolderPicture:
         """
         found = [Reason(self._found.code, self._found.detail)] if self._found.code else []
         try:
-            stored, orientation = _size_in_head(self._path())
+            stored, orientation = size_in_head(self._path(), DEFAULT_MAX_PIXELS, MAX_PIXELS_SETTING)
         except PictureFlaw as flaw:
             return [*found, Reason(flaw.code, flaw.detail)]
         if self._stated == stored:
@@ -96,40 +95,6 @@ class FolderPicture:
         height, width = stored
         detail = f"the file has {width} x {height} pixels"
         return [*found, Reason("picture_size_differs", detail)]
-
-
-def _size_in_head(path: str) -> tuple[tuple[int, int], int]:
-    """Returns ((height, width) as stored, EXIF's orientation) of a JPEG or PNG file.
-
-    Raises:
-        PictureFlaw: it is missing, neither of these, or its head is damaged.
-    """
-    head = _head(path)
-    if len(head) == _HEAD_BYTES and head.startswith(png.START):  # its pixels end further on
-        found = png.read_png(head)
-        return (found.height, found.width), exif.orientation(png.exif(head, found))
-    try:
-        facts = read_facts(head, DEFAULT_MAX_PIXELS, MAX_PIXELS_SETTING)
-    except PictureFlaw:
-        if len(head) < _HEAD_BYTES:
-            raise
-        facts = read_facts(read_picture_file(path), DEFAULT_MAX_PIXELS, MAX_PIXELS_SETTING)
-    return (facts.height, facts.width), facts.orientation
-
-
-def _head(path: str) -> bytes:
-    """Returns the first bytes of a regular file.
-
-    Raises:
-        PictureFlaw: it is missing, no regular file, or cannot be read.
-    """
-    try:
-        if stat.S_ISREG(os.stat(path).st_mode):
-            with open(path, "rb") as stream:
-                return stream.read(_HEAD_BYTES)
-    except OSError:  # what is wrong is said by who reads the whole of it
-        return read_picture_file(path)[:_HEAD_BYTES]
-    return read_picture_file(path)[:_HEAD_BYTES]
 
 
 class RecordPicture:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from components.coco_evaluator.analysis import WANTED, Analysis
 from components.coco_evaluator.frames import picture_of_annotations
 from components.coco_evaluator.gate import Decision
@@ -16,6 +18,7 @@ from components.coco_evaluator.report.costs import cost_lines
 from components.coco_evaluator.report.verdict import verdict_lines
 from components.coco_evaluator.worst_pictures import JudgedPicture
 from configs.metric_names import METRIC_NAMES
+from ground.errors import DatasetError
 from ground.page import page_templates
 from model.evaluation.ground_truth import GroundTruth
 from model.evaluation.metrics import Metrics
@@ -189,10 +192,10 @@ def _suspect_rows(content: ReportContent) -> Iterable[dict[str, Any]]:
     images = {image["id"]: image for image in content.ground_truth.images}
     names = {c["id"]: c["name"] for c in content.ground_truth.categories}
     for suspect in suspects_shown(content.analysis):
-        if suspect.image_id not in content.pictures:
-            continue
         image = images[suspect.image_id]
-        picture = picture_of_annotations(image, content.pictures[suspect.image_id])
+        picture = _picture(content, image)
+        if picture is None:
+            continue
         caption = f"{suspect.suspicion} {names[suspect.category_id]} ({suspect.sureness:.2f})"
         labelled = suspect.annotation and names[suspect.annotation["category_id"]]
         if labelled and labelled != names[suspect.category_id]:
@@ -241,14 +244,23 @@ def _category_rows(content: ReportContent) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: -row["objects"])
 
 
+def _picture(content: ReportContent, image: dict[str, Any]) -> Image.Image | None:
+    """Returns the picture of an image; None where there is none to show."""
+    found = content.pictures.get(image["id"])
+    try:
+        return None if found is None else picture_of_annotations(image, found)
+    except DatasetError:  # the model could read it, Pillow cannot
+        return None
+
+
 def _worst_rows(content: ReportContent) -> Iterable[dict[str, Any]]:
     images = {image["id"]: image for image in content.ground_truth.images}
     names = {c["id"]: c["name"] for c in content.ground_truth.categories}
     for judged in content.worst:
-        if judged.image_id not in content.pictures:
-            continue
         image = images[judged.image_id]
-        picture = picture_of_annotations(image, content.pictures[judged.image_id])
+        picture = _picture(content, image)
+        if picture is None:
+            continue
         objects_uri, detections_uri = figures.judged_panels(judged, picture, image, names)
         yield {
             "image_id": judged.image_id,

@@ -1,5 +1,6 @@
 """The report as a desktop and a phone show it."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from pycocotools import mask as coco_mask
 
 from components.coco_evaluator.evaluation import evaluate_to_folder
 from components.coco_evaluator.judgement import Detected, Pushed
+from components.coco_evaluator.report.render import _picture
 from configs.schema import EvaluateConfig
 from model.evaluation.ground_truth import GroundTruth
 from model.pictures import read_picture
@@ -163,3 +165,12 @@ def test_it_shows_worst_pictures_cost_and_lineage(
     assert {"Created", "Training, steps"} <= set(page.texts("#made + dl dt"))
     page.click("details:last-of-type summary")
     assert '"mask_head"' in page.text("details:last-of-type pre")
+
+
+def test_a_picture_that_pillow_cannot_decode_is_not_shown(tmp_path: Path) -> None:
+    image = {"id": 1, "height": 400, "width": 400}
+    whole = read_picture(str(PicturedSource(tmp_path).path))
+    broken = dataclasses.replace(whole, encoded=whole.encoded[:60])
+    for shown, pictures in (((400, 400), {1: whole}), (None, {1: broken}), (None, {2: whole})):
+        found = _picture(SimpleNamespace(pictures=pictures), image)
+        assert (found and found.size) == shown

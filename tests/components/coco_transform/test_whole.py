@@ -29,6 +29,7 @@ from tests.components.coco_transform.sources import (
     source_record,
     write_source_folder,
 )
+from tests.model.encoded.odd_jpegs import SEGMENTS, odd_jpeg
 
 WHOLE = Config.model_validate(
     {
@@ -237,6 +238,25 @@ def test_beam_counts_by_reason(source, tmp_path):
     assert counters["pictures_written"] == 5
     assert counters["pictures_picture_unreadable"] == 1
     assert counters["objects_object_dropped_outside"] == 4
+
+
+def test_metadata_of_a_picture_ends_nothing(tmp_path):
+    boxes = [[20, 10, 30, 20], [20, 10, 30, 20]]  # one drawn twice: a suspect
+    splits = {
+        split: [[source_record(odd_jpeg(segment), 60, 90, boxes, image_id=n) for n in ids]]
+        for split, segment, ids in zip(
+            ("train", "eval"), SEGMENTS.values(), ((1, 2), (3, 4)), strict=True
+        )
+    }  # they look alike
+    folder = write_source_folder(tmp_path / "source", splits)
+    settings = CocoTransformSettings.of(
+        WHOLE.model_copy(update={"data": WHOLE.data.model_copy(update={"allow_same_splits": True})})
+    )
+    transform_examples(folder, tmp_path / "out", tmp_path / "report", settings, pipelines())
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "Objects that look wrong" in page and 'class="pair"' in page
+    assert page.count('src="data:image/jpeg') >= 4 + 4 + 2
+    assert "no picture to show" not in page
 
 
 def test_damaged_shard_is_named(source, tmp_path):

@@ -16,6 +16,7 @@ from model.foreign.form import (
     split_of_word,
     stated_size,
 )
+from tests.model.encoded.odd_jpegs import SEGMENTS, odd_jpeg
 from tests.model.foreign.forms import picture
 
 
@@ -132,6 +133,18 @@ def test_sizes_are_of_the_upright_picture(tmp_path, orientation):
     exif[0x0112] = orientation
     path = picture(tmp_path / "a.jpg", (100, 80), exif=exif)
     assert picture_size(path) == ((100, 80) if 5 <= orientation <= 8 else (80, 100))
+
+
+@pytest.mark.parametrize("segment", SEGMENTS.values(), ids=SEGMENTS)
+def test_metadata_hides_no_size(tmp_path, segment):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(odd_jpeg(segment, 60, 90))
+    assert picture_size(path) == (60, 90)
+
+
+@pytest.mark.parametrize("format_", ["GIF", "WEBP", "BMP"])
+def test_other_formats_have_their_size(tmp_path, format_):
+    assert picture_size(picture(tmp_path / "a.jpg", (100, 80), format=format_)) == (80, 100)
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"<svg/>", None])

@@ -9,6 +9,8 @@ from PIL import Image
 
 from ground.errors import ModelError
 from ground.outputs import output_folder
+from model import pictures
+from model.encoded.flaw import PictureFlaw
 from model.prediction.journal import remove_journal
 from model.prediction.paths import find_pictures
 from model.prediction.run import Settings, predict
@@ -61,6 +63,20 @@ def test_json_table_and_pictures_tell_the_same(tmp_path, photos):
     assert summary["drawn"] == ["a.jpg", "b.jpg", "sub/c.jpg"]
     with Image.open(tmp_path / "out/sub/c.jpg") as drawn:
         assert drawn.size == (20, 20)
+
+
+def test_a_picture_that_cannot_be_drawn_fails_alone(tmp_path, photos, monkeypatch):
+    rgb = pictures.rgb
+
+    def breaks(picture):
+        if picture.size == (9, 14):
+            raise PictureFlaw("picture_unreadable", "broken data stream")
+        return rgb(picture)
+
+    monkeypatch.setattr(pictures, "rgb", breaks)
+    summary = run(FakeModel(tmp_path / "M"), photos, tmp_path / "out")
+    assert summary["failures"] == [f"{photos}/b.png: cannot be decoded (broken data stream)"]
+    assert summary["drawn"] == ["a.jpg", "sub/c.jpg"]
 
 
 def test_without_drawing_there_are_no_pictures(tmp_path, photos):
