@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +17,7 @@ from model.coco.names import find_picture, locate_picture
 from model.coco.policies import MEND, Judge, LeftOut, resolve_policies
 from model.coco.reader import Size
 from model.encoded.check import read_facts
+from model.encoded.exif import UPRIGHT
 from model.encoded.files import read_picture_file, shown
 from model.encoded.flaw import PictureFlaw
 from model.evaluation import ground_truth
@@ -220,6 +222,8 @@ class AnnotationsSource:
                 f"the file has {picture.width} x {picture.height} pixels, {self._annotations} says "
                 f"{image['width']} x {image['height']} (picture_size_differs)"
             )
+        if self._policies["exif_turned"] == MEND and stated == (picture.height, picture.width):
+            return replace(picture, orientation=UPRIGHT)  # what is found needs no turn back
         return picture
 
     def _path(self, file_name: str) -> str:

@@ -17,7 +17,7 @@ from model.coco.boxes import bbox_in_pixels, meant_box, xywh_to_yxyx, yxyx_to_xy
 from model.coco.merge import source_of
 from model.coco.names import find_picture
 from model.coco.picture_folder import open_pictures
-from model.coco.policies import REASONS, Judge
+from model.coco.policies import MEND, REASONS, Judge
 from model.coco.stream import iterate_images
 from model.coco.values import integer_at, meant_integer
 from model.drawing import Mark, draw
@@ -130,7 +130,7 @@ def _thumbnail(line: _Line, source: SplitSource, data: DataConfig) -> str | None
         facts = _facts(line.image, source, data)
         if facts is None:
             return None
-        picture, scale = _small(facts, line.image)
+        picture, scale = _small(facts, line.image, data)
     except (PictureFlaw, OSError):
         return None
     marks = [
@@ -180,7 +180,7 @@ def _content(folder: Place, name: str, prefix: str) -> bytes:
         return pictures.content(name, Judge(dict.fromkeys(REASONS, "accept")))
 
 
-def _small(facts: Facts, image: Mapping[str, Any]) -> tuple[Image.Image, float]:
+def _small(facts: Facts, image: Mapping[str, Any], data: DataConfig) -> tuple[Image.Image, float]:
     """Returns a picture, perhaps smaller, and how much smaller; as its entry has it turned.
 
     Raises:
@@ -191,7 +191,10 @@ def _small(facts: Facts, image: Mapping[str, Any]) -> tuple[Image.Image, float]:
     small = rgb(picture)
     scale = small.width / facts.width
     stated = meant_integer(image.get("height")), meant_integer(image.get("width"))
-    if stated != (facts.height, facts.width) and stated == facts.upright_size:
+    is_unclear = stated == (facts.height, facts.width)
+    if stated == facts.upright_size and (
+        not is_unclear or data.policies.get("exif_turned") == MEND
+    ):
         small = exif.turned(small, facts.orientation)
     return small, scale
 

@@ -24,7 +24,7 @@ from model.coco.entries import (
     parse_picture,
 )
 from model.coco.policies import REFUSE, Flaw, Judge, LeftOut
-from model.coco.tally import Tally, picture_name
+from model.coco.tally import SEEN_TURN_UNCLEAR, SEEN_TURN_UNDONE, Tally, picture_name
 from model.encoded.check import Facts, inspect
 from model.encoded.decoder import check_decodes
 from model.encoded.flaw import PictureFlaw
@@ -165,7 +165,7 @@ class _ShardWriter:
             check_decodes(facts)
         except PictureFlaw as flaw:
             judge.leave_out(flaw.code, flaw.detail)
-        return picture, _stored(picture, facts, judge)
+        return picture, _stored(picture, facts, judge, self._tally)
 
     def _parse_objects(
         self, annotations: list[tuple[int, Any]], stored: Stored, picture_judge: Judge
@@ -207,28 +207,41 @@ class _ShardWriter:
         self._rejects.picture(flaw, picture_name(image), image, annotations)
 
 
-def _stored(picture: Picture, facts: Facts, judge: Judge) -> Stored:
+def _stored(picture: Picture, facts: Facts, judge: Judge, tally: Tally) -> Stored:
     """Returns what the record stores of a picture whose file can be decoded.
 
     Raises:
         LeftOut: the file's size or turn is not what the entry says, and policy leaves it out.
     """
     stated = picture.height, picture.width
+    as_stored = stated == (facts.height, facts.width)
     turn = f"EXIF orientation {facts.orientation}"
-    if stated == (facts.height, facts.width):
-        if facts.is_turned:
-            judge.note("exif_turned", turn)
-    elif facts.is_turned and stated == facts.upright_size:
-        judge.note("exif_size_swapped", turn)
-        try:
-            upright = upright_jpeg(facts.content, facts.orientation)
-            return Stored(upright, "jpeg", *stated)
-        except PictureFlaw as flaw:
-            judge.leave_out(flaw.code, flaw.detail)
-    else:
+    if facts.is_turned and stated == facts.upright_size:
+        # A turn that keeps the size leaves open which picture the boxes are of.
+        if judge.note("exif_turned" if as_stored else "exif_size_swapped", turn):
+            return _upright(facts, judge)
+        tally.seen[SEEN_TURN_UNCLEAR] += 1
+        tally.examples.setdefault(SEEN_TURN_UNCLEAR, f"image id {picture.id}")
+    elif facts.is_turned and as_stored:
+        judge.note("exif_turned", turn, is_mendable=False)
+        tally.seen[SEEN_TURN_UNDONE] += 1
+    elif not as_stored:
         judge.note(
             "picture_size_differs",
             f"the file has {facts.width} x {facts.height} pixels, "
             f"the COCO file says {picture.width} x {picture.height}",
         )
     return Stored(facts.content, facts.format, facts.height, facts.width)
+
+
+def _upright(facts: Facts, judge: Judge) -> Stored:
+    """Returns a picture turned as its EXIF asks.
+
+    Raises:
+        LeftOut: it cannot be decoded.
+    """
+    try:
+        upright = upright_jpeg(facts.content, facts.orientation)
+    except PictureFlaw as flaw:
+        judge.leave_out(flaw.code, flaw.detail)
+    return Stored(upright, "jpeg", *facts.upright_size)

@@ -11,7 +11,7 @@ from ground.errors import DatasetError
 from ground.wording import plural
 from model.coco.hints import box_note, note_on_unknown_categories
 from model.coco.survey import Survey
-from model.coco.tally import SEEN_NAME_AGAIN, Tally
+from model.coco.tally import SEEN_NAME_AGAIN, SEEN_TURN_UNCLEAR, SEEN_TURN_UNDONE, Tally
 from model.examples import TRAINING_SPLIT, Category
 
 _MOST_LISTED = 5
@@ -87,7 +87,24 @@ def notes_on_use(tally: Tally, is_for_training: bool) -> list[str]:
             f"{tally.examples[SEEN_NAME_AGAIN]!r}): the objects of one picture may be spread over "
             "several entries of `images`"
         )
-    return notes
+    note = _note_on_turns(tally)
+    return [*notes, note] if note else notes
+
+
+def _note_on_turns(tally: Tally) -> str:
+    """Returns that boxes may be of the turned picture, where others show that the tool turns.
+
+    Where some show that it does not, the file is of several tools, and nothing is known.
+    """
+    unclear, turned = tally.seen[SEEN_TURN_UNCLEAR], tally.reasons["exif_size_swapped"]
+    if not unclear or not turned or tally.seen[SEEN_TURN_UNDONE]:
+        return ""
+    return (
+        f"{plural(unclear, 'picture')} (such as {tally.examples[SEEN_TURN_UNCLEAR]}) used as "
+        "stored, though EXIF asks for a turn that keeps the size: the size that is stated for "
+        f"{plural(turned, 'other')} (exif_size_swapped) shows that their tool turns pictures, so "
+        "these boxes are of the turned picture, too: set data.policies.exif_turned=mend"
+    )
 
 
 def with_notes(error: DatasetError, notes: Sequence[str]) -> DatasetError:

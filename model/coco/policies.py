@@ -149,6 +149,9 @@ _ALL = (
         "exif_turned",
         "EXIF asks to turn the picture; the COCO file gives its size before the turn",
         ACCEPT,
+        MEND,
+        repair="if the turn keeps the size, the turned picture is stored, and boxes are of it",
+        loss="number",
     ),
     _picture(
         "exif_size_swapped",
@@ -310,13 +313,20 @@ class Judge:
         self._policies = policies
         self.flaws: list[Flaw] = []
 
-    def note(self, code: str, detail: str) -> bool:
+    def note(self, code: str, detail: str, is_mendable: bool = True) -> bool:
         """Notes a flaw, once a record, and returns whether it is to be mended.
+
+        Args:
+            code: its reason.
+            detail: what exactly is wrong.
+            is_mendable: whether the repair is for this record; one that it is not for is accepted.
 
         Raises:
             LeftOut: its policy is to drop or to refuse.
         """
         policy = self._policies[code]
+        if policy == MEND and not is_mendable:
+            policy = ACCEPT
         if all(flaw.code != code for flaw in self.flaws):
             self.flaws.append(Flaw(code, policy, detail))
         if policy in (DROP, REFUSE):

@@ -17,6 +17,8 @@ from model.coco.values import shortened
 from model.encoded.files import shown
 
 SEEN_NAME_AGAIN = "file_name_again"  # pictures whose file another picture has, too
+SEEN_TURN_UNCLEAR = "exif_turn_unclear"  # stored as they are, by a turn that keeps their size
+SEEN_TURN_UNDONE = "exif_turn_undone"  # whose stated size is that before the turn, and not after
 
 
 @dataclass

@@ -92,6 +92,8 @@ class ShownPicture:
         things: what lies in it: objects first.
         reasons: why it was mended, or left out.
         is_left_out: whether CocoExampleGen leaves it out.
+        is_upright: whether boxes are of the picture as EXIF turns it, also where that keeps its
+            size (`data.policies.exif_turned=mend`).
     """
 
     name: str
@@ -102,6 +104,7 @@ class ShownPicture:
     things: list[Thing] = field(default_factory=list)
     reasons: list[Reason] = field(default_factory=list)
     is_left_out: bool = False
+    is_upright: bool = False
 
 
 @dataclass

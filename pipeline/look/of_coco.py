@@ -142,6 +142,7 @@ class _Reading:
             self._split_position(picture.id),
             self._picture_file(picture.file_name, picture.height, picture.width),
             reasons=[Reason(flaw.code, flaw.detail) for flaw in judged.flaws],
+            is_upright=self._policies["exif_turned"] == MEND,
         )
         if judged.refused is not None:
             shown.is_left_out = True
@@ -198,6 +199,7 @@ class _Reading:
             file,
             reasons=[Reason(flaw.code, flaw.detail)],
             is_left_out=True,
+            is_upright=self._policies["exif_turned"] == MEND,
         )
         self._add_rejected(shown, image_id)
         self._album.pictures.append(shown)

@@ -186,7 +186,7 @@ def _decoded(picture: ShownPicture, content: bytes, side_px: int | None) -> Imag
     if side_px is not None:
         lazy.draft(None, (side_px, side_px))  # of a JPEG: decoded at a fraction of its size
     stored, stated = (facts.height, facts.width), (picture.height, picture.width)
-    is_turned = stated == facts.upright_size != stored
+    is_turned = stated == facts.upright_size and (stated != stored or picture.is_upright)
     return exif.turned(rgb(lazy), facts.orientation if is_turned else exif.UPRIGHT)
 
 

@@ -6,7 +6,9 @@ import pytest
 from click.testing import CliRunner
 
 from components.coco_evaluator.__main__ import main
+from components.coco_evaluator.frames import turn_from_upright
 from components.coco_evaluator.sources import AnnotationsSource
+from components.coco_transform.turn import UPRIGHT
 from configs.schema import DataConfig
 from tests.components.coco_example_gen.small_dataset import jpeg, png
 
@@ -152,3 +154,22 @@ def test_the_size_of_the_file_holds_where_policy_says_so(tmp_path, data):
     assert (pictures[1]["height"], pictures[1]["width"]) == (100, 160)
     assert (pictures[2]["height"], pictures[2]["width"]) == (60, 40)
     assert meant.reading["reasons"] == {"picture_size_differs": 1}
+
+
+@pytest.mark.parametrize(
+    ("policy", "orientation", "turns_back"),
+    [
+        ("accept", 3, True),
+        ("mend", 3, False),
+        ("mend", 6, True),  # the size that is stated is that before the turn
+        ("accept", 1, False),
+    ],
+)
+def test_a_turn_that_keeps_the_size_is_meant_as_policy_says(
+    tmp_path, data, policy, orientation, turns_back
+):
+    (data / "pictures/1.png").write_bytes(jpeg(50, 80, orientation=orientation))
+    policies = DataConfig(policies={"exif_turned": policy})
+    source = AnnotationsSource(data / "instances.json", data / "pictures", policies)
+    [(image, picture)] = source.pictures({1}, 10**8, pytest.fail)
+    assert (turn_from_upright(image, picture) != UPRIGHT) == turns_back

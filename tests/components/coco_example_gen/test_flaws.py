@@ -15,6 +15,7 @@ from components.coco_example_gen.whole import convert
 from configs.schema import DataConfig
 from ground.errors import DatasetError
 from model import records
+from model.encoded.exif import TRANSPOSITIONS
 from tests.components.coco_example_gen.conversions import (
     OPTIONS,
     broken,
@@ -141,6 +142,75 @@ def test_turned_picture_is_stored_as_its_boxes_see_it(tmp_path):
     assert turned.size == (20, 30)
     assert turned.getexif().get(0x0112, 1) == 1
     assert (found[2][records.HEIGHT], found[2][records.WIDTH]) == ([30], [20])
+
+
+def block(side, orientation, height=0):
+    """Returns a JPEG, white where x < 8 and y < 16 once it is turned upright, else black."""
+    upright = np.zeros((height or side, side, 3), np.uint8)
+    upright[:16, :8] = 255
+    stored = Image.fromarray(upright)
+    if orientation != 1:
+        stored = stored.transpose(TRANSPOSITIONS[orientation])
+        if orientation in (6, 8):  # the turn back is the other one
+            stored = stored.transpose(Image.Transpose.ROTATE_180)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stream = io.BytesIO()
+    stored.save(stream, "JPEG", quality=95, subsampling=0, exif=exif)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("height", "orientations"), [(48, range(2, 9)), (32, (2, 3, 4))], ids=["square", "wide"]
+)
+def test_boxes_of_the_turned_picture_agree_with_its_pixels_where_policy_says_so(
+    tmp_path, height, orientations
+):
+    images = [image(n, height=height, width=48) for n in orientations]
+    pictures = {f"{n}.jpg": block(48, n, height) for n in orientations}
+    boxes = [annotation(n, n, bbox=[0, 0, 8, 16], segmentation=[]) for n in orientations]
+    folder = write_dataset(tmp_path / "set", images, boxes, pictures=pictures)
+    summary = run(folder, tmp_path / "out", policies={"exif_turned": "mend"})
+    assert summary["mended"] == {"exif_turned": len(orientations)}
+    for record in records_of(tmp_path / "out").values():
+        assert (record[records.HEIGHT], record[records.WIDTH]) == ([height], [48])
+        stored = Image.open(io.BytesIO(record[records.ENCODED][0]))
+        assert not stored.getexif()
+        rows, columns = np.nonzero(np.asarray(stored.convert("L")) > 128)
+        assert (rows.max() + 1) / height == pytest.approx(record[records.BOX_YMAX][0])
+        assert (columns.max() + 1) / 48 == pytest.approx(record[records.BOX_XMAX][0])
+        assert (rows.min(), columns.min(), len(rows)) == (0, 0, 128)
+
+
+def test_a_picture_whose_size_is_that_before_the_turn_stays_as_it_is(tmp_path):
+    stored = {"1.jpg": jpeg(20, 30, orientation=6)}
+    folder = write_dataset(tmp_path / "set", [image(1)], [annotation(1, 1)], pictures=stored)
+    summary = run(folder, tmp_path / "out", policies={"exif_turned": "mend"})
+    assert (summary["reasons"], summary["mended"]) == ({"exif_turned": 1}, {})
+    assert records_of(tmp_path / "out")[1][records.ENCODED] == [stored["1.jpg"]]
+
+
+@pytest.mark.parametrize(
+    ("turns", "policies", "noted"),
+    [
+        ({1: 3, 2: 4, 3: 6}, {}, 2),  # 3 proves that the tool turns pictures
+        ({1: 3, 2: 1, 3: 6}, {"exif_turned": "mend"}, 0),
+        ({1: 3, 2: 4}, {}, 0),  # nothing proves it
+        ({1: 3, 2: 4, 3: 6, 4: 6}, {}, 0),  # 4 proves the opposite
+        ({2: 1, 3: 6}, {}, 0),
+    ],
+)
+def test_turns_that_keep_the_size_are_noted_where_the_tool_turns(tmp_path, turns, policies, noted):
+    images = [image(n, height=30, width=20) if n == 3 else image(n) for n in turns]
+    pictures = {f"{n}.jpg": jpeg(20, 30, orientation=turn) for n, turn in turns.items()}
+    folder = write_dataset(tmp_path / "set", images, [annotation(1, 2)], pictures=pictures)
+    summary = run(folder, tmp_path / "out", policies=policies)
+    notes = [note for note in summary["notes"] if "exif_turned" in note]
+    assert len(notes) == bool(noted)
+    for note in notes:
+        assert note.startswith("2 pictures (such as image id ")
+        assert "stated for 1 other (exif_size_swapped) shows" in note
+        assert note.endswith("set data.policies.exif_turned=mend")
 
 
 def test_picture_outside_the_folder_is_used_only_where_that_is_accepted(tmp_path):

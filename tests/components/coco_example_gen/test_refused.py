@@ -98,6 +98,25 @@ def test_turned_picture_is_shown_as_its_entry_has_it(tmp_path):
     assert height > width
 
 
+@pytest.mark.parametrize(("policy", "is_left"), [("accept", False), ("mend", True)])
+def test_half_a_turn_is_shown_as_policy_has_it(tmp_path, policy, is_left):
+    half = np.zeros((32, 48, 3), np.uint8)
+    half[:, 24:] = 255  # on the left once it is turned
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    stream = io.BytesIO()
+    Image.fromarray(half).save(stream, "JPEG", exif=exif)
+    folder = write_dataset(
+        tmp_path / "set",
+        [image(1, height=32, width=48), image(2)],
+        [annotation(1, 1, bbox="none"), annotation(2, 2)],
+        pictures={"1.jpg": stream.getvalue(), "2.jpg": jpeg()},
+    )
+    found = refused(folder, tmp_path / "out", policies={"exif_turned": policy})
+    row = pixels(found["bad_bbox"]["shown"][0]["uri"]).mean(axis=(0, 2))
+    assert (row[0] > row[-1]) == is_left
+
+
 def test_long_words_are_cut_and_halves_of_characters_are_no_text():
     text = words({"segmentation": [[1] * 5000], "name": "\ud800", "id": 7})
     assert len(text) < 800

@@ -13,6 +13,7 @@ from ground.errors import DatasetError
 from pipeline.look import places
 from pipeline.look.album import Album, Kind
 from pipeline.look.parts import part, part_names
+from pipeline.look.picture_files import thumbnail, whole
 from pipeline.look.places import Request, album_of, coco_file
 from pipeline.look.static_folder import write_static
 from tests.components.coco_example_gen.small_dataset import (
@@ -215,6 +216,27 @@ def test_pictures_of_other_kinds_can_be_seen_all_the_same(tmp_path):
     for n in range(len(contents)):
         with Image.open(tmp_path / "out" / "pictures" / f"{n}.jpg") as picture:
             assert (picture.format, picture.size) == ("JPEG", (30, 20))
+
+
+@pytest.mark.parametrize(("policy", "is_left"), [("accept", False), ("mend", True)])
+def test_half_a_turn_is_shown_as_policy_has_it(tmp_path, policy, is_left):
+    half = Image.new("L", (48, 32))
+    half.paste(255, (24, 0, 48, 32))  # on the left once it is turned
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    stream = io.BytesIO()
+    half.save(stream, "JPEG", exif=exif)
+    write_dataset(
+        tmp_path / "D", [image(1, height=32, width=48)], [], pictures={"1.jpg": stream.getvalue()}
+    )
+    overrides = (f"data.policies.exif_turned={policy}",)
+    request = Request(
+        tmp_path / "D" / "instances.json", tmp_path / "D" / "pictures", overrides=overrides
+    )
+    [shown] = album_of(request).album.pictures
+    for content in (whole(shown).content, thumbnail(shown).content):
+        picture = Image.open(io.BytesIO(content)).convert("L")
+        assert (picture.getpixel((0, 0)) > picture.getpixel((47, 0))) == is_left
 
 
 def test_a_picture_that_is_longer_than_a_jpeg_can_be_is_shown_smaller(tmp_path):
