@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 from pydantic import Field, field_validator, model_validator
 
 from configs.section import Section, Seed, Text
+from ground.addresses import shown_address
 
 SplitName = Literal["train", "eval"]
 TRAINING_SPLIT: SplitName = "train"  # the split that training learns from
@@ -190,7 +191,8 @@ class DataPlaces(Section):
             raise ValueError("data.sources and data.annotations exclude each other: keep one")
         places = [(source.annotations, source.pictures) for source in self.sources]
         if twice := next((place for place in places if places.count(place) > 1), None):
-            raise ValueError(f"data.sources has {twice[0]!r} with {twice[1]!r} twice")
+            annotations, pictures = map(shown_address, twice)
+            raise ValueError(f"data.sources has {annotations!r} with {pictures!r} twice")
         splits = {source.split for source in self.sources}
         if None in splits and len(splits) > 1:
             raise ValueError(

@@ -18,6 +18,7 @@ from configs.model_schema import fields_read_by
 from configs.schema import BATCH, Config, TrainConfig
 from configs.section import at_home
 from configs.yaml_reader import read_yaml_file, read_yaml_value
+from ground.addresses import shown_text
 from ground.errors import ConfigError
 
 PRESETS = Path(__file__).parent / "presets"  # <name>.yaml: settings of the `model` section
@@ -269,8 +270,8 @@ def check_given_once(overrides: list[str], place: str) -> None:
 
 
 def shortened(text: str) -> str:
-    """Returns a user's text as one line that is not too long for a message."""
-    line = " ".join(text.split())
+    """Returns a user's text as one line that is fit for a message: not too long, no secrets."""
+    line = " ".join(shown_text(text).split())
     return line if len(line) <= _SHOWN_LETTERS else f"{line[:_SHOWN_LETTERS]}..."
 
 

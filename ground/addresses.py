@@ -9,6 +9,10 @@ Place = Path | str
 
 _SECRET_NAMES = re.compile(r"sig|key|secret|token|password|credential", re.IGNORECASE)
 _HIDDEN = "***"
+# A password in which / ? or # stands as it is; what looks like a port is one.
+_UNESCAPED = re.compile(r"[^:@/?#]*:(?!\d+(?:[/?#]|$))([^@]+)@")
+_SCHEME = r"[a-z][a-z0-9+.-]*://"
+_IN_A_TEXT = re.compile(rf"{_SCHEME}(?:(?!{_SCHEME})[^\s\"'<>{{}}])+", re.IGNORECASE)
 
 
 def is_address(place: Place) -> bool:
@@ -49,22 +53,45 @@ def shown_address(place: Place) -> str:
     ('ftp://me:***@host/x', 'https://host/x?sig=***&v=1')
     """
     text = str(place)
-    for secret in secrets_of(text):
-        text = text.replace(secret, _HIDDEN)
-    return text
+    if not is_address(text):
+        return text
+    password = _password(text)
+    if password:
+        text = text.replace(f":{password}@", f":{_HIDDEN}@", 1)
+    before, mark, query = text.partition("?")
+    return before + mark + "&".join(map(_shown_part, query.split("&")))
+
+
+def shown_text(text: str) -> str:
+    """Returns a text that may hold addresses, such as a setting, without their secrets.
+
+    >>> shown_text("data.sources=[{annotations: ftp://me:secret@host/x, pictures: y}]")
+    'data.sources=[{annotations: ftp://me:***@host/x, pictures: y}]'
+    """
+    return _IN_A_TEXT.sub(lambda found: shown_address(found[0]), text)
 
 
 def secrets_of(address: str) -> list[str]:
-    """Returns the parts of an address that nobody should read."""
+    """Returns the parts of an address that nobody should read, as they stand and as decoded."""
     if not is_address(address):
         return []
-    try:
-        url = urllib.parse.urlsplit(address)
-        found = [url.password] if url.password else []
-    except ValueError:
-        return []
-    for part in url.query.split("&"):
-        name, _, value = part.partition("=")
-        if value and _SECRET_NAMES.search(name):
-            found.append(value)
-    return found
+    parts = (part.partition("=") for part in address.partition("?")[2].split("&"))
+    values = [value for name, _, value in parts if _SECRET_NAMES.search(name)]
+    found = [secret for secret in (_password(address), *values) if secret]
+    return list(dict.fromkeys([*found, *map(urllib.parse.unquote, found)]))
+
+
+def _password(address: str) -> str:
+    """Returns the password in an address, also of one that no library can read; "" without one."""
+    rest = address.partition("://")[2]
+    user, at, _ = re.split("[/?#]", rest, maxsplit=1)[0].rpartition("@")
+    if at:
+        return user.partition(":")[2]
+    unescaped = _UNESCAPED.match(rest)
+    return unescaped[1] if unescaped else ""
+
+
+def _shown_part(part: str) -> str:
+    """Returns a part of a query, without a secret's value."""
+    name, _, value = part.partition("=")
+    return f"{name}={_HIDDEN}" if value and _SECRET_NAMES.search(name) else part

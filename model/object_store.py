@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from ground.addresses import is_address
+from ground.addresses import is_address, shown_address
 from ground.errors import ConfigError, ServiceError
 from ground.retries import retried
 
@@ -174,7 +174,14 @@ class S3Store:
         scheme, _, rest = address.partition("://")
         self._bucket, _, prefix = rest.partition("/")
         if not self._bucket:
-            raise ConfigError(f"{address}: expected {scheme}://bucket or {scheme}://bucket/folder")
+            raise ConfigError(
+                f"{shown_address(address)}: expected {scheme}://bucket or {scheme}://bucket/folder"
+            )
+        if "@" in self._bucket:
+            raise ConfigError(
+                f"{shown_address(address)}: no keys belong into an address of {scheme}://: set "
+                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            )
         self._prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
         self._address = f"{scheme}://{self._bucket}"
         self._client = _s3_client(scheme, environ)

@@ -11,7 +11,7 @@ import click
 
 from components.beam_options import beam_arguments
 from components.coco_example_gen.source import SplitSource, check_source
-from ground.addresses import Place, below, shown_address
+from ground.addresses import Place, below, shown_address, shown_text
 from ground.command_options import PlaceType, config_option, set_option
 from ground.console import OneLineCommand, one_line_errors, show_lines
 from ground.files import write_json
@@ -40,7 +40,7 @@ def _split(text: str) -> _Split:
     both = _BETWEEN_PLACES.fullmatch(places)
     if not (_SPLIT_NAME.fullmatch(name) and both):
         raise click.BadParameter(
-            f"{text!r}: expected NAME=ANNOTATIONS_JSON:PICTURES_FOLDER, such as "
+            f"{shown_text(text)!r}: expected NAME=ANNOTATIONS_JSON:PICTURES_FOLDER, such as "
             "train=annotations/instances_train2017.json:train2017"
         )
     return _Split(name, both[1], both[2])

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from components.coco_example_gen.source import MERGED_FILE, SplitSource
-from configs.data_schema import EVALUATION_SPLIT, SPLIT_NAMES
+from configs.data_schema import EVALUATION_SPLIT, SPLIT_NAMES, DataInput
 from configs.schema import DataConfig
-from ground.addresses import Place, below, is_address
+from ground.addresses import Place, below, is_address, shown_address
 from ground.errors import DatasetError
 from model.coco.merge import Merge, SourceFile
 from model.coco.notes import notes_on, notes_on_use
@@ -44,15 +44,13 @@ def _merged_sources(
 ) -> list[SplitSource]:
     """Returns the splits of several sources; `merged` writes the JSON that they name."""
     inputs = data.inputs()
-    jsons = [each.annotations for each in inputs]
+    names = _names(inputs)
     sources = []
     for name in SPLIT_NAMES:
         files = tuple(
             SourceFile(
                 number,
-                each.annotations
-                if jsons.count(each.annotations) == 1
-                else f"{each.annotations} ({each.pictures})",
+                names[number - 1],
                 below(data_dir, each.annotations),
                 below(data_dir, each.pictures),
                 _front(each.pictures),
@@ -66,8 +64,24 @@ def _merged_sources(
     return sources
 
 
+def _names(inputs: Sequence[DataInput]) -> list[str]:
+    """Returns a name for people of each source: its JSON, and as much more as tells it apart."""
+    jsons = [shown_address(each.annotations) for each in inputs]
+    both = [f"{shown_address(i.annotations)} ({shown_address(i.pictures)})" for i in inputs]
+    return [
+        json
+        if jsons.count(json) == 1
+        else name
+        if both.count(name) == 1  # else they differ in what is not shown
+        else f"{name}, source {number}"
+        for number, (json, name) in enumerate(zip(jsons, both, strict=True), 1)
+    ]
+
+
 def _front(folder: str) -> str:
     """Returns what the names of a folder's pictures begin with in a merged file."""
+    if is_address(folder):  # it goes into records and reports
+        return f"{shown_address(folder).rstrip('/')}/"
     name = posixpath.normpath(folder)
     return "" if name == "." else f"{name}/"
 

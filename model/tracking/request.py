@@ -9,6 +9,7 @@ from typing import Any
 
 from configs.schema import Config
 from configs.tracking_schema import TrackingConfig
+from ground.addresses import shown_text
 from ground.errors import ConfigError
 
 _PACKAGES = {"mlflow": "mlflow", "wandb": "wandb"}  # setting and extra: module
@@ -64,7 +65,7 @@ class TrackingRequest:
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Returns the leaves of nested settings as texts by dotted name.
+    """Returns the leaves of nested settings as texts by dotted name; addresses without secrets.
 
     >>> flat({"train": {"batch": "1x4", "steps": [1, 2], "ema": None}})
     {'train.batch': '1x4', 'train.steps': '[1, 2]', 'train.ema': 'null'}
@@ -74,7 +75,8 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         if isinstance(value, Mapping) and value:
             leaves |= flat(value, f"{prefix}{key}.")
         else:
-            leaves[prefix + key] = value if isinstance(value, str) else json.dumps(value)
+            text = value if isinstance(value, str) else json.dumps(value)
+            leaves[prefix + key] = shown_text(text)
     return leaves
 
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
+from ground.addresses import shown_address
 from ground.errors import ConfigError
 from ground.files import atomic_path
 from model.object_store import open_store, stores_whole_files
@@ -156,8 +157,8 @@ class RemoteFolder:
         scheme = uri.partition("://")[0]
         if scheme not in self._gfile.get_registered_schemes():
             raise ConfigError(
-                f"{uri}: this TensorFlow has no file system for {scheme}://; give a mounted "
-                "folder, or install the one that brings it"
+                f"{shown_address(uri)}: this TensorFlow has no file system for {scheme}://; give a "
+                "mounted folder, or install the one that brings it"
             )
 
     def address(self, name: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from configs.schema import Config
-from ground.addresses import is_address
+from ground.addresses import is_address, shown_address
 from ground.errors import ConfigError
 from model.coco.policies import resolve_policies
 from model.launch.launcher import random_and_frozen
@@ -70,11 +70,13 @@ def check_addresses(places: Mapping[str, str]) -> None:
     for name, place in places.items():
         if is_address(place):
             if not _ADDRESS.fullmatch(place):
-                raise ConfigError(f"{name} {place!r}: expected an address such as s3://bucket/data")
+                raise ConfigError(
+                    f"{name} {shown_address(place)!r}: expected an address such as s3://bucket/data"
+                )
             if "?" in place:
                 raise ConfigError(
-                    f"{name} {place}: an address has no query here: where the store is says "
-                    "pipeline.kubeflow.store_endpoint"
+                    f"{name} {shown_address(place)}: an address has no query here: where the store "
+                    "is says pipeline.kubeflow.store_endpoint"
                 )
         elif not place.startswith("/"):
             raise ConfigError(

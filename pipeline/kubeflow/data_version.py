@@ -12,7 +12,7 @@ from pathlib import Path
 from configs.data_schema import DataPlaces
 from configs.parts import Part
 from configs.section import Section, Text
-from ground.addresses import is_address
+from ground.addresses import is_address, shown_address
 from ground.errors import DatasetError
 from ground.files import json_digest
 from model.weights.files import weights_digest
@@ -51,7 +51,7 @@ def run(arguments: Sequence[str], parser: argparse.ArgumentParser) -> None:
     for file, text in ((given.data_file, digest), (given.weights_file, of_weights)):
         Path(file).parent.mkdir(parents=True, exist_ok=True)
         Path(file).write_text(text, encoding="utf-8")
-    print(f"data {digest[:12]} in {given.data_dir}", flush=True)
+    print(f"data {digest[:12]} in {shown_address(given.data_dir)}", flush=True)
 
 
 def data_digest(data: DataPlaces, data_dir: str) -> str:
@@ -67,7 +67,7 @@ def data_digest(data: DataPlaces, data_dir: str) -> str:
     for name in data_names(data):
         found = stored_digest_parts(data_dir, [name])
         if not found:
-            raise DatasetError(f"{data_dir.rstrip('/')}/{name}: there is nothing")
+            raise DatasetError(f"{shown_address(data_dir).rstrip('/')}/{name}: there is nothing")
         parts.append(found)
     return json_digest(parts)
 

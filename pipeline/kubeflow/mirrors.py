@@ -15,7 +15,7 @@ from configs.data_schema import DataPlaces
 from configs.parts import Part
 from configs.schema import Name
 from configs.section import Section, Text
-from ground.addresses import is_address
+from ground.addresses import is_address, shown_address
 from ground.errors import DatasetError, ModelError
 from model.model_folder import files_digest, find_saved_model
 from model.object_store import ObjectStore, StoredFile, download, open_store
@@ -102,7 +102,7 @@ class Mirrors:
     def addresses_in(self, text: str) -> str:
         """Returns a text with addresses in place of the local folders."""
         for local, address in self._addresses.items():
-            text = text.replace(str(local), address)
+            text = text.replace(str(local), shown_address(address))
         return text
 
     def _mirror(
@@ -129,7 +129,8 @@ class Mirrors:
         data = _needed(settings.data)
         for name in data_names(data):
             if not download(store, name_in_store(name), local / name):
-                raise DatasetError(f"{self._addresses[local]}/{name}: there is nothing")
+                address = shown_address(self._addresses[local])
+                raise DatasetError(f"{address}/{name}: there is nothing")
         for each in data.inputs():
             (local / each.pictures).mkdir(parents=True, exist_ok=True)
 
@@ -173,7 +174,7 @@ class Mirrors:
         local = self._folder / "weights" / name
         self._addresses[local] = address
         if not download(open_store(folder), name, local):
-            raise ModelError(f"model.weights {address}: there is nothing")
+            raise ModelError(f"model.weights {shown_address(address)}: there is nothing")
         return local
 
 

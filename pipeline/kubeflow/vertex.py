@@ -8,6 +8,7 @@ everything in Cloud Storage, which each container sees below /gcs.
 from collections.abc import Mapping
 
 from configs.kubeflow_schema import KubeflowConfig
+from ground.addresses import shown_address
 from ground.errors import ConfigError
 from pipeline.kubeflow.platform import quantity
 from pipeline.kubeflow.tasks import asked_by
@@ -53,13 +54,14 @@ def check_vertex(asked: KubeflowConfig, root: str, places: Mapping[str, str]) ->
         ConfigError: Vertex has no such thing, or not as much of it.
     """
     for name, place in {"--pipeline-root": root, **places}.items():
+        shown = shown_address(place)
         if not place.startswith("gs://"):
             raise ConfigError(
-                f"{name} {place}: --target vertex reads and writes Cloud Storage only: expected an "
-                "address such as gs://bucket/folder"
+                f"{name} {shown}: --target vertex reads and writes Cloud Storage only: "
+                "expected an address such as gs://bucket/folder"
             )
         if "?" in place:
-            raise ConfigError(f"{name} {place}: an address of Cloud Storage has no query")
+            raise ConfigError(f"{name} {shown}: an address of Cloud Storage has no query")
     if asked.trainer_nodes > 1:
         _refuse("pipeline.kubeflow.trainer_nodes")
     for setting in _OF_KUBERNETES:

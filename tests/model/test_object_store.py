@@ -163,6 +163,7 @@ def test_nothing_to_upload_is_said(tmp_path: Path) -> None:
     ("address", "said"),
     [
         ("s3://", "expected s3://bucket"),
+        ("s3://AKIA:word@bucket/x", r"^s3://AKIA:\*\*\*@bucket/x: no keys belong into an address"),
         ("nosuch://bucket/x", "no file system for it here"),
     ],
 )

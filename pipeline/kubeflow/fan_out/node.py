@@ -9,7 +9,7 @@ from pathlib import Path
 from absl import logging
 
 from components.detection_trainer.settings import DetectionTrainerSettings
-from ground.addresses import is_address
+from ground.addresses import is_address, shown_address
 from ground.errors import ConfigError, DatasetError, ServiceError
 from model.launch.errors import TrainingStopped
 from model.launch.launcher import WORKER_MODULE, train
@@ -118,7 +118,7 @@ def _examples(place: str, folder: Path) -> Path:
     above, _, name = place.rstrip("/").rpartition("/")
     local = folder / "examples"
     if not download(open_store(above), name, local):
-        raise DatasetError(f"{place}: there is nothing")
+        raise DatasetError(f"{shown_address(place)}: there is nothing")
     return local
 
 

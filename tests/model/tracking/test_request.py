@@ -29,6 +29,23 @@ def test_parameters_are_the_whole_config_without_where_it_is_tracked(monkeypatch
     assert "word" not in str(request.parameters)
 
 
+def test_parameters_have_no_password_of_an_address(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    source = "{annotations: sftp://me:word@host/x.json, pictures: sftp://me:word@host/x}"
+    config = default_config(
+        [
+            "tracking.mlflow=x",
+            "model.weights=https://host/w.npz?token=word",
+            f"data.sources=[{source}]",
+            "data.split={train: 0.9, eval: 0.1}",
+        ]
+    )
+    parameters = TrackingRequest.of(config).parameters
+    assert parameters["model.weights"] == "https://host/w.npz?token=***"
+    assert '"sftp://me:***@host/x.json"' in parameters["data.sources"]
+    assert "word" not in str(parameters)
+
+
 def test_no_result_hangs_on_it():
     plain, tracked = default_config(), default_config(["tracking.mlflow=x", "tracking.run=a"])
     assert TrainingSettings.of(plain).to_json() == TrainingSettings.of(tracked).to_json()
