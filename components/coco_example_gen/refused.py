@@ -12,11 +12,11 @@ from PIL import Image
 
 from components.coco_example_gen.source import SplitSource
 from configs.schema import DataConfig
-from ground.addresses import Place, is_address
+from ground.addresses import Place
 from model.coco.boxes import bbox_in_pixels, meant_box, xywh_to_yxyx, yxyx_to_xywh
 from model.coco.merge import source_of
 from model.coco.names import find_picture
-from model.coco.picture_folder import open_pictures
+from model.coco.picture_folder import disk_path, open_pictures
 from model.coco.policies import MEND, REASONS, Judge
 from model.coco.stream import iterate_images
 from model.coco.values import integer_at, meant_integer
@@ -173,9 +173,9 @@ def _content(folder: Place, name: str, prefix: str) -> bytes:
     Raises:
         PictureFlaw: it cannot be read.
     """
-    if not is_address(folder):
-        found = find_picture(folder, name, prefix)
-        return read_picture_file(path_inside(folder, found.name))
+    path = disk_path(folder)
+    if path is not None:
+        return read_picture_file(path_inside(path, find_picture(path, name, prefix).name))
     with contextlib.closing(open_pictures(folder, prefix)) as pictures:
         return pictures.content(name, Judge(dict.fromkeys(REASONS, "accept")))
 

@@ -6,11 +6,11 @@ import os
 import re
 import unicodedata
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from model.coco.policies import Judge
-from model.encoded.files import path_inside
+from model.encoded.files import path_inside, shown
 from model.encoded.flaw import PictureFlaw
 
 # Names of a folder that are looked at for one of another ending.
@@ -110,7 +110,11 @@ def is_called_masks(folder: str) -> bool:
 
 
 def locate_picture(
-    folder: str | os.PathLike[str], file_name: str, prefix: str, judge: Judge
+    folder: str | os.PathLike[str],
+    file_name: str,
+    prefix: str,
+    judge: Judge,
+    show: Callable[[str], str] = shown,
 ) -> str:
     """Returns the path of a picture's file; how it was found is noted with `judge`.
 
@@ -119,6 +123,7 @@ def locate_picture(
         file_name: name as the COCO file has it.
         prefix: taken off its front, where it begins so.
         judge: what judges this record.
+        show: says a path in a message.
 
     Raises:
         LeftOut: the policy leaves a picture out that lies there, or whose name differs so, and
@@ -128,7 +133,7 @@ def locate_picture(
     if found.code:
         judge.note(found.code, found.detail)
     try:
-        path_inside(folder, found.name)
+        path_inside(folder, found.name, show)
     except PictureFlaw as flaw:
         judge.note(flaw.code, flaw.detail)
     return os.path.join(folder, found.name)

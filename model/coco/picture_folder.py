@@ -29,6 +29,7 @@ _FAILURES = (
     errno.ENFILE,
     errno.ENOMEM,
 )
+_DISK_SCHEMES = ("file", "local")  # as fsspec has them
 _AHEAD = 16  # pictures
 _AHEAD_BYTES = 64 << 20  # of those that came and wait
 
@@ -60,24 +61,52 @@ def open_pictures(place: Place, prefix: str) -> PictureFolder:
         place: path or address.
         prefix: taken off the front of file names, where they begin so.
     """
-    return StoredFolder(str(place), prefix) if is_address(place) else DiskFolder(place, prefix)
+    path = disk_path(place)
+    if path is None:
+        return StoredFolder(str(place), prefix)
+    scheme = f"{str(place).partition('://')[0]}://" if is_address(place) else ""
+    return DiskFolder(path, prefix, scheme)
+
+
+def disk_path(place: Place) -> str | None:
+    """Returns the path of what lies on a disk, also by an address; None of what a store has.
+
+    On a disk there are links that lead out of a folder, and pipes that nobody writes to.
+
+    >>> disk_path("file:///data/a%20b"), disk_path("s3://bucket/data")
+    ('/data/a%20b', None)
+    """
+    if not is_address(place):
+        return str(place)
+    if str(place).partition("://")[0] not in _DISK_SCHEMES:
+        return None
+    from fsspec.implementations.local import LocalFileSystem  # most data needs none of it
+
+    return str(LocalFileSystem._strip_protocol(str(place)))
 
 
 class DiskFolder:
-    """A folder of a disk."""
+    """A folder of a disk.
 
-    def __init__(self, folder: Place, prefix: str) -> None:
+    Args:
+        folder: its path.
+        prefix: taken off the front of file names, where they begin so.
+        scheme: what paths begin with in messages, such as `file://`.
+    """
+
+    def __init__(self, folder: str, prefix: str, scheme: str = "") -> None:
         self._folder = folder
         self._prefix = prefix
+        self._scheme = scheme
 
     def expect(self, file_names: Iterable[str]) -> None:
         """See PictureFolder; the system itself reads ahead."""
 
     def content(self, file_name: str, judge: Judge) -> bytes:
         """See PictureFolder."""
-        path = locate_picture(self._folder, file_name, self._prefix, judge)
+        path = locate_picture(self._folder, file_name, self._prefix, judge, self._shown)
         try:
-            return read_picture_file(path)
+            return read_picture_file(path, show=self._shown)
         except PictureFlaw as flaw:
             if flaw.number in _FAILURES:
                 raise OSError(flaw.number, os.strerror(flaw.number), path) from None
@@ -85,6 +114,9 @@ class DiskFolder:
 
     def close(self) -> None:
         """See PictureFolder."""
+
+    def _shown(self, path: str) -> str:
+        return shown(self._scheme + path)
 
 
 class StoredFolder:

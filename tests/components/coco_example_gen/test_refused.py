@@ -123,3 +123,22 @@ def test_long_words_are_cut_and_halves_of_characters_are_no_text():
     assert '"id": 7' in text
     text.encode()
     assert words([1, 2]) == "[1, 2]"
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_a_picture_outside_the_folder_is_not_shown(tmp_path, scheme):
+    folder = write_dataset(
+        tmp_path / "set",
+        [image(1), image(2, "link.jpg")],
+        [annotation(1, 1)],
+        pictures={"1.jpg": jpeg()},
+    )
+    (tmp_path / "secret.jpg").write_bytes(jpeg(seed=1))
+    (folder / "pictures/link.jpg").symlink_to(tmp_path / "secret.jpg")
+    pictures = f"{scheme}{folder}/pictures" if scheme else folder / "pictures"
+    source = SplitSource("train", folder / "instances.json", pictures, 1)
+    settings, out = DataConfig.model_validate(LOOSE), tmp_path / "out"
+    whole.convert([source], out / "examples", out / "rejects", settings, None, lambda line: None)
+    found = json.loads((out / "examples/refused.json").read_text())["train"]
+    [shown] = found["path_outside_folder"]["shown"]
+    assert (shown["caption"], shown["uri"]) == ("link.jpg", "")
