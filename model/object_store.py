@@ -285,17 +285,17 @@ def _s3_client(scheme: str, environ: Mapping[str, str]) -> Any:
     """Returns a boto3 client.
 
     Raises:
-        ConfigError: boto3 is not installed.
+        ConfigError: boto3 is not installed, or cannot read the profile that AWS_PROFILE names.
     """
     try:
         from boto3.session import Session
         from botocore.config import Config
+        from botocore.exceptions import BotoCoreError
     except ImportError:
         raise ConfigError(f"{scheme}:// needs boto3: pip install 'tfx-rcnn[s3]'") from None
     endpoint = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL")
     if endpoint is None and scheme == "minio":
         endpoint = kubeflow_endpoint(environ)
-    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or "us-east-1"
     config = Config(
         retries={"max_attempts": 6, "mode": "standard"},
         # A store at an endpoint of its own seldom has a name for each bucket.
@@ -303,7 +303,14 @@ def _s3_client(scheme: str, environ: Mapping[str, str]) -> Any:
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
-    return Session().client("s3", endpoint_url=endpoint, region_name=region, config=config)
+    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
+    try:
+        session = Session()
+        # Without the profile's own region, a bucket of AWS China is looked for elsewhere.
+        region = region or session.region_name or "us-east-1"
+        return session.client("s3", endpoint_url=endpoint, region_name=region, config=config)
+    except BotoCoreError as error:
+        raise ConfigError(f"{scheme}://: {' '.join(str(error).split())}") from None
 
 
 def kubeflow_endpoint(

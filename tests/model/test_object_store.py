@@ -198,6 +198,44 @@ def test_a_store_without_credentials_says_what_to_set(
         open_store("s3://bucket").files()
 
 
+@pytest.fixture
+def profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has two profiles in the AWS config, and no region in the environment."""
+    config = tmp_path / "config"
+    config.write_text("[default]\nregion = cn-north-1\n[profile bare]\noutput = json\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("environ", "endpoint"),
+    [
+        ({}, "https://s3.cn-north-1.amazonaws.com.cn"),
+        ({"AWS_REGION": "eu-west-1"}, "https://s3.eu-west-1.amazonaws.com"),
+        ({"AWS_DEFAULT_REGION": "eu-west-1"}, "https://s3.eu-west-1.amazonaws.com"),
+        ({"AWS_PROFILE": "bare"}, "https://s3.amazonaws.com"),
+    ],
+)
+def test_the_region_is_that_of_the_environment_or_the_profile(
+    profiles: None, monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], endpoint: str
+) -> None:
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert open_store("s3://bucket")._client.meta.endpoint_url == endpoint
+
+
+def test_a_profile_that_is_not_there_is_one_line(
+    profiles: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    with pytest.raises(ConfigError, match=r"^s3://: .*\(nobody\) could not be found$"):
+        open_store("s3://bucket")
+
+
 def test_kubeflows_minio_is_found_by_its_service(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
         monkeypatch.delenv(name, raising=False)
