@@ -9,6 +9,7 @@ from configs.data_schema import DataPlaces
 from configs.schema import Config
 from ground.errors import DatasetError
 from ground.files import file_digest, json_digest
+from model.coco.edges import read_edges
 from model.weights.named import weights_path
 
 _EDGE_BYTES = 4096
@@ -110,16 +111,13 @@ def _check_whole(path: Path) -> None:
     Raises:
         DatasetError: it is empty, does not start with `{`, or does not end with `}`.
     """
-    size = path.stat().st_size
-    with open(path, "rb") as stream:
-        head = stream.read(_EDGE_BYTES).removeprefix(b"\xef\xbb\xbf").strip()
-        stream.seek(max(0, size - _EDGE_BYTES))
-        tail = stream.read().strip()
+    head, tail = (text.strip() for text in read_edges(path, _EDGE_BYTES))
     if not head:
         raise DatasetError(f"{path}: is empty; expected a COCO JSON file")
-    if not head.startswith(b"{"):
+    if not head.startswith("{"):
         raise DatasetError(f"{path}: is no COCO JSON file (it starts with {head[:20]!r})")
-    if not tail.endswith(b"}"):
+    if not tail.endswith("}"):
+        size = path.stat().st_size
         raise DatasetError(
             f"{path}: is cut off after {size} bytes (the JSON does not end): copy it anew"
         )

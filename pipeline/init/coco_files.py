@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ground.errors import DatasetError
+from model.coco.edges import read_edges
 from model.coco.kind import is_instances
 from model.coco.names import (
     OTHER_KIND,
@@ -27,7 +28,7 @@ _HEAD_BYTES = 1 << 14
 _SAMPLE = 60  # names of pictures
 _MOST_LISTED = 6
 _LONGEST_SHOWN = 300  # letters of a name
-_COCO_KEYS = (b'"images"', b'"annotations"', b'"categories"')
+_COCO_KEYS = ('"images"', '"annotations"', '"categories"')
 # What COCO's own downloads and others have beside instances.
 _OTHER_TASKS = re.compile(r"captions|keypoints|panoptic|image_info|stuff|results|detections|pred")
 # The last of these words in a path says which split a file is.
@@ -207,16 +208,13 @@ def _looks_like_coco(path: Path) -> bool:
     One alone may be that of another tool, or the first list may be long: then the file is read.
     """
     try:
-        with open(path, "rb") as stream:
-            head = stream.read(_HEAD_BYTES)
-            if not head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
-                return False
-            stream.seek(max(0, path.stat().st_size - _HEAD_BYTES))
-            tail = stream.read()
+        head, tail = read_edges(path, _HEAD_BYTES)
     except OSError:
         return False
+    if not head.lstrip().startswith("{"):
+        return False
     keys = {key for key in _COCO_KEYS if key in head or key in tail}
-    if b'"images"' in keys or len(keys) > 1 or b'"licenses"' in head:
+    if '"images"' in keys or len(keys) > 1 or '"licenses"' in head:
         return True
     return bool(keys) and is_instances(path)
 

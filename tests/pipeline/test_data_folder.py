@@ -70,6 +70,32 @@ def test_annotations_with_a_byte_order_mark_pass(folder: Path) -> None:
     check_data_folder(DATA, folder)
 
 
+ENCODINGS = ("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be")
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("blanks", [0, 3001])
+def test_annotations_in_another_unicode_form_pass(folder: Path, encoding: str, blanks: int) -> None:
+    text = '{"images": [' + " " * blanks + "]}\r\n"
+    (folder / "annotations/train.json").write_bytes(text.encode(encoding))
+    check_data_folder(DATA, folder)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_annotations_in_another_unicode_form_are_seen_to_be_broken(
+    folder: Path, encoding: str
+) -> None:
+    path = folder / "annotations/train.json"
+    for content, said in (
+        ('{"images": [], "a": "é'.encode(encoding), "cut off after"),
+        ('{"images": []}'.encode(encoding)[:-1], "cut off after"),
+        ("<html></html>".encode(encoding), r"\(it starts with '<html>"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(DatasetError, match=said):
+            check_data_folder(DATA, folder)
+
+
 def _touched(path: Path) -> None:
     os.utime(path, ns=(1, path.stat().st_mtime_ns + 1))
 

@@ -332,3 +332,13 @@ def test_a_users_file_where_the_converted_one_goes_is_kept(tmp_path):
     assert "tfx-rcnn.coco.json: is there already" in init(tmp_path, status=2)
     assert (tmp_path / "tfx-rcnn.coco.json").read_text() == "{}"
     assert not (tmp_path / "tfx-rcnn.yaml").exists()
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-8-sig"])
+def test_a_coco_file_that_powershell_wrote_is_found(tmp_path, encoding):
+    root = tmp_path / "set"
+    path = root / "l.json"
+    write(path, draw(root, numbered(5), objects=1))
+    path.write_bytes(path.read_text().encode(encoding))
+    init(root)
+    assert written(root).data.annotations == "l.json"
