@@ -1,5 +1,6 @@
 """Addresses of object stores (`s3://bucket/folder`) beside the paths of a disk."""
 
+import posixpath
 import re
 import urllib.parse
 from pathlib import Path
@@ -42,7 +43,7 @@ def below(place: Place, name: str) -> Place:
         return Path(place) / name
     if name.startswith("/"):
         return Path(name)
-    parts = [part for part in name.split("/") if part not in ("", ".")]
+    parts = [part for part in posixpath.normpath(name).split("/") if part not in ("", ".")]
     return "/".join([str(place).rstrip("/"), *parts])
 
 

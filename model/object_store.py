@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from ground.addresses import is_address, shown_address
+from ground.addresses import Place, is_address, shown_address
 from ground.errors import ConfigError, ServiceError
 from ground.retries import retried
 
 S3_SCHEMES = ("s3", "minio")
+_DISK_SCHEMES = ("file", "local")  # as fsspec has them
 _KUBEFLOW_STORES = ("minio-service.kubeflow", "seaweedfs.kubeflow")  # the second from KFP 2.16 on
 _AT_ONCE = 16  # files that travel at the same time: most of a small file's time is waiting
 
@@ -68,6 +69,23 @@ def stores_whole_files(address: str) -> bool:
     return scheme in S3_SCHEMES or (
         scheme == "gs" and importlib.util.find_spec("gcsfs") is not None
     )
+
+
+def disk_path(place: Place) -> str | None:
+    """Returns the path of what lies on a disk, also by an address; None of what a store has.
+
+    On a disk there are links that lead out of a folder, and pipes that nobody writes to.
+
+    >>> disk_path("file:///data/a%20b"), disk_path("s3://bucket/data")
+    ('/data/a%20b', None)
+    """
+    if not is_address(place):
+        return str(place)
+    if str(place).partition("://")[0] not in _DISK_SCHEMES:
+        return None
+    from fsspec.implementations.local import LocalFileSystem  # most data needs none of it
+
+    return str(LocalFileSystem._strip_protocol(str(place)))
 
 
 def open_store(address: str, environ: Mapping[str, str] = os.environ) -> ObjectStore:

@@ -1,15 +1,20 @@
 """What the runner looks at in a COCO-format folder before anything heavy is loaded."""
 
 import errno
+import functools
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from configs.data_schema import DataPlaces
+from configs.data_schema import DataInput, DataPlaces
 from configs.schema import Config
-from ground.errors import DatasetError
+from ground.addresses import Place, below, secrets_of, shown_address
+from ground.errors import ConfigError, DatasetError
 from ground.files import file_digest, json_digest
 from model.coco.edges import read_edges
+from model.object_store import disk_path, open_store
 from model.weights.named import weights_path
 
 _EDGE_BYTES = 4096
@@ -17,35 +22,131 @@ _EDGE_BYTES = 4096
 _NEVER_PICTURES = (".json", ".yaml", ".yml", ".xml", ".txt", ".csv", ".md")
 
 
-def read_by_a_run(config: Config, data_dir: Path) -> list[Path]:
-    """Returns the files and folders of a user's that a run reads."""
+def read_by_a_run(config: Config, data_dir: Place) -> list[Path | str]:
+    """Returns the files and folders of a user's that a run reads; addresses of stores as texts."""
     names = data_names(config.data)
     weights = config.model.weights
-    return [*(data_dir / name for name in names), *([weights_path(weights)] if weights else [])]
+    return [
+        *(_place(data_dir, name) for name in names),
+        *([weights_path(weights)] if weights else []),
+    ]
 
 
-def check_data_folder(data: DataPlaces, data_dir: Path) -> None:
+def check_data_folder(data: DataPlaces, data_dir: Place) -> None:
     """Checks that annotation files and picture folders are there, and that no file is cut off.
 
-    What the files say is checked by CocoExampleGen; this takes milliseconds.
+    What the files say is checked by CocoExampleGen; this takes milliseconds, and of a store two
+    requests a place.
 
     Raises:
         DatasetError: one is missing, empty, or ends before its JSON does.
+        ServiceError: a store does not answer, or refuses.
     """
-    if not data_dir.is_dir():
-        raise DatasetError(f"--data-dir {data_dir}: no such folder")
+    folder = disk_path(data_dir)
+    if folder is not None and not Path(folder).is_dir():
+        raise DatasetError(f"--data-dir {folder}: no such folder")
+    stores = _Stores()
     for each in data.inputs():
-        path, folder = data_dir / each.annotations, data_dir / each.pictures
-        if not path.is_file():
-            raise DatasetError(
-                f"{path}: no such annotation file{_candidates(data_dir, path)}; "
-                f"name yours with --set {each.annotations_key}=..."
+        for place, key in _places(each, data_dir):
+            if isinstance(place, str) and not stores.has(place):
+                raise DatasetError(
+                    f"{shown_address(place)}: there is nothing; name yours with --set {key}=..."
+                )
+        annotations, pictures = (place for place, _ in _places(each, data_dir))
+        if isinstance(annotations, Path):
+            _check_annotations(
+                annotations, each.annotations_key, Path(folder or annotations.parent)
             )
-        _check_whole(path)
-        if not folder.is_dir():
+        if isinstance(pictures, Path) and not pictures.is_dir():
             raise DatasetError(
-                f"{folder}: no such picture folder; name yours with --set {each.pictures_key}=..."
+                f"{pictures}: no such picture folder; name yours with --set {each.pictures_key}=..."
             )
+
+
+def check_no_secrets(data: DataPlaces, data_dir: Place) -> None:
+    """Checks that no address has a password or a signature: a pipeline keeps its parameters.
+
+    Raises:
+        ConfigError: one has.
+    """
+    given = [(data_dir, "--data-dir")]
+    for each in data.inputs():
+        given += [(each.annotations, each.annotations_key), (each.pictures, each.pictures_key)]
+    for place, key in given:
+        if secrets_of(str(place)):
+            scheme = str(place).partition("://")[0]
+            raise ConfigError(
+                f"{key} {shown_address(place)}: holds a secret, which would be kept with the "
+                "pipeline's parameters: leave it out, and set it where the store's library looks, "
+                f"such as FSSPEC_{scheme.upper()}_PASSWORD"
+            )
+
+
+def _place(data_dir: Place, name: str) -> Path | str:
+    """Returns where a name of the data section lies: a path, or the address of a store."""
+    place = below(data_dir, name)
+    path = disk_path(place)
+    return str(place) if path is None else Path(path)
+
+
+def _places(each: DataInput, data_dir: Place) -> list[tuple[Path | str, str]]:
+    """Returns the annotation file and the picture folder, each with the setting that names it."""
+    return [
+        (_place(data_dir, each.annotations), each.annotations_key),
+        (_place(data_dir, each.pictures), each.pictures_key),
+    ]
+
+
+class _Stores:
+    """The stores of one look, each opened once: a client of S3 takes half a second to make."""
+
+    def __init__(self) -> None:
+        self._open = functools.cache(open_store)
+
+    def has(self, address: str) -> bool:
+        """Tells whether there is something at or below an address."""
+        top, name = _top_and_name(address)
+        return self._open(top).has(name)
+
+    def listing(self, address: str) -> list[list[str | int]]:
+        """Returns [name below the address, size in bytes, tag] of the file, or files, at it.
+
+        Raises:
+            DatasetError: there is none, or the store lists none: then no change would be seen.
+        """
+        top, name = _top_and_name(address)
+        files = self._open(top).files(name)
+        if not files:
+            raise DatasetError(
+                f"{shown_address(address)}: there is nothing, or nothing that the store lists, so "
+                "that no change would be seen: copy it, or use example-gen, transform and train"
+            )
+        return [
+            [file.name.removeprefix(name), file.size, file.tag]
+            for file in files
+            if file.name == name or not file.name.lower().endswith(_NEVER_PICTURES)
+        ]
+
+
+def _top_and_name(address: str) -> tuple[str, str]:
+    """Returns the address of a bucket or a host, and the name in it."""
+    scheme, _, rest = address.partition("://")
+    top, _, name = rest.partition("/")
+    return f"{scheme}://{top}", name
+
+
+def _check_annotations(path: Path, key: str, data_dir: Path) -> None:
+    """Checks that an annotation file of the disk is there and whole.
+
+    Raises:
+        DatasetError: it is not.
+    """
+    if not path.is_file():
+        raise DatasetError(
+            f"{path}: no such annotation file{_candidates(data_dir, path)}; "
+            f"name yours with --set {key}=..."
+        )
+    _check_whole(path)
 
 
 def data_names(data: DataPlaces) -> list[str]:
@@ -55,15 +156,26 @@ def data_names(data: DataPlaces) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def pictures_digest(data: DataPlaces, data_dir: Path) -> str:
+def pictures_digest(data: DataPlaces, data_dir: Place) -> str:
     """Returns a digest of the annotation files' bytes and the picture files' stats.
 
     Pictures count by name, size and modification time: reading COCO's 19 GB would take longer
-    than it saves. It is what makes CocoExampleGen run anew where a picture changed.
+    than it saves. In a store all files count by name, size and the store's own tag. It is what
+    makes CocoExampleGen run anew where a picture changed.
+
+    Raises:
+        DatasetError: a store lists nothing at an address.
+        ServiceError: a store does not answer, or refuses.
     """
+    stores = _Stores()
+
+    def state(name: str, of_path: Callable[[Path], Any]) -> Any:
+        place = _place(data_dir, name)
+        return of_path(place) if isinstance(place, Path) else stores.listing(place)
+
     return json_digest(
         [
-            [file_digest(data_dir / each.annotations), _folder_listing(data_dir / each.pictures)]
+            [state(each.annotations, file_digest), state(each.pictures, _folder_listing)]
             for each in data.inputs()
         ]
     )
@@ -126,5 +238,8 @@ def _check_whole(path: Path) -> None:
 def _candidates(data_dir: Path, missing: Path) -> str:
     """Returns a hint that names the JSON files that are there instead."""
     folder = missing.parent if missing.parent.is_dir() else data_dir
-    names = sorted(str(p.relative_to(data_dir)) for p in folder.glob("*.json"))[:4]
+    names = sorted(
+        str(path.relative_to(data_dir) if path.is_relative_to(data_dir) else path)
+        for path in folder.glob("*.json")
+    )[:4]
     return f" (there: {', '.join(names)})" if names else ""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.beam_options import beam_arguments
 from configs.schema import Config
+from ground.addresses import place_of
 from ground.outputs import output_folder
 from pipeline.data_folder import check_data_folder, read_by_a_run
 
@@ -33,7 +34,7 @@ def train_on_coco(
 
     Args:
         config: what to train, and how; its `data` names the files in `data_dir`.
-        data_dir: the COCO-format folder.
+        data_dir: the COCO-format folder, or its address.
         out: gets `model/`, `run/` and `data/` (examples, rejects and the data report).
         on_progress: called with a line now and then.
 
@@ -47,7 +48,7 @@ def train_on_coco(
     from model.launch.places import claim_output
     from model.training_settings import TrainingSettings
 
-    data_dir, out = Path(data_dir), Path(out)
+    data_dir, out = place_of(os.fspath(data_dir)), Path(out)
     check_data_folder(config.data, data_dir)
     claim_output(str(out), None, read_by_a_run(config, data_dir))
     records = prepare_coco(config, data_dir, out / "data", on_progress)
@@ -64,7 +65,7 @@ def prepare_coco(
 
     Args:
         config: its `data`, `input`, `transform` and `model` count.
-        data_dir: the COCO-format folder.
+        data_dir: the COCO-format folder, or its address.
         out: gets `examples/`, `rejects/`, `records/`, `report.html` and `report.json`.
         on_progress: called with a line now and then.
 
@@ -73,7 +74,7 @@ def prepare_coco(
         DatasetError: a file is missing or damaged, or more is lost than the limits allow.
         OutputError: something in `out` would be harmed.
     """
-    data_dir, out = Path(data_dir), Path(out)
+    data_dir, out = place_of(os.fspath(data_dir)), Path(out)
     with output_folder(out, _WRITER, _WRITTEN, read_by_a_run(config, data_dir)) as new:
         make_pipeline = _beam_pipelines(config)
         from components.coco_example_gen.together import sources_of

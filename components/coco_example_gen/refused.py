@@ -16,7 +16,7 @@ from ground.addresses import Place
 from model.coco.boxes import bbox_in_pixels, meant_box, xywh_to_yxyx, yxyx_to_xywh
 from model.coco.merge import source_of
 from model.coco.names import find_picture
-from model.coco.picture_folder import disk_path, open_pictures
+from model.coco.picture_folder import open_pictures
 from model.coco.policies import MEND, REASONS, Judge
 from model.coco.stream import iterate_images
 from model.coco.values import integer_at, meant_integer
@@ -26,6 +26,7 @@ from model.encoded.check import Facts, read_facts
 from model.encoded.files import path_inside, read_picture_file, shown
 from model.encoded.flaw import PictureFlaw
 from model.encoded.pixels import opened, rgb
+from model.object_store import disk_path
 
 SHOWN_OF_A_REASON = 20
 _LONG_SIDE_PX = 320

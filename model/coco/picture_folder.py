@@ -17,7 +17,7 @@ from model.coco.names import PICTURE_ENDINGS, FoundPicture, locate_picture, othe
 from model.coco.policies import Judge
 from model.encoded.files import MAX_FILE_BYTES, read_picture_file, shown
 from model.encoded.flaw import PictureFlaw
-from model.object_store import open_store
+from model.object_store import disk_path, open_store
 
 # Of a disk, a network or the system: no fault of the file, and next time it may not be there.
 _FAILURES = (
@@ -29,7 +29,6 @@ _FAILURES = (
     errno.ENFILE,
     errno.ENOMEM,
 )
-_DISK_SCHEMES = ("file", "local")  # as fsspec has them
 _AHEAD = 16  # pictures
 _AHEAD_BYTES = 64 << 20  # of those that came and wait
 
@@ -66,23 +65,6 @@ def open_pictures(place: Place, prefix: str) -> PictureFolder:
         return StoredFolder(str(place), prefix)
     scheme = f"{str(place).partition('://')[0]}://" if is_address(place) else ""
     return DiskFolder(path, prefix, scheme)
-
-
-def disk_path(place: Place) -> str | None:
-    """Returns the path of what lies on a disk, also by an address; None of what a store has.
-
-    On a disk there are links that lead out of a folder, and pipes that nobody writes to.
-
-    >>> disk_path("file:///data/a%20b"), disk_path("s3://bucket/data")
-    ('/data/a%20b', None)
-    """
-    if not is_address(place):
-        return str(place)
-    if str(place).partition("://")[0] not in _DISK_SCHEMES:
-        return None
-    from fsspec.implementations.local import LocalFileSystem  # most data needs none of it
-
-    return str(LocalFileSystem._strip_protocol(str(place)))
 
 
 class DiskFolder:

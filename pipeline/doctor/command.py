@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from ground.command_options import FiniteRange, RenamedOption, config_option
+from ground.addresses import Place
+from ground.command_options import FiniteRange, PlaceType, RenamedOption, config_option
 from ground.console import OneLineCommand, one_line_errors, print_document, show_lines
 from ground.errors import EXIT_FAILED
 from ground.speech import RESULT, Manner, manner, say, speech_options
@@ -24,7 +25,7 @@ _COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
 )
 @config_option("YAML file to look at too.", required=False)
 @click.option(
-    "--data-dir", type=click.Path(path_type=Path), help="COCO-format folder to look at too."
+    "--data-dir", type=PlaceType(), help="COCO-format folder, or its address, to look at too."
 )
 @click.option(
     "--root",
@@ -52,7 +53,7 @@ _COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
 @one_line_errors
 def doctor(
     config_file: Path | None,
-    data_dir: Path | None,
+    data_dir: Place | None,
     root: Path,
     host: str,
     seconds: float,

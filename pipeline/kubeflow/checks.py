@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from configs.schema import Config
-from ground.addresses import is_address, shown_address
+from ground.addresses import is_address, secrets_of, shown_address
 from ground.errors import ConfigError
 from model.coco.policies import resolve_policies
 from model.launch.launcher import random_and_frozen
@@ -72,6 +72,11 @@ def check_addresses(places: Mapping[str, str]) -> None:
             if not _ADDRESS.fullmatch(place):
                 raise ConfigError(
                     f"{name} {shown_address(place)!r}: expected an address such as s3://bucket/data"
+                )
+            if secrets_of(place):
+                raise ConfigError(
+                    f"{name} {shown_address(place)}: holds a secret, and the compiled file is read "
+                    "by everybody: leave it out, and see pipeline.kubeflow.store_secret"
                 )
             if "?" in place:
                 raise ConfigError(

@@ -122,6 +122,7 @@ def _check(
         ConfigError: a cluster would refuse it, or could not run it to its end.
     """
     from model.weights.named import is_file_name
+    from pipeline.data_folder import check_no_secrets
     from pipeline.kubeflow import checks
     from pipeline.kubeflow.platform import check_places, left_to_the_cluster
     from pipeline.kubeflow.tasks import with_gpus
@@ -135,6 +136,7 @@ def _check(
     checks.check_root(pipeline_root)
     checks.check_image(image)
     checks.check_addresses(places)
+    check_no_secrets(config.data, places["--data-dir"])
     checks.check_start(config)
     check_tracking(config, places["--shared-dir"], target == "vertex")
     asked = with_gpus(config)

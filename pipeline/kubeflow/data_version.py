@@ -12,11 +12,10 @@ from pathlib import Path
 from configs.data_schema import DataPlaces
 from configs.parts import Part
 from configs.section import Section, Text
-from ground.addresses import is_address, shown_address
-from ground.errors import DatasetError
+from ground.addresses import is_address, place_of, shown_address
 from ground.files import json_digest
 from model.weights.files import weights_digest
-from pipeline.data_folder import check_data_folder, data_names, pictures_digest
+from pipeline.data_folder import check_data_folder, check_no_secrets, pictures_digest
 from pipeline.kubeflow.mirrors import stored_digest_parts
 
 TASK = "DataVersion"
@@ -59,17 +58,12 @@ def data_digest(data: DataPlaces, data_dir: str) -> str:
 
     Raises:
         DatasetError: a file or a folder is not there.
+        ConfigError: an address has a secret in it.
     """
-    if not is_address(data_dir):
-        check_data_folder(data, Path(data_dir))
-        return pictures_digest(data, Path(data_dir))
-    parts = []
-    for name in data_names(data):
-        found = stored_digest_parts(data_dir, [name])
-        if not found:
-            raise DatasetError(f"{shown_address(data_dir).rstrip('/')}/{name}: there is nothing")
-        parts.append(found)
-    return json_digest(parts)
+    place = place_of(data_dir)
+    check_no_secrets(data, place)
+    check_data_folder(data, place)
+    return pictures_digest(data, place)
 
 
 def digest_of_weights(weights: str | None) -> str:

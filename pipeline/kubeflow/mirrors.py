@@ -128,11 +128,14 @@ class Mirrors:
         """Fetches annotation files and pictures of both splits."""
         data = _needed(settings.data)
         for name in data_names(data):
+            if is_address(name):  # of another store: the task itself reads it there
+                continue
             if not download(store, name_in_store(name), local / name):
                 address = shown_address(self._addresses[local])
                 raise DatasetError(f"{address}/{name}: there is nothing")
         for each in data.inputs():
-            (local / each.pictures).mkdir(parents=True, exist_ok=True)
+            if not is_address(each.pictures):
+                (local / each.pictures).mkdir(parents=True, exist_ok=True)
 
     def _fetch_pushed(
         self, store: ObjectStore, local: Path, settings: _Settings, message: Message

@@ -11,7 +11,8 @@ from typing import Any
 
 import click
 
-from ground.command_options import config_option, set_option
+from ground.addresses import Place
+from ground.command_options import PlaceType, config_option, set_option
 from ground.console import OneLineCommand, one_line_errors
 from ground.errors import EXIT_REFUSED
 from ground.source_digest import SOURCE_ROOT
@@ -31,8 +32,9 @@ _DEMO_CONFIG = SOURCE_ROOT / "configs" / "demo.yaml"
 @click.option(
     "--data-dir",
     required=True,
-    type=click.Path(path_type=Path),
-    help="COCO-format folder; the config's data section names the files in it.",
+    type=PlaceType(),
+    help="COCO-format folder, or its address (s3://...); the config's data section names the files "
+    "in it.",
 )
 @click.option(
     "--root",
@@ -53,7 +55,7 @@ _DEMO_CONFIG = SOURCE_ROOT / "configs" / "demo.yaml"
 @one_line_errors
 def run(
     config_file: Path,
-    data_dir: Path,
+    data_dir: Place,
     root: Path | None,
     overrides: tuple[str, ...],
     from_node: str | None,
@@ -153,14 +155,16 @@ def shapes(out: Path, train: int, val: int, seed: int, size: int) -> None:
 
 
 def _run(
-    config: Any, data_dir: Path, root: Path, require_blessed: bool, request: dict[str, Any]
+    config: Any, data_dir: Place, root: Path, require_blessed: bool, request: dict[str, Any]
 ) -> None:
     """Checks the files that the run starts from, then loads TFX and runs.
 
     Raises:
         OutputError: a file of the user's would be harmed; likewise.
         DatasetError: the data folder is not what the config says; before anything heavy.
-        ConfigError: GPUs cannot be used or are too few, or a policy is of no reason that there is.
+        ServiceError: the store of the data does not answer, or refuses; likewise.
+        ConfigError: an address of data has a secret in it, GPUs cannot be used or are too few, or a
+            policy is of no reason that there is.
         ModelError: there is no file of the weights that the training starts from; likewise.
     """
     from components.model_pusher.registry import check_push_folder
@@ -172,7 +176,7 @@ def _run(
     from model.training_settings import TrainingSettings
     from model.weights.fetching import ensure_weights
     from model.weights.files import check_start_weights
-    from pipeline.data_folder import check_data_folder, read_by_a_run
+    from pipeline.data_folder import check_data_folder, check_no_secrets, read_by_a_run
     from pipeline.local.run_folder import RunFolder
 
     resolve_policies(config.data.policies)
@@ -180,6 +184,7 @@ def _run(
     folder, inputs = RunFolder(root.resolve()), read_by_a_run(config, data_dir)
     folder.check(inputs)
     check_push_folder(config.push.folder or folder.serving, config.name, inputs, "push.folder")
+    check_no_secrets(config.data, data_dir)
     check_data_folder(config.data, data_dir)
     if NODES.index(request.get("to_node") or NODES[-1]) >= NODES.index("DetectionTrainer"):
         check_start_weights(config.model.weights)

@@ -12,6 +12,7 @@ from typing import Any
 from absl import logging
 
 from configs.schema import Config
+from ground.addresses import Place, is_address
 from ground.console import explain, finish, show_lines
 from ground.errors import ModelError, RcnnError
 from ground.files import atomic_path, file_digest
@@ -43,7 +44,7 @@ class NodeRun:
 
 def run_pipeline(
     config: Config,
-    data_dir: Path,
+    data_dir: Place,
     root: Path,
     from_node: str | None = None,
     to_node: str | None = None,
@@ -54,7 +55,7 @@ def run_pipeline(
 
     Args:
         config: all settings.
-        data_dir: COCO-format folder, checked by `check_data_folder`.
+        data_dir: COCO-format folder, or its address, checked by `check_data_folder`.
         root: folder of everything that the run writes.
         from_node: first node to run; what it needs comes from the last run.
         to_node: last node to run.
@@ -75,7 +76,7 @@ def run_pipeline(
     request = TrackingRequest.of(config)
     say_if_interrupted("what is done stays done: run the same again to go on")
     with folder.locked(read_by_a_run(config, data_dir)), quiet_libraries(folder.log):
-        pipeline = _graph(config, data_dir.resolve(), folder, use_cache)
+        pipeline = _graph(config, data_dir, folder, use_cache)
         if dry_run:
             show_lines(describe_graph(pipeline))
             return {}
@@ -121,11 +122,11 @@ def _producers(channel: Any) -> set[str]:
     return {name for name in channel.get_data_dependent_node_ids() if name}
 
 
-def _graph(config: Config, data_dir: Path, folder: RunFolder, use_cache: bool) -> Any:
+def _graph(config: Config, data_dir: Place, folder: RunFolder, use_cache: bool) -> Any:
     from pipeline.pipeline import Places, create_pipeline
 
     places = Places(
-        data_dir=str(data_dir),
+        data_dir=str(data_dir if is_address(data_dir) else Path(data_dir).resolve()),
         pictures_digest=pictures_digest(config.data, data_dir),
         weights_digest=weights_digest(config.model.weights),
         pipeline_root=str(folder.artifacts),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ground.addresses import place_of
 from ground.console import explain
 from ground.errors import RcnnError
 
@@ -43,7 +44,9 @@ def _checks(config: "Config", data_dir: str) -> Iterator[list[str]]:
         ("workers", f"train.batch {config.train.batch}", lambda: _check_workers(config)),
     ]
     if data_dir:
-        looked_at.append(("data", data_dir, lambda: check_data_folder(config.data, Path(data_dir))))
+        looked_at.append(
+            ("data", data_dir, lambda: check_data_folder(config.data, place_of(data_dir)))
+        )
     for name, place, check in looked_at:
         try:
             check()

@@ -127,6 +127,13 @@ def test_places_that_it_does_not(place: str) -> None:
         checks.check_addresses({"--data-dir": place})
 
 
+@pytest.mark.parametrize("place", ["sftp://me:word@host/c", "https://host/c?token=word"])
+def test_a_secret_in_a_place_is_refused_and_not_shown(place: str) -> None:
+    with pytest.raises(ConfigError, match=r"--data-dir .*\*\*\*.*holds a secret") as error:
+        checks.check_addresses({"--data-dir": place})
+    assert "word" not in str(error.value)
+
+
 def test_a_training_that_would_start_from_frozen_noise() -> None:
     config = default_config(["model.weights=null", "model.backbone.frozen_stages=2"])
     with pytest.raises(ConfigError, match="2 stages of the backbone are frozen"):

@@ -80,6 +80,15 @@ def test_data_that_is_not_there_is_named_by_its_address(server: S3Server, tmp_pa
         data_digest(CONFIG.data, "s3://b/coco")
 
 
+def test_what_has_an_address_of_its_own_is_read_there(server: S3Server, tmp_path: Path) -> None:
+    given = "data.train_pictures=s3://b/else/train;data.train_annotations=s3://b/else/x.json"
+    message = _message(CocoExampleGenSettings, data_dir="s3://b/coco", overrides=given)
+    Mirrors(tmp_path).enter(message)
+    folder = Path(message["inputs"]["parameterValues"]["data_dir"])
+    assert _names(folder) == ["ann/eval.json", "eval/3.jpg"]
+    assert sorted(path.name for path in folder.iterdir()) == ["ann", "eval"]
+
+
 def test_local_folders_are_left_alone(tmp_path: Path) -> None:
     message = _message(CocoExampleGenSettings, data_dir="/data")
     Mirrors(tmp_path).enter(message)
