@@ -21,7 +21,7 @@ class _Named(NamedTuple):
     """Where pictures of a split are said to be.
 
     Attributes:
-        key: of `_KEYS`.
+        key: the key that names the split, one of `_KEYS`.
         path: a folder, or a list of pictures.
         near: the folder of the file that says it.
         base: `path` of that file, which the path counts from; "" where it has none.
