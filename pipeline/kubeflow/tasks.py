@@ -115,7 +115,8 @@ def with_gpus(config: Config) -> KubeflowConfig:
                 f"{key}={workers} where yours have them, or train.batch=8x... with train.accumulate"
             )
         return asked.model_copy(update={"trainer_gpus": workers})
-    if given and given != workers:
+    does_parts = config.train.fewer_gpus == "accumulate"
+    if given and (given > workers or (given < workers and not does_parts)):
         what = "would be left unused" if given > workers else "are too few: each needs its own"
         where = f" in each of {nodes} pods" if nodes > 1 else ""
         raise ConfigError(

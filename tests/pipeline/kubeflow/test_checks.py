@@ -212,6 +212,13 @@ def test_pods_that_do_not_fit_the_batch(settings: list[str], said: str) -> None:
         with_gpus(default_config(["train.batch=16x4", *given]))
 
 
+def test_fewer_gpus_than_workers_are_asked_for_where_parts_of_a_step_are_allowed() -> None:
+    given = ["train.batch=8x4", "pipeline.kubeflow.trainer_gpus=2", "train.fewer_gpus=accumulate"]
+    assert asked_by(with_gpus(default_config(given)), "DetectionTrainer").gpus == 2
+    with pytest.raises(ConfigError, match="would be left unused"):
+        with_gpus(default_config(["train.batch=1x4", *given[1:]]))
+
+
 def test_the_evaluator_has_a_gpu_where_the_trainer_has() -> None:
     asked = with_gpus(_config("trainer_gpus=8", "tasks={ModelPusher: {memory: 2Gi}}"))
     assert asked_by(asked, "CocoEvaluator").gpus == 1
