@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,7 +25,8 @@ _SETTINGS = {
 _MOST_CLASSES = 30  # in the figure; the table has all
 _CLASS_HEIGHT_INCHES = 3.4
 _BARS_HEIGHT_INCHES = 1.6  # what bars need beside the names below them
-_INCHES_A_LETTER = 0.081  # of a name's height as it is turned, for wide letters
+_INCHES_A_LETTER = 0.081  # of a name's height as it is turned, for a W
+_WIDE = 1.6  # also where a font lacks it, and a box stands in its place
 
 
 def report_figures(content: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -83,7 +85,7 @@ def _class_figure(splits: Mapping[str, Any]) -> str:
     names = [c["name"] for c in next(iter(splits.values()))["classes"]]
     order = np.argsort(-next(iter(counts.values())), kind="stable")[:_MOST_CLASSES]
     labels = [label_of(names[i]) for i in order]
-    longest = max(map(len, labels), default=0)
+    longest = max(map(_letters, labels), default=0.0)
 
     def draw(axes: Axes) -> None:
         for number, (split, values) in enumerate(counts.items()):
@@ -92,6 +94,11 @@ def _class_figure(splits: Mapping[str, Any]) -> str:
 
     height = max(_CLASS_HEIGHT_INCHES, _BARS_HEIGHT_INCHES + _INCHES_A_LETTER * longest)
     return _svg(draw, 9.6, height)
+
+
+def _letters(label: str) -> float:
+    """Returns how long a label is in letters, of which one as wide as Chinese counts more."""
+    return sum(_WIDE if unicodedata.east_asian_width(c) in "WF" else 1.0 for c in label)
 
 
 def _bars(
