@@ -10,7 +10,10 @@ from tests.model.training.sgd_step import sgd_step
 
 pytestmark = pytest.mark.e2e
 
-STEPS = 50
+# At twice this rate the losses jump, where depends on how the CPU's kernels round, and so does
+# what the last steps come to.
+LEARNING_RATE = 0.01
+STEPS = 60
 
 
 def losses_of_training(policy: str) -> np.ndarray:
@@ -18,7 +21,7 @@ def losses_of_training(policy: str) -> np.ndarray:
     detector = build_detector(small_config(), NUM_CLASSES, seed=1, precision=policy)
     step = sgd_step(detector, loss_scale=INITIAL_LOSS_SCALE if policy == "mixed_float16" else 1.0)
     batch = small_batch(2)
-    reports = [step.report(step(batch, number, 0.02, False)) for number in range(STEPS)]
+    reports = [step.report(step(batch, number, LEARNING_RATE, False)) for number in range(STEPS)]
     assert all(report.applied or report.is_overflow for report in reports)
     return np.asarray([list(report.losses.values()) for report in reports])
 
