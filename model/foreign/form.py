@@ -271,6 +271,20 @@ def read_text(path: Path) -> str:
         raise DatasetError(f"{path}: is no text in UTF-8 ({error.reason})") from None
 
 
+def has_key(path: Path, *keys: str) -> bool:
+    """Returns whether a file has one of these words in quotes, however far in, by blocks."""
+    quoted = [f'"{key}"'.encode() for key in keys]
+    overlap = max(map(len, quoted)) - 1
+    with open(path, "rb") as stream:
+        end = b""
+        while block := stream.read(1 << 20):
+            seen = end + block
+            if any(key in seen for key in quoted):
+                return True
+            end = seen[-overlap:]
+    return False
+
+
 def count_other(path: Path, losses: Losses) -> None:
     """Counts a file that a reader leaves out for its form; a COCO file of ours is none."""
     if not is_as_written(path):

@@ -18,6 +18,7 @@ from model.foreign.form import (
     Ring,
     count_other,
     ellipse,
+    has_key,
     number,
 )
 
@@ -26,12 +27,11 @@ _LABELS = ("rectanglelabels", "polygonlabels", "ellipselabels", "labels")
 
 
 def is_label_studio(path: Path) -> bool:
-    """Returns whether a JSON file begins as a list of tasks with results."""
+    """Returns whether a JSON file is a list with results: the first tasks may have none yet."""
     with open(path, "rb") as stream:
-        head = stream.read(1 << 16)
-    if not head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
-        return False
-    return b'"result"' in head or any(f'"{key}"'.encode() in head for key in _LABELS[:3])
+        head = stream.read(1 << 10)
+    is_list = head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
+    return is_list and has_key(path, "result", *_LABELS[:3])
 
 
 def read_label_studio(folder: Folder, losses: Losses) -> Iterator[ForeignPicture]:

@@ -15,6 +15,7 @@ from model.foreign.form import (
     Ring,
     count_other,
     ellipse,
+    has_key,
     number,
     read_text,
     stated_size,
@@ -28,12 +29,7 @@ def is_labelme(path: Path) -> bool:
     """Returns whether a JSON file has LabelMe's keys, wherever: a picture in it may be between."""
     if path.stat().st_size > LARGEST_TEXT_BYTES:
         return False
-    content = path.read_bytes()
-    return _quoted(_SHAPES) in content and any(_quoted(key) in content for key in _BESIDE)
-
-
-def _quoted(key: str) -> bytes:
-    return f'"{key}"'.encode()
+    return has_key(path, _SHAPES) and has_key(path, *_BESIDE)
 
 
 def read_labelme(folder: Folder, losses: Losses) -> Iterator[ForeignPicture]:

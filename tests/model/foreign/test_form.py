@@ -11,6 +11,7 @@ from model.foreign.convert import folder_of
 from model.foreign.form import (
     Folder,
     ellipse,
+    has_key,
     number,
     picture_size,
     split_of_word,
@@ -198,3 +199,11 @@ def test_names_that_are_no_text_are_not_among_the_files(tmp_path):
     odd = b"p\xff.jpg".decode("utf-8", "surrogateescape")
     assert not is_text(odd) and is_text("ü.jpg")
     assert folder_of(tmp_path, ["a.jpg", odd]).pictures == ["a.jpg"]
+
+
+@pytest.mark.parametrize("before", [0, 1, (1 << 20) - 3, (1 << 20) - 7, 1 << 20, (2 << 20) - 2])
+def test_a_key_is_found_wherever_it_is(tmp_path, before):
+    path = tmp_path / "a.json"
+    path.write_bytes(b"-" * before + b'"shapes" "short"' + b"-" * 9)
+    assert has_key(path, "shapes") and has_key(path, "none", "short") and has_key(path, "short")
+    assert not has_key(path, "shape", "hapes", "---")

@@ -188,6 +188,16 @@ def test_addresses_of_label_studio(tmp_path, address):
     assert boxes(coco["all"]) == [("p/a +%1.jpg", "car", 10, 8, 30, 24)]
 
 
+def test_the_first_tasks_of_a_list_may_have_no_annotation_yet(tmp_path):
+    picture(tmp_path / "a.jpg")
+    empty = {**task("a.jpg"), "annotations": []}
+    tasks = [empty] * 2000 + [task("a.jpg")]
+    write(tmp_path / "e.json", json.dumps(tasks))
+    done, coco = converted(tmp_path, "Label Studio")
+    assert [row[:2] for row in boxes(coco["all"])] == [("a.jpg", "car")]
+    assert done.lost == {"tasks without an annotation": 2000}
+
+
 def test_a_text_of_a_task_is_no_picture(tmp_path):
     picture(tmp_path / "a.jpg")
     picture(tmp_path / "cat.jpg")
