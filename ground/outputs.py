@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from ground.addresses import shown_address
 from ground.errors import OutputError
 from ground.files import held_folder, remove
 from ground.output_record import (
@@ -347,9 +348,11 @@ def _real(path: str | os.PathLike[str], option: str) -> Path:
     Raises:
         OutputError: no file can have such a name, or it is an address.
     """
-    if _ADDRESS.match(os.fspath(path)):
+    if scheme := _ADDRESS.match(os.fspath(path)):
+        rest = os.fspath(path)[scheme.end() :].lstrip("/")
         raise OutputError(
-            f"{option} {os.fspath(path)}: is an address, and this goes to a disk: give a folder"
+            f"{option} {shown_address(f'{scheme[0]}/{rest}')}: is an address, and this goes to a "
+            "disk: give a folder"
         )
     try:
         return Path(os.path.realpath(path))

@@ -21,6 +21,8 @@ from typing import Any
 
 import click
 
+from ground.addresses import shown_text
+
 RESULT = "result"
 JSON_OPTION = "--json-logs"
 _INFO = "info"
@@ -105,7 +107,7 @@ def say(
     err: bool = False,
     fields: Mapping[str, Any] | None = None,
 ) -> None:
-    """Says a line.
+    """Says a line; secrets in its addresses are hidden.
 
     Args:
         text: the line as people read it.
@@ -116,6 +118,7 @@ def say(
             numbers are null.
     """
     erase_bar()
+    text = shown_text(text)
     if _manner is Manner.JSON:
         click.echo(json_line(text, event, level, fields or {}))
     elif _manner is Manner.PLAIN or event == RESULT or level != _INFO:

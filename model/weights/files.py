@@ -15,6 +15,7 @@ from absl import logging
 
 from configs.loader import read_preset
 from configs.model_schema import BackboneConfig
+from ground.addresses import is_address, shown_address
 from ground.errors import ModelError
 from ground.files import file_digest
 from ground.progress import Progress, say_or_log
@@ -128,8 +129,12 @@ def check_weights_file(path: str | os.PathLike[str], hint: str = "") -> None:
         hint: what to do where there is none.
 
     Raises:
-        ModelError: there is no such file or name, or its suffix is unknown.
+        ModelError: there is no such file or name, it is an address, or its suffix is unknown.
     """
+    if is_address(path):
+        raise ModelError(
+            f"weights: {shown_address(path)}: is an address: fetch the file, and give its path"
+        )
     if is_name(os.fspath(path)):
         hint = f" of {path}: {where_to_put(os.fspath(path))}"
     path = weights_path(path)

@@ -366,9 +366,16 @@ def test_other_letters_are_taken(tmp_path):
     check_pattern(tmp_path / "{a} b-ü'\"$&;#%@!~,=+(1)" / "-c", "--root")
 
 
-@pytest.mark.parametrize("place", ["s3://bucket/x", Path("gs://bucket/x")])
-def test_an_address_is_not_taken_for_a_folder_here(place, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("place", "shown"),
+    [
+        ("s3://bucket/x", "s3://bucket/x"),
+        (Path("gs://bucket/x"), "gs://bucket/x"),
+        (Path("ftp://me:hunter2@host/x"), r"ftp://me:\*\*\*@host/x"),
+    ],
+)
+def test_an_address_is_not_taken_for_a_folder_here(place, shown, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(OutputError, match=r"--out (s3|gs):/.*: is an address, and this goes to a"):
+    with pytest.raises(OutputError, match=f"--out {shown}: is an address, and this goes to a"):
         check_folder(place, "w", ["a"], [])
     assert list(tmp_path.iterdir()) == []

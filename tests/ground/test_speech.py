@@ -17,7 +17,7 @@ from ground.console import (
     show_lines,
 )
 from ground.errors import ConfigError
-from ground.speech import Manner, manner, say, say_error, say_warning, speech_options
+from ground.speech import Manner, manner, say, say_error, say_warning, speaking, speech_options
 
 KINDS = {"none": None, "known": ConfigError("a.yaml: no"), "unknown": KeyError("odd")}
 
@@ -127,3 +127,11 @@ def test_errors_of_json_logs_are_objects_with_the_status(arguments, status, said
     if arguments != ["--quiet"]:
         assert plain.exit_code == status
         assert plain.stderr.splitlines()[-1] == f"error: {said}"
+
+
+@pytest.mark.parametrize("chosen", list(Manner))
+def test_secrets_in_what_is_said_are_hidden(chosen, capsys) -> None:
+    with speaking(chosen):
+        say_error("no answer of ftp://me:hunter2@host/x and s3://b/x?token=hunter2")
+    said = "".join(capsys.readouterr())
+    assert "no answer of ftp://me:***@host/x and s3://b/x?token=***" in said

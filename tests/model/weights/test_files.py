@@ -119,6 +119,8 @@ def test_what_does_not_fit_is_refused(weights, tmp_path):
 
 
 def test_unreadable_files_are_refused(tmp_path):
+    with pytest.raises(ModelError, match=r"s3://b/w\.npz\?sig=\*\*\*: is an address: fetch"):
+        read_weights("s3://b/w.npz?sig=hunter2")
     with pytest.raises(ModelError, match=r"no file .*absent\.npz$"):
         read_weights(tmp_path / "absent.npz")
     with pytest.raises(ModelError, match=r"weights\.bin must be a file of \.npz, \.safetensors"):
