@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from ground.errors import DatasetError
+from model.coco.names import is_called_masks
 from model.encoded import exif
 from model.encoded.flaw import PictureFlaw
 from model.encoded.head import size_in_head
@@ -149,6 +150,8 @@ class _Names:
             base = _composed(os.path.basename(name))
             self._by_base.setdefault(base, []).append(name)
             self._by_stem.setdefault(os.path.splitext(base)[0], []).append(name)
+        masks = {name for name in names if is_called_masks(os.path.dirname(name))}
+        self._masks = masks if len(masks) < len(names) else set()
 
     def picture(self, named: str, beside: str) -> str | None:
         """Returns what `Folder.picture` does, of these files."""
@@ -159,7 +162,10 @@ class _Names:
                 return known
         base = os.path.basename(named)
         stem = os.path.splitext(base or _composed(os.path.basename(beside)))[0]
-        for found in (self._by_base.get(base, []), self._by_stem.get(stem, [])):
+        alike = self._by_stem.get(stem, [])
+        # A mask may be all that is left of a picture; one beside the annotation is a picture.
+        alike = [n for n in alike if n not in self._masks or _composed(os.path.dirname(n)) == near]
+        for found in (self._by_base.get(base, []), alike):
             if nearest := _nearest(found, named, beside):
                 return nearest
         return None

@@ -131,9 +131,10 @@ def check_weights_file(path: str | os.PathLike[str], hint: str = "") -> None:
     Raises:
         ModelError: there is no such file or name, it is an address, or its suffix is unknown.
     """
-    if is_address(path):
+    if is_address(os.fspath(path)):
         raise ModelError(
-            f"weights: {shown_address(path)}: is an address: fetch the file, and give its path"
+            f"weights: {shown_address(os.fspath(path))}: is an address: fetch the file, and give "
+            "its path"
         )
     if is_name(os.fspath(path)):
         hint = f" of {path}: {where_to_put(os.fspath(path))}"

@@ -33,6 +33,10 @@ from tests.model.foreign.forms import picture
         (["i/a.jpg", "k/a.jpg"], "../i/a.jpg", "j/a.json", "i/a.jpg"),
         (["train/i/a.jpg", "val/i/a.jpg"], "a.jpg", "val/l/a.xml", "val/i/a.jpg"),
         (["k/a.jpg", "i/a.jpg"], "a.jpg", "j/all.json", None),  # either
+        (["masks/a.png", "i/b.jpg"], "i/a.jpg", "j/all.json", None),
+        (["masks/a.jpg", "i/b.jpg"], "a.jpg", "j/all.json", "masks/a.jpg"),  # its very name
+        (["labels/a.jpeg", "i/b.jpg"], "a.jpg", "labels/a.json", "labels/a.jpeg"),
+        (["no_mask/a.png", "with_mask/b.png"], "a.jpg", "j/all.json", "no_mask/a.png"),
         (["a.jpg", "a.png"], "a.webp", "j/all.json", None),
         (["i/x/a.jpg", "i/y/a.jpg"], "y/a.jpg", "all.xml", "i/y/a.jpg"),
         (["i/x/a.jpg", "i/y/a.jpg"], "C:\\me\\y\\a.jpg", "all.xml", "i/y/a.jpg"),
