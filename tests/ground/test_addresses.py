@@ -1,5 +1,7 @@
 """Addresses, and what of them nobody should read."""
 
+import time
+
 import pytest
 
 from ground.addresses import secrets_of, shown_address, shown_text
@@ -35,3 +37,12 @@ def test_secrets_are_known_as_they_stand_and_decoded() -> None:
         "p%40ss", "a%2Fb", "p@ss", "a/b",
     ]  # fmt: skip
     assert secrets_of("sftp://me@host/x?v=1") == secrets_of("/me:pw@host") == []
+
+
+@pytest.mark.parametrize("unit", ["a", "a+", "a://", "a://b:c", "a://@", "a:b@", "&key=", ":"])
+def test_a_million_letters_take_seconds_not_hours(unit: str) -> None:
+    letters = unit * (1_000_000 // len(unit))
+    start = time.process_time()
+    shown_text(f"s3://{letters}")
+    shown_text(f"{letters}://x")
+    assert time.process_time() - start < 20
