@@ -26,14 +26,14 @@ def read_edges(path: Path, length: int) -> tuple[str, str]:
         start = max(0, path.stat().st_size - length)
         stream.seek(start - start % 4)  # where a character of UTF-16 or UTF-32 starts
         tail = stream.read()
-    encoding = _encoding(head)
+    encoding = marked_encoding(head) or json.detect_encoding(head[:8])
     first, last = (part.decode(encoding, "replace").lstrip("\ufeff") for part in (head, tail))
     return first, last
 
 
-def _encoding(head: bytes) -> str:
-    """Returns an encoding that says its byte order: the end of a file has no mark."""
-    for mark, encoding in _BYTE_ORDERS:
-        if head.startswith(mark):
-            return encoding
-    return json.detect_encoding(head[:8])
+def marked_encoding(head: bytes) -> str | None:
+    """Returns the encoding of a file whose first bytes are a byte order mark; else None.
+
+    It says its byte order, as the end of a file has no mark.
+    """
+    return next((encoding for mark, encoding in _BYTE_ORDERS if head.startswith(mark)), None)

@@ -46,6 +46,14 @@ class Conversion(NamedTuple):
     lost: Losses
 
 
+def is_upright(form: str) -> bool:
+    """Returns whether boxes of a form are always of pictures as EXIF turns them.
+
+    Its tools show pictures so, and its files state no size, which could tell another turn.
+    """
+    return form in ("Label Studio", "YOLO")
+
+
 def find_form(folder: Folder) -> tuple[str, Reader] | None:
     """Returns the form of the annotations below a folder and its reader; None where there is none.
 
@@ -61,11 +69,11 @@ def find_form(folder: Folder) -> tuple[str, Reader] | None:
             return form, reader
     if any(_is_voc(folder.root / name) for name in folder.ending(".xml")[:_LOOKED_AT]):
         return "Pascal VOC", read_voc
-    if label_files(folder):
+    if label_files(folder, folder.pictures):
         return "YOLO", read_yolo
     if any(is_table(folder.root / name) for name in folder.ending(".csv")[:_LOOKED_AT]):
         return "a table of boxes (CSV)", read_table
-    return None
+    return ("YOLO", read_yolo) if label_files(folder, folder.others) else None
 
 
 def _is_voc(path: Path) -> bool:

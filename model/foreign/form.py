@@ -79,7 +79,9 @@ class Folder:
         stems = {os.path.splitext(name)[0] for name in self._pictures}
         others = self.ending(*OTHER_ENDINGS)
         self._others = [name for name in others if os.path.splitext(name)[0] not in stems]
-        self._found_by = (_Names(self._pictures), _Names(self._others))
+        # Where all pictures lie in folders called so, none of these is of masks.
+        has_masks = not all(is_called_masks(os.path.dirname(n)) for n in (*self._pictures, *others))
+        self._found_by = tuple(_Names(n, has_masks) for n in (self._pictures, self._others))
 
     @property
     def pictures(self) -> Sequence[str]:
@@ -140,9 +142,11 @@ class _Names:
 
     Args:
         names: the files.
+        has_masks: whether a folder called so may have masks.
     """
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], has_masks: bool) -> None:
+        self._has_masks = has_masks
         self._known = {_composed(name): name for name in names}
         self._by_base: dict[str, list[str]] = {}
         self._by_stem: dict[str, list[str]] = {}
@@ -150,8 +154,6 @@ class _Names:
             base = _composed(os.path.basename(name))
             self._by_base.setdefault(base, []).append(name)
             self._by_stem.setdefault(os.path.splitext(base)[0], []).append(name)
-        masks = {name for name in names if is_called_masks(os.path.dirname(name))}
-        self._masks = masks if len(masks) < len(names) else set()
 
     def picture(self, named: str, beside: str) -> str | None:
         """Returns what `Folder.picture` does, of these files."""
@@ -162,13 +164,19 @@ class _Names:
                 return known
         base = os.path.basename(named)
         stem = os.path.splitext(base or _composed(os.path.basename(beside)))[0]
-        alike = self._by_stem.get(stem, [])
-        # A mask may be all that is left of a picture; one beside the annotation is a picture.
-        alike = [n for n in alike if n not in self._masks or _composed(os.path.dirname(n)) == near]
+        alike = [name for name in self._by_stem.get(stem, []) if not self._is_mask(name, beside)]
         for found in (self._by_base.get(base, []), alike):
             if nearest := _nearest(found, named, beside):
                 return nearest
         return None
+
+    def _is_mask(self, name: str, beside: str) -> bool:
+        """Returns whether a file may be the mask of a picture that is missing, or of another kind.
+
+        What the folders of the annotations are called says nothing.
+        """
+        way = os.path.relpath(os.path.dirname(name) or ".", os.path.dirname(beside) or ".")
+        return self._has_masks and name.lower().endswith(".png") and is_called_masks(way)
 
 
 def _stem(path: str) -> str:

@@ -1,7 +1,7 @@
 """YOLO: a text file a picture, a line an object, shares of the picture's sides."""
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from model.foreign.form import (
     Folder,
@@ -13,6 +13,7 @@ from model.foreign.form import (
 from model.foreign.yolo_data import NAME_FILES, lines_of, read_yolo_data
 
 _OTHER_TEXTS = (*NAME_FILES, "train.txt", "val.txt", "valid.txt", "test.txt", "notes.txt")
+_PICTURE_FOLDERS = ("images", "jpegimages", "img")
 _FEWEST_CORNERS = 6  # numbers of a polygon
 
 
@@ -20,10 +21,11 @@ def read_yolo(folder: Folder, losses: Losses) -> Iterator[ForeignPicture]:
     """Yields all pictures below folders with labels; one without a label file has no objects."""
     data = read_yolo_data(folder, losses)
     names, has_keypoints, splits = data.names, data.has_keypoints, data.splits
-    labels = {_label_key(name): name for name in label_files(folder)}
+    pictures = (*folder.pictures, *folder.others)
+    labels = {_label_key(name): name for name in label_files(folder, pictures)}
     losses["label files without their picture"] += _orphans(folder, labels.values())
-    tops = {_top(name) for name in labels.values()} | {"", "images"}
-    for picture in (*folder.pictures, *folder.others):
+    tops = {_top(name) for name in labels.values()} | {"", *_PICTURE_FOLDERS}
+    for picture in pictures:
         label = next((labels[path] for path in _label_paths(picture) if path in labels), None)
         split = splits.get(picture)
         if label is None and split is None and _top(picture) not in tops:
@@ -37,10 +39,9 @@ def read_yolo(folder: Folder, losses: Losses) -> Iterator[ForeignPicture]:
         yield ForeignPicture(picture, *size, [each for each in found if each], split)
 
 
-def label_files(folder: Folder) -> list[str]:
-    """Returns the text files that go with a picture."""
+def label_files(folder: Folder, pictures: Sequence[str]) -> list[str]:
+    """Returns the text files that go with one of these pictures."""
     texts = {n for n in folder.ending(".txt") if os.path.basename(n).lower() not in _OTHER_TEXTS}
-    pictures = (*folder.pictures, *folder.others)
     wanted = {path for picture in pictures for path in _label_paths(picture)}
     return sorted(name for name in texts if _label_key(name) in wanted)
 
@@ -77,7 +78,7 @@ def _label_paths(picture: str) -> list[str]:
     swapped = [
         "/".join([*parts[:at], "labels", *parts[at + 1 :]])
         for at, part in enumerate(parts[:-1])
-        if part.lower() in ("images", "jpegimages", "img")
+        if part.lower() in _PICTURE_FOLDERS
     ]
     places = (*reversed(swapped), stem, f"labels/{stem}")
     return [_label_key(f"{place}.txt") for place in places]

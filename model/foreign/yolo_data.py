@@ -9,6 +9,7 @@ import yaml
 
 from configs.yaml_reader import LARGEST_CONFIG_BYTES, read_text_file
 from ground.errors import ConfigError
+from model.coco.edges import marked_encoding
 from model.encoded.files import shown
 from model.foreign.form import Folder, Losses
 
@@ -64,15 +65,29 @@ def read_yolo_data(folder: Folder, losses: Losses) -> YoloData:
     names = {}
     for name in folder.names:
         if os.path.basename(name) in NAME_FILES and not names:
-            lines = lines_of(folder.root / name)
-            names = {place: line for place, line in enumerate(lines) if line}
+            names = _names_in(folder.root / name, losses)
     return YoloData(names, False, _placed(folder, named, losses))
 
 
 def lines_of(path: Path) -> list[str]:
     """Returns the lines of a text file, without blanks around them."""
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
-    return [line.strip() for line in text.splitlines()]
+    return _lines(path.read_bytes(), "replace")
+
+
+def _names_in(path: Path, losses: Losses) -> dict[int, str]:
+    """Returns the names of a file that has one a line, by number."""
+    content = path.read_bytes()
+    try:
+        lines = _lines(content, "strict")
+    except UnicodeDecodeError:
+        losses[f"files of names that are no UTF-8 (`{shown(path.name)}`)"] += 1
+        lines = _lines(content, "replace")
+    return {place: line for place, line in enumerate(lines) if line}
+
+
+def _lines(content: bytes, errors: str) -> list[str]:
+    text = content.decode(marked_encoding(content) or "utf-8", errors)
+    return [line.strip() for line in text.lstrip("\ufeff").splitlines()]
 
 
 def _read_yaml(path: Path, losses: Losses) -> Any:

@@ -35,7 +35,11 @@ from tests.model.foreign.forms import picture
         (["k/a.jpg", "i/a.jpg"], "a.jpg", "j/all.json", None),  # either
         (["masks/a.png", "i/b.jpg"], "i/a.jpg", "j/all.json", None),
         (["masks/a.jpg", "i/b.jpg"], "a.jpg", "j/all.json", "masks/a.jpg"),  # its very name
-        (["labels/a.jpeg", "i/b.jpg"], "a.jpg", "labels/a.json", "labels/a.jpeg"),
+        (["masks/a.png"], "i/a.jpg", "j/all.json", "masks/a.png"),  # all pictures are there
+        (["masks/a.png", "i/a.tif"], "i/a.tif", "j/all.json", "i/a.tif"),
+        (["labels/a.png", "i/b.jpg"], "a.jpg", "labels/a.json", "labels/a.png"),
+        (["labeled/i/a.png", "b.jpg"], "a.jpg", "labeled/xml/a.xml", "labeled/i/a.png"),
+        (["labeled/i/a.jpg", "b.jpg"], "a", "all.xml", "labeled/i/a.jpg"),  # no mask is a JPEG
         (["no_mask/a.png", "with_mask/b.png"], "a.jpg", "j/all.json", "no_mask/a.png"),
         (["a.jpg", "a.png"], "a.webp", "j/all.json", None),
         (["i/x/a.jpg", "i/y/a.jpg"], "y/a.jpg", "all.xml", "i/y/a.jpg"),

@@ -202,6 +202,8 @@ def test_pictures_of_other_formats_are_said_to_be_that(tmp_path, ending, beside)
         ("Images", "Labels"),
         ("IMAGES/train", "LABELS/train"),
         ("Images", "labels"),
+        ("JPEGImages", "labels"),
+        ("img", "labels"),
         ("a", "Labels/a"),
         ("Labels", "Labels"),
     ],
@@ -272,6 +274,27 @@ def test_key_points_are_cut_off_where_the_yaml_says_so(tmp_path):
     done, coco = converted(tmp_path, "YOLO")
     assert boxes(coco["all"]) == [("a.jpg", "x", 40, 20, 20, 40)]
     assert coco["all"]["annotations"][0]["segmentation"] == [] and done.lost == {"key points": 1}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "cp1252"])
+def test_texts_of_windows_are_read(tmp_path, encoding):
+    picture(tmp_path / "b.jpg")
+    write(tmp_path / "b.txt", LINE)
+    (tmp_path / "classes.txt").write_bytes("café\ncow\n".encode(encoding))
+    (tmp_path / "train.txt").write_bytes("b.jpg\n".encode(encoding))
+    done, coco = converted(tmp_path, "YOLO")
+    known = encoding != "cp1252"
+    assert [row[:2] for row in boxes(coco["all"])] == [("b.jpg", "café" if known else "caf\ufffd")]
+    assert done.lost == ({} if known else {"files of names that are no UTF-8 (`classes.txt`)": 1})
+
+
+def test_a_text_beside_a_tiff_is_no_label_where_there_is_a_table(tmp_path):
+    picture(tmp_path / "a.tif")
+    picture(tmp_path / "b.jpg")
+    write(tmp_path / "a.txt", "camera: x\n")
+    write(tmp_path / "l.csv", "filename,xmin,ymin,xmax,ymax,class\nb.jpg,1,2,30,40,car\n")
+    _, coco = converted(tmp_path, "a table of boxes (CSV)")
+    assert [row[:2] for row in boxes(coco["all"])] == [("b.jpg", "car")]
 
 
 def test_texts_without_pictures_are_no_yolo(tmp_path):
