@@ -143,11 +143,13 @@ def place_pictures(data_dir: Path, annotations: str) -> CocoPlace:
 def _fit(place: CocoPlace) -> tuple[int, ...]:
     """Returns what the best place has most of.
 
-    Pictures by their very names come first: a folder of masks has all of them but for the ending,
-    also where that of the pictures lacks some. Where masks have the same names, the folder's tells.
+    Files of the same kind come first: a folder of masks has all names but for the ending, also
+    where that of the pictures lacks some. Where masks have the same names, the folder's tells.
     """
     near = _is_near(place.pictures, place.annotations)
-    return (*place.alike, place.found, near, not is_called_masks(place.pictures))
+    way = os.path.relpath(place.pictures, os.path.dirname(place.annotations) or ".")
+    very, of_kind = place.alike
+    return of_kind, very, place.found, near, not is_called_masks(way), way == "."
 
 
 def _scored(

@@ -14,7 +14,7 @@ from pipeline.init.facts import DataFacts, Ints
 _FEWEST_GROUPS = 5
 _FEWEST_A_GROUP = 2.0  # pictures, on average
 _LARGEST_SHARE = 0.5  # of the pictures, in one group
-_MOST_LOST = 0.25  # share of the classes that groups may cost, in long tails and few videos
+_MOST_LOST = 0.5  # share of the classes that groups may cost, in long tails and few videos
 _FEWEST_MATCHES = 0.9  # share of the names in which a pattern finds something
 _CONSECUTIVE = 0.5  # share of a video's frames that follow the one before within a few numbers
 _NEAR = 30
@@ -65,7 +65,8 @@ def choose_split(facts: DataFacts) -> Split:
         alone = _best(facts, None)
         lost = min(best.cost[1] - alone.cost[1], classes)
         out = f"{lost} of {classes} classes out of one split"
-        if lost > _MOST_LOST * classes:  # such as pictures that are named by their class
+        # Pictures may be named by their class; a picture's copies are never apart.
+        if pattern != _COPIES and lost > _MOST_LOST * classes:
             best, why = alone, f"image id, as groups by {why} would leave {out}"
         elif lost > 0:
             why += f", which leaves {out}"

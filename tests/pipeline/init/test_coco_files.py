@@ -40,6 +40,24 @@ def test_masks_are_not_taken_for_the_pictures_that_they_are_of(tmp_path, ending,
     assert (place.pictures, place.found) == ("images", 8 - absent)
 
 
+def test_endings_in_capitals_are_found_before_few_small_copies(tmp_path):
+    coco = draw(tmp_path / "images", numbered(8))
+    for path in sorted((tmp_path / "images").iterdir())[2:]:
+        path.rename(path.with_suffix(".JPG"))
+    draw(tmp_path / "thumbs", numbered(4))
+    write(tmp_path / "labels.json", coco)
+    place = place_pictures(tmp_path, "labels.json")
+    assert (place.pictures, place.found) == ("images", 8)
+
+
+@pytest.mark.parametrize("folder", ["labeled", "segment_01"])
+def test_pictures_beside_their_file_are_no_masks_whatever_their_folder_is_called(tmp_path, folder):
+    coco = draw(tmp_path / folder, numbered(8))
+    draw(tmp_path / "raw", numbered(8))
+    write(tmp_path / folder / "result.json", coco)
+    assert place_pictures(tmp_path, f"{folder}/result.json").pictures == folder
+
+
 def test_masks_below_a_prefix_are_not_taken_for_pictures(tmp_path):
     coco = draw(tmp_path / "images", numbered(8))
     write_masks(tmp_path / "gt", [name.replace(".jpg", ".png") for name in numbered(8)])

@@ -41,6 +41,22 @@ def test_pictures_named_by_their_class_are_no_videos(tmp_path, form):
     assert split.why.endswith("would leave 7 of 7 classes out of one split")
 
 
+def test_copies_of_one_picture_are_never_apart(tmp_path):
+    names = [f"{n}_jpg.rf.{copy}.jpg" for n in range(30) for copy in "abc"]
+    facts = facts_of(tmp_path, names, lambda place: {0: 1, 1: 2}.get(place // 3, 0))
+    split = choose_split(facts)
+    assert split.config.group is not None
+    for n in range(30):
+        assert len(np.unique(split.places[3 * n : 3 * n + 3])) == 1
+
+
+def test_few_classes_of_which_one_is_in_one_video_are_split_by_video(tmp_path):
+    names = [f"cam{chr(97 + video)}_{n:03d}.jpg" for video in range(6) for n in range(12)]
+    split = choose_split(facts_of(tmp_path, names, lambda place: int(place // 12 == 2)))
+    assert split.config.group is not None
+    assert split.why.endswith(", which leaves 1 of 2 classes out of one split")
+
+
 @pytest.mark.parametrize("form", ["cam{}_{:03d}.jpg", "{}/{:03d}.jpg"])
 def test_videos_whose_classes_are_spread_stay_together(tmp_path, form):
     names = [form.format(chr(97 + video), n) for video in range(7) for n in range(12)]
