@@ -132,6 +132,8 @@ def _look(folder: Path, prefix: str, facts: DataFacts, at: int, found: Findings)
         size, stated = (picture.height, picture.width), (facts.heights[at], facts.widths[at])
         if stated not in (size, picture.upright_size):
             raise PictureFlaw("picture_size_differs", f"{size[1]} x {size[0]} pixels")
+        if picture.is_turned and stated == size:
+            _note(found, "exif_turned", name)
     except PictureFlaw as flaw:
         _note(found, flaw.code, f"{name} ({flaw.detail})")
         found.bad.append(at)

@@ -7,7 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from ground.errors import ConfigError, DatasetError
 from ground.wording import plural
 from model.coco.values import is_text
 from model.foreign.completed import complete
-from model.foreign.convert import convert, find_form, folder_of
+from model.foreign.convert import convert, find_form, folder_of, is_upright
 from model.foreign.form import Losses
 from pipeline.init import choices
 from pipeline.init.check import Findings, check_data, raised_limits
@@ -110,8 +110,8 @@ def make_plan(
         ConfigError: the two files of the splits do not go together.
         ModelError: `weights` cannot be used.
     """
-    files, converted = _files(data_dir, annotations, target, say)
-    sources = {split: _Source(data_dir, name, target, say) for split, name in files.items()}
+    given = _given(data_dir, annotations, target, say)
+    sources = {split: _Source(data_dir, name, target, say) for split, name in given.files.items()}
     train = sources.get("train") or sources["all"]
     evaluation = sources.get("eval")
     split = None if evaluation else choose_split(train.facts)
@@ -123,6 +123,7 @@ def make_plan(
     eval_facts = evaluation.facts if evaluation else train.facts
     chosen = [
         *_data(train, evaluation, split),
+        *_turns(given, list(sources.values())),
         choices.choose_shards(*numbers),
         sizes.choice,
         *choices.choose_limits(train.facts, eval_facts, has_masks),
@@ -131,7 +132,7 @@ def make_plan(
         pace.choice,
         choices.choose_gate(numbers[1], has_masks),
     ]
-    found = [*converted, *_found(sources, has_masks, numbers)]
+    found = [*given.lines, *_found(sources, has_masks, numbers)]
     minutes = _minutes(numbers[0] * pace.epochs, sizes, machine)
     return Plan(slug(data_dir), found, chosen, minutes)
 
@@ -153,17 +154,29 @@ def below(data_dir: Path, path: Path) -> str:
     return os.path.abspath(path) if relative.split(os.sep)[0] == os.pardir else relative
 
 
-def _files(
-    data_dir: Path, annotations: Sequence[str], target: Path, say: Say
-) -> tuple[dict[str, str], list[str]]:
-    """Returns the COCO files by split, one alone as "all", and lines on what was converted."""
+class _Given(NamedTuple):
+    """The COCO files of a folder.
+
+    Attributes:
+        files: by split; one alone as `all`.
+        lines: what was converted, for a person.
+        form: what they were converted from; "" where they are the folder's own.
+    """
+
+    files: dict[str, str]
+    lines: Sequence[str] = ()
+    form: str = ""
+
+
+def _given(data_dir: Path, annotations: Sequence[str], target: Path, say: Say) -> _Given:
+    """Returns the COCO files of a folder, which are written where it has another form."""
     if len(annotations) == 1:
-        return {"all": annotations[0]}, []
+        return _Given({"all": annotations[0]})
     if annotations:
-        return dict(zip(("train", "eval"), annotations, strict=True)), []
+        return _Given(dict(zip(("train", "eval"), annotations, strict=True)))
     names = coco_files(data_dir)
     if names:
-        return _used(by_split(names)), []
+        return _Given(_used(by_split(names)))
     folder = folder_of(data_dir, list(files_below(data_dir)))
     form = find_form(folder)
     if form is None:
@@ -179,7 +192,8 @@ def _files(
     if done.lost:
         counts = ", ".join(f"{number:,} {what}" for what, number in done.lost.most_common())
         lines.append(f"lost: {counts}")
-    return _used({split: below(data_dir, path) for split, path in done.files.items()}), lines
+    written_files = {split: below(data_dir, path) for split, path in done.files.items()}
+    return _Given(_used(written_files), lines, done.form)
 
 
 def _used(files: dict[str, str]) -> dict[str, str]:
@@ -255,6 +269,15 @@ def _forms(sources: Sequence[_Source]) -> Iterator[Choice]:
             )
         if values[0] != default:
             yield Choice({key: values[0]}, key.partition(".")[2], why)
+
+
+def _turns(given: _Given, sources: Sequence[_Source]) -> Iterator[Choice]:
+    """Yields which turn boxes are of, where a form says it and EXIF turns a picture, or may."""
+    findings = [source.findings for source in sources]
+    may_turn = any(f.codes["exif_turned"] or f.looked_at < f.of for f in findings)
+    if may_turn and is_upright(given.form):
+        why = f"{given.form} has boxes of pictures as EXIF turns them"
+        yield Choice({"data.policies.exif_turned": "mend"}, "turned pictures", why)
 
 
 def _found(sources: dict[str, _Source], has_masks: bool, numbers: tuple[int, int]) -> Iterator[str]:

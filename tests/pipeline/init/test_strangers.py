@@ -342,3 +342,28 @@ def test_a_coco_file_that_powershell_wrote_is_found(tmp_path, encoding):
     path.write_bytes(path.read_text().encode(encoding))
     init(root)
     assert written(root).data.annotations == "l.json"
+
+
+def turn(root, orientation):
+    """Writes the EXIF orientation into all pictures of a folder."""
+    for path in root.rglob("*.jpg"):
+        with Image.open(path) as picture:
+            exif = picture.getexif()
+            exif[0x0112] = orientation
+            picture.load()
+            picture.save(path, exif=exif)
+
+
+@pytest.mark.parametrize("orientation", [1, 3])
+@pytest.mark.parametrize("form", ["COCO", "YOLO"])
+def test_boxes_of_yolo_are_of_pictures_as_exif_turns_them(tmp_path, form, orientation):
+    coco = draw(tmp_path, numbered(5), objects=1)
+    turn(tmp_path, orientation)
+    if form == "COCO":
+        write(tmp_path / "l.json", coco)
+    for image in coco["images"] if form == "YOLO" else []:
+        (tmp_path / image["file_name"]).with_suffix(".txt").write_text("0 0.5 0.5 0.4 0.4\n")
+    output = init(tmp_path)
+    assert ("pictures: exif_turned 5" in output) == (orientation == 3)
+    expected = {"exif_turned": "mend"} if (form, orientation) == ("YOLO", 3) else {}
+    assert written(tmp_path).data.policies == expected
