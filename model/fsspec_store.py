@@ -2,8 +2,9 @@
 
 import contextlib
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from ground.addresses import secrets_of, shown_address
 from ground.errors import ConfigError, ServiceError
@@ -11,6 +12,11 @@ from ground.retries import retried
 from model.object_store import StoredFile
 
 _LONGEST_ANSWER = 500  # characters of what a store says
+# What file systems call that which is another after a change, in lower case; the best first.
+_TAGS = (
+    "etag", "content-md5", "md5hash", "mtime", "modify", "modified", "last_modified",
+    "modificationtime", "last_write_time", "updated", "created",
+)  # fmt: skip
 
 
 class FsspecStore:
@@ -42,12 +48,19 @@ class FsspecStore:
             except FileNotFoundError:
                 return []
         found = []
-        for path, details in listed.items():
-            name = f"/{path.lstrip('/')}".removeprefix(f"/{self._base.lstrip('/')}/")
-            tag = details.get("etag") or details.get("mtime") or details.get("created") or ""
-            if not name.endswith("/"):
-                found.append(StoredFile(name, int(details.get("size") or 0), str(tag)))
+        base = f"/{self._base.strip('/')}/".replace("//", "/")  # "/" of a host's own root
+        with self._errors(below):
+            for path, details in listed.items():
+                name = f"/{path.lstrip('/')}".removeprefix(base)
+                if not name.endswith("/"):
+                    # fsspec's own find() says nothing of a file that it was asked for by name.
+                    found.append(self._stored(name, details or self._files.info(path)))
         return sorted(found, key=lambda file: file.name)
+
+    def _stored(self, name: str, details: Mapping[str, Any]) -> StoredFile:
+        said = {key.lower(): value for key, value in details.items()}
+        tag = next((said[key] for key in _TAGS if said.get(key)), "")
+        return StoredFile(name, int(said.get("size") or 0), str(tag))
 
     def has(self, below: str) -> bool:
         """See ObjectStore."""

@@ -14,7 +14,7 @@ from ground.addresses import Place, below, secrets_of, shown_address
 from ground.errors import ConfigError, DatasetError
 from ground.files import file_digest, json_digest
 from model.coco.edges import read_edges
-from model.object_store import disk_path, open_store
+from model.object_store import S3_SCHEMES, disk_path, open_store
 from model.weights.named import weights_path
 
 _EDGE_BYTES = 4096
@@ -74,12 +74,22 @@ def check_no_secrets(data: DataPlaces, data_dir: Place) -> None:
         given += [(each.annotations, each.annotations_key), (each.pictures, each.pictures_key)]
     for place, key in given:
         if secrets_of(str(place)):
-            scheme = str(place).partition("://")[0]
             raise ConfigError(
                 f"{key} {shown_address(place)}: holds a secret, which would be kept with the "
-                "pipeline's parameters: leave it out, and set it where the store's library looks, "
-                f"such as FSSPEC_{scheme.upper()}_PASSWORD"
+                f"pipeline's parameters: {_way_for_secret(str(place))}"
             )
+
+
+def _way_for_secret(address: str) -> str:
+    scheme = address.partition("://")[0]
+    if scheme in S3_SCHEMES:
+        return "leave it out, and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    if scheme in ("http", "https"):
+        return "fetch the files into a folder, or give the store's own address (s3://, gs://)"
+    return (
+        "leave it out, and set it where the store's library looks, such as "
+        f"FSSPEC_{scheme.upper()}_PASSWORD"
+    )
 
 
 def _place(data_dir: Place, name: str) -> Path | str:
@@ -112,20 +122,20 @@ class _Stores:
         """Returns [name below the address, size in bytes, tag] of the file, or files, at it.
 
         Raises:
-            DatasetError: there is none, or the store lists none: then no change would be seen.
+            DatasetError: the store lists none, or no tag of one: then no change would be seen.
         """
         top, name = _top_and_name(address)
-        files = self._open(top).files(name)
-        if not files:
-            raise DatasetError(
-                f"{shown_address(address)}: there is nothing, or nothing that the store lists, so "
-                "that no change would be seen: copy it, or use example-gen, transform and train"
-            )
-        return [
-            [file.name.removeprefix(name), file.size, file.tag]
-            for file in files
+        files = [
+            file
+            for file in self._open(top).files(name)
             if file.name == name or not file.name.lower().endswith(_NEVER_PICTURES)
         ]
+        if not files or not all(file.tag for file in files):
+            raise DatasetError(
+                f"{shown_address(address)}: the store lists nothing there, or not when it changed, "
+                "so that no change would be seen: copy it, or use example-gen, transform and train"
+            )
+        return [[file.name.removeprefix(name), file.size, file.tag] for file in files]
 
 
 def _top_and_name(address: str) -> tuple[str, str]:

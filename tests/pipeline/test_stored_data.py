@@ -5,8 +5,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, ClassVar
 
+import fsspec
 import pytest
+from fsspec import AbstractFileSystem
 
 from configs.schema import DataConfig
 from ground.addresses import below
@@ -108,13 +111,56 @@ def test_a_missing_file_beside_the_data_folder_is_said(tmp_path: Path) -> None:
         check_data_folder(settings, tmp_path / "data")
 
 
-def test_a_secret_in_an_address_is_refused_and_not_shown() -> None:
-    for given, where in (
-        ({}, "sftp://me:hunter2@host/coco"),
-        ({"train_pictures": "sftp://me:hunter2@host/coco"}, Path("data")),
-    ):
-        with pytest.raises(ConfigError, match=r"sftp://me:\*\*\*@host.*FSSPEC_SFTP_PASS") as error:
-            check_no_secrets(data().model_copy(update=given), where)
+class Listed(AbstractFileSystem):
+    """A file system as that of sftp, ftp or http: what it says of files is in `files`."""
+
+    protocol = "listed"
+    cachable = False
+    files: ClassVar[dict[str, dict[str, Any]]] = {}
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return "/" + path.partition("://")[2].partition("/")[2] if "://" in path else path
+
+    def find(self, path: str, detail: bool = False, **_: Any) -> dict[str, dict[str, Any]]:
+        if path in self.files:
+            return {path: {}}  # as fsspec's own does
+        below = f"{path.rstrip('/')}/"
+        return {name: said for name, said in self.files.items() if name.startswith(below)}
+
+    def info(self, path: str, **_: Any) -> dict[str, Any]:
+        return self.files[path]
+
+
+@pytest.mark.parametrize("key", ["mtime", "modify", "last_modified", "ETag"])
+def test_digest_sees_changes_in_any_file_system(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fsspec.register_implementation("listed", Listed, clobber=True)
+    names = ["/train/1.jpg", "/val/2.jpg", "/annotations/train.json", "/annotations/val.json"]
+    digests = []
+    for changed in (None, *names):
+        files = {name: {"size": 3, key: int(name == changed) + 1} for name in names}
+        monkeypatch.setattr(Listed, "files", files)
+        digests.append(pictures_digest(data(), "listed://host"))
+    assert len(set(digests)) == 5
+    for lacking in names:
+        files[lacking] = {"size": 3}
+        with pytest.raises(DatasetError, match="no change would be seen: copy it"):
+            pictures_digest(data(), "listed://host")
+        files[lacking] = {"size": 3, key: 1}
+
+
+@pytest.mark.parametrize(
+    ("where", "shown", "way"),
+    [
+        ("sftp://me:hunter2@host/coco", r"sftp://me:\*\*\*@host", "FSSPEC_SFTP_PASSWORD"),
+        ("s3://AKIA:hunter2@bucket/coco", r"s3://AKIA:\*\*\*@bucket", "AWS_SECRET_ACCESS_KEY"),
+        ("https://host/coco?sig=hunter2", r"\?sig=\*\*\*", "fetch the files into a folder"),
+    ],
+)
+def test_a_secret_in_an_address_is_refused_and_not_shown(where: str, shown: str, way: str) -> None:
+    for given, folder in (({}, where), ({"train_pictures": where}, Path("data"))):
+        with pytest.raises(ConfigError, match=f"{shown}.*{way}") as error:
+            check_no_secrets(data().model_copy(update=given), folder)
         assert "hunter2" not in str(error.value)
     check_no_secrets(data("sftp://me@host/coco"), "s3://bucket")
 
