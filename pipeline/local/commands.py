@@ -186,13 +186,21 @@ def _run(
     check_push_folder(config.push.folder or folder.serving, config.name, inputs, "push.folder")
     check_no_secrets(config.data, data_dir)
     check_data_folder(config.data, data_dir)
-    if NODES.index(request.get("to_node") or NODES[-1]) >= NODES.index("DetectionTrainer"):
+    if _includes(request, "DetectionTrainer"):
         check_start_weights(config.model.weights)
         environ = usable_environment(config.train.device, os.environ)
-        check_workers(TrainingSettings.of(config), cluster_from_environment(environ), environ)
+        # What was trained on more GPUs may come from the cache; else the trainer says the same.
+        if not request.get("dry_run") and not folder.has_output("DetectionTrainer"):
+            check_workers(TrainingSettings.of(config), cluster_from_environment(environ), environ)
         ensure_weights(config.model.weights, say)
     from pipeline.local.runner import run_pipeline
 
     summary = run_pipeline(config, data_dir, root, **request)
     if require_blessed and not summary.get("blessed"):
         sys.exit(EXIT_REFUSED)
+
+
+def _includes(request: dict[str, Any], node: str) -> bool:
+    """Returns whether a run from one node to another has this one in it."""
+    first, last = request.get("from_node") or NODES[0], request.get("to_node") or NODES[-1]
+    return NODES.index(first) <= NODES.index(node) <= NODES.index(last)

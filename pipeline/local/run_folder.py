@@ -70,6 +70,10 @@ class RunFolder:
         """What the last run came to."""
         return self.root / SUMMARY_FILE
 
+    def has_output(self, node: str) -> bool:
+        """Returns whether a node has written something here, in any run."""
+        return any((self.artifacts / node).glob("*/*"))
+
     def check(self, inputs: Paths) -> None:
         """Checks that a run may write here; writes nothing.
 
