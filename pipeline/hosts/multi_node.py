@@ -24,6 +24,7 @@ from typing import IO
 import click
 
 from configs.loader import load_config
+from ground.addresses import is_address
 from ground.console import OneLineCommand, one_line_errors
 from ground.errors import ConfigError
 from ground.speech import RESULT, Manner, manner, say, speech_options
@@ -239,8 +240,12 @@ def _arguments(host: Host, config: Path, settings: tuple[str, ...], *more: str) 
     """Returns the arguments of a host's `pipeline run`."""
     data = os.environ.get("DATA_DIR", "data").replace("%h", host.name)
     root = os.environ.get("ROOT", f"runs/{config.stem}").replace("%h", host.name)
-    places: dict[str, str | Path] = {"--config": config, "--data-dir": data, "--root": root}
-    options = [text for name, path in places.items() for text in (name, os.path.abspath(path))]
+    places = {
+        "--config": os.path.abspath(config),
+        "--data-dir": data if is_address(data) else os.path.abspath(data),
+        "--root": os.path.abspath(root),
+    }
+    options = [text for name, place in places.items() for text in (name, place)]
     speech = ["--quiet"] if manner() is Manner.QUIET else []
     return [*options, *(f"--set={setting}" for setting in settings), *more, *speech]
 

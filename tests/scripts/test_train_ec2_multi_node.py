@@ -35,6 +35,17 @@ def write_program(path: Path, text: str) -> str:
     return str(path)
 
 
+@pytest.mark.parametrize(
+    ("given", "passed"), [("s3://bucket/%h", "s3://bucket/h1"), ("d/%h", "/here/d/h1")]
+)
+def test_data_may_be_at_an_address(monkeypatch, given, passed):
+    monkeypatch.setenv("DATA_DIR", given)
+    monkeypatch.setattr(os, "getcwd", lambda: "/here")
+    arguments = multi_node._arguments(Host("me@h1", "h1:1"), Path("c.yaml"), ())
+    expected = {"--config": "/here/c.yaml", "--data-dir": passed, "--root": "/here/runs/c"}
+    assert dict(zip(arguments[:6:2], arguments[1:6:2], strict=True)) == expected
+
+
 @pytest.fixture
 def start(repo, tmp_path):
     """Starts the script on two hosts in `tmp_path`."""
