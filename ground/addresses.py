@@ -3,7 +3,9 @@
 import posixpath
 import re
 import urllib.parse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 # A path of a disk, or the text of an address: a Path would make one slash of two.
 Place = Path | str
@@ -11,7 +13,7 @@ Place = Path | str
 _SECRET_NAMES = re.compile(r"sig|key|secret|token|password|credential", re.IGNORECASE)
 _HIDDEN = "***"
 # A password in which / ? or # stands as it is; what looks like a port is one.
-_UNESCAPED = re.compile(r"[^:@/?#]*:(?!\d+(?:[/?#]|$))([^@]+)@")
+_UNESCAPED = re.compile(r"[^:@/?#\[]*:(?!\d+(?:[/?#]|$))([^@]+)@")
 # Of a limited length, for which a text of a million letters takes a second, not hours.
 _SCHEME = r"[a-z][a-z0-9+.-]{0,30}://"
 _IN_A_TEXT = re.compile(rf"{_SCHEME}(?:(?!{_SCHEME})[^\s\"'<>{{}}])+", re.IGNORECASE)
@@ -57,9 +59,9 @@ def shown_address(place: Place) -> str:
     text = str(place)
     if not is_address(text):
         return text
-    password = _password(text)
-    if password:
-        text = text.replace(f":{password}@", f":{_HIDDEN}@", 1)
+    for mark, secret in ((":", _password(text)), ("//", _token(text))):
+        if secret:
+            text = text.replace(f"{mark}{secret}@", f"{mark}{_HIDDEN}@", 1)
     before, mark, query = text.partition("?")
     return before + mark + "&".join(map(_shown_part, query.split("&")))
 
@@ -75,24 +77,44 @@ def shown_text(text: str) -> str:
     return _IN_A_TEXT.sub(lambda found: shown_address(found[0]), text)
 
 
+def shown_leaves(value: Any) -> Any:
+    """Returns a value of JSON whose texts are as `shown_text` has them."""
+    if isinstance(value, str):
+        return shown_text(value)
+    if isinstance(value, Mapping):
+        return {key: shown_leaves(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [shown_leaves(item) for item in value]
+    return value
+
+
 def secrets_of(address: str) -> list[str]:
     """Returns the parts of an address that nobody should read, as they stand and as decoded."""
     if not is_address(address):
         return []
     parts = (part.partition("=") for part in address.partition("?")[2].split("&"))
     values = [value for name, _, value in parts if _SECRET_NAMES.search(name)]
-    found = [secret for secret in (_password(address), *values) if secret]
+    found = [secret for secret in (_password(address), _token(address), *values) if secret]
     return list(dict.fromkeys([*found, *map(urllib.parse.unquote, found)]))
 
 
 def _password(address: str) -> str:
     """Returns the password in an address, also of one that no library can read; "" without one."""
-    rest = address.partition("://")[2]
+    scheme, _, rest = address.partition("://")
+    if scheme == "github":  # github://organisation:repository@branch/path
+        return ""
     user, at, _ = re.split("[/?#]", rest, maxsplit=1)[0].rpartition("@")
     if at:
         return user.partition(":")[2]
     unescaped = _UNESCAPED.match(rest)
     return unescaped[1] if unescaped else ""
+
+
+def _token(address: str) -> str:
+    """Returns what stands alone before the host of a web address, as tokens do; else ""."""
+    scheme, _, rest = address.partition("://")
+    user = re.split("[/?#]", rest, maxsplit=1)[0].rpartition("@")[0]
+    return user if scheme.lower() in ("http", "https") and ":" not in user else ""
 
 
 def _shown_part(part: str) -> str:

@@ -15,6 +15,7 @@ from typing import IO, Any, NoReturn
 
 import click
 
+from ground.addresses import shown_leaves
 from ground.command_examples import as_called, examples_of, in_lines
 from ground.errors import EXIT_FAILED, RcnnError, broken_installation
 from ground.files import write_json
@@ -287,7 +288,7 @@ def print_document(content: dict[str, Any]) -> None:
     if manner() is Manner.JSON:
         say("", RESULT, fields={"document": content})
     else:
-        click.echo(json.dumps(content, indent=2))
+        click.echo(json.dumps(shown_leaves(content), indent=2))
 
 
 def print_table(columns: list[str], rows: list[list[str]]) -> None:
@@ -297,6 +298,7 @@ def print_table(columns: list[str], rows: list[list[str]]) -> None:
         columns: headers; the first column is aligned to the left, the others to the right.
         rows: cells as text.
     """
+    rows = shown_leaves(rows)
     if manner() is Manner.JSON:
         for row in rows:
             say("  ".join(row), RESULT, fields={"row": dict(zip(columns, row, strict=True))})

@@ -21,7 +21,7 @@ from typing import Any
 
 import click
 
-from ground.addresses import shown_text
+from ground.addresses import shown_leaves, shown_text
 
 RESULT = "result"
 JSON_OPTION = "--json-logs"
@@ -120,7 +120,7 @@ def say(
     erase_bar()
     text = shown_text(text)
     if _manner is Manner.JSON:
-        click.echo(json_line(text, event, level, fields or {}))
+        click.echo(json_line(text, event, level, shown_leaves(fields or {})))
     elif _manner is Manner.PLAIN or event == RESULT or level != _INFO:
         click.echo(text, err=err)
 

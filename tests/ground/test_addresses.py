@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from ground.addresses import secrets_of, shown_address, shown_text
+from ground.addresses import secrets_of, shown_address, shown_leaves, shown_text
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,9 @@ from ground.addresses import secrets_of, shown_address, shown_text
         ("https://host/x?X-Amz-Signature=ab&v=1", "https://host/x?X-Amz-Signature=***&v=1"),
         ("s3://bucket/a:b@c", "s3://bucket/a:b@c"),
         ("/disk/me:pw@host?sig=1", "/disk/me:pw@host?sig=1"),
+        ("https://ghp_Token@host/x", "https://***@host/x"),
+        ("http://[::1]:8080/x@y", "http://[::1]:8080/x@y"),
+        ("github://org:repo@main/x", "github://org:repo@main/x"),
     ],
 )
 def test_an_address_is_shown_without_its_secrets(address: str, shown: str) -> None:
@@ -37,6 +40,14 @@ def test_secrets_are_known_as_they_stand_and_decoded() -> None:
         "p%40ss", "a%2Fb", "p@ss", "a/b",
     ]  # fmt: skip
     assert secrets_of("sftp://me@host/x?v=1") == secrets_of("/me:pw@host") == []
+
+
+def test_secrets_in_a_value_of_json_are_hidden() -> None:
+    value = {"a": ["ftp://me:pw@h", ("ftp://me:pw@h", 1, None)], "b": {"c": "s3://b?sig=x"}}
+    assert shown_leaves(value) == {
+        "a": ["ftp://me:***@h", ["ftp://me:***@h", 1, None]],
+        "b": {"c": "s3://b?sig=***"},
+    }
 
 
 @pytest.mark.parametrize("unit", ["a", "a+", "a://", "a://b:c", "a://@", "a:b@", "&key=", ":"])

@@ -132,6 +132,9 @@ def test_errors_of_json_logs_are_objects_with_the_status(arguments, status, said
 @pytest.mark.parametrize("chosen", list(Manner))
 def test_secrets_in_what_is_said_are_hidden(chosen, capsys) -> None:
     with speaking(chosen):
+        print_table(["place"], [["ftp://me:hunter2@host/x"]])
+        print_document({"place": "ftp://me:hunter2@host/x"})
         say_error("no answer of ftp://me:hunter2@host/x and s3://b/x?token=hunter2")
     said = "".join(capsys.readouterr())
     assert "no answer of ftp://me:***@host/x and s3://b/x?token=***" in said
+    assert "hunter2" not in said and said.count("ftp://me:***@host/x") >= 3

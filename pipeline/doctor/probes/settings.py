@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ground.addresses import place_of
+from ground.addresses import place_of, shown_address
 from ground.console import explain
 from ground.errors import RcnnError
 
@@ -36,7 +36,6 @@ def main(config_file: str, data_dir: str) -> None:
 
 def _checks(config: "Config", data_dir: str) -> Iterator[list[str]]:
     from model.weights.files import check_start_weights
-    from pipeline.data_folder import check_data_folder
 
     weights = config.model.weights
     looked_at: list[tuple[str, str, Callable[[], object]]] = [
@@ -44,9 +43,7 @@ def _checks(config: "Config", data_dir: str) -> Iterator[list[str]]:
         ("workers", f"train.batch {config.train.batch}", lambda: _check_workers(config)),
     ]
     if data_dir:
-        looked_at.append(
-            ("data", data_dir, lambda: check_data_folder(config.data, place_of(data_dir)))
-        )
+        looked_at.append(("data", shown_address(data_dir), lambda: _check_data(config, data_dir)))
     for name, place, check in looked_at:
         try:
             check()
@@ -54,6 +51,13 @@ def _checks(config: "Config", data_dir: str) -> Iterator[list[str]]:
             yield [name, explain(error), place]
         else:
             yield [name, "", place]
+
+
+def _check_data(config: "Config", data_dir: str) -> None:
+    from pipeline.data_folder import check_data_folder, check_no_secrets
+
+    check_no_secrets(config.data, place_of(data_dir))
+    check_data_folder(config.data, place_of(data_dir))
 
 
 def _check_workers(config: "Config") -> None:

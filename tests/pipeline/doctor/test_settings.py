@@ -104,6 +104,14 @@ def test_what_a_user_gives_is_looked_at(
     assert found == statuses
 
 
+def test_secrets_of_the_data_are_refused_as_by_a_run_and_not_shown(capsys, repo) -> None:
+    probe.main(str(repo / "configs/tiny.yaml"), "ftp://me:hunter2@127.0.0.1:1/coco")
+    said = capsys.readouterr().out
+    [row] = [check for check in json.loads(said)["checks"] if check[0] == "data"]
+    assert "FSSPEC_FTP_PASSWORD" in row[1] and row[2] == "ftp://me:***@127.0.0.1:1/coco"
+    assert "hunter2" not in said
+
+
 def test_the_rows_say_where_and_what_mends_it(tmp_path) -> None:
     [row] = settings_rows(str(tmp_path / "absent.yaml"), "", 60.0)
     assert row.status == "error" and "absent.yaml" in row.found and "docs/configs.md" in row.mend
