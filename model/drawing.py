@@ -1,8 +1,11 @@
 """Boxes, masks and labels drawn on pictures, legible at any picture size."""
 
 import colorsys
+import functools
+import importlib.util
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,7 @@ Colour = tuple[int, int, int]
 _MASK_OPACITY = 0.45
 _GOLDEN_RATIO = 0.618033988749895
 _MIN_TEXT_PX = 11
+LONGEST_JPEG_PX = 65_500  # of libjpeg
 
 
 @dataclass(frozen=True)
@@ -66,13 +70,22 @@ def draw(
     pen = ImageDraw.Draw(drawn)
     short_side = min(drawn.size)
     line = max(1, round(short_side / 250))
-    font = ImageFont.load_default(size=max(_MIN_TEXT_PX, round(short_side / 32)))
+    font = _font(max(_MIN_TEXT_PX, round(short_side / 32)))
     for mark in marks:
         _draw_box(pen, mark, line)
     for mark in marks:
         if mark.label:
             _draw_label(pen, mark, font, drawn.size)
     return drawn
+
+
+@functools.lru_cache(maxsize=8)
+def _font(size_px: int) -> ImageFont.FreeTypeFont:
+    """Returns matplotlib's font, which has Latin, Greek and Cyrillic; Pillow's has no umlaut."""
+    spec = importlib.util.find_spec("matplotlib")
+    assert spec is not None and spec.origin is not None
+    fonts = Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf"
+    return ImageFont.truetype(str(fonts / "DejaVuSans.ttf"), size_px)
 
 
 def _with_masks(picture: Image.Image, marks: list[Mark]) -> Image.Image:

@@ -15,7 +15,7 @@ from ground.errors import DatasetError, ModelError
 from ground.files import atomic_path
 from ground.progress import OnProgress, Progress
 from ground.version import VERSION
-from model.drawing import Mark, class_colour, draw
+from model.drawing import LONGEST_JPEG_PX, Mark, class_colour, draw
 from model.encoded.files import shown
 from model.evaluation.coco_numbers import results_of_picture
 from model.model_folder import CATEGORIES_FILE, files_digest
@@ -188,7 +188,10 @@ def _draw(picture: Picture, marks: Sequence[Mark], path: Path) -> None:
     """
     pixels = picture.open()
     with atomic_path(path) as partial:
-        draw(pixels, marks).save(partial, "JPEG", quality=92)
+        drawn = draw(pixels, marks)
+        if max(drawn.size) > LONGEST_JPEG_PX:
+            drawn.thumbnail((LONGEST_JPEG_PX, LONGEST_JPEG_PX))
+        drawn.save(partial, "JPEG", quality=92)
 
 
 def stamp_of(path: Path) -> list[int]:

@@ -11,6 +11,7 @@ from ground.errors import DatasetError, RcnnError
 from model import records
 from model.coco.names import find_picture
 from model.coco.reader import Size
+from model.drawing import LONGEST_JPEG_PX
 from model.encoded import exif
 from model.encoded.check import format_of, read_facts
 from model.encoded.files import path_inside, read_picture_file
@@ -25,7 +26,6 @@ from pipeline.look.album import PictureFile, Reason, ShownPicture
 JPEG_TYPE = "image/jpeg"
 THUMBNAIL_SIDE_PX = 320
 _QUALITY = 88
-_LONGEST_JPEG_PX = 65_500  # of libjpeg
 
 
 class Shown(NamedTuple):
@@ -200,9 +200,9 @@ def _other_format(content: bytes, flaw: PictureFlaw) -> Image.Image:
 
 def as_jpeg(picture: Image.Image) -> Shown:
     """Returns an RGB picture as a JPEG, smaller where a JPEG cannot be as large."""
-    if max(picture.size) > _LONGEST_JPEG_PX:
+    if max(picture.size) > LONGEST_JPEG_PX:
         picture = picture.copy()
-        picture.thumbnail((_LONGEST_JPEG_PX, _LONGEST_JPEG_PX))
+        picture.thumbnail((LONGEST_JPEG_PX, LONGEST_JPEG_PX))
     stream = io.BytesIO()
     picture.save(stream, "JPEG", quality=_QUALITY)
     return Shown(stream.getvalue(), JPEG_TYPE)

@@ -3,6 +3,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from model import drawing
 from model.drawing import Mark, class_colour, draw
 
 RED = (255, 0, 0)
@@ -75,3 +76,20 @@ def test_marks_follow_a_picture_that_is_scaled(grey):
     assert drawn.shape == (200, 400, 3)
     assert (drawn[60, 40:141] == RED).all()
     assert (drawn[80:130, 60:120] == 128).all()
+
+
+@pytest.mark.parametrize("names", ["Größe Grüße", "жук бук", "łoś łez", "αβ αγ", "é è"])
+def test_names_are_told_apart_by_their_own_letters(grey, names):
+    first, second = (
+        np.asarray(draw(grey, [Mark([20, 30, 50, 40], RED, label)])) for label in names.split()
+    )
+    assert (first != second).any()
+    nothing = draw(grey, [Mark([20, 30, 50, 40], RED, "\u4e00" * len(names.split()[0]))])
+    assert (first != np.asarray(nothing)).any()
+
+
+def test_no_letter_of_europe_is_an_empty_box():
+    font = drawing._font(20)
+    missing = bytes(font.getmask("\ue123"))
+    for letter in "äöüÄÖÜßéèçñåøæłżščőбвгджЖЯ°µ":
+        assert bytes(font.getmask(letter)) != missing

@@ -79,6 +79,17 @@ def test_a_picture_that_cannot_be_drawn_fails_alone(tmp_path, photos, monkeypatc
     assert summary["drawn"] == ["a.jpg", "sub/c.jpg"]
 
 
+def test_a_picture_longer_than_a_jpeg_may_be_is_drawn_smaller(tmp_path):
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (70_000, 4)).save(tmp_path / "photos" / "long.png")
+    model = FakeModel(tmp_path / "M")
+    model.max_picture_pixels = 300_000
+    summary = run(model, tmp_path / "photos", tmp_path / "out")
+    assert summary["failures"] == [] and summary["drawn"] == ["long.jpg"]
+    with Image.open(next((tmp_path / "out").rglob("long.jpg"))) as drawn:
+        assert drawn.width == 65_500
+
+
 def test_without_drawing_there_are_no_pictures(tmp_path, photos):
     run(FakeModel(tmp_path / "M"), photos, tmp_path / "out", Settings(is_drawn=False))
     assert set(content(tmp_path / "out")) == {"detections.json", "detections.csv"}
