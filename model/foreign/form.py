@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from ground.errors import DatasetError
+from model.coco.edges import marked_encoding
 from model.coco.names import is_called_masks
 from model.encoded import exif
+from model.encoded.files import shown
 from model.encoded.flaw import PictureFlaw
 from model.encoded.head import size_in_head
 from model.foreign.coco_file import is_as_written
@@ -283,6 +285,20 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise DatasetError(f"{path}: is no text in UTF-8 ({error.reason})") from None
+
+
+def encoding_of(path: Path, losses: Losses) -> str:
+    """Returns the encoding of a text: of its byte order mark, UTF-8, or, counted, Windows' own."""
+    with open(path, "rb") as stream:
+        encoding = marked_encoding(stream.read(4)) or "utf-8"
+    try:
+        with open(path, encoding=encoding) as text:
+            while text.read(1 << 20):
+                continue
+    except UnicodeDecodeError:
+        losses[f"texts taken for Windows-1252, as they are no UTF-8 (`{shown(path.name)}`)"] += 1
+        return "cp1252"
+    return encoding
 
 
 def has_key(path: Path, *keys: str) -> bool:

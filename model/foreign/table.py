@@ -5,39 +5,45 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ground.errors import DatasetError
+from model.coco.edges import marked_encoding
 from model.foreign.form import (
     Folder,
     ForeignObject,
     ForeignPicture,
     Losses,
     count_other,
+    encoding_of,
     number,
     stated_size,
 )
 
-_COLUMNS = {"filename", "class", "xmin", "ymin", "xmax", "ymax"}
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_COLUMNS = {"filename", "class", *_CORNERS}
 _LONGEST_HEADER = 1 << 14
 
 
 def is_table(path: Path) -> bool:
     """Returns whether a CSV file has the columns of such a table."""
-    with open(path, encoding="utf-8-sig", errors="replace", newline="") as stream:
+    with open(path, "rb") as stream:
+        encoding = marked_encoding(stream.read(4)) or "utf-8"
+    with open(path, encoding=encoding, errors="replace", newline="") as stream:
         return _COLUMNS <= set(_header(stream.readline(_LONGEST_HEADER))[0])
 
 
 def _header(line: str) -> tuple[list[str], str]:
     """Returns the names of the columns in lower case, and what stands between them."""
     between = max(",;\t", key=line.count)
-    return [name.strip(' "\r\n').lower() for name in line.split(between)], between
+    return [name.strip(' "\r\n\ufeff').lower() for name in line.split(between)], between
 
 
-def _rows(path: Path) -> Iterator[dict[str, str]]:
-    """Yields the rows of a table, each cell by its column.
+def _rows(path: Path, losses: Losses) -> Iterator[dict[str, str]]:
+    """Yields the rows of a table, each cell by its column, numbers with a point.
 
     Raises:
         DatasetError: a line is none of a table.
     """
-    with open(path, encoding="utf-8-sig", errors="replace", newline="") as stream:
+    encoding = encoding_of(path, losses)
+    with open(path, encoding=encoding, errors="replace", newline="") as stream:
         columns, between = _header(stream.readline(_LONGEST_HEADER))
         lines = csv.reader(stream, delimiter=between, skipinitialspace=True)
         try:
@@ -46,7 +52,10 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
                     raise csv.Error("line contains NUL")  # what Python says itself before 3.11
                 if cells:
                     padded = [*cells, *[""] * len(columns)]
-                    yield dict(zip(columns, map(str.strip, padded), strict=False))
+                    row = dict(zip(columns, map(str.strip, padded), strict=False))
+                    if between != ",":  # 10,5 of a German Excel
+                        row |= {key: row[key].replace(",", ".") for key in _CORNERS}
+                    yield row
         except csv.Error as error:
             raise DatasetError(f"{path}, line {lines.line_num + 1}: {error}") from None
 
@@ -59,9 +68,9 @@ def read_table(folder: Folder, losses: Losses) -> Iterator[ForeignPicture]:
             continue
         by_picture: dict[str, list[ForeignObject]] = {}
         sizes: dict[str, tuple[str | None, str | None]] = {}
-        for row in _rows(folder.root / name):
+        for row in _rows(folder.root / name, losses):
             picture = folder.picture(row["filename"], name) if row["filename"] else None
-            corners = [number(row[key]) for key in ("xmin", "ymin", "xmax", "ymax")]
+            corners = [number(row[key]) for key in _CORNERS]
             if picture is None or None in corners or not row["class"]:
                 losses["rows without a picture, a class or a box"] += 1
                 continue

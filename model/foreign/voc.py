@@ -1,5 +1,6 @@
 """Pascal VOC: an XML file a picture, as the challenge, labelImg, CVAT and Roboflow write it."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -82,12 +83,13 @@ def _polygon(element: Any) -> list[Ring]:
 
 def _image_sets(folder: Folder) -> dict[str, str]:
     """Returns the split of each picture's stem, of VOC's own lists."""
-    splits = {}
+    whole, cut = {}, {}
     for file, split in (("test.txt", "test"), ("val.txt", "eval"), ("train.txt", "train")):
         for name in folder.names:
             if name.endswith(f"ImageSets/Main/{file}"):
                 text = (folder.root / name).read_text(encoding="utf-8", errors="replace")
-                splits.update(
-                    {line.split()[0]: split for line in text.splitlines() if line.split()}
-                )
-    return splits
+                stems = list(filter(None, map(str.strip, text.splitlines())))
+                whole.update(dict.fromkeys(stems, split))
+                # Lists of a class have -1, 0 or 1 behind the name, which may have blanks itself.
+                cut.update({re.sub(r"\s+(-1|0|1)$", "", stem): split for stem in stems})
+    return cut | whole

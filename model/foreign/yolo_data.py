@@ -11,7 +11,7 @@ from configs.yaml_reader import LARGEST_CONFIG_BYTES, read_text_file
 from ground.errors import ConfigError
 from model.coco.edges import marked_encoding
 from model.encoded.files import shown
-from model.foreign.form import Folder, Losses
+from model.foreign.form import Folder, Losses, encoding_of
 
 NAME_FILES = ("classes.txt", "obj.names", "_darknet.labels", "labels.txt")
 _NOTHING = ("", "~", "null")  # as YAML writes it
@@ -71,22 +71,17 @@ def read_yolo_data(folder: Folder, losses: Losses) -> YoloData:
 
 def lines_of(path: Path) -> list[str]:
     """Returns the lines of a text file, without blanks around them."""
-    return _lines(path.read_bytes(), "replace")
+    content = path.read_bytes()
+    return _lines(content.decode(marked_encoding(content) or "utf-8", "replace"))
 
 
 def _names_in(path: Path, losses: Losses) -> dict[int, str]:
     """Returns the names of a file that has one a line, by number."""
-    content = path.read_bytes()
-    try:
-        lines = _lines(content, "strict")
-    except UnicodeDecodeError:
-        losses[f"files of names that are no UTF-8 (`{shown(path.name)}`)"] += 1
-        lines = _lines(content, "replace")
+    lines = _lines(path.read_text(encoding_of(path, losses), "replace"))
     return {place: line for place, line in enumerate(lines) if line}
 
 
-def _lines(content: bytes, errors: str) -> list[str]:
-    text = content.decode(marked_encoding(content) or "utf-8", errors)
+def _lines(text: str) -> list[str]:
     return [line.strip() for line in text.lstrip("\ufeff").splitlines()]
 
 

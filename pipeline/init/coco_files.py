@@ -22,7 +22,7 @@ from model.coco.names import (
 from model.coco.stream import iterate_images
 from model.foreign.coco_file import is_as_written
 
-_DEEPEST = 4  # levels of folders that are looked at
+DEEPEST = 4  # levels of folders that are looked at
 _MOST_FILES = 200_000
 _HEAD_BYTES = 1 << 14
 _SAMPLE = 60  # names of pictures
@@ -221,10 +221,15 @@ def _looks_like_coco(path: Path) -> bool:
     return bool(keys) and is_instances(path)
 
 
-def _walk(data_dir: Path) -> Iterator[tuple[str, list[str]]]:
-    """Yields (folder below, its files), those that are near first; hidden ones are left out."""
+def _walk(data_dir: Path, too_deep: list[str] | None = None) -> Iterator[tuple[str, list[str]]]:
+    """Yields (folder below, its files), those that are near first; hidden ones are left out.
+
+    Args:
+        data_dir: the folder.
+        too_deep: gets the folders that were not looked at.
+    """
     waiting, seen = [""], set()
-    for depth in range(_DEEPEST + 1):
+    for _ in range(DEEPEST + 1):
         deeper = []
         for folder in waiting:
             try:
@@ -239,13 +244,21 @@ def _walk(data_dir: Path) -> Iterator[tuple[str, list[str]]]:
             yield folder, [entry.name for entry in shown if entry.is_file()]
             deeper += [os.path.join(folder, entry.name) for entry in shown if entry.is_dir()]
         waiting = deeper
-        if depth == _DEEPEST or not waiting:
+        if not waiting:
             return
+    if too_deep is not None:
+        too_deep += waiting
 
 
-def files_below(data_dir: Path) -> Iterator[str]:
-    """Yields the files below a folder, in a fixed order; hidden ones and what is deep are not."""
-    paths = (os.path.join(folder, name) for folder, names in _walk(data_dir) for name in names)
+def files_below(data_dir: Path, too_deep: list[str] | None = None) -> Iterator[str]:
+    """Yields the files below a folder, in a fixed order; hidden ones and what is deep are not.
+
+    Args:
+        data_dir: the folder.
+        too_deep: gets the folders that were not looked at.
+    """
+    below = _walk(data_dir, too_deep)
+    paths = (os.path.join(folder, name) for folder, names in below for name in names)
     yield from islice(paths, _MOST_FILES)
 
 

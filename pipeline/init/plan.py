@@ -21,6 +21,7 @@ from pipeline.init import choices
 from pipeline.init.check import Findings, check_data, raised_limits
 from pipeline.init.choices import Choice, Sizes
 from pipeline.init.coco_files import (
+    DEEPEST,
     CocoPlace,
     by_split,
     coco_files,
@@ -177,23 +178,31 @@ def _given(data_dir: Path, annotations: Sequence[str], target: Path, say: Say) -
     names = coco_files(data_dir)
     if names:
         return _Given(_used(by_split(names)))
-    folder = folder_of(data_dir, list(files_below(data_dir)))
+    too_deep: list[str] = []
+    folder = folder_of(data_dir, list(files_below(data_dir, too_deep)))
+    unseen = [f"not looked at: {_in_words(too_deep)}"] if too_deep else []
     form = find_form(folder)
     if form is None:
         raise DatasetError(
             f"{data_dir}: has no annotations that are known (COCO, Pascal VOC, YOLO, LabelMe, CVAT "
-            "for images, Label Studio, a table of boxes) in it or the folders below: where a COCO "
-            "file is meant, name it by --annotations FILE"
+            f"for images, Label Studio, a table of boxes) in it or the folders below"
+            f"{''.join(f' ({line})' for line in unseen)}: where a COCO file is meant, name it by "
+            "--annotations FILE"
         )
     say(f"converting {form[0]}")
     done = convert(folder, *form, target.parent, target.stem)
     written = ", ".join(path.name for path in done.files.values())
-    lines = [f"{done.form}, converted into {written}"]
+    lines = [f"{done.form}, converted into {written}", *unseen]
     if done.lost:
         counts = ", ".join(f"{number:,} {what}" for what, number in done.lost.most_common())
         lines.append(f"lost: {counts}")
     written_files = {split: below(data_dir, path) for split, path in done.files.items()}
     return _Given(_used(written_files), lines, done.form)
+
+
+def _in_words(too_deep: Sequence[str]) -> str:
+    more = f" and {len(too_deep) - 1} more" if len(too_deep) > 1 else ""
+    return f"{too_deep[0]}{more}, deeper than {DEEPEST} folders"
 
 
 def _used(files: dict[str, str]) -> dict[str, str]:

@@ -27,21 +27,24 @@ def test_voc_counts_pixels_as_its_writer_does(tmp_path):
 
 
 def test_voc_takes_splits_from_its_lists_and_says_what_is_lost(tmp_path):
-    for name, split in (("a", "train"), ("b", "val"), ("c", None)):
+    of_lists = (("a", "train"), ("b", "val"), ("c", None), ("Bild (1)", "val"), ("d 1", "val"))
+    for name, split in of_lists:
         picture(tmp_path / "JPEGImages" / f"{name}.jpg")
         polygon = "<polygon><x1>1</x1><y1>2</y1><x2>9</x2><y2>2</y2><x3>9</x3><y3>8</y3></polygon>"
         text = voc(f"{name}.jpg", [("cat", 1, 2, 9, 8, True, polygon), ("", 1, 1, 2, 2, False, "")])
         write(tmp_path / "Annotations" / f"{name}.xml", text)
         if split:
-            write(tmp_path / "ImageSets" / "Main" / f"{split}.txt", f"{name}  1\n")
+            path = tmp_path / "ImageSets" / "Main" / f"{split}.txt"
+            before = path.read_text() if path.exists() else ""
+            write(path, f"{before}{name}{'' if ' ' in name else '  1'}\n")
     write(tmp_path / "Annotations" / "d.xml", voc("d.jpg", []))
     write(tmp_path / "Annotations" / "e.xml", "<annotation>")
     done, coco = converted(tmp_path, "Pascal VOC")
-    assert {split: len(c["images"]) for split, c in coco.items()} == {"train": 1, "eval": 1}
+    assert {split: len(c["images"]) for split, c in coco.items()} == {"train": 1, "eval": 3}
     assert coco["train"]["annotations"][0]["segmentation"] == [[1, 2, 9, 2, 9, 8]]
     assert done.lost == {
-        "marks `difficult` (the objects stay)": 3,
-        "objects without a name or a box": 3,
+        "marks `difficult` (the objects stay)": 5,
+        "objects without a name or a box": 5,
         "annotations without their picture": 1,
         "files that are no XML": 1,
         "pictures of no split": 1,

@@ -188,6 +188,19 @@ def test_addresses_of_label_studio(tmp_path, address):
     assert boxes(coco["all"]) == [("p/a +%1.jpg", "car", 10, 8, 30, 24)]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_tables_of_a_german_excel_are_read(tmp_path, encoding):
+    for name in ("Bär.jpg", "Bör.jpg"):
+        picture(tmp_path / name)
+    rows = "".join(f"{name}.jpg;{name};1,5;2;30,25;40\r\n" for name in ("Bär", "Bör"))
+    text = f"filename;class;xmin;ymin;xmax;ymax\r\n{rows}"
+    (tmp_path / "t.csv").write_bytes(text.encode(encoding))
+    done, coco = converted(tmp_path, "a table of boxes (CSV)")
+    assert boxes(coco["all"]) == [(f"{n}.jpg", n, 1.5, 2, 28.75, 38) for n in ("Bär", "Bör")]
+    told = "texts taken for Windows-1252, as they are no UTF-8 (`t.csv`)"
+    assert done.lost == ({told: 1} if encoding == "cp1252" else {})
+
+
 def test_the_first_tasks_of_a_list_may_have_no_annotation_yet(tmp_path):
     picture(tmp_path / "a.jpg")
     empty = {**task("a.jpg"), "annotations": []}

@@ -344,6 +344,20 @@ def test_a_coco_file_that_powershell_wrote_is_found(tmp_path, encoding):
     assert written(root).data.annotations == "l.json"
 
 
+def test_folders_that_are_too_deep_are_said(tmp_path):
+    for place, names in (("", "ab"), ("1/2/3/4/5", "cd"), ("1/2/3/4/6", "ef")):
+        draw(tmp_path / place, [f"{name}.jpg" for name in names])
+        for name in names:
+            (tmp_path / place / f"{name}.txt").write_text("0 0.5 0.5 0.4 0.4\n")
+    said = "not looked at: 1/2/3/4/5 and 1 more, deeper than 4 folders"
+    assert said in init(tmp_path)
+    for name in "ab":
+        (tmp_path / f"{name}.txt").unlink()
+    (tmp_path / "tfx-rcnn.yaml").unlink()
+    (tmp_path / "tfx-rcnn.coco.json").unlink()
+    assert f"or the folders below ({said})" in init(tmp_path, status=1)
+
+
 def turn(root, orientation):
     """Writes the EXIF orientation into all pictures of a folder."""
     for path in root.rglob("*.jpg"):
