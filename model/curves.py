@@ -39,10 +39,15 @@ def read_scalars(run: Path) -> Scalars:
         run: a training run's folder, or its `tensorboard` folder.
 
     Raises:
-        TrainingError: there are no scalars.
+        TrainingError: there are no scalars, or those of several trainings.
     """
-    # Their names begin with the time at which they were begun.
-    files = sorted(run.rglob("events.out.tfevents.*"), key=lambda path: path.name)
+    trainings = _trainings(run)
+    if len(trainings) > 1:
+        raise TrainingError(
+            f"{run}: {len(trainings)} trainings in it: give one, or several to compare them; the "
+            f"newest is {trainings[0][0].parents[1]}"
+        )
+    files = trainings[0] if trainings else []
     values: dict[str, dict[int, float]] = {}
     for path in files:
         for tag, step, value in _events(path):
@@ -52,6 +57,24 @@ def read_scalars(run: Path) -> Scalars:
             f"{run}: no TensorBoard scalars in it; give the folder of a run (M/run)"
         )
     return {tag: sorted(by_step.items()) for tag, by_step in values.items()}
+
+
+def _trainings(folder: Path) -> list[list[Path]]:
+    """Returns the event files below a folder in the order of time, by training, the newest first.
+
+    Their names begin with the time at which they were begun. A pipeline has them twice, where the
+    training's checkpoints are and in the trainer's output.
+    """
+    by_folder: dict[Path, list[Path]] = {}
+    for path in sorted(folder.rglob("events.out.tfevents.*")):
+        by_folder.setdefault(path.parent, []).append(path)
+    found, seen = [], set[str]()
+    for files in sorted(by_folder.values(), key=lambda files: files[-1].name, reverse=True):
+        names = {path.name for path in files}
+        if names - seen:
+            found.append(files)
+        seen |= names
+    return found
 
 
 def draw_curves(runs: Mapping[str, Scalars], out: Path) -> None:

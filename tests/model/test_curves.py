@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,22 @@ def test_a_file_that_was_cut_off_gives_what_came_before(tmp_path: Path) -> None:
     [first, _] = sorted((_run(tmp_path) / "tensorboard").iterdir())
     first.write_bytes(first.read_bytes()[:-3])
     assert read_scalars(tmp_path)["loss/total"] == [(20, 3.0), (40, 2.0)]
+
+
+def test_several_trainings_are_not_drawn_as_one(tmp_path: Path) -> None:
+    runs = tmp_path / "artifacts" / "DetectionTrainer" / "run"
+    first = _run(runs / "5")
+    shutil.copytree(first / "tensorboard", tmp_path / "checkpoints" / "ab" / "tensorboard")
+    assert read_scalars(tmp_path)["loss/total"] == [(20, 3.0), (40, 2.0)]
+    longer = shutil.copytree(first, runs / "7") / "tensorboard"  # of the same, which went on
+    _write_events(longer / "events.out.tfevents.1700000003.host", [("loss/total", 60, 1.5)])
+    assert read_scalars(tmp_path)["loss/total"] == [(20, 3.0), (40, 2.0), (60, 1.5)]
+    other = runs / "12" / "tensorboard"
+    other.mkdir(parents=True)
+    _write_events(other / "events.out.tfevents.1700000009.host", [("loss/total", 20, 1.0)])
+    with pytest.raises(TrainingError, match=r"2 trainings in it: .* newest is .*/run/12$"):
+        read_scalars(tmp_path)
+    assert read_scalars(runs / "12") == {"loss/total": [(20, 1.0)]}
 
 
 def test_a_folder_without_scalars_is_refused(tmp_path: Path) -> None:
