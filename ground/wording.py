@@ -1,7 +1,8 @@
 """Counts in words, a line each."""
 
+import unicodedata
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 _MOST_REASONS = 6
@@ -26,6 +27,17 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def quoted(name: str, others: Iterable[str]) -> str:
+    r"""Returns a name in quotes, by its codes where another one looks the same.
+
+    >>> quoted("caf\u00e9", ["tea"]), quoted("caf\u00e9", ["cafe\u0301"])
+    ("'café'", "'caf\\xe9'")
+    """
+    form = unicodedata.normalize("NFC", name)
+    alike = any(o != name and unicodedata.normalize("NFC", o) == form for o in others)
+    return ascii(name) if alike else repr(name)
 
 
 def listed(counts: Mapping[str, int]) -> str:

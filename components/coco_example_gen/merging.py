@@ -86,6 +86,8 @@ def why_missing_in_sources(files: Sequence[SourceFile], found: Survey, prefix: s
     """
     names: dict[SourceFile, list[str]] = {}
     for image in found.images:
+        if not isinstance(image, dict):
+            continue
         image_id, name = integer_at(image, "id"), image.get("file_name")
         if image_id is not None and isinstance(name, str) and name.strip():
             file = source_of(image_id, files)

@@ -13,6 +13,7 @@ from configs.data_schema import EVALUATION_SPLIT, SPLIT_NAMES, DataInput
 from configs.schema import DataConfig
 from ground.addresses import Place, below, is_address, shown_address
 from ground.errors import DatasetError
+from ground.wording import quoted
 from model.coco.merge import Merge, SourceFile
 from model.coco.notes import notes_on, notes_on_use
 from model.coco.splits import Division, Holds, Portion, everything, read_division
@@ -150,9 +151,10 @@ def label_map(maps: Sequence[tuple[SplitSource, list[Category]]]) -> list[Catego
         for category in categories:
             id_, name = category["id"], category["name"]
             if names.setdefault(id_, name) != name:
+                here, there = quoted(name, [names[id_]]), quoted(names[id_], [name])
                 raise DatasetError(
-                    f"{source.annotations}: category {id_} is {name!r} here, {names[id_]!r} in "
-                    "another split: the splits must agree on their categories"
+                    f"{source.annotations}: category {id_} is {here} here, {there} in another "
+                    "split: the splits must agree on their categories"
                 )
     return [
         {"id": id_, "name": names[id_], "label": label}

@@ -8,6 +8,7 @@ from typing import Any
 
 from configs.data_schema import ClassesConfig
 from ground.errors import ConfigError
+from ground.wording import quoted
 from model.coco.survey import Survey
 from model.coco.values import integer_at
 from model.examples import Category
@@ -117,10 +118,10 @@ def _check_known(given: Any, known: Any, key: str) -> None:
     for name in given:
         if name not in known:
             nearest = difflib.get_close_matches(name, sorted(set(known)), 3, 0.5)
-            hint = f"did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""
-            raise ConfigError(
-                f"{key}: no class is named {name!r}: {hint or f'there are {_listed(known)}'}"
-            )
+            meant = " or ".join(quoted(other, [name]) for other in nearest)
+            hint = f"did you mean {meant}?" if nearest else ""
+            way = hint or f"there are {_listed(known)}"
+            raise ConfigError(f"{key}: no class is named {quoted(name, nearest)}: {way}")
 
 
 def _listed(names: Any) -> str:

@@ -85,9 +85,8 @@ def _where_they_are(missing: Sequence[str], looked_for: int, folder: str) -> str
     if folders:
         below, number = folders.most_common(1)[0]
         return (
-            f"{number} of {looked_for} looked for lie in its folder {below!r}: give "
-            f"{os.path.join(folder, below)} as the picture folder (data.train_pictures, "
-            "data.eval_pictures)"
+            f"{number} of {looked_for} looked for lie in its folder {below!r}: give that one as "
+            f"the picture folder (in the config: what it says now, with /{below} behind it)"
         )
     example = next(iter(places))
     return (

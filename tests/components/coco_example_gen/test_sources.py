@@ -181,3 +181,15 @@ def test_command_merges_the_sources_of_the_config(folder, tmp_path):
     result = CliRunner().invoke(main, [*arguments, "--split", "train=a.json:b"])
     assert result.exit_code == 2
     assert "set data.sources=[]" in result.output
+
+
+def test_missing_pictures_of_sources_are_told_beside_entries_that_are_none(folder, tmp_path):
+    path = folder / "day" / "instances.json"
+    content = json.loads(path.read_text())
+    content["images"][1:1] = [None, 7, {"id": 99}]
+    for entry in content["images"]:
+        if isinstance(entry, dict) and "file_name" in entry:
+            entry["file_name"] = f"upload/{entry['file_name']}"
+    path.write_text(json.dumps(content))
+    with pytest.raises(DatasetError, match=r"day/instances\.json: 4 of 4 .*picture_prefix=upl"):
+        convert(folder, tmp_path, max_rejected_fraction=0.2)

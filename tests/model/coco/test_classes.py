@@ -79,6 +79,13 @@ def test_names_that_there_are_not_are_refused(classes, said):
         made(**classes)
 
 
+def test_names_that_look_the_same_are_shown_by_their_codes():
+    file = [{"id": 1, "name": "cafe\u0301", "label": 1}]
+    said = r"no class is named 'caf\\xe9': did you mean 'cafe\\u0301'\?"
+    with pytest.raises(ConfigError, match=said):
+        class_map(file, ClassesConfig(keep=("caf\u00e9",)))
+
+
 @pytest.mark.parametrize(
     ("classes", "said"),
     [

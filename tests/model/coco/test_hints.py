@@ -35,6 +35,7 @@ def polygon(x, y, width, height):
         ("1.png", "1.jpg", "set data.policies.picture_ending_differs=mend"),
         ("1.jpg", "1.JPG", "set data.policies.picture_ending_differs=mend"),
         ("1.jpg", "images/1.jpg", "lie in its folder 'images'"),
+        ("1.jpg", "images/1.jpg", "(in the config: what it says now, with /images behind it)"),
         ("1.jpg", "other.jpg", "the file names 1.jpg, the folder holds other.jpg"),
         ("1.jpg", None, "holds no pictures"),
     ],
