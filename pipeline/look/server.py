@@ -147,7 +147,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             Answer: it is another page.
         """
         if not self.server.is_own_name(self.headers.get("Host", "")):
-            raise Answer(HTTPStatus.MISDIRECTED_REQUEST, "this server has another name")
+            way = f"call it by its IP address or by {socket.gethostname()}"
+            raise Answer(HTTPStatus.MISDIRECTED_REQUEST, f"this server has another name: {way}")
         is_from_elsewhere = self.headers.get("Sec-Fetch-Site", "none") not in (
             "same-origin",
             "none",
@@ -218,8 +219,9 @@ class LookServer(http.server.ThreadingHTTPServer):
             name = urlsplit(f"//{host}").hostname or ""
             ipaddress.ip_address(name)
         except ValueError:
-            own = {"localhost", self._host.lower(), socket.gethostname().lower()}
-            return name != "" and name in own
+            host = socket.gethostname().lower()
+            own = {"localhost", self._host.lower(), host, f"{host}.local"}
+            return name != "" and (name in own or name == _full_name())
         return True
 
     def handle_error(self, request: object, client_address: object) -> None:
@@ -227,3 +229,9 @@ class LookServer(http.server.ThreadingHTTPServer):
         error = sys.exc_info()[1]
         if not isinstance(error, ConnectionError | TimeoutError):
             socketserver.BaseServer.handle_error(self, request, client_address)  # type: ignore[arg-type]
+
+
+@functools.cache
+def _full_name() -> str:
+    """Returns this machine's name with its domain; who asks for it may wait for an answer."""
+    return socket.getfqdn().lower()

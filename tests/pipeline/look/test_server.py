@@ -129,6 +129,8 @@ def test_nothing_else_is_given_out(server, path, said):
         ({"Host": "evil.example:80"}, 421),
         ({"Host": "127.0.0.1.evil.example"}, 421),
         ({"Host": "localhost:1"}, 200),
+        ({"Host": f"{socket.gethostname()}.local:1"}, 200),
+        ({"Host": f"{socket.getfqdn()}:1"}, 200),
         ({"Host": "[::1]:1"}, 200),
         ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}, 403),
         ({"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "no-cors"}, 403),
