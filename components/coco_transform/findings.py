@@ -136,7 +136,10 @@ def overflow_content(most: int, index: ShardIndex) -> dict[str, Any]:
 
 
 def alike_content(alike: Alike) -> dict[str, Any]:
-    """Returns how many pictures are the same, byte for byte or to the eye, with their ids."""
+    """Returns how many pictures are the same, byte for byte or to the eye, with their ids.
+
+    `look_alikes_beside_same` are those that look like one of training's and are no file of it.
+    """
     pictures, looks = alike.pictures, alike.looks
     ids = pictures.image_id.tolist()
     splits = {}
@@ -152,6 +155,7 @@ def alike_content(alike: Alike) -> dict[str, Any]:
             "same_files": len(shared),
             "same_files_listed": [[ids[one], ids[other]] for one, other in shared[:_LISTED]],
             "look_alikes": others,
+            "look_alikes_beside_same": _beside_same(alike, number),
         }
     return {
         "splits": splits,
@@ -164,6 +168,17 @@ def alike_content(alike: Alike) -> dict[str, Any]:
             for pair in shown_pairs(alike)
         ],
     }
+
+
+def _beside_same(alike: Alike, number: int) -> int:
+    """Returns how many of a split, by its number, look like training's and are no file of it."""
+    name, twins = alike.names[number], alike.looks.has_twin
+    if name == TRAINING_SPLIT or TRAINING_SPLIT not in alike.names[: twins.shape[1]]:
+        return 0
+    is_counted = (alike.pictures.split == number) & twins[:, alike.names.index(TRAINING_SPLIT)]
+    # Not all of the same files look alike: of a plain picture there is no hash.
+    is_counted[[one for one, _ in alike.same_files.get(name, ())]] = False
+    return int(is_counted.sum())
 
 
 def shown_pairs(alike: Alike) -> list[Any]:
@@ -213,7 +228,7 @@ def _notes_on_likeness(alike: Mapping[str, Any]) -> list[str]:
             notes.append(
                 f"{name}: {plural(number, 'picture')} also in {TRAINING_SPLIT}, byte for byte"
             )
-        if number := split["look_alikes"].get(TRAINING_SPLIT, 0) - split["same_files"]:
+        if number := split["look_alikes_beside_same"]:
             them = "looks like one" if number == 1 else "look like some"
             notes.append(
                 f"{name}: {plural(number, 'picture')} {them} of {TRAINING_SPLIT}: a model may be "

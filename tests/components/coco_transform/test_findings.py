@@ -9,7 +9,13 @@ from PIL import Image
 
 from components.coco_transform import whole
 from components.coco_transform.anchor_fit import count_shapes
-from components.coco_transform.findings import anchors_content, notes_on_findings
+from components.coco_transform.findings import (
+    Alike,
+    alike_content,
+    anchors_content,
+    notes_on_findings,
+)
+from components.coco_transform.likeness import look_alikes, pictures_of, same_files
 from components.coco_transform.settings import CocoTransformSettings
 from components.coco_transform.source import previous_report, read_report
 from components.coco_transform.statistics import SplitStatistics
@@ -156,6 +162,38 @@ def test_same_file_in_two_splits_ends_the_run_unless_allowed(tmp_path):
         update={"data": settings().data.model_copy(update={"allow_same_splits": True})}
     )
     transform_examples(source, tmp_path / "a" / "examples", tmp_path / "a", allowed, None)
+
+
+def notes_on_likeness(looks, contents):
+    """Notes on pictures of train and eval, by their look and their file's sum."""
+    hashes = {
+        name: np.asarray([[content, 0, *look] for look, content in zip(looks[name], contents[name],
+                          strict=True)], np.uint64)
+        for name in looks
+    }  # fmt: skip
+    pictures = pictures_of({name: np.arange(len(of)) for name, of in looks.items()}, hashes)
+    shared = {"eval": same_files(pictures, 1, 0)}
+    content = alike_content(Alike(pictures, list(looks), shared, look_alikes(pictures)))
+    return notes_on_findings({"alike": content, "splits": {}, "anchors": None}), content["splits"]
+
+
+def test_same_files_without_a_look_hide_no_look_alike():
+    plain, one, other = (0, 0), (2**63 - 1, 5), (9, 2**62 - 1)
+    # Of eval: two plain files of train's, one that looks alike alone, and one that is both.
+    looks = {"train": [plain, plain, one, other], "eval": [plain, plain, one, other]}
+    notes, splits = notes_on_likeness(looks, {"train": [1, 2, 3, 4], "eval": [1, 2, 30, 4]})
+    assert notes == [
+        "eval: 3 pictures also in train, byte for byte",
+        "eval: 1 picture looks like one of train: a model may be measured on what it learnt",
+    ]
+    assert splits["eval"]["look_alikes"]["train"] == 2
+    assert splits["eval"]["look_alikes_beside_same"] == 1
+    assert splits["train"]["look_alikes_beside_same"] == 0
+    notes, splits = notes_on_likeness(
+        {"train": [plain], "eval": [plain]}, {"train": [1], "eval": [1]}
+    )
+    assert notes == ["eval: 1 picture also in train, byte for byte"]
+    assert splits["eval"]["look_alikes_beside_same"] == 0
 
 
 def test_run_before_lies_beside_this_one(tmp_path):
