@@ -19,7 +19,10 @@ from model.examples import TRAINING_SPLIT
 # Of fewer the counts say little: two halves of one set of 50 differ by 0.1 of themselves.
 _ENOUGH = 100
 _SHARES = "classes"
-_HISTOGRAMS = {"box sizes": "box_side_resized", "objects a picture": "objects_per_picture"}
+# Of two splits: as training sees them, one size of both. Of two runs, whose input may have other
+# sizes: in the pictures' own pixels.
+_OF_SPLITS = {"box sizes": "box_side_resized", "objects a picture": "objects_per_picture"}
+_OF_RUNS = {"box sizes": "box_side", "objects a picture": "objects_per_picture"}
 
 
 class Drift(NamedTuple):
@@ -68,22 +71,22 @@ def drifts(
     for name, split in splits.items():
         if name != TRAINING_SPLIT and TRAINING_SPLIT in splits:
             between = f"{TRAINING_SPLIT} and {name}"
-            found += _compare(between, splits[TRAINING_SPLIT], split, limits, same_edges=True)
+            found += _compare(between, splits[TRAINING_SPLIT], split, limits, _OF_SPLITS)
     if previous is not None:
-        same_edges = previous.get("edges") == content["edges"]
+        histograms = _OF_RUNS if previous.get("edges") == content["edges"] else {}
         for name, split in splits.items():
             before = previous["splits"].get(name)
             if before is not None:
                 between = f"{name} of the last run and {name}"
-                found += _compare(between, before, split, limits, same_edges)
+                found += _compare(between, before, split, limits, histograms)
     return found
 
 
 def is_comparable(split: Any) -> bool:
-    """Returns whether a split of some report has what is compared."""
+    """Returns whether a split of some report has what is compared with the next run's."""
     try:
         _objects_by_name(split["classes"])
-        counts = [np.asarray(split["histograms"][key], np.float64) for key in _HISTOGRAMS.values()]
+        counts = [np.asarray(split["histograms"][key], np.float64) for key in _OF_RUNS.values()]
     except (KeyError, TypeError, ValueError):
         return False
     return all(one.ndim == 1 and np.isfinite(one).all() and (one >= 0).all() for one in counts)
@@ -140,7 +143,7 @@ def _compare(
     one: Mapping[str, Any],
     other: Mapping[str, Any],
     limits: DriftConfig,
-    same_edges: bool,
+    histograms: Mapping[str, str],
 ) -> list[Drift]:
     found = []
     counts = [_objects_by_name(split["classes"]) for split in (one, other)]
@@ -151,15 +154,15 @@ def _compare(
         detail = f"class {names[at]!r} has {_percent(shares[at])}, then {_percent(others[at])}"
         distance = l_infinity(shares, others)
         found.append(Drift(between, _SHARES, distance, limits.max_class_change, detail))
-    kept = zip(
-        _HISTOGRAMS.items(), (limits.max_size_divergence, limits.max_count_divergence), strict=True
-    )
-    for (what, key), limit in kept if same_edges else ():
-        histograms = [np.asarray(split["histograms"][key], np.float64) for split in (one, other)]
-        if min(values.sum() for values in histograms) >= _ENOUGH:
-            lower = histograms[0] / histograms[0].sum(), histograms[1] / histograms[1].sum()
-            detail = _moved(lower[0], lower[1], what)
-            found.append(Drift(between, what, jensen_shannon(*histograms), limit, detail))
+    limit_of = {
+        "box sizes": limits.max_size_divergence,
+        "objects a picture": limits.max_count_divergence,
+    }
+    for what, key in histograms.items():
+        pair = [np.asarray(split["histograms"][key], np.float64) for split in (one, other)]
+        if min(values.sum() for values in pair) >= _ENOUGH:
+            detail = _moved(pair[0] / pair[0].sum(), pair[1] / pair[1].sum(), what)
+            found.append(Drift(between, what, jensen_shannon(*pair), limit_of[what], detail))
     return found
 
 

@@ -9,15 +9,17 @@ from components.coco_transform.drift import check_drift, drifts, jensen_shannon,
 from configs.schema import DriftConfig
 from ground.errors import DatasetError
 
-EDGES = {"box_side_resized": [1, 2]}
+EDGES = {"box_side": [1, 2], "box_side_resized": [1, 2]}
 
 
-def split(objects, sides=(50, 50, 50), counts=(60, 60)):
+def split(objects, sides=(50, 50, 50), counts=(60, 60), source_sides=None):
     classes = [{"name": name, "objects": number} for name, number in objects.items()]
-    return {
-        "classes": classes,
-        "histograms": {"box_side_resized": list(sides), "objects_per_picture": list(counts)},
+    histograms = {
+        "box_side": list(source_sides or sides),
+        "box_side_resized": list(sides),
+        "objects_per_picture": list(counts),
     }
+    return {"classes": classes, "histograms": histograms}
 
 
 def content(**splits):
@@ -60,6 +62,25 @@ def test_run_before_with_other_bins_is_compared_by_its_classes_alone():
     before = {**content(train=SOUND), "edges": {}}
     found = drifts(content(train=SOUND), before, DriftConfig())
     assert [drift.what for drift in found] == ["classes"]
+
+
+def test_another_input_size_is_no_drift_of_the_data():
+    small, large = (
+        split({"cat": 200}, sides=sides, source_sides=(0, 150, 0))
+        for sides in ((150, 0, 0), (0, 0, 150))
+    )
+    told = drifts(content(train=large), content(train=small), DriftConfig(on_drift="fail"))
+    assert [(drift.what, drift.distance) for drift in told] == [
+        ("classes", 0.0),
+        ("box sizes", 0.0),
+        ("objects a picture", 0.0),
+    ]
+    # But other objects are, where the input's size hides them; and between splits it counts.
+    other = split({"cat": 200}, sides=(150, 0, 0), source_sides=(0, 0, 150))
+    told = drifts(content(train=other), content(train=small), DriftConfig())
+    assert [drift.what for drift in told if drift.is_over] == ["box sizes"]
+    told = drifts(content(train=small, eval=large), None, DriftConfig())
+    assert [drift.what for drift in told if drift.is_over] == ["box sizes"]
 
 
 def test_few_objects_tell_nothing():

@@ -37,7 +37,7 @@ def test_its_own_examples_are_refused_in_one_line(tmp_path):
 
 SPLIT = {
     "classes": [{"name": "cat", "objects": 5}],
-    "histograms": {"box_side_resized": [1, 2], "objects_per_picture": [3]},
+    "histograms": {"box_side": [1, 2], "objects_per_picture": [3]},
 }
 
 
@@ -51,14 +51,12 @@ NO_REPORTS = {
     "no histograms": {"splits": {"train": without("histograms")}},
     "classes as names": {"splits": {"train": SPLIT | {"classes": ["cat"]}}},
     "counts as text": {"splits": {"train": SPLIT | {"classes": [{"name": "a", "objects": "5"}]}}},
-    "a histogram less": {"splits": {"train": SPLIT | {"histograms": {"box_side_resized": [1]}}}},
+    "a histogram less": {"splits": {"train": SPLIT | {"histograms": {"box_side": [1]}}}},
     "a number for bins": {
-        "splits": {"train": SPLIT | {"histograms": SPLIT["histograms"] | {"box_side_resized": 5}}}
+        "splits": {"train": SPLIT | {"histograms": SPLIT["histograms"] | {"box_side": 5}}}
     },
     "negative bins": {
-        "splits": {
-            "train": SPLIT | {"histograms": SPLIT["histograms"] | {"box_side_resized": [-1]}}
-        }
+        "splits": {"train": SPLIT | {"histograms": SPLIT["histograms"] | {"box_side": [-1]}}}
     },
     "a list of splits": {"splits": ["train"]},
     "a list": [],
