@@ -148,19 +148,19 @@ def _not_there(task: Task, matches: Matches, types: ErrorTypes) -> Iterator[Susp
 
 
 def _twice(task: Task) -> Iterator[Suspect]:
-    """Yields the later one of two objects of a class in one place."""
-    one, other, overlap = overlaps_in_pictures(
-        task.object_columns,
-        task.object_columns,
-        task.kind,
-        task.image_ids,
-        task.category_ids,
-        _SAME_PLACE,
+    """Yields each object whose place is that of an earlier one of its class, once."""
+    objects = task.object_columns
+    first, later, overlap = overlaps_in_pictures(
+        objects, objects, task.kind, task.image_ids, task.category_ids, _SAME_PLACE
     )
-    for first, second, iou in zip(one.tolist(), other.tolist(), overlap.tolist(), strict=True):
-        a, b = task.objects[first], task.objects[second]
-        if first < second and a["category_id"] == b["category_id"] and not a["iscrowd"]:
-            yield _of_object(TWICE, b, iou)
+    is_pair = (first < later) & ~objects.is_crowd[first]
+    is_pair &= objects.category_id[first] == objects.category_id[later]
+    later, overlap = later[is_pair], overlap[is_pair]
+    # The best of each comes first.
+    order = np.lexsort((-overlap, later))
+    rows, at = np.unique(later[order], return_index=True)
+    for row, iou in zip(rows.tolist(), overlap[order][at].tolist(), strict=True):
+        yield _of_object(TWICE, task.objects[row], iou)
 
 
 def _of_object(suspicion: str, thing: Mapping[str, Any], sureness: float) -> Suspect:

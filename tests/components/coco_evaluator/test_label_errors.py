@@ -84,6 +84,17 @@ def test_a_wrong_label_is_the_only_suspect(kind: str) -> None:
     assert 0.9 < suspect.sureness <= 1
 
 
+def test_an_object_there_many_times_is_suspected_once_a_copy() -> None:
+    labels, meant, found = wrong_labels(TWICE)
+    # A copy that differs a little, from which the next one does: its best is the one before.
+    labels.append(meant | {"id": 1000, "bbox": [20.0, 30.0, 50.0, 48.0]})
+    labels.append(meant | {"id": 1001, "bbox": [20.0, 30.0, 50.0, 47.5]})
+    labels.append(meant | {"id": 1002, "category_id": DOG})  # of another class: no copy
+    twice = [one for one in suspected(labels, found)[0] if one.suspicion == TWICE]
+    assert [one.annotation["id"] for one in twice if one.annotation] == [999, 1001, 1000]
+    assert [one.sureness for one in twice] == pytest.approx([1, 47.5 / 48, 48 / 50])
+
+
 def test_right_labels_are_not_suspected() -> None:
     assert suspected(right_labels())[0] == []
 
