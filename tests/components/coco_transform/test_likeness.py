@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image, ImageEnhance
+from PIL import Image, ImageDraw, ImageEnhance
 
 from components.coco_transform.likeness import (
     NEAR_BITS,
@@ -59,6 +59,48 @@ def test_picture_with_nothing_to_see_or_damaged_has_none():
     assert picture_hash(jpeg(Image.new("RGB", (100, 100), "navy"))) == NO_HASH
     assert picture_hash(b"nothing") == NO_HASH
     assert picture_hash(jpeg(scene(1))[:300]) == NO_HASH
+
+
+def shape_on(ground, seed):
+    """An ellipse or a rectangle of 20 to 90 px somewhere on a plain ground."""
+    random = np.random.default_rng(seed)
+    picture = Image.new("RGB", (640, 480), ground)
+    draw = ImageDraw.Draw(picture)
+    (width, height), (x, y) = random.integers(20, 91, 2), random.integers(0, (550, 390))
+    form = draw.ellipse if random.random() < 0.5 else draw.rectangle
+    corners = [int(x), int(y), int(x + width), int(y + height)]
+    form(corners, fill=tuple(random.integers(0, 256, 3).tolist()))
+    return picture
+
+
+@pytest.mark.parametrize("ground", ["white", "black", "grey"])
+def test_single_objects_on_a_plain_ground_are_not_alike(ground):
+    look = [picture_hash(jpeg(shape_on(ground, seed))) for seed in range(60)]
+    assert look_alikes(pictures([0, 1] * 30, look)).pairs == []
+
+
+def test_object_that_fills_a_plain_picture_keeps_its_hash():
+    picture = Image.new("RGB", (640, 480), "white")
+    picture.paste(scene(3).resize((400, 360)), (120, 60))
+    one, other = picture_hash(jpeg(picture)), picture_hash(jpeg(picture.resize((320, 240)), 40))
+    assert one != NO_HASH
+    assert bits(one, other) <= NEAR_BITS
+
+
+@pytest.mark.parametrize("data", ["coco_tiny", "blood_cells"])
+def test_photos_have_a_hash_that_their_copies_share(data, shared_data):
+    files = sorted((shared_data / data).rglob("*.jpg"))[:60]
+    assert files
+    is_alike = []
+    for path in files:
+        with Image.open(path) as opened:
+            photo = opened.convert("RGB")
+        one = picture_hash(jpeg(photo))
+        small = photo.resize((photo.width // 2, photo.height // 2))
+        copies = [picture_hash(copy) for copy in (jpeg(photo, 30), jpeg(small))]
+        assert NO_HASH not in (one, *copies)
+        is_alike += [bits(one, copy) <= NEAR_BITS for copy in copies]
+    assert np.mean(is_alike) > 0.9  # as before: half as large, a few are further away
 
 
 def words(*hashes):
