@@ -166,19 +166,20 @@ class _Names:
                 return known
         base = os.path.basename(named)
         stem = os.path.splitext(base or _composed(os.path.basename(beside)))[0]
+        if nearest := _nearest(self._by_base.get(base, []), named, beside):
+            return nearest
         alike = [name for name in self._by_stem.get(stem, []) if not self._is_mask(name, beside)]
-        for found in (self._by_base.get(base, []), alike):
-            if nearest := _nearest(found, named, beside):
-                return nearest
-        return None
+        return _nearest(alike, named, beside)
 
     def _is_mask(self, name: str, beside: str) -> bool:
         """Returns whether a file may be the mask of a picture that is missing, or of another kind.
 
         What the folders of the annotations are called says nothing.
         """
+        if not self._has_masks or not name.lower().endswith(".png"):
+            return False
         way = os.path.relpath(os.path.dirname(name) or ".", os.path.dirname(beside) or ".")
-        return self._has_masks and name.lower().endswith(".png") and is_called_masks(way)
+        return is_called_masks(way)
 
 
 def _stem(path: str) -> str:
@@ -287,10 +288,15 @@ def read_text(path: Path) -> str:
         raise DatasetError(f"{path}: is no text in UTF-8 ({error.reason})") from None
 
 
+def said_encoding(path: Path) -> str:
+    """Returns the encoding of a text's byte order mark; UTF-8 where it has none."""
+    with open(path, "rb") as stream:
+        return marked_encoding(stream.read(4)) or "utf-8"
+
+
 def encoding_of(path: Path, losses: Losses) -> str:
     """Returns the encoding of a text: of its byte order mark, UTF-8, or, counted, Windows' own."""
-    with open(path, "rb") as stream:
-        encoding = marked_encoding(stream.read(4)) or "utf-8"
+    encoding = said_encoding(path)
     try:
         with open(path, encoding=encoding) as text:
             while text.read(1 << 20):

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ground.errors import DatasetError
-from model.coco.edges import marked_encoding
 from model.foreign.form import (
     Folder,
     ForeignObject,
@@ -14,6 +13,7 @@ from model.foreign.form import (
     count_other,
     encoding_of,
     number,
+    said_encoding,
     stated_size,
 )
 
@@ -24,9 +24,7 @@ _LONGEST_HEADER = 1 << 14
 
 def is_table(path: Path) -> bool:
     """Returns whether a CSV file has the columns of such a table."""
-    with open(path, "rb") as stream:
-        encoding = marked_encoding(stream.read(4)) or "utf-8"
-    with open(path, encoding=encoding, errors="replace", newline="") as stream:
+    with open(path, encoding=said_encoding(path), errors="replace", newline="") as stream:
         return _COLUMNS <= set(_header(stream.readline(_LONGEST_HEADER))[0])
 
 
