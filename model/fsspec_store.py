@@ -48,7 +48,7 @@ class FsspecStore:
             except FileNotFoundError:
                 return []
         found = []
-        base = f"/{self._base.strip('/')}/".replace("//", "/")  # "/" of a host's own root
+        base = f"/{self._base.strip('/')}/" if self._base else "/"  # of a host's own root
         with self._errors(below):
             for path, details in listed.items():
                 name = f"/{path.lstrip('/')}".removeprefix(base)

@@ -132,6 +132,31 @@ class Listed(AbstractFileSystem):
         return self.files[path]
 
 
+class Web(Listed):
+    """One whose paths are whole addresses."""
+
+    protocol = "web"
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return path
+
+
+@pytest.mark.parametrize(
+    ("front", "address"), [("", "listed://host"), ("web://host", "web://host")]
+)
+def test_names_of_a_listing_are_those_below_the_address(
+    front: str, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for kind in (Listed, Web):
+        fsspec.register_implementation(str(kind.protocol), kind, clobber=True)
+        files = {f"{front}/{name}": {"size": 3, "etag": "x"} for name in ("a/1.jpg", "b.json")}
+        monkeypatch.setattr(kind, "files", files)
+    store = open_store(address)
+    assert [file.name for file in store.files()] == ["a/1.jpg", "b.json"]
+    assert [file.name for file in store.files("b.json")] == ["b.json"]
+
+
 @pytest.mark.parametrize("key", ["mtime", "modify", "last_modified", "ETag"])
 def test_digest_sees_changes_in_any_file_system(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     fsspec.register_implementation("listed", Listed, clobber=True)
